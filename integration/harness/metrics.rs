@@ -1,0 +1,132 @@
+//! Prometheus text, read back.
+
+/// The samples of one page of /metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug, Clone)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+impl Metrics {
+    /// Reads the text format; a line that is none is a failed test.
+    pub fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let samples = lines
+            .map(|line| Sample::parse(line).unwrap_or_else(|| panic!("no sample: {line:?}")))
+            .collect();
+        Metrics { samples }
+    }
+
+    /// The sum of the samples of this name that carry these labels; 0 when there is none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.samples
+            .iter()
+            .filter(|sample| sample.name == name && sample.carries(labels))
+            .map(|sample| sample.value)
+            .sum()
+    }
+
+    /// `sum` as a probe for `within`.
+    pub fn expect_sum(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<(), String> {
+        let sum = self.sum(name, labels);
+        if sum == value {
+            Ok(())
+        } else {
+            Err(format!("{sum}; {:?}", self.named(name)))
+        }
+    }
+
+    /// Is there a sample of this name, or of a histogram of this name?
+    pub fn has(&self, name: &str) -> bool {
+        let count = format!("{name}_count");
+        self.samples
+            .iter()
+            .any(|sample| sample.name == name || sample.name == count)
+    }
+
+    /// Does every sample of this name (or histogram) carry these labels, whatever their values, beside a histogram's
+    /// own `le`?
+    pub fn has_labels(&self, name: &str, labels: &[&str]) -> bool {
+        let (bucket, mut wanted) = (format!("{name}_bucket"), labels.to_vec());
+        wanted.sort_unstable();
+        let mut named = self
+            .samples
+            .iter()
+            .filter(|sample| sample.name == name || sample.name == bucket)
+            .peekable();
+        named.peek().is_some()
+            && named.all(|sample| {
+                let mut given: Vec<&str> = sample.labels.iter().map(|(label, _)| label.as_str()).collect();
+                given.retain(|label| *label != "le");
+                given.sort_unstable();
+                given == wanted
+            })
+    }
+
+    fn named(&self, name: &str) -> Vec<String> {
+        let named = self.samples.iter().filter(|sample| sample.name == name);
+        named
+            .map(|sample| format!("{:?} {}", sample.labels, sample.value))
+            .collect()
+    }
+}
+
+impl Sample {
+    /// `name{label="value",…} 1.5`
+    fn parse(line: &str) -> Option<Self> {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = match series.split_once('{') {
+            Some((name, rest)) => (name, labels(rest.strip_suffix('}')?)?),
+            None => (series, Vec::new()),
+        };
+        Some(Sample {
+            name: name.into(),
+            labels,
+            value: value.parse().ok()?,
+        })
+    }
+
+    fn carries(&self, labels: &[(&str, &str)]) -> bool {
+        labels
+            .iter()
+            .all(|(name, value)| self.labels.iter().any(|(n, v)| n == name && v == value))
+    }
+}
+
+fn labels(mut text: &str) -> Option<Vec<(String, String)>> {
+    let mut labels = Vec::new();
+    while let Some((name, rest)) = text.split_once("=\"") {
+        let mut value = String::new();
+        let mut characters = rest.char_indices();
+        let end = loop {
+            match characters.next()? {
+                (at, '"') => break at,
+                (_, '\\') => value.push(match characters.next()?.1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => value.push(other),
+            }
+        };
+        labels.push((name.trim_start_matches(',').to_owned(), value));
+        text = &rest[end + 1..];
+    }
+    Some(labels)
+}
+
+#[test]
+fn a_page_of_metrics_is_read_back() {
+    let page = "# HELP a b\n# TYPE a counter\na{topic=\"x\",reason=\"a \\\"b\\\", c\"} 2\na{topic=\"y\"} 3\nb 1.5\nc_bucket{le=\"+Inf\"} 4\nc_count 4\n";
+    let metrics = Metrics::parse(page);
+    assert_eq!(metrics.sum("a", &[]), 5.0);
+    assert_eq!(metrics.sum("a", &[("topic", "x"), ("reason", "a \"b\", c")]), 2.0);
+    assert_eq!(metrics.sum("b", &[]), 1.5);
+    assert!(metrics.has("c") && !metrics.has("d"));
+    assert!(metrics.has_labels("c", &[]) && !metrics.has_labels("a", &["topic"]));
+}

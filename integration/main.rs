@@ -1,0 +1,20 @@
+//! The service as its users meet it: the real binary as child processes, a real Kafka, real HTTP. One file a promise.
+
+mod harness;
+
+mod crash;
+mod deadline;
+mod disconnect;
+mod failures;
+mod kafka_down;
+mod malformed;
+mod management;
+mod modes;
+#[cfg(feature = "nginx-tests")]
+mod nginx;
+mod overload;
+mod refusals;
+mod round_trip;
+mod settings;
+mod shutdown;
+mod topics;

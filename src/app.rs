@@ -1,0 +1,315 @@
+//! One process from its settings to its exit code.
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::dev::ServerHandle;
+use actix_web::http::{KeepAlive, StatusCode};
+use actix_web::{App as WebApp, HttpServer, web};
+use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use prometheus::Registry;
+use tokio::sync::mpsc;
+
+use crate::kafka::health::{KafkaHealth, PROBE_TIMEOUT};
+use crate::management::{self, Board};
+use crate::processor::role::{AssembleError, Processor, ProcessorParts};
+use crate::proxy::http::{Proxy, forward};
+use crate::proxy::reply_router::{Drain, LostRequests};
+use crate::proxy::role::ProxyParts;
+use crate::settings::Settings;
+use crate::shutdown::{self, Budget, Phase, exit};
+use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
+use crate::supervision::spawn_watched::spawn_watched;
+
+/// Idle client connections are kept this long; longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
+const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A request's head must be whole by then.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A started process.
+pub struct App {
+    settings: Settings,
+    board: web::Data<Board>,
+    proxy: Option<Arc<crate::kafka::producer::Producer<LostRequests>>>,
+    processor: Option<Arc<Processor>>,
+    http: Option<ServerHandle>,
+    management: Option<ServerHandle>,
+    /// Why the process must give up, from the supervisor.
+    fatal: mpsc::UnboundedReceiver<String>,
+}
+
+/// Why a process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Assemble(#[from] AssembleError),
+    #[error("cannot listen on {bind}:{port}: {source}; free the port or set another")]
+    Listen {
+        bind: IpAddr,
+        port: u16,
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the supervisor's thread is gone")]
+    Supervisor,
+}
+
+impl App {
+    /// Starts everything the mode asks for; returns once the ports are open. Must run inside an actix `System`.
+    ///
+    /// # Errors
+    /// A port is taken, or librdkafka refuses the settings.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let registry = Registry::new();
+        let (phase, kafka) = (Phase::default(), KafkaHealth::default());
+        let proxy = settings
+            .mode
+            .is_proxy()
+            .then(|| crate::proxy::role::assemble(&settings, &registry, &kafka, &phase))
+            .transpose()?;
+        let processor = settings
+            .mode
+            .is_processor()
+            .then(|| crate::processor::role::assemble(&settings, &registry, &kafka))
+            .transpose()?;
+        watch_kafka(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
+        let board = web::Data::new(Board {
+            phase,
+            kafka,
+            proxy: proxy.as_ref().map(|parts| parts.proxy.clone()),
+            processor: processor.as_ref().map(|parts| parts.processor.clone()),
+            registry: registry.clone(),
+            token: settings.management.token.clone(),
+            supervisor: OnceLock::new(),
+        });
+        let http = proxy
+            .as_ref()
+            .map(|parts| serve_requests(&settings, &parts.proxy, &board))
+            .transpose()?;
+        let management = (settings.management.port != 0)
+            .then(|| serve_management(&settings, &board))
+            .transpose()?;
+        let (proxy, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
+        let (workers, checks, processor) = match processor {
+            Some(ProcessorParts {
+                processor,
+                supervised,
+                checks,
+            }) => (supervised, checks, Some(processor)),
+            None => (Vec::new(), Vec::new(), None),
+        };
+        let (give_up, fatal) = mpsc::unbounded_channel();
+        let died = give_up.clone();
+        let backends = Backends {
+            checks,
+            every: settings.processor.health_check_interval,
+        };
+        let supervisor = HealthSupervisorParts {
+            supervised: router.into_iter().chain(workers).collect(),
+            backends,
+            registry,
+        };
+        // Err of the sends: the process is past listening, at its end.
+        let supervisor = spawn_watched(
+            &Arbiter::current(),
+            move |_| supervisor.make(move |why| drop(give_up.send(why))),
+            move |reason| drop(died.send(format!("the supervisor {reason}"))),
+        )
+        .ok_or(StartError::Supervisor)?;
+        // Err: set once, here.
+        let _ = board.supervisor.set(supervisor);
+        Ok(App {
+            settings,
+            board,
+            proxy,
+            processor,
+            http,
+            management,
+            fatal,
+        })
+    }
+
+    /// Runs until `stop` resolves or the supervisor gives up, then shuts down; returns the process's exit code. `abandon` resolving
+    /// cuts the shutdown short.
+    pub async fn run(mut self, stop: impl Future<Output = ()>, abandon: impl Future<Output = ()>) -> u8 {
+        tokio::select! {
+            () = stop => {}
+            Some(why) = self.fatal.recv() => {
+                tracing::error!(why, "giving up; whatever runs this process should start it again");
+                return exit::SOFTWARE;
+            }
+        }
+        tokio::select! {
+            code = self.shut_down() => code,
+            () = abandon => {
+                tracing::warn!("second signal: ending at once");
+                exit::CUT_OFF
+            }
+        }
+    }
+
+    async fn shut_down(self) -> u8 {
+        let budget = Budget::new(self.settings.drain_timeout);
+        tracing::info!(seconds = self.settings.drain_timeout.as_secs_f32(), "draining");
+        self.board.phase.drain();
+        let mut clean = true;
+        if let Some(http) = self.http {
+            tokio::time::sleep(self.settings.pre_stop.min(budget.left())).await;
+            clean &= shutdown::close_listener(http, budget).await;
+        }
+        let router = self
+            .board
+            .proxy
+            .as_ref()
+            .and_then(|proxy| proxy.router.borrow().clone());
+        if let Some(router) = router {
+            let lost = router.addr.send(Drain).await.unwrap_or(0);
+            if lost > 0 {
+                tracing::error!(lost, "requests were still waiting for their replies at the drain limit");
+                clean = false;
+            }
+        }
+        let mut retired = match self.board.supervisor.get() {
+            Some(supervisor) => supervisor.send(Retire).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        clean &= shutdown::drain_pumps(&mut retired, budget).await;
+        let (proxy, processor) = (self.proxy, self.processor);
+        let flush = move || {
+            let requests = proxy.is_none_or(|producer| producer.flush(budget.left()));
+            processor.is_none_or(|processor| processor.producer.flush(budget.left())) && requests
+        };
+        if !tokio::task::spawn_blocking(flush).await.unwrap_or(false) {
+            tracing::error!("records were still queued for Kafka at the drain limit and are lost; raise drain_timeout");
+            clean = false;
+        }
+        shutdown::stop_arbiters(retired).await;
+        if let Some(management) = self.management {
+            management.stop(false).await;
+        }
+        self.board.kafka.stop();
+        tracing::info!(clean, "drained");
+        if clean { exit::OK } else { exit::CUT_OFF }
+    }
+}
+
+/// What the supervisor is made of, on its way to its Arbiter.
+struct HealthSupervisorParts {
+    supervised: Vec<Box<dyn crate::supervision::health_supervisor::Supervised>>,
+    backends: Backends,
+    registry: Registry,
+}
+
+impl HealthSupervisorParts {
+    fn make(self, give_up: impl Fn(String) + 'static) -> HealthSupervisor {
+        // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
+        HealthSupervisor::new(self.supervised, self.backends, &self.registry, give_up)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+fn watch_kafka(
+    settings: &Settings,
+    kafka: &KafkaHealth,
+    proxy: Option<&ProxyParts>,
+    processor: Option<&ProcessorParts>,
+) -> std::io::Result<()> {
+    let requests = proxy.map(|parts| parts.producer.clone());
+    let replies = processor.map(|parts| parts.processor.producer.clone());
+    let topic = match proxy {
+        Some(_) => settings.proxy.request_topic.clone(),
+        None => settings
+            .processor
+            .topics
+            .first()
+            .map(|topic| topic.request_topic.clone())
+            .unwrap_or_default(),
+    };
+    let upkeep = {
+        let (requests, replies) = (requests.clone(), replies.clone());
+        move || {
+            requests.iter().for_each(|producer| producer.heal());
+            replies.iter().for_each(|producer| producer.heal());
+        }
+    };
+    let probe = move || match (&requests, &replies) {
+        (Some(producer), _) => producer.probe(&topic, PROBE_TIMEOUT),
+        (None, Some(producer)) => producer.probe(&topic, PROBE_TIMEOUT),
+        (None, None) => Ok(()),
+    };
+    kafka.watch(probe, upkeep).map(drop)
+}
+
+fn serve_requests(
+    settings: &Settings,
+    proxy: &Arc<Proxy>,
+    board: &web::Data<Board>,
+) -> Result<ServerHandle, StartError> {
+    let (bind, port) = (settings.proxy.bind, settings.proxy.port);
+    let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
+    let own_health = settings.management.port == 0;
+    let make = move || {
+        let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
+        let app = if own_health {
+            app.configure(management::health_and_metrics)
+        } else {
+            app
+        };
+        app.default_service(web::to(forward))
+    };
+    let server = HttpServer::new(make)
+        .keep_alive(KeepAlive::Timeout(CLIENT_KEEP_ALIVE))
+        .client_request_timeout(HEAD_TIMEOUT)
+        // A client that closes is gone: its handler is dropped, and its place given back.
+        .h1_allow_half_closed(false)
+        // Signals are ours: actix-web's end the System before the actors have drained.
+        .disable_signals()
+        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
+        .listen(listen(bind, port)?)?
+        .run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
+    let listener = listen(settings.management.bind, settings.management.port)?;
+    let (board, counted) = (board.clone(), counted(&board.registry));
+    let server = HttpServer::new(move || {
+        WebApp::new()
+            .wrap(counted.clone())
+            .app_data(board.clone())
+            .configure(management::all)
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+/// Counts management requests; what no route serves is left out, so that labels come from bounded sets.
+fn counted(registry: &Registry) -> PrometheusMetrics {
+    let builder = PrometheusMetricsBuilder::new("management")
+        .registry(registry.clone())
+        .mask_unmatched_patterns("unmatched")
+        .exclude_status(StatusCode::NOT_FOUND)
+        .exclude_status(StatusCode::METHOD_NOT_ALLOWED);
+    // A clash of metric names is a mistake in this program.
+    builder
+        .build()
+        .unwrap_or_else(|error| panic!("management metrics: {error}"))
+}
+
+fn listen(bind: IpAddr, port: u16) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind((bind, port)).map_err(|source| StartError::Listen { bind, port, source })?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}

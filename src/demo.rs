@@ -1,0 +1,111 @@
+//! Demo mode: everything in one process, nothing to install. librdkafka's mock cluster stands in for Kafka, an echo for the backend,
+//! and both roles run as they do in earnest.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use serde_json::json;
+
+use crate::app::{App, StartError};
+use crate::settings::{BackendUrl, HostHeader, Mode, Settings, Start, Topic};
+
+/// The mock answers neither CreateTopics nor long polls: topics are made here, and an empty fetch must not sleep its default 500 ms
+/// (`rdkafka_mock_handlers.c:673`).
+const FETCH_WAIT_MS: &str = "10";
+const PARTITIONS: i32 = 4;
+
+/// Starts the embedded broker, the echo backend, and both roles on them. The broker lives as long as the process.
+///
+/// # Errors
+/// A port is taken, or the broker does not start.
+pub async fn start(mut settings: Settings) -> Result<App, StartError> {
+    let broker: MockCluster<'static, DefaultProducerContext> =
+        MockCluster::new(1).map_err(crate::processor::role::AssembleError::Kafka)?;
+    let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let backend_address = backend.local_addr()?;
+    actix_web::rt::spawn(
+        HttpServer::new(|| WebApp::new().default_service(web::to(echo)))
+            .workers(1)
+            .disable_signals()
+            .listen(backend)?
+            .run(),
+    );
+
+    let topic = demo_topic(&settings, backend_address.to_string());
+    for name in [&topic.request_topic, &topic.response_topic] {
+        broker
+            .create_topic(name, PARTITIONS, 1)
+            .map_err(crate::processor::role::AssembleError::Kafka)?;
+    }
+    settings.kafka.bootstrap_servers = broker.bootstrap_servers();
+    settings
+        .kafka
+        .properties
+        .insert("fetch.wait.max.ms".into(), FETCH_WAIT_MS.into());
+    settings.create_topics.enabled = false;
+    settings.proxy.warmup_topics = vec![topic.response_topic.clone()];
+    settings.processor.topics = vec![topic];
+    settings.processor.dead_letter_topic = None;
+    settings.pre_stop = Duration::ZERO;
+    settings.mode = Mode::Demo;
+    // Dropping it stops the broker; the end of the process does, too.
+    std::mem::forget(broker);
+    let (host, port) = (loopback_for(settings.proxy.bind), settings.proxy.port);
+    let app = App::start(settings)?;
+    println!("demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process");
+    println!(
+        "try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)"
+    );
+    Ok(app)
+}
+
+fn demo_topic(settings: &Settings, authority: String) -> Topic {
+    let request_topic = settings.proxy.request_topic.clone();
+    Topic {
+        name: "demo".into(),
+        consumer_group: format!("processor-{request_topic}"),
+        request_topic,
+        response_topic: settings.proxy.response_topic.clone(),
+        backend_url: BackendUrl {
+            scheme: "http".into(),
+            authority,
+            base_path: String::new(),
+        },
+        timeout: settings.proxy.default_timeout,
+        max_retries: 3,
+        rate_limit: None,
+        workers: 1,
+        concurrency: settings.processor.max_concurrent_requests,
+        start: Start::Earliest,
+        group_instance_id: None,
+        allowed_reply_topics: vec!["*-responses".into()],
+        health_path: "/health".into(),
+        host: HostHeader::Backend,
+    }
+}
+
+fn loopback_for(bind: IpAddr) -> IpAddr {
+    if bind.is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        bind
+    }
+}
+
+/// Shows what reached the backend.
+async fn echo(request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let headers: Vec<[String; 2]> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| [name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()])
+        .collect();
+    HttpResponse::Ok().json(json!({
+        "method": request.method().as_str(),
+        "path": request.uri().to_string(),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&body),
+    }))
+}

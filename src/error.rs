@@ -1,0 +1,173 @@
+//! Every way a request can end other than with its backend's answer, and the one table that maps each to a status.
+//!
+//! Inner layers raise these and never mention a status. The README prints the same table; `integration/` goes through it row by row.
+
+use actix_web::HttpResponse;
+use actix_web::http::{StatusCode, header};
+
+use crate::wire::{CorrelationId, ReplyError, headers};
+
+/// Why a client gets an answer of ours instead of its backend's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RequestError {
+    #[error("the request is malformed")]
+    BadRequest,
+    #[error("a topic name may hold only letters, digits, dot, underscore and hyphen, 249 at most")]
+    BadTopic,
+    #[error("this topic may not be named by a client")]
+    TopicNotAllowed,
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    #[error("the request body is larger than this service carries")]
+    BodyTooLarge,
+    #[error("the processor could not make sense of the message")]
+    BadMessage,
+    #[error("the processor failed while it worked on the request")]
+    ProcessorFailed,
+    #[error("CONNECT and protocol upgrades cannot pass through a message queue")]
+    UpgradeUnsupported,
+    #[error("the backend could not be reached")]
+    BackendUnreachable,
+    #[error("the backend broke off its answer, or sent one that is not HTTP")]
+    BackendReset,
+    #[error("the backend's answer is larger than this service carries")]
+    ResponseTooLarge,
+    #[error("the request was sent, but its reply was lost: whether it was executed is unknown")]
+    ReplyLost,
+    #[error("too many requests are in flight; this one was not sent")]
+    Overloaded,
+    #[error("Kafka cannot take the request now; it was not sent")]
+    KafkaUnavailable,
+    #[error("this instance is shutting down; the request was not sent")]
+    Draining,
+    #[error("the backend is failing and is being left alone for now")]
+    BreakerOpen,
+    #[error("this instance is not ready yet; the request was not sent")]
+    Starting,
+    #[error("no reply arrived in time: whether the request was executed is unknown")]
+    ReplyTimeout,
+    #[error("the backend did not answer in time")]
+    BackendTimeout,
+}
+
+impl RequestError {
+    /// The table: status and `code` of each error (design: a 503 says that nothing was sent, since clients and proxies retry on it).
+    fn row(self) -> (StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest => (S::BAD_REQUEST, "bad-request"),
+            Self::BadTopic => (S::BAD_REQUEST, "bad-topic"),
+            Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
+            Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::ProcessorFailed => (S::INTERNAL_SERVER_ERROR, "processor-failed"),
+            Self::BadMessage => (S::INTERNAL_SERVER_ERROR, "bad-message"),
+            Self::UpgradeUnsupported => (S::NOT_IMPLEMENTED, "upgrade-unsupported"),
+            Self::BackendUnreachable => (S::BAD_GATEWAY, "backend-unreachable"),
+            Self::BackendReset => (S::BAD_GATEWAY, "backend-reset"),
+            Self::ResponseTooLarge => (S::BAD_GATEWAY, "response-too-large"),
+            Self::ReplyLost => (S::BAD_GATEWAY, "reply-lost"),
+            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::KafkaUnavailable => (S::SERVICE_UNAVAILABLE, "kafka-unavailable"),
+            Self::Draining => (S::SERVICE_UNAVAILABLE, "draining"),
+            Self::BreakerOpen => (S::SERVICE_UNAVAILABLE, "breaker-open"),
+            Self::Starting => (S::SERVICE_UNAVAILABLE, "starting"),
+            Self::ReplyTimeout => (S::GATEWAY_TIMEOUT, "reply-timeout"),
+            Self::BackendTimeout => (S::GATEWAY_TIMEOUT, "backend-timeout"),
+        }
+    }
+
+    /// The HTTP status of this error.
+    pub fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The `code` member of the problem document, which programs can rely on.
+    pub fn code(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The `application/problem+json` document (RFC 9457). Says nothing of brokers or backends: clients see it.
+    pub fn problem(self, id: Option<&str>) -> Vec<u8> {
+        let mut problem = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status().canonical_reason().unwrap_or("Error"),
+            "status": self.status().as_u16(),
+            "detail": self.to_string(),
+            "code": self.code(),
+        });
+        if let Some(id) = id {
+            problem["correlation_id"] = id.into();
+        }
+        problem.to_string().into_bytes()
+    }
+
+    /// The answer a client gets.
+    pub fn response(self, id: Option<CorrelationId>) -> HttpResponse {
+        let id = id.map(|id| id.to_string());
+        let mut response = HttpResponse::build(self.status());
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        if let Some(id) = &id {
+            response.insert_header((headers::KHP_CORRELATION_ID, id.as_str()));
+        }
+        response.body(self.problem(id.as_deref()))
+    }
+}
+
+/// Media type of RFC 9457.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Long enough for a broker election or a restarted router, short enough to be worth waiting for.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+impl From<ReplyError> for RequestError {
+    fn from(error: ReplyError) -> Self {
+        match error {
+            ReplyError::BackendUnreachable => Self::BackendUnreachable,
+            ReplyError::BackendTimeout => Self::BackendTimeout,
+            ReplyError::BackendReset => Self::BackendReset,
+            ReplyError::BadMessage => Self::BadMessage,
+            ReplyError::BreakerOpen => Self::BreakerOpen,
+            ReplyError::ResponseTooLarge => Self::ResponseTooLarge,
+            ReplyError::ProcessorFailed => Self::ProcessorFailed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_503_is_retryable_and_says_so() {
+        for error in [
+            RequestError::Overloaded,
+            RequestError::KafkaUnavailable,
+            RequestError::Draining,
+            RequestError::Starting,
+        ] {
+            let response = error.response(None);
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers().get("retry-after").unwrap(), "1");
+        }
+        assert!(
+            RequestError::ReplyLost
+                .response(None)
+                .headers()
+                .get("retry-after")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_problem_names_code_and_correlation_id() {
+        let problem: serde_json::Value =
+            serde_json::from_slice(&RequestError::ReplyTimeout.problem(Some("abc"))).unwrap();
+        assert_eq!(problem["code"], "reply-timeout");
+        assert_eq!(problem["status"], 504);
+        assert_eq!(problem["correlation_id"], "abc");
+    }
+}

@@ -1,0 +1,410 @@
+//! The pump: an OS thread that owns one group consumer and feeds one worker.
+//!
+//! It never waits for anybody but in `park`, from which records, completions and commands wake it: a pump that blocked would block the
+//! group's rebalance, the commits and every other partition. Each turn it serves callbacks, applies rebalances, reads completions and
+//! takes in records, per partition and within its window. Rebalance events are only noted in librdkafka's callback and answered from
+//! the loop, so a revocation waits for running calls without stopping anything else.
+
+mod partition;
+mod rebalance;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, Message, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use self::partition::Partition;
+use self::rebalance::{Rebalance, Revocation};
+use crate::kafka::admin::{TopicAdmin, TopicError};
+use crate::kafka::client_context::log_through_tracing;
+use crate::kafka::intake::{Command, Completion, Intake, Outcome, PumpHandle};
+use crate::kafka::record::raw_record;
+
+/// Main-queue events served in one turn; it carries callbacks, and few records.
+const EVENTS_PER_TURN: usize = 32;
+/// How long a parked pump sleeps at most: the main queue wakes it only on its empty → non-empty edge (field experience: edges get lost).
+const PARK: Duration = Duration::from_millis(50);
+/// The same while the worker's channel is full, which nothing signals.
+const PARK_CONGESTED: Duration = Duration::from_millis(1);
+/// Wait between tries to find or create the request topic.
+const TOPIC_RETRY: Duration = Duration::from_secs(1);
+
+/// What one pump is to do.
+#[derive(Clone)]
+pub struct PumpPlan {
+    pub topic: Arc<str>,
+    /// Topics that are written to, created beside it where that is allowed.
+    pub also: Vec<String>,
+    pub config: ClientConfig,
+    pub admin: TopicAdmin,
+    /// Records per partition between intake and commit.
+    pub window: usize,
+    pub revoke_timeout: Duration,
+}
+
+/// Why a pump ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum PumpError {
+    #[error("the consumer of topic {topic} is dead")]
+    Consumer {
+        topic: Arc<str>,
+        #[source]
+        source: KafkaError,
+    },
+    #[error("the worker no longer takes records")]
+    WorkerGone,
+}
+
+/// Starts the pump's thread. It ends by a `PumpHandle::command`, or by an error; either way the worker's channel closes.
+///
+/// # Errors
+/// The operating system has no thread left.
+pub fn spawn(
+    plan: PumpPlan,
+    handle: PumpHandle,
+    completions: Receiver<Completion>,
+    records: mpsc::Sender<Intake>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("pump-{}", plan.topic)).spawn(move || {
+        let topic = plan.topic.clone();
+        handle.attach();
+        if let Err(error) = pump(plan, &handle, completions, records) {
+            tracing::error!(%topic, error = &error as &dyn std::error::Error, "pump ended; its worker is restarted");
+        }
+    })
+}
+
+fn pump(
+    plan: PumpPlan,
+    handle: &PumpHandle,
+    completions: Receiver<Completion>,
+    records: mpsc::Sender<Intake>,
+) -> Result<(), PumpError> {
+    let dead = |source| PumpError::Consumer {
+        topic: plan.topic.clone(),
+        source,
+    };
+    let (events, rebalances) = crossbeam_channel::unbounded();
+    let context = PumpContext {
+        handle: handle.clone(),
+        events,
+    };
+    let mut consumer = BaseConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
+    let waker = handle.clone();
+    consumer.set_nonempty_callback(move || waker.wake());
+    if !await_topic(&plan, handle, &consumer) {
+        return Ok(());
+    }
+    consumer.subscribe(&[&plan.topic]).map_err(dead)?;
+    let mut pump = Pump {
+        plan: &plan,
+        handle,
+        consumer: Arc::new(consumer),
+        partitions: HashMap::new(),
+        revocation: None,
+        rebalances,
+        completions,
+        records,
+        congested: false,
+    };
+    let end = pump.run();
+    pump.leave();
+    end
+}
+
+/// Waits until the request topic exists, creating it where that is allowed; false when told to end first.
+fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<PumpContext>) -> bool {
+    let mut told = false;
+    while handle.current_command() == Command::Run {
+        handle.progress().touch();
+        match plan.admin.ensure(consumer.client(), &plan.topic, true) {
+            Ok(_) => {
+                for topic in &plan.also {
+                    if let Err(error) = plan.admin.ensure(consumer.client(), topic, true) {
+                        tracing::error!(%error, "a topic to write to is not there");
+                    }
+                }
+                return true;
+            }
+            Err(TopicError::Unreachable { .. }) => {}
+            Err(error) if !told => {
+                told = true;
+                tracing::error!(%error, "cannot consume; trying again every second");
+            }
+            Err(_) => {}
+        }
+        std::thread::park_timeout(TOPIC_RETRY);
+    }
+    handle.status().set_drained();
+    false
+}
+
+/// Notes rebalances for the loop to answer. Once the pump leaves, answers at once: closing waits for that.
+struct PumpContext {
+    handle: PumpHandle,
+    /// Bounded by librdkafka: one rebalance is open at a time.
+    events: Sender<Rebalance>,
+}
+
+impl ClientContext for PumpContext {
+    log_through_tracing!();
+}
+
+impl ConsumerContext for PumpContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let event = Rebalance::new(code, partitions.clone());
+        if consumer.closed() || self.events.send(event.clone()).is_err() {
+            event.answer(consumer);
+        }
+        self.handle.wake();
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // What was not committed runs again: at least once.
+            Err(error) => tracing::warn!(%error, "offsets were not committed; these records may run again"),
+        }
+    }
+}
+
+struct Pump<'a> {
+    plan: &'a PumpPlan,
+    handle: &'a PumpHandle,
+    consumer: Arc<BaseConsumer<PumpContext>>,
+    partitions: HashMap<i32, Partition>,
+    revocation: Option<Revocation>,
+    rebalances: Receiver<Rebalance>,
+    completions: Receiver<Completion>,
+    records: mpsc::Sender<Intake>,
+    /// The worker's channel was full at the last try.
+    congested: bool,
+}
+
+impl Pump<'_> {
+    fn run(&mut self) -> Result<(), PumpError> {
+        loop {
+            self.handle.progress().touch();
+            let mut busy = self.serve_callbacks()?;
+            busy |= self.apply_rebalances();
+            busy |= self.read_completions();
+            match self.handle.current_command() {
+                Command::Run => busy |= self.take_in()?,
+                Command::Drain if self.outstanding() == 0 => {
+                    self.commit();
+                    self.handle.status().set_drained();
+                    return Ok(());
+                }
+                Command::Drain => {}
+                Command::Stop => return Ok(()),
+            }
+            if !busy {
+                std::thread::park_timeout(if self.congested { PARK_CONGESTED } else { PARK });
+            }
+        }
+    }
+
+    /// Runs librdkafka's callbacks, and keeps the records that were buffered before their partition's queue was split off.
+    fn serve_callbacks(&mut self) -> Result<bool, PumpError> {
+        let consumer = self.consumer.clone();
+        let mut busy = false;
+        for _ in 0..EVENTS_PER_TURN {
+            match consumer.poll(Duration::ZERO) {
+                None => break,
+                Some(Err(error)) => self.consumer_error(error)?,
+                Some(Ok(message)) => {
+                    if let Some(partition) = self.partitions.get_mut(&message.partition()) {
+                        partition.stash(raw_record(&message, &self.plan.topic));
+                    }
+                }
+            }
+            busy = true;
+        }
+        Ok(busy)
+    }
+
+    /// Fatal errors end this consumer; all others heal by themselves.
+    fn consumer_error(&self, error: KafkaError) -> Result<(), PumpError> {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => Err(PumpError::Consumer {
+                topic: self.plan.topic.clone(),
+                source: error,
+            }),
+            error => {
+                tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
+                Ok(())
+            }
+        }
+    }
+
+    fn apply_rebalances(&mut self) -> bool {
+        let mut busy = false;
+        if let Some(revocation) = &self.revocation {
+            let running = revocation
+                .partitions()
+                .filter_map(|number| self.partitions.get(&number))
+                .map(Partition::outstanding)
+                .sum();
+            if revocation.is_over(running, &self.consumer) {
+                self.let_go();
+                busy = true;
+            }
+        }
+        while self.revocation.is_none() {
+            let Ok(event) = self.rebalances.try_recv() else { break };
+            busy = true;
+            match event {
+                Rebalance::Assign(list) => self.accept(list),
+                Rebalance::Revoke(list) => {
+                    let revocation = Revocation::new(list, self.plan.revoke_timeout);
+                    for number in revocation.partitions() {
+                        if let Some(partition) = self.partitions.get_mut(&number) {
+                            partition.revoke();
+                        }
+                    }
+                    self.revocation = Some(revocation);
+                }
+            }
+        }
+        busy
+    }
+
+    /// Splits each partition's queue off before the assignment starts to fill it, then takes the assignment.
+    fn accept(&mut self, list: TopicPartitionList) {
+        for number in rebalance::partitions_of(&list) {
+            let Some(mut queue) = self.consumer.split_partition_queue(&self.plan.topic, number) else {
+                continue;
+            };
+            let waker = self.handle.clone();
+            queue.set_nonempty_callback(move || waker.wake());
+            self.partitions
+                .insert(number, Partition::new(queue, self.plan.topic.clone()));
+        }
+        Rebalance::Assign(list).answer(&self.consumer);
+        self.handle.status().set_partitions(self.partitions.len());
+        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), "partitions assigned");
+    }
+
+    /// Ends the revocation under way: what is finished is stored already, and librdkafka commits it as it lets go.
+    fn let_go(&mut self) {
+        let Some(revocation) = self.revocation.take() else {
+            return;
+        };
+        let mut cut_off = 0;
+        for number in revocation.partitions() {
+            cut_off += self
+                .partitions
+                .remove(&number)
+                .map_or(0, |partition| partition.outstanding());
+        }
+        revocation.answer(&self.consumer);
+        self.handle.status().set_partitions(self.partitions.len());
+        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), cut_off, "partitions revoked");
+    }
+
+    fn read_completions(&mut self) -> bool {
+        let mut busy = false;
+        while let Ok(completion) = self.completions.try_recv() {
+            busy = true;
+            let Some(partition) = self.partitions.get_mut(&completion.partition) else {
+                continue;
+            };
+            let Some(next) = partition.complete(&completion) else {
+                continue;
+            };
+            // store_offset stores its argument + 1 (rdkafka_offset.c:648).
+            if let Err(error) = self
+                .consumer
+                .store_offset(&self.plan.topic, completion.partition, next - 1)
+            {
+                tracing::debug!(topic = %self.plan.topic, partition = completion.partition, %error, "offset not stored: the partition is gone");
+            }
+        }
+        busy
+    }
+
+    fn take_in(&mut self) -> Result<bool, PumpError> {
+        let consumer = self.consumer.clone();
+        let mut busy = false;
+        let mut errors = Vec::new();
+        self.congested = false;
+        for partition in self.partitions.values_mut() {
+            while partition.has_room(self.plan.window) {
+                let slot = match self.records.try_reserve() {
+                    Ok(slot) => slot,
+                    Err(mpsc::error::TrySendError::Closed(())) => return Err(PumpError::WorkerGone),
+                    Err(mpsc::error::TrySendError::Full(())) => {
+                        self.congested = true;
+                        return Ok(busy);
+                    }
+                };
+                match partition.next(&consumer) {
+                    None => break,
+                    Some(Ok(intake)) => slot.send(intake),
+                    Some(Err(error)) => errors.push(error),
+                }
+                busy = true;
+            }
+        }
+        errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
+        Ok(busy)
+    }
+
+    fn outstanding(&self) -> usize {
+        self.partitions.values().map(Partition::outstanding).sum()
+    }
+
+    fn commit(&self) {
+        match self.consumer.commit_consumer_state(CommitMode::Sync) {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => {
+                tracing::warn!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again")
+            }
+        }
+    }
+
+    /// Leaves the group, so that its partitions move on at once. Blocks until the broker has heard, or the session has run out.
+    fn leave(mut self) {
+        for partition in self.partitions.values_mut() {
+            partition.revoke();
+        }
+        // Queues hold the consumer, and rebalance events of its closing are answered in the callback once nobody receives them.
+        self.partitions.clear();
+        let Pump {
+            consumer,
+            rebalances,
+            revocation,
+            plan,
+            ..
+        } = self;
+        if let Some(revocation) = revocation {
+            revocation.answer(&consumer);
+        }
+        for event in rebalances.try_iter() {
+            event.answer(&consumer);
+        }
+        drop(rebalances);
+        let began = Instant::now();
+        drop(consumer);
+        tracing::info!(topic = %plan.topic, seconds = began.elapsed().as_secs_f32(), "left the consumer group");
+    }
+}
+
+/// Reads an outcome's effect on the commit; `None` for one that stores nothing.
+fn effect(outcome: Outcome, tracker: &mut crate::kafka::offsets::Tracker, offset: i64) -> Option<i64> {
+    match outcome {
+        Outcome::Done => tracker.finish(offset),
+        Outcome::Released => {
+            tracker.release(offset);
+            None
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What passes between a group pump (an OS thread) and its worker (an actor): records one way, what became of them the other.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+
+use crate::supervision::progress::Progress;
+use crate::wire::RawRecord;
+
+/// A record on its way to the worker, with the partition's lease at the time.
+pub struct Intake {
+    pub record: RawRecord,
+    pub lease: Lease,
+    /// Comes back in the record's completion.
+    pub epoch: u32,
+    /// The consumer had caught up and this is the newest record: it cannot have waited here, whatever its deadline claims.
+    pub no_backlog: bool,
+}
+
+/// One assignment of one partition, cancelled when it is revoked: work that has not begun is given back, for the next owner to run.
+pub type Lease = CancellationToken;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is left to do for it: its offset may be committed.
+    Done,
+    /// Given back unanswered.
+    Released,
+}
+
+/// One record's end, as the pump learns it.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion {
+    pub partition: i32,
+    pub epoch: u32,
+    pub offset: i64,
+    pub outcome: Outcome,
+}
+
+/// What the pump is asked to do; moves only forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Command {
+    Run,
+    /// Take nothing more in, but go on polling while the worker finishes; then commit and leave the group.
+    Drain,
+    /// Store nothing more, leave the group.
+    Stop,
+}
+
+/// What a pump shows of itself to `/health/ready`, `/status` and the metrics.
+#[derive(Debug, Default)]
+pub struct PumpStatus {
+    /// The group gave this member its share (which may be empty).
+    assigned: AtomicBool,
+    partitions: AtomicUsize,
+    drained: AtomicBool,
+}
+
+impl PumpStatus {
+    pub fn set_partitions(&self, count: usize) {
+        self.partitions.store(count, Ordering::Relaxed);
+        self.assigned.store(true, Ordering::Release);
+    }
+    pub fn set_drained(&self) {
+        self.drained.store(true, Ordering::Release);
+    }
+    pub fn is_assigned(&self) -> bool {
+        self.assigned.load(Ordering::Acquire)
+    }
+    pub fn partitions(&self) -> usize {
+        self.partitions.load(Ordering::Relaxed)
+    }
+    /// The drain finished before anything was cut off.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
+    }
+}
+
+/// The worker's and the supervisor's end of a pump.
+#[derive(Clone)]
+pub struct PumpHandle(Arc<Shared>);
+
+struct Shared {
+    /// Bounded by the pump itself: a completion is sent once for each record taken in, and the partition windows bound those.
+    completions: Sender<Completion>,
+    command: AtomicU8,
+    thread: OnceLock<Thread>,
+    status: PumpStatus,
+    progress: Progress,
+}
+
+impl PumpHandle {
+    /// A handle and the pump's end of its completions.
+    pub fn new() -> (Self, Receiver<Completion>) {
+        let (completions, receiver) = crossbeam_channel::unbounded();
+        let shared = Shared {
+            completions,
+            command: AtomicU8::new(Command::Run as u8),
+            thread: OnceLock::new(),
+            status: PumpStatus::default(),
+            progress: Progress::default(),
+        };
+        (PumpHandle(Arc::new(shared)), receiver)
+    }
+
+    /// Tells the pump what became of a record. Never blocks; a pump that is gone no longer cares.
+    pub fn complete(&self, completion: Completion) {
+        // Err: an old generation's pump; its records are redelivered.
+        let _ = self.0.completions.send(completion);
+        self.wake();
+    }
+
+    /// Moves the pump forward to `command`; never back.
+    pub fn command(&self, command: Command) {
+        self.0.command.fetch_max(command as u8, Ordering::AcqRel);
+        self.wake();
+    }
+
+    pub fn current_command(&self) -> Command {
+        match self.0.command.load(Ordering::Acquire) {
+            0 => Command::Run,
+            1 => Command::Drain,
+            _ => Command::Stop,
+        }
+    }
+
+    /// The pump's thread introduces itself, so that it can be woken.
+    pub fn attach(&self) {
+        // Err: attached already, by the same thread.
+        let _ = self.0.thread.set(std::thread::current());
+    }
+
+    /// Wakes the pump if it is parked; cheap otherwise.
+    pub fn wake(&self) {
+        if let Some(thread) = self.0.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    pub fn status(&self) -> &PumpStatus {
+        &self.0.status
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.0.progress
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything that speaks to librdkafka: the only place where its keys, clients and threads are known.
+
+pub mod admin;
+pub mod client_config;
+pub mod client_context;
+pub mod group_pump;
+pub mod health;
+pub mod intake;
+pub mod offsets;
+pub mod producer;
+pub mod record;
+pub mod reply_stream;

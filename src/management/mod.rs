@@ -1,0 +1,189 @@
+//! What operators and orchestrators ask the process: health, metrics, status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use actix::Addr;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::json;
+
+use crate::kafka::health::KafkaHealth;
+use crate::processor::role::{Processor, WorkerView};
+use crate::proxy::http::Proxy;
+use crate::settings::Secret;
+use crate::shutdown::Phase;
+use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
+
+/// What the management API looks at.
+pub struct Board {
+    pub phase: Phase,
+    pub kafka: KafkaHealth,
+    pub proxy: Option<Arc<Proxy>>,
+    pub processor: Option<Arc<Processor>>,
+    pub registry: Registry,
+    pub token: Option<Secret>,
+    pub supervisor: OnceLock<Addr<HealthSupervisor>>,
+}
+
+impl Board {
+    /// Why this process should get no traffic; empty = ready.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.phase.is_draining() {
+            reasons.push("draining".to_string());
+        }
+        if !self.kafka.is_up() {
+            reasons.push("Kafka does not answer".to_string());
+        }
+        if self.proxy.as_ref().is_some_and(|proxy| proxy.router.borrow().is_none()) {
+            reasons.push("replies are not positioned yet".to_string());
+        }
+        if let Some(processor) = &self.processor {
+            let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());
+            reasons.extend(
+                waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
+            );
+            if processor.dead_letter_trouble.is_set() {
+                reasons.push("the dead letter topic cannot be written".to_string());
+            }
+        }
+        reasons
+    }
+
+    /// Brings the gauges that are looked up, not counted, up to date.
+    fn refresh(&self) {
+        let ready = i64::from(self.not_ready().is_empty());
+        if let Some(proxy) = &self.proxy {
+            proxy.metrics.ready.set(ready);
+        }
+        if let Some(processor) = &self.processor {
+            processor.metrics.ready.set(ready);
+            processor
+                .metrics
+                .active_consumers
+                .set(processor.workers.iter().filter(|worker| worker.is_assigned()).count() as i64);
+            for (_, workers) in by_topic(&processor.workers) {
+                let partitions: usize = workers.iter().map(|worker| worker.partitions()).sum();
+                workers[0].metrics.assigned_partitions.set(partitions as i64);
+            }
+        }
+    }
+
+    fn may_read(&self, request: &HttpRequest) -> bool {
+        let Some(token) = &self.token else { return true };
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        given.is_some_and(|given| openssl_eq(given, token.reveal().as_bytes()))
+    }
+}
+
+/// Compares in a time that does not tell how much of it was right.
+fn openssl_eq(given: &[u8], token: &[u8]) -> bool {
+    given.len() == token.len() && openssl::memcmp::eq(given, token)
+}
+
+/// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy.
+pub fn health_and_metrics(service: &mut web::ServiceConfig) {
+    service
+        .route("/health", web::get().to(ready))
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+}
+
+/// Everything, on the management port.
+pub fn all(service: &mut web::ServiceConfig) {
+    health_and_metrics(service);
+    service.route("/status", web::get().to(status));
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "live"}))
+}
+
+async fn ready(board: web::Data<Board>) -> HttpResponse {
+    let reasons = board.not_ready();
+    match reasons.is_empty() {
+        true => HttpResponse::Ok().json(json!({"status": "ready"})),
+        false => HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "reasons": reasons})),
+    }
+}
+
+async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+    if !board.may_read(&request) {
+        return unauthorized();
+    }
+    board.refresh();
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(&board.registry.gather(), &mut text) {
+        Ok(()) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, prometheus::TEXT_FORMAT))
+            .body(text),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
+}
+
+async fn status(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+    if !board.may_read(&request) {
+        return unauthorized();
+    }
+    let actors = match board.supervisor.get() {
+        Some(supervisor) => supervisor.send(Survey).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let workers = board
+        .processor
+        .as_ref()
+        .map(|processor| &processor.workers[..])
+        .unwrap_or_default();
+    let topics: BTreeMap<&str, _> = by_topic(workers)
+        .into_iter()
+        .map(|(name, workers)| (name, topic_status(&workers)))
+        .collect();
+    let active = workers.iter().filter(|worker| worker.is_assigned()).count();
+    HttpResponse::Ok().json(json!({
+        "running": !board.phase.is_draining(),
+        "ready": board.not_ready().is_empty(),
+        "not_ready": board.not_ready(),
+        "kafka": if board.kafka.is_up() { "up" } else if board.kafka.is_down() { "down" } else { "unknown" },
+        "configured_topics": topics.len(),
+        "active_consumers": active,
+        "topics": topics,
+        "pending_requests": board.proxy.as_ref().map(|proxy| proxy.metrics.pending.get()),
+        "instance": board.proxy.as_ref().map(|proxy| &proxy.instance.id),
+        "actors": actors,
+    }))
+}
+
+fn by_topic(workers: &[Arc<WorkerView>]) -> BTreeMap<&str, Vec<&WorkerView>> {
+    let mut topics: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
+    for worker in workers {
+        topics.entry(&worker.topic.name).or_default().push(worker);
+    }
+    topics
+}
+
+fn topic_status(workers: &[&WorkerView]) -> serde_json::Value {
+    let topic = &workers[0].topic;
+    let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
+    json!({
+        "request_topic": topic.request_topic,
+        "response_topic": topic.response_topic,
+        "backend_url": topic.backend_url.to_string(),
+        "consumer_group": topic.consumer_group,
+        "workers": workers.len(),
+        "state": if assigned == workers.len() { "consuming" } else { "joining" },
+        "partitions": workers.iter().map(|worker| worker.partitions()).sum::<usize>(),
+        "backend": workers[0].backend.as_str(),
+    })
+}
+
+fn unauthorized() -> HttpResponse {
+    HttpResponse::build(StatusCode::UNAUTHORIZED)
+        .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
+        .json(json!({"error": "send the management_token as Authorization: Bearer …"}))
+}

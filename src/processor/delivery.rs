@@ -1,0 +1,245 @@
+//! From an answer to Kafka's acknowledgement of it: an offset waits for that, and what Kafka did not take is sent again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+
+use crate::kafka::intake::{Completion, Intake, Outcome};
+use crate::kafka::producer::{Delivered, DeliveryListener};
+use crate::processor::work::Worker;
+use crate::wire::dead_letter::DeadLetter;
+use crate::wire::{Record, ReplyError, Response, native};
+
+/// Wait before a record that Kafka did not take is sent again.
+const RESEND_AFTER: Duration = Duration::from_millis(500);
+
+/// One consumed record until nothing is left to do for it. Its offset may be committed once every record it caused is acknowledged.
+pub struct Settlement {
+    pub worker: Arc<Worker>,
+    partition: i32,
+    epoch: u32,
+    offset: i64,
+    began: Instant,
+    acks_left: AtomicU32,
+}
+
+impl Settlement {
+    pub fn new(worker: &Arc<Worker>, intake: &Intake) -> Arc<Self> {
+        worker.metrics.in_flight.inc();
+        Arc::new(Settlement {
+            worker: worker.clone(),
+            partition: intake.record.partition,
+            epoch: intake.epoch,
+            offset: intake.record.offset,
+            began: Instant::now(),
+            acks_left: AtomicU32::new(0),
+        })
+    }
+
+    /// Nothing more is to be acknowledged.
+    pub fn done(&self) {
+        self.end(Outcome::Done);
+    }
+
+    /// Unanswered: whoever owns the partition next runs it.
+    pub fn release(&self) {
+        self.end(Outcome::Released);
+    }
+
+    fn acknowledged(&self) {
+        if self.acks_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.worker.metrics.latency.observe(self.began.elapsed().as_secs_f64());
+            self.done();
+        }
+    }
+
+    fn end(&self, outcome: Outcome) {
+        self.worker.pump.complete(Completion {
+            partition: self.partition,
+            epoch: self.epoch,
+            offset: self.offset,
+            outcome,
+        });
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        self.worker.metrics.in_flight.dec();
+    }
+}
+
+/// A record on its way into Kafka, kept whole until it is there.
+pub struct Ticket {
+    settlement: Arc<Settlement>,
+    topic: Arc<str>,
+    partition: Option<i32>,
+    parcel: Parcel,
+}
+
+/// What is being delivered.
+pub enum Parcel {
+    /// An answer, which nobody waits for after `until`.
+    Reply { record: Record, until: Option<Instant> },
+    /// A record given up; it is tried until Kafka takes it, since it would be lost otherwise.
+    DeadLetter(DeadLetter),
+}
+
+/// Sends a record's consequences, all of them known now: its offset waits for every one.
+pub fn dispatch(settlement: &Arc<Settlement>, parcels: Vec<(Arc<str>, Option<i32>, Parcel)>) {
+    if parcels.is_empty() {
+        return settlement.done();
+    }
+    settlement.acks_left.store(parcels.len() as u32, Ordering::Release);
+    for (topic, partition, parcel) in parcels {
+        send(Box::new(Ticket {
+            settlement: settlement.clone(),
+            topic,
+            partition,
+            parcel,
+        }));
+    }
+}
+
+fn send(ticket: Box<Ticket>) {
+    let producer = ticket.settlement.worker.producer.clone();
+    let (topic, partition) = (ticket.topic.clone(), ticket.partition);
+    // The parcel is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
+    let sent = match &ticket.parcel {
+        Parcel::Reply { record, .. } => {
+            let record = record.clone();
+            producer.send(&topic, partition, &record, ticket)
+        }
+        Parcel::DeadLetter(letter) => {
+            let letter = letter.clone();
+            producer.send_dead_letter(&topic, &letter, ticket)
+        }
+    };
+    if let Err((code, ticket)) = sent {
+        undelivered(ticket, code);
+    }
+}
+
+fn undelivered(ticket: Box<Ticket>, code: RDKafkaErrorCode) {
+    let returns = ticket.settlement.worker.undelivered.clone();
+    // Err: the worker is gone, and its records are redelivered.
+    let _ = returns.send(Undelivered { ticket, code });
+}
+
+/// Hears of every record the processor produced, on the producer's polling thread.
+pub struct Deliveries;
+
+impl DeliveryListener for Deliveries {
+    type Ticket = Box<Ticket>;
+
+    fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
+        match outcome {
+            Ok(()) => {
+                if let Parcel::DeadLetter(_) = ticket.parcel {
+                    ticket.settlement.worker.metrics.dead_letters.inc();
+                    ticket.settlement.worker.dead_letter_trouble.clear();
+                }
+                ticket.settlement.acknowledged();
+            }
+            Err(why) => undelivered(ticket, why.code),
+        }
+    }
+}
+
+/// A record that Kafka did not take, on its way back to the worker. As many as there are tickets: the windows bound them.
+pub struct Undelivered {
+    ticket: Box<Ticket>,
+    code: RDKafkaErrorCode,
+}
+
+/// The worker's end of the way back.
+pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
+
+/// Decides what becomes of a record that Kafka did not take: the same bytes again, never a second backend call.
+pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
+    let worker = ticket.settlement.worker.clone();
+    match (&mut ticket.parcel, classify(code)) {
+        (Parcel::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
+            Some(smaller) => *record = smaller,
+            None => return give_up(&ticket, code),
+        },
+        (Parcel::DeadLetter(letter), Verdict::TooLarge) => {
+            let half = letter.encoded_size() / 2;
+            letter.fit(half);
+        }
+        (_, Verdict::NoSuchPartition) if ticket.partition.is_some() => ticket.partition = None,
+        (Parcel::Reply { .. }, Verdict::NoSuchPartition | Verdict::ForGood) => return give_up(&ticket, code),
+        (Parcel::Reply { until, .. }, Verdict::ForNow) => {
+            if until.is_some_and(|until| Instant::now() + RESEND_AFTER >= until) {
+                return give_up(&ticket, code);
+            }
+            actix::clock::sleep(RESEND_AFTER).await;
+        }
+        (Parcel::DeadLetter(_), _) => {
+            worker.dead_letter_trouble.set(&ticket.topic, code);
+            actix::clock::sleep(RESEND_AFTER).await;
+        }
+    }
+    send(ticket);
+}
+
+/// The reply is not to be had into Kafka: its client gets 504 in the end, and the group goes on.
+fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
+    let worker = &ticket.settlement.worker;
+    worker.metrics.undeliverable.inc();
+    worker.once.undeliverable(&ticket.topic, code);
+    ticket.settlement.acknowledged();
+}
+
+enum Verdict {
+    ForNow,
+    ForGood,
+    TooLarge,
+    NoSuchPartition,
+}
+
+fn classify(code: RDKafkaErrorCode) -> Verdict {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Verdict::TooLarge,
+        Code::UnknownPartition => Verdict::NoSuchPartition,
+        Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::InvalidTopic
+        | Code::InvalidRecord
+        | Code::PolicyViolation => Verdict::ForGood,
+        _ => Verdict::ForNow,
+    }
+}
+
+/// The small answer instead of one that no record can hold; `None` where it is that already.
+fn too_large(record: &Record) -> Option<Record> {
+    let id = record
+        .headers
+        .iter()
+        .find(|(name, _)| name == crate::wire::headers::KAFKA_CORRELATION_ID)
+        .map(|(_, value)| value.clone())?;
+    let smaller = native::encode_response(error_response(id, ReplyError::ResponseTooLarge));
+    (smaller.encoded_size() < record.encoded_size()).then_some(smaller)
+}
+
+/// The answer a processor makes itself.
+pub fn error_response(correlation_id: bytes::Bytes, error: ReplyError) -> Response {
+    let request_error = crate::error::RequestError::from(error);
+    let body = request_error.problem(Some(&crate::processor::backend::id_text(&correlation_id)));
+    Response {
+        correlation_id,
+        status: request_error.status().as_u16(),
+        headers: vec![(
+            "content-type".into(),
+            bytes::Bytes::from_static(crate::error::PROBLEM_JSON.as_bytes()),
+        )],
+        body: body.into(),
+        error: Some(error),
+    }
+}

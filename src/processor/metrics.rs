@@ -1,0 +1,175 @@
+//! What the processor counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::proxy::metrics::{LATENCY_BUCKETS, register};
+
+/// Every metric of the processor.
+#[derive(Clone)]
+pub struct ProcessorMetrics {
+    messages: IntCounterVec,
+    latency: HistogramVec,
+    backend_latency: HistogramVec,
+    backend_errors: IntCounterVec,
+    backend_up: IntGaugeVec,
+    assigned_partitions: IntGaugeVec,
+    expired: IntCounterVec,
+    retries: IntCounterVec,
+    dead_letters: IntCounterVec,
+    undeliverable: IntCounterVec,
+    refused_reply_topics: IntCounterVec,
+    clock_skew: prometheus::GaugeVec,
+    pub active_consumers: IntGauge,
+    pub in_flight: IntGauge,
+    pub ready: IntGauge,
+}
+
+/// The metrics of one topic, found once.
+#[derive(Clone)]
+pub struct TopicMetrics {
+    messages: IntCounterVec,
+    topic: String,
+    pub latency: Histogram,
+    pub backend_latency: Histogram,
+    pub backend_errors: IntCounter,
+    /// 1 up, 0 down, -1 not known.
+    pub backend_up: IntGauge,
+    pub assigned_partitions: IntGauge,
+    pub expired: IntCounter,
+    pub retries: IntCounter,
+    pub dead_letters: IntCounter,
+    pub undeliverable: IntCounter,
+    pub refused_reply_topics: IntCounter,
+    pub clock_skew: prometheus::Gauge,
+    pub in_flight: IntGauge,
+}
+
+impl ProcessorMetrics {
+    /// Registers all of them.
+    ///
+    /// # Errors
+    /// A name is taken: only where two processors share a registry.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let latency = |name: &str, help: &str, labels: &[&str]| {
+            register(
+                registry,
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()), labels)?,
+            )
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
+        Ok(ProcessorMetrics {
+            messages: counters(
+                "processor_messages_total",
+                "Records finished, by what became of them",
+                &["topic", "status"],
+            )?,
+            latency: latency(
+                "processor_latency_seconds",
+                "From a record's intake to its reply's acknowledgement",
+                &["topic"],
+            )?,
+            backend_latency: latency(
+                "processor_backend_latency_seconds",
+                "One backend attempt",
+                &["topic", "backend"],
+            )?,
+            backend_errors: counters(
+                "processor_backend_errors_total",
+                "Backend attempts without an HTTP answer",
+                &["topic", "backend"],
+            )?,
+            backend_up: gauges(
+                "processor_backend_up",
+                "The last health check: 1 up, 0 down, -1 none yet",
+                &["topic", "backend"],
+            )?,
+            assigned_partitions: gauges(
+                "processor_assigned_partitions",
+                "Partitions this process consumes",
+                &["topic"],
+            )?,
+            expired: counters(
+                "processor_expired_total",
+                "Records whose deadline had passed; not sent to the backend",
+                &["topic"],
+            )?,
+            retries: counters(
+                "processor_retries_total",
+                "Backend attempts after the first",
+                &["topic"],
+            )?,
+            dead_letters: counters(
+                "processor_dead_letters_total",
+                "Records written to the dead letter topic",
+                &["topic"],
+            )?,
+            undeliverable: counters(
+                "processor_undeliverable_replies_total",
+                "Replies that Kafka would not take by their deadline",
+                &["topic"],
+            )?,
+            refused_reply_topics: counters(
+                "processor_refused_reply_topics_total",
+                "Requests that named a reply topic which is not allowed",
+                &["topic"],
+            )?,
+            clock_skew: register(
+                registry,
+                prometheus::GaugeVec::new(
+                    Opts::new(
+                        "processor_clock_skew_seconds",
+                        "This clock minus the proxy's, transit included; of the last record without a backlog",
+                    ),
+                    &["topic"],
+                )?,
+            )?,
+            active_consumers: gauge(
+                "processor_active_consumers",
+                "Workers whose consumer has joined its group",
+            )?,
+            in_flight: gauge(
+                "processor_messages_in_flight",
+                "Records between intake and the end of their work",
+            )?,
+            ready: gauge("processor_ready", "1 while /health/ready is true")?,
+        })
+    }
+
+    /// The metrics of one topic and its backend.
+    pub fn topic(&self, topic: &str, backend: &str) -> TopicMetrics {
+        let both = &[topic, backend];
+        let one = &[topic];
+        self.backend_up.with_label_values(both).set(-1);
+        TopicMetrics {
+            messages: self.messages.clone(),
+            topic: topic.to_string(),
+            latency: self.latency.with_label_values(one),
+            backend_latency: self.backend_latency.with_label_values(both),
+            backend_errors: self.backend_errors.with_label_values(both),
+            backend_up: self.backend_up.with_label_values(both),
+            assigned_partitions: self.assigned_partitions.with_label_values(one),
+            expired: self.expired.with_label_values(one),
+            retries: self.retries.with_label_values(one),
+            dead_letters: self.dead_letters.with_label_values(one),
+            undeliverable: self.undeliverable.with_label_values(one),
+            refused_reply_topics: self.refused_reply_topics.with_label_values(one),
+            clock_skew: self.clock_skew.with_label_values(one),
+            in_flight: self.in_flight.clone(),
+        }
+    }
+}
+
+impl TopicMetrics {
+    /// Counts a finished record; `status` is a status of the reply or a word for why there is none.
+    pub fn finished(&self, status: &str) {
+        self.messages.with_label_values(&[self.topic.as_str(), status]).inc();
+    }
+}

@@ -1,0 +1,259 @@
+//! The processor's parts, put together: what belongs to the process, and how each worker is made.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::ArbiterHandle;
+use arc_swap::ArcSwapOption;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use prometheus::Registry;
+use rdkafka::error::KafkaError;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::kafka::admin::TopicAdmin;
+use crate::kafka::client_config;
+use crate::kafka::group_pump::{self, PumpPlan};
+use crate::kafka::health::KafkaHealth;
+use crate::kafka::intake::PumpHandle;
+use crate::kafka::producer::Producer;
+use crate::processor::backend::Backend;
+use crate::processor::backend_health::{BackendCheck, BackendState};
+use crate::processor::delivery::Deliveries;
+use crate::processor::metrics::{ProcessorMetrics, TopicMetrics};
+use crate::processor::topic_worker::{Inputs, TopicWorker};
+use crate::processor::work::{DeadLetterTrouble, Once, Worker};
+use crate::proxy::topics::globs;
+use crate::settings::{Settings, Topic};
+use crate::supervision::health_supervisor::{ExitNotice, Life, Pump, Supervised};
+use crate::supervision::progress::Progress;
+use crate::supervision::spawn_watched::spawn_watched;
+
+/// Records on their way from a pump to its worker.
+const HAND_OVER: usize = 256;
+/// Room for our own headers beside a backend's answer.
+const HEADROOM: usize = 64 << 10;
+
+/// The processor, as the process, shutdown and the management API see it.
+pub struct Processor {
+    pub producer: Arc<Producer<Deliveries>>,
+    pub workers: Vec<Arc<WorkerView>>,
+    pub dead_letter_trouble: Arc<DeadLetterTrouble>,
+    pub metrics: ProcessorMetrics,
+}
+
+/// One worker, seen from outside; outlives its generations.
+pub struct WorkerView {
+    pub topic: Topic,
+    pub index: usize,
+    pub backend: BackendState,
+    pub metrics: TopicMetrics,
+    pump: ArcSwapOption<PumpHandle>,
+}
+
+impl WorkerView {
+    /// The present generation has its share of partitions.
+    pub fn is_assigned(&self) -> bool {
+        self.pump
+            .load()
+            .as_ref()
+            .is_some_and(|pump| pump.status().is_assigned())
+    }
+
+    pub fn partitions(&self) -> usize {
+        self.pump.load().as_ref().map_or(0, |pump| pump.status().partitions())
+    }
+}
+
+/// Everything the process needs to run the role.
+pub struct ProcessorParts {
+    pub processor: Arc<Processor>,
+    pub supervised: Vec<Box<dyn Supervised>>,
+    pub checks: Vec<BackendCheck>,
+}
+
+/// Makes the role's clients and factories; nothing is consumed yet.
+///
+/// # Errors
+/// librdkafka refuses the settings, or metrics clash.
+pub fn assemble(
+    settings: &Settings,
+    registry: &Registry,
+    kafka: &KafkaHealth,
+) -> Result<ProcessorParts, AssembleError> {
+    let metrics = ProcessorMetrics::register(registry)?;
+    let own = &settings.processor;
+    let longest = own
+        .topics
+        .iter()
+        .map(|topic| topic.timeout)
+        .max()
+        .unwrap_or(Duration::ZERO);
+    let config = client_config::reply_producer(&settings.kafka, longest);
+    let max_record = client_config::max_record(&config);
+    let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
+    let admin = TopicAdmin::new(config, settings.create_topics.clone());
+    let all_calls = Arc::new(Semaphore::new(own.max_concurrent_requests));
+    let dead_letter_trouble = Arc::new(DeadLetterTrouble::default());
+    let forbidden = own
+        .topics
+        .iter()
+        .map(|topic| topic.request_topic.clone())
+        .chain(own.dead_letter_topic.clone());
+    let forbidden: Arc<HashSet<String>> = Arc::new(forbidden.collect());
+    let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
+    for topic in &own.topics {
+        let topic_metrics = metrics.topic(&topic.request_topic, &topic.backend_url.to_string());
+        let backend = BackendState::default();
+        let rate_limit = topic.rate_limit.and_then(limiter).map(Arc::new);
+        checks.push(BackendCheck {
+            topic: topic.clone(),
+            state: backend.clone(),
+            gauge: topic_metrics.backend_up.clone(),
+        });
+        for index in 0..topic.workers {
+            let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
+            let view = Arc::new(WorkerView {
+                topic: topic.clone(),
+                index,
+                backend: backend.clone(),
+                metrics: topic_metrics.clone(),
+                pump: ArcSwapOption::empty(),
+            });
+            workers.push(view.clone());
+            supervised.push(Box::new(WorkerFactory {
+                name: format!("topic_worker:{}:{index}", topic.name),
+                view,
+                plan: PumpPlan {
+                    topic: Arc::from(topic.request_topic.as_str()),
+                    also: [Some(&topic.response_topic), own.dead_letter_topic.as_ref()]
+                        .into_iter()
+                        .flatten()
+                        .cloned()
+                        .collect(),
+                    config: client_config::request_consumer(
+                        &settings.kafka,
+                        &topic.consumer_group,
+                        instance.as_deref(),
+                        topic.start,
+                    ),
+                    admin: admin.clone(),
+                    window: (topic.concurrency * 4).max(256),
+                    revoke_timeout: own.revoke_timeout,
+                },
+                producer: producer.clone(),
+                all_calls: all_calls.clone(),
+                rate_limit: rate_limit.clone(),
+                forbidden: forbidden.clone(),
+                dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
+                clock_tolerance: own.clock_tolerance,
+                max_record,
+                kafka: kafka.clone(),
+                dead_letter_trouble: dead_letter_trouble.clone(),
+            }));
+        }
+    }
+    let processor = Arc::new(Processor {
+        producer,
+        workers,
+        dead_letter_trouble,
+        metrics,
+    });
+    Ok(ProcessorParts {
+        processor,
+        supervised,
+        checks,
+    })
+}
+
+/// Why a role cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error("kafka client: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("a configured topic is not known to the proxy")]
+    Topic,
+}
+
+/// A smooth limit: one record each 1/rate seconds, none saved up beyond one.
+fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
+    let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?;
+    Some(RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN)))
+}
+
+/// Makes the generations of one worker.
+struct WorkerFactory {
+    name: String,
+    view: Arc<WorkerView>,
+    plan: PumpPlan,
+    producer: Arc<Producer<Deliveries>>,
+    all_calls: Arc<Semaphore>,
+    rate_limit: Option<Arc<DefaultDirectRateLimiter>>,
+    forbidden: Arc<HashSet<String>>,
+    dead_letter_topic: Option<Arc<str>>,
+    clock_tolerance: Duration,
+    max_record: usize,
+    kafka: KafkaHealth,
+    dead_letter_trouble: Arc<DeadLetterTrouble>,
+}
+
+impl Supervised for WorkerFactory {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+        let topic = &self.view.topic;
+        let (pump, completions) = PumpHandle::new();
+        let (records, records_receiver) = mpsc::channel(HAND_OVER);
+        let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
+        let worker = Arc::new(Worker {
+            topic: topic.clone(),
+            response_topic: Arc::from(topic.response_topic.as_str()),
+            allowed_reply_topics: globs(&topic.allowed_reply_topics),
+            forbidden_reply_topics: self.forbidden.clone(),
+            dead_letter_topic: self.dead_letter_topic.clone(),
+            producer: self.producer.clone(),
+            pump: pump.clone(),
+            concurrency: Semaphore::new(topic.concurrency),
+            all_calls: self.all_calls.clone(),
+            rate_limit: self.rate_limit.clone(),
+            clock_tolerance: self.clock_tolerance,
+            max_record: self.max_record,
+            kafka: self.kafka.clone(),
+            metrics: self.view.metrics.clone(),
+            undelivered,
+            dead_letter_trouble: self.dead_letter_trouble.clone(),
+            once: Once::default(),
+        });
+        let progress = Progress::default();
+        let (sign_of_life, max_body) = (progress.clone(), self.max_record.saturating_sub(HEADROOM));
+        let make = move |_: &mut actix::Context<TopicWorker>| {
+            let topic = &worker.topic;
+            let backend = Backend::new(&topic.backend_url, topic.host, topic.concurrency, max_body);
+            // Checked at start; an Err here is a panic that the supervisor hears of, with this text.
+            let backend = backend.unwrap_or_else(|error| panic!("{error}"));
+            let inputs = Inputs {
+                records: records_receiver,
+                undelivered: undelivered_receiver,
+            };
+            TopicWorker::new(worker, backend, inputs, sign_of_life)
+        };
+        spawn_watched(arbiter, make, exited).ok_or("its thread could not be started")?;
+        let thread = group_pump::spawn(self.plan.clone(), pump.clone(), completions, records)
+            .map_err(|error| error.to_string())?;
+        self.view.pump.store(Some(Arc::new(pump.clone())));
+        tracing::info!(actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
+        Ok(Life {
+            progress: vec![progress, pump.progress().clone()],
+            pump: Some(Pump { handle: pump, thread }),
+        })
+    }
+
+    fn fell(&mut self) {
+        self.view.pump.store(None);
+    }
+}

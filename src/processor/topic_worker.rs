@@ -1,0 +1,96 @@
+//! Works on the records of one request topic: one task for each, within the limits.
+//!
+//! Owns: the records in flight and their backend client. Sent to by: its pump (records), the producer's polling thread (records that
+//! Kafka did not take). Death: its pump leaves the group, unfinished records are redelivered, and the supervisor makes a new one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, StreamHandler};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+
+use crate::kafka::intake::Intake;
+use crate::processor::backend::Backend;
+use crate::processor::delivery::{Undelivered, UndeliveredReceiver, redeliver};
+use crate::processor::work::{Worker, run};
+use crate::supervision::progress::Progress;
+
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct TopicWorker {
+    worker: Arc<Worker>,
+    backend: Rc<Backend>,
+    inputs: Option<Inputs>,
+    progress: Progress,
+}
+
+/// What a worker reads.
+pub struct Inputs {
+    pub records: mpsc::Receiver<Intake>,
+    pub undelivered: UndeliveredReceiver,
+}
+
+impl TopicWorker {
+    /// Must be made on the Arbiter it runs on: its HTTP client cannot move.
+    pub fn new(worker: Arc<Worker>, backend: Backend, inputs: Inputs, progress: Progress) -> Self {
+        TopicWorker {
+            worker,
+            backend: Rc::new(backend),
+            inputs: Some(inputs),
+            progress,
+        }
+    }
+}
+
+impl Actor for TopicWorker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(inputs) = self.inputs.take() {
+            ctx.add_stream(ReceiverStream::new(inputs.records));
+            ctx.add_stream(UnboundedReceiverStream::new(inputs.undelivered));
+        }
+        ctx.run_interval(SIGN_OF_LIFE_EVERY, |worker, _| worker.progress.touch());
+    }
+}
+
+impl StreamHandler<Intake> for TopicWorker {
+    fn handle(&mut self, intake: Intake, _: &mut Self::Context) {
+        self.progress.touch();
+        #[cfg(test)]
+        tests::strike(&intake.record);
+        // A task of its own: the context would poll every item it holds at each wake.
+        actix::spawn(run(self.worker.clone(), self.backend.clone(), intake));
+    }
+    // finished(): the default stops the actor, which is right: its pump is gone.
+}
+
+impl StreamHandler<Undelivered> for TopicWorker {
+    fn handle(&mut self, undelivered: Undelivered, _: &mut Self::Context) {
+        actix::spawn(redeliver(undelivered));
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use crate::wire::RawRecord;
+
+    /// A record with this header makes a worker under test panic or freeze.
+    pub const FAULT_HEADER: &[u8] = b"test-fault";
+
+    pub fn strike(record: &RawRecord) {
+        let fault = record
+            .headers
+            .iter()
+            .find(|(name, _)| name == FAULT_HEADER)
+            .and_then(|(_, value)| value.as_deref());
+        match fault {
+            Some(b"panic") => panic!("asked to panic"),
+            Some(b"freeze") => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the proxy counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
+
+use actix_web::http::Method;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+};
+
+use crate::error::RequestError;
+
+/// Seconds: from a lone request on an idle system (single-digit milliseconds) to the default deadline.
+pub const LATENCY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// The label of topics that no configuration names.
+pub const OTHER_TOPIC: &str = "other";
+
+/// Every metric of the proxy.
+#[derive(Clone)]
+pub struct ProxyMetrics {
+    requests: IntCounterVec,
+    request_latency: HistogramVec,
+    kafka_latency: HistogramVec,
+    timeouts: IntCounterVec,
+    rejected: IntCounterVec,
+    pub pending: IntGauge,
+    pub router_entries: IntGauge,
+    pub active_consumers: IntGauge,
+    pub late_replies: IntCounter,
+    pub foreign_replies: IntCounter,
+    pub unmatched_replies: IntCounter,
+    pub malformed_replies: IntCounter,
+    pub swept: IntCounter,
+    pub disconnects: IntCounter,
+    pub producer_queue: IntGauge,
+    pub ready: IntGauge,
+}
+
+/// The metrics of one topic, found once.
+#[derive(Clone)]
+pub struct TopicMetrics {
+    label: String,
+    all: ProxyMetrics,
+    pub kafka_latency: Histogram,
+    pub timeouts: IntCounter,
+}
+
+impl ProxyMetrics {
+    /// Registers all of them.
+    ///
+    /// # Errors
+    /// A name is taken: only where two proxies share a registry.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let latency = |name: &str, help: &str, labels: &[&str]| {
+            register(
+                registry,
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()), labels)?,
+            )
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
+        Ok(ProxyMetrics {
+            requests: counters(
+                "proxy_requests_total",
+                "Requests answered",
+                &["method", "topic", "status"],
+            )?,
+            request_latency: latency(
+                "proxy_request_latency_seconds",
+                "From a request's head to its answer",
+                &["method", "topic"],
+            )?,
+            kafka_latency: latency(
+                "proxy_kafka_latency_seconds",
+                "From producing a request to its reply",
+                &["topic"],
+            )?,
+            timeouts: counters(
+                "proxy_timeouts_total",
+                "Requests that got no reply by their deadline",
+                &["topic"],
+            )?,
+            rejected: counters(
+                "proxy_rejected_total",
+                "Requests answered without being sent",
+                &["reason"],
+            )?,
+            pending: gauge("proxy_pending_requests", "Requests in flight")?,
+            router_entries: gauge(
+                "proxy_router_entries",
+                "Correlation entries of requests that wait for a reply",
+            )?,
+            active_consumers: gauge("proxy_active_consumers", "Reply topics being read")?,
+            late_replies: counter(
+                "proxy_late_replies_total",
+                "Replies whose request nobody waited for any more",
+            )?,
+            foreign_replies: counter(
+                "proxy_foreign_replies_total",
+                "Replies to other instances on a shared reply partition",
+            )?,
+            unmatched_replies: counter(
+                "proxy_unmatched_replies_total",
+                "Records on reply topics without a correlation id of this format",
+            )?,
+            malformed_replies: counter(
+                "proxy_malformed_replies_total",
+                "Replies that could not be made into an HTTP response",
+            )?,
+            swept: counter(
+                "proxy_swept_entries_total",
+                "Correlation entries that outlived their request; expected 0",
+            )?,
+            disconnects: counter(
+                "proxy_client_disconnects_total",
+                "Requests whose client left before the answer",
+            )?,
+            producer_queue: gauge(
+                "producer_queue_messages",
+                "Requests queued in or under way from the producer",
+            )?,
+            ready: gauge("proxy_ready", "1 while /health/ready is true")?,
+        })
+    }
+
+    /// The metrics of the topic shown as `label`.
+    pub fn topic(&self, label: &str) -> TopicMetrics {
+        TopicMetrics {
+            label: label.to_string(),
+            all: self.clone(),
+            kafka_latency: self.kafka_latency.with_label_values(&[label]),
+            timeouts: self.timeouts.with_label_values(&[label]),
+        }
+    }
+
+    /// Counts a request that was answered by us and not sent.
+    pub fn rejected(&self, error: RequestError) {
+        self.rejected.with_label_values(&[error.code()]).inc();
+    }
+}
+
+impl TopicMetrics {
+    /// Counts an answered request. `status` is 100 to 599.
+    pub fn answered(&self, method: &Method, status: u16, seconds: f64) {
+        let method = method_label(method);
+        self.all
+            .requests
+            .with_label_values(&[method, &self.label, status_label(status).as_str()])
+            .inc();
+        self.all
+            .request_latency
+            .with_label_values(&[method, &self.label])
+            .observe(seconds);
+    }
+}
+
+/// Methods of RFC 9110 and PATCH by name; what clients make up is `other`.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "TRACE" => "TRACE",
+        _ => "other",
+    }
+}
+
+fn status_label(status: u16) -> StatusLabel {
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    StatusLabel([digit(status / 100), digit(status / 10), digit(status)])
+}
+
+/// Three digits, without an allocation for each request.
+struct StatusLabel([u8; 3]);
+
+impl StatusLabel {
+    fn as_str(&self) -> &str {
+        // Digits are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or("000")
+    }
+}
+
+/// Registers a collector and hands it back.
+pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_from_bounded_sets() {
+        assert_eq!(method_label(&Method::from_bytes(b"PURGE").unwrap()), "other");
+        assert_eq!(status_label(504).as_str(), "504");
+    }
+}

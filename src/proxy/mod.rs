@@ -1,0 +1,10 @@
+//! The proxy: HTTP in, one record on a request topic, and the reply back to the client that waits.
+
+pub mod http;
+pub mod in_flight;
+pub mod instance;
+pub mod metrics;
+pub mod reply_router;
+pub mod request;
+pub mod role;
+pub mod topics;

@@ -1,0 +1,247 @@
+//! Between actix-web's HTTP and the wire's: what a client sent as a record's content, and a reply record as what the client gets.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::body::SizedStream;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::error::RequestError;
+use crate::wire::{CorrelationId, Fields, RawRecord, Request, Response, WireError, headers, native};
+
+/// What this gateway calls itself in `Via` (RFC 9110 7.6.3).
+const VIA: &[u8] = b"1.1 actix-khp";
+/// A client's request id is passed on up to this length.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What cannot cross a message queue, told before anything else is read: the parser gives both precedence over Content-Length.
+pub fn is_upgrade(request: &HttpRequest) -> bool {
+    request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE)
+}
+
+/// Reads the whole body; `None` when the request has none at all, as distinct from an empty one.
+///
+/// # Errors
+/// `BodyTooLarge` by Content-Length before a byte is read, or while reading; `BodyTimeout` past `deadline`; `BadRequest` when the body
+/// breaks off or is malformed.
+pub async fn read_body(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Option<Bytes>, RequestError> {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    if declared.is_none() && !request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(RequestError::BodyTooLarge);
+    }
+    let mut body = Body::Empty;
+    let read = async {
+        while let Some(chunk) = payload.next().await {
+            body.push(chunk.map_err(|_| RequestError::BadRequest)?, declared.unwrap_or(0));
+            if body.len() > limit {
+                return Err(RequestError::BodyTooLarge);
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout_at(deadline, read)
+        .await
+        .unwrap_or(Err(RequestError::BodyTimeout))?;
+    Ok(Some(body.into_bytes()))
+}
+
+/// A body as it arrives: one chunk is kept as it is, more are joined.
+enum Body {
+    Empty,
+    One(Bytes),
+    Joined(BytesMut),
+}
+
+impl Body {
+    fn push(&mut self, chunk: Bytes, expected: usize) {
+        match self {
+            Body::Empty => *self = Body::One(chunk),
+            Body::One(first) => {
+                let mut joined = BytesMut::with_capacity(expected.max(first.len() + chunk.len()));
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(&chunk);
+                *self = Body::Joined(joined);
+            }
+            Body::Joined(joined) => joined.extend_from_slice(&chunk),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Body::Empty => 0,
+            Body::One(chunk) => chunk.len(),
+            Body::Joined(joined) => joined.len(),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Body::Empty => Bytes::new(),
+            Body::One(chunk) => chunk,
+            Body::Joined(joined) => joined.freeze(),
+        }
+    }
+}
+
+/// The request as it travels, with the gateway's own headers. `remaining` is how long the client still waits.
+pub fn to_wire(
+    request: &HttpRequest,
+    body: Option<Bytes>,
+    id: CorrelationId,
+    reply_topic: &str,
+    remaining: Duration,
+) -> Request {
+    let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
+    let authority = authority(request);
+    let timeout_ms = remaining.as_millis() as i64;
+    let now_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64);
+    Request {
+        correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
+        method: request.method().as_str().to_string(),
+        path: request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str())
+            .to_string(),
+        headers: fields(request, id, client_ip.as_deref(), &authority),
+        authority,
+        scheme: "http".into(),
+        body,
+        reply_topic: Some(reply_topic.to_string()),
+        reply_partition: None,
+        deadline_ms: Some(now_ms + timeout_ms),
+        timeout_ms: Some(timeout_ms),
+        client_ip,
+        key: None,
+    }
+}
+
+/// The target's own authority (absolute form, RFC 9112 3.2.2) goes before `Host`.
+fn authority(request: &HttpRequest) -> String {
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    target.or_else(host).unwrap_or_default().to_string()
+}
+
+fn fields(request: &HttpRequest, id: CorrelationId, client_ip: Option<&str>, authority: &str) -> Fields {
+    let own = request.headers();
+    let connection: Vec<&[u8]> = own.get_all(header::CONNECTION).map(HeaderValue::as_bytes).collect();
+    let connection = headers::connection_options(connection);
+    let mut fields: Fields = Vec::with_capacity(own.len() + 6);
+    for (name, value) in headers::end_to_end(own.iter().map(|(name, value)| (name.as_str(), value)), &connection) {
+        // Host travels as :authority; framing is each hop's own; Expect was answered here.
+        let dropped = matches!(
+            name,
+            "host"
+                | "content-length"
+                | "expect"
+                | headers::X_FORWARDED_FOR
+                | headers::X_REQUEST_ID
+                | headers::X_ORIGINAL_METHOD
+        );
+        if !dropped {
+            fields.push((name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())));
+        }
+    }
+    let mut gain = |name: &'static str, value: Bytes| fields.push((name.into(), value));
+    gain(headers::VIA, Bytes::from_static(VIA));
+    if let Some(forwarded) = forwarded_for(request, client_ip) {
+        gain(headers::X_FORWARDED_FOR, forwarded);
+    }
+    if !own.contains_key(headers::X_FORWARDED_PROTO) {
+        gain(headers::X_FORWARDED_PROTO, Bytes::from_static(b"http"));
+    }
+    if !own.contains_key(headers::X_FORWARDED_HOST) && !authority.is_empty() {
+        gain(headers::X_FORWARDED_HOST, Bytes::copy_from_slice(authority.as_bytes()));
+    }
+    gain(
+        headers::X_ORIGINAL_METHOD,
+        Bytes::copy_from_slice(request.method().as_str().as_bytes()),
+    );
+    let request_id = own
+        .get(headers::X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| id.len() <= MAX_REQUEST_ID && headers::name_is_legal(id));
+    gain(
+        headers::X_REQUEST_ID,
+        request_id.map_or_else(
+            || Bytes::from(id.to_string()),
+            |id| Bytes::copy_from_slice(id.as_bytes()),
+        ),
+    );
+    fields
+}
+
+/// All addresses so far in one line, ours to see appended.
+fn forwarded_for(request: &HttpRequest, client_ip: Option<&str>) -> Option<Bytes> {
+    let earlier = request
+        .headers()
+        .get_all(headers::X_FORWARDED_FOR)
+        .map(HeaderValue::as_bytes);
+    let all: Vec<&[u8]> = earlier.chain(client_ip.map(str::as_bytes)).collect();
+    (!all.is_empty()).then(|| Bytes::from(all.join(&b", "[..])))
+}
+
+/// The answer a client gets for a reply record.
+///
+/// # Errors
+/// The record is not a reply, or not one that HTTP can carry.
+pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result<HttpResponse, WireError> {
+    let Response {
+        status,
+        headers: fields,
+        body,
+        ..
+    } = native::decode_response(record)?;
+    let malformed = |reason: &str| WireError {
+        reason: reason.into(),
+        correlation_id: None,
+        reply_topic: None,
+        reply_partition: None,
+    };
+    let status = StatusCode::from_u16(status).map_err(|_| malformed("status out of range"))?;
+    let mut response = HttpResponse::new(status);
+    let mut length = None;
+    for (name, value) in fields {
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed("illegal header value"))?;
+        if name == "content-length" {
+            length = value.to_str().ok().and_then(|length| length.parse().ok());
+            continue;
+        }
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("illegal header name"))?;
+        response.headers_mut().append(name, value);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(headers::KHP_CORRELATION_ID), id);
+    }
+    if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
+        // The length is that of the answer to GET (RFC 9110 9.3.2, 15.4.5): told, and no body sent.
+        return Ok(match length {
+            Some(length) => response
+                .set_body(SizedStream::new(
+                    length,
+                    futures_util::stream::empty::<Result<Bytes, std::io::Error>>(),
+                ))
+                .map_into_boxed_body(),
+            None => response.drop_body().map_into_boxed_body(),
+        });
+    }
+    Ok(response.set_body(body).map_into_boxed_body())
+}

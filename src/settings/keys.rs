@@ -1,0 +1,110 @@
+//! Every setting's name, written once: this table drives the environment, the search for unknown keys, masking and the check
+//! that `config/reference.yaml` documents everything.
+
+/// One setting: what it is called in files, and in the plain environment.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The path in a file; in `topic`, relative to one item of `topics`.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Its plain environment name, if it has one. `KHP__…` reaches every key.
+    pub env: Option<&'static str>,
+}
+
+/// What must be known of a setting before its value is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A scalar, or a list of scalars.
+    Value,
+    /// Never printed.
+    Secret,
+    /// A mapping whose keys are librdkafka's, not ours.
+    Properties,
+    /// The list of topics, whose items hold the keys of `topic`.
+    Topics,
+}
+
+macro_rules! keys {
+    ($($constant:ident: $kind:ident $name:literal $(from $env:literal)?;)*) => {
+        $(pub(in super::super) const $constant: Key = Key { name: $name, kind: Kind::$kind, env: keys!(@env $($env)?) };)*
+        /// All of them, in the order of `config/reference.yaml`.
+        pub(in super::super) const ALL: &[Key] = &[$($constant),*];
+    };
+    (@env) => { None };
+    (@env $env:literal) => { Some($env) };
+}
+
+/// The keys of a file's top level.
+pub(super) mod top {
+    use super::{Key, Kind};
+    keys! {
+        BOOTSTRAP_SERVERS: Value "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
+        PROPERTIES: Properties "kafka.properties";
+        BIND: Value "bind";
+        PORT: Value "port" from "PROXY_PORT";
+        DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
+        WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
+        REQUEST_TOPIC: Value "request_topic";
+        RESPONSE_TOPIC: Value "response_topic";
+        TOPIC_HEADERS: Value "topic_headers";
+        ALLOWED_TOPICS: Value "allowed_topics";
+        MAX_CLIENT_TOPICS: Value "max_client_topics";
+        INSTANCE_ID: Value "instance_id" from "INSTANCE_ID";
+        REPLY_PARTITION: Value "reply_partition";
+        MAX_PENDING: Value "max_pending";
+        MAX_PENDING_PER_TOPIC: Value "max_pending_per_topic";
+        MAX_BODY_SIZE: Value "max_body_size";
+        MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
+        TOPICS: Topics "topics" from "KAFKA_TOPICS";
+        HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
+        DEAD_LETTER_TOPIC: Value "dead_letter_topic" from "DEAD_LETTER_TOPIC";
+        CLOCK_TOLERANCE: Value "clock_tolerance";
+        REVOKE_TIMEOUT: Value "revoke_timeout";
+        CREATE_ENABLED: Value "create_topics.enabled";
+        CREATE_PARTITIONS: Value "create_topics.partitions";
+        CREATE_REPLICATION_FACTOR: Value "create_topics.replication_factor";
+        CREATE_ALLOW: Value "create_topics.allow";
+        DRAIN_TIMEOUT: Value "drain_timeout";
+        PRE_STOP: Value "pre_stop";
+        MANAGEMENT_BIND: Value "management_bind";
+        MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
+        MANAGEMENT_TOKEN: Secret "management_token";
+        LOG_LEVEL: Value "log.level";
+        LOG_FORMAT: Value "log.format";
+    }
+}
+
+/// The keys of one item of `topics`.
+pub(super) mod topic {
+    use super::{Key, Kind};
+    keys! {
+        NAME: Value "name";
+        REQUEST_TOPIC: Value "request_topic";
+        RESPONSE_TOPIC: Value "response_topic";
+        BACKEND_URL: Value "backend_url";
+        CONSUMER_GROUP: Value "consumer_group";
+        TIMEOUT: Value "timeout";
+        MAX_RETRIES: Value "max_retries";
+        RATE_LIMIT: Value "rate_limit";
+        WORKERS: Value "workers";
+        CONCURRENCY: Value "concurrency";
+        START: Value "start";
+        GROUP_INSTANCE_ID: Value "group_instance_id";
+        ALLOWED_REPLY_TOPICS: Value "allowed_reply_topics";
+        HEALTH_PATH: Value "health_path";
+        HOST: Value "host";
+    }
+}
+
+/// The path of a list's item.
+pub(super) fn item(list: &str, index: usize) -> String {
+    format!("{list}[{index}]")
+}
+
+/// The path of a key inside `parent` (empty: the top level).
+pub(super) fn join(parent: &str, name: &str) -> String {
+    match (parent, name) {
+        ("", path) | (path, "") => path.to_owned(),
+        _ => format!("{parent}.{name}"),
+    }
+}

@@ -1,0 +1,299 @@
+//! What the operator decides: one typed tree, read once at start and never changed.
+//!
+//! Layers, later wins: `config/reference.yaml` (embedded: it documents every key and *is* the defaults) < configuration files <
+//! environment < flags. `load` merges them, `read` turns the tree into these types, `validate` checks across keys; all faults are
+//! reported at once.
+
+mod env;
+mod fault;
+mod keys;
+mod layer;
+mod load;
+mod name;
+mod read;
+mod reader;
+mod reference;
+mod shown;
+mod unknown;
+mod validate;
+mod value;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use fault::{Fault, SettingsError};
+pub use load::{Loaded, REFERENCE, load};
+
+/// Which roles a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// HTTP in, Kafka out, and the answer back.
+    Proxy,
+    /// Kafka in, a backend call, and the answer back on Kafka.
+    Processor,
+    /// Both roles in one process.
+    All,
+    /// Both roles, an echo backend and librdkafka's mock cluster: nothing else is needed.
+    Demo,
+}
+
+impl Mode {
+    /// Does this process take HTTP requests?
+    pub fn is_proxy(self) -> bool {
+        self != Mode::Processor
+    }
+    /// Does this process consume request topics?
+    pub fn is_processor(self) -> bool {
+        self != Mode::Proxy
+    }
+}
+
+/// Every setting of both roles, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The roles these settings are for.
+    pub mode: Mode,
+    /// How Kafka is reached, by both roles.
+    pub kafka: Kafka,
+    /// The proxy's own.
+    pub proxy: Proxy,
+    /// The processor's own.
+    pub processor: Processor,
+    /// The management listener.
+    pub management: Management,
+    /// What may be created in Kafka.
+    pub create_topics: CreateTopics,
+    /// How long a shutdown may take in all before what is left is cut off (exit 75). Default: `default_timeout` + 10 s.
+    pub drain_timeout: Duration,
+    /// How long a draining proxy still serves requests, with `Connection: close`, before its listener closes.
+    pub pre_stop: Duration,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// How Kafka is reached.
+#[derive(Clone)]
+pub struct Kafka {
+    /// Comma-separated `host:port` list.
+    pub bootstrap_servers: String,
+    /// librdkafka properties, applied last; those the service owns are refused by `validate`. May hold secrets: never log values.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<&String, String> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name, shown::property(name, value)))
+            .collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+/// The proxy's settings.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Where the HTTP listener binds.
+    pub bind: IpAddr,
+    /// 0 = any free port.
+    pub port: u16,
+    /// From a request's arrival to its 504.
+    pub default_timeout: Duration,
+    /// Reply topics consumed from the start.
+    pub warmup_topics: Vec<String>,
+    /// Used where no header names a topic.
+    pub request_topic: String,
+    /// Where the replies to such requests are awaited.
+    pub response_topic: String,
+    /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`.
+    pub topic_headers: bool,
+    /// Globs of topics that a client may name; empty = any legal, non-internal name.
+    pub allowed_topics: Vec<String>,
+    /// How many topics that the configuration does not name clients may name in one process.
+    pub max_client_topics: usize,
+    /// This instance's name; random per start when `None`. A trailing `-<n>` chooses reply partition n mod P.
+    pub instance_id: Option<String>,
+    /// Which of a reply topic's partitions are read.
+    pub reply_partition: ReplyPartition,
+    /// Requests in flight, in all.
+    pub max_pending: usize,
+    /// Requests in flight per request topic, so that a slow one leaves room for others; never above `max_pending`.
+    pub max_pending_per_topic: usize,
+    /// Bytes of a request body.
+    pub max_body_size: usize,
+}
+
+/// Which partitions of a reply topic a proxy reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyPartition {
+    /// One, chosen by the instance id's ordinal, else at random.
+    #[default]
+    Auto,
+    /// Every one; requests name none.
+    All,
+    /// This one (modulo the topic's partition count).
+    Number(i32),
+}
+
+/// The processor's settings.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    /// Never empty for a processor; a demo or proxy may have none.
+    pub topics: Vec<Topic>,
+    /// Backend calls under way in the whole process.
+    pub max_concurrent_requests: usize,
+    /// Zero = off.
+    pub health_check_interval: Duration,
+    /// Where records go that could not be processed; `None`: they are counted and logged.
+    pub dead_letter_topic: Option<String>,
+    /// How far the clocks of proxy and processor may disagree before a deadline counts as passed.
+    pub clock_tolerance: Duration,
+    /// How long a revoked partition's records may finish before they are cancelled.
+    pub revoke_timeout: Duration,
+}
+
+/// One request topic and the backend behind it.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// What operators call it: the name in `KAFKA_TOPICS`, else the request topic.
+    pub name: String,
+    /// Consumed by this topic's workers.
+    pub request_topic: String,
+    /// Where replies go when a request names no topic, or none that is allowed.
+    pub response_topic: String,
+    /// Where requests go; never named by a record.
+    pub backend_url: BackendUrl,
+    /// The group all workers of this topic, in all processes, share.
+    pub consumer_group: String,
+    /// Per backend attempt.
+    pub timeout: Duration,
+    /// Further attempts after the first.
+    pub max_retries: u32,
+    /// Records per second, shared by the topic's workers.
+    pub rate_limit: Option<f64>,
+    /// Actors that consume this topic, each with a consumer and an Arbiter of its own.
+    pub workers: usize,
+    /// Backend calls under way per worker.
+    pub concurrency: usize,
+    /// Where a new group begins.
+    pub start: Start,
+    /// Static membership; a worker's index is appended.
+    pub group_instance_id: Option<String>,
+    /// Globs of reply topics that a request may name besides `response_topic`.
+    pub allowed_reply_topics: Vec<String>,
+    /// Path of the backend's health check.
+    pub health_path: String,
+    /// The `Host` header the backend sees.
+    pub host: HostHeader,
+}
+
+/// A backend's address, parsed once: no record can change scheme or authority.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct BackendUrl {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// `host[:port]`, without user info.
+    pub authority: String,
+    /// Prefixed to each record's path; empty or `/a/b` without a trailing slash.
+    pub base_path: String,
+}
+
+impl fmt::Display for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.base_path)
+    }
+}
+
+/// Where a new consumer group starts in a request topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At its first record.
+    #[default]
+    Earliest,
+    /// Behind its last record.
+    Latest,
+}
+
+/// Which `Host` a backend sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostHeader {
+    /// The backend's own authority.
+    #[default]
+    Backend,
+    /// The client's.
+    Preserve,
+}
+
+/// The management listener.
+#[derive(Debug, Clone)]
+pub struct Management {
+    /// Where the management listener binds.
+    pub bind: IpAddr,
+    /// 0 = none: on a proxy `/health` and `/metrics` stay on `proxy.port`.
+    pub port: u16,
+    /// What a caller must present; without one, nothing can be changed.
+    pub token: Option<Secret>,
+}
+
+/// What the service may create in Kafka.
+#[derive(Debug, Clone)]
+pub struct CreateTopics {
+    /// Create what is missing?
+    pub enabled: bool,
+    /// -1 = the broker's default.
+    pub partitions: i32,
+    /// -1 = the broker's default.
+    pub replication_factor: i32,
+    /// Globs that limit creation by a client's name; configured topics are always created.
+    pub allow: Vec<String>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A tracing filter directive (`info`, `actix_khp=debug,info`); `RUST_LOG` wins.
+    pub level: String,
+    /// The shape of its lines.
+    pub format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value that must not be printed.
+    pub fn new(value: String) -> Self {
+        Secret(value)
+    }
+    /// The value itself; only for comparing it or handing it to a library.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

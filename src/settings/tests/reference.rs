@@ -1,0 +1,122 @@
+//! `config/` agrees with the code.
+
+use super::keys::Key;
+use super::*;
+
+/// The reference with its "#key:" lines, and the block under "#topics:", made settings.
+fn uncommented() -> String {
+    let mut in_topics = false;
+    let lines = REFERENCE.lines().filter(|line| *line != "topics: []").map(|line| {
+        in_topics = line == "#topics:" || in_topics && line.starts_with("#  ");
+        let is_setting = in_topics || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        if is_setting { &line[1..] } else { line }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_documents_every_key() {
+    let text = uncommented();
+    let documented = |key: &Key, indent: &str| {
+        let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        let indent = if section.is_empty() { indent } else { "  " };
+        let line = |line: &str| {
+            line.strip_prefix(indent)
+                .is_some_and(|rest| rest.starts_with(&format!("{name}:")))
+        };
+        let section_line = format!("{section}:");
+        text.lines()
+            .skip_while(|line| !section.is_empty() && *line != section_line)
+            .any(line)
+    };
+    for key in keys::top::ALL {
+        assert!(documented(key, ""), "{}", key.name);
+        if let Some(name) = key.env {
+            assert!(REFERENCE.contains(&format!("Environment: {name}")), "{name}");
+        }
+    }
+    let text_of_topic = text.replace("  - request_topic:", "    request_topic:");
+    for key in keys::topic::ALL {
+        assert!(
+            text_of_topic.contains(&format!("\n    {}: ", key.name)),
+            "topics[].{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn the_reference_shows_the_defaults_it_cannot_set() {
+    let token = TempFile::new("", "token");
+    let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
+    let shown = loaded(Mode::All, &text, &[]).settings;
+    let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
+
+    assert_eq!(shown.proxy.max_pending_per_topic, defaults.proxy.max_pending_per_topic);
+    assert_eq!(shown.drain_timeout, defaults.drain_timeout);
+    let mut topic = shown.processor.topics[0].clone();
+    assert_eq!(
+        (topic.rate_limit.take(), topic.group_instance_id.take()),
+        (Some(100.0), Some("processor-0".to_owned()))
+    );
+    assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
+    assert!(shown.proxy.instance_id.is_some() && shown.processor.dead_letter_topic.is_some());
+    assert!(shown.management.token.is_some());
+}
+
+#[test]
+fn the_examples_are_sound() {
+    for (mode, text) in [
+        (Mode::Proxy, include_str!("../../../config/proxy.yaml")),
+        (Mode::Processor, include_str!("../../../config/processor.yaml")),
+    ] {
+        assert!(loaded(mode, text, &[]).warnings.is_empty());
+    }
+}
+
+#[test]
+fn the_effective_settings_can_be_loaded_again() {
+    let yaml = "
+kafka: {bootstrap_servers: 'a:1,b:2', properties: {security.protocol: SSL, ssl.ca.location: '/a b'}}
+instance_id: '007'
+allowed_topics: ['*', 'a-{b,c}']
+default_timeout: 1m
+topics:
+  - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
+  - {request_topic: b, backend_url: 'https://b', host: preserve, allowed_reply_topics: []}
+";
+    for text in ["topics: [{request_topic: a, backend_url: 'http://a'}]", yaml] {
+        let first = loaded(Mode::All, text, &[("MANAGEMENT_PORT", "9000")]);
+        let second = loaded(Mode::All, first.to_yaml(), &[]);
+        assert_eq!(format!("{:?}", first.settings), format!("{:?}", second.settings));
+        assert_eq!(first.to_yaml(), second.to_yaml());
+    }
+    assert!(
+        load(Mode::Proxy, &[], &Env::new())
+            .unwrap()
+            .to_yaml()
+            .contains("\ntopics: []\n")
+    );
+}
+
+#[test]
+fn the_effective_settings_name_every_key_and_no_secret() {
+    let yaml = format!(
+        "{ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+         kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
+    );
+    let loaded = loaded(Mode::All, &yaml, &[]);
+    let text = loaded.to_yaml();
+    for secret in ["t0ken", "p4ss", "us3r"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(text.contains("management_token: \"***\""), "{text}");
+    assert!(
+        text.contains("properties: {sasl.password: \"***\", sasl.username: \"***\", security.protocol: SSL}"),
+        "{text}"
+    );
+    for key in keys::top::ALL {
+        let name = key.name.rsplit('.').next().unwrap();
+        assert!(text.contains(&format!("{name}:")), "{name}\n{text}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Rules across settings. What can be said of one value alone, its parser says (`value`, `name`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::fault::Report;
+use super::keys::{self, Key, top, topic};
+use super::{Mode, Settings};
+
+/// What the service sets itself: changed, they would break what it promises.
+const OWNED_PROPERTIES: [&str; 8] = [
+    "group.id",
+    "group.instance.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "delivery.report.only.error",
+    "enable.gapless.guarantee",
+    "transactional.id",
+];
+
+/// Room in a record for the head of a request beside its body.
+const HEAD_ROOM: usize = 64 * 1024;
+
+/// What the rules need of librdkafka's defaults, or of the service's own (design: Kafka rules), where `kafka.properties` is silent.
+const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+const MAX_POLL_INTERVAL_MS: u64 = 300_000;
+const SESSION_TIMEOUT_MS: u64 = 10_000;
+
+/// Checks everything that concerns more than one setting.
+pub(super) fn validate(settings: &Settings, report: &mut Report) {
+    kafka(settings, report);
+    if settings.mode.is_proxy() {
+        proxy(settings, report);
+    }
+    shutdown(settings, report);
+    management(settings, report);
+    topics(settings, report);
+    dead_letter(settings, report);
+}
+
+fn kafka(settings: &Settings, report: &mut Report) {
+    for name in OWNED_PROPERTIES
+        .iter()
+        .filter(|name| settings.kafka.properties.contains_key(**name))
+    {
+        report.fault(
+            keys::join(top::PROPERTIES.name, name),
+            "is set by the service itself and cannot be changed",
+            None,
+        );
+    }
+    let poll = Duration::from_millis(property(settings, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
+    let revoke = settings.processor.revoke_timeout;
+    report.rule(revoke < poll, &[top::REVOKE_TIMEOUT.name], || {
+        let (revoke, poll) = (format_duration(revoke), format_duration(poll));
+        format!("{revoke} is not below max.poll.interval.ms ({poll}): the group would lose the consumer meanwhile")
+    });
+}
+
+fn proxy(settings: &Settings, report: &mut Report) {
+    let proxy = &settings.proxy;
+    let per_topic = proxy.max_pending_per_topic;
+    report.rule(
+        per_topic <= proxy.max_pending,
+        &[top::MAX_PENDING_PER_TOPIC.name, top::MAX_PENDING.name],
+        || format!("{per_topic} is above {} ({})", top::MAX_PENDING.name, proxy.max_pending),
+    );
+    report.rule(
+        proxy.request_topic != proxy.response_topic,
+        &[top::RESPONSE_TOPIC.name, top::REQUEST_TOPIC.name],
+        || {
+            format!(
+                "is the same as {}: requests would be taken for replies",
+                top::REQUEST_TOPIC.name
+            )
+        },
+    );
+    let limit = property(settings, "message.max.bytes", MESSAGE_MAX_BYTES);
+    let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
+    report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {
+        let largest = limit.saturating_sub(HEAD_ROOM as u64);
+        format!(
+            "{} bytes do not fit into a record: at most {largest} with message.max.bytes at {limit}; raise that in {}",
+            proxy.max_body_size,
+            top::PROPERTIES.name
+        )
+    });
+    let moved_on =
+        Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
+    if proxy.default_timeout <= moved_on && !report.is_at_fault(top::DEFAULT_TIMEOUT.name) {
+        report.warnings.push(format!(
+            "{} ({}) is not above {}, which a group needs to move on after a processor died: requests to it will time out",
+            top::DEFAULT_TIMEOUT.name,
+            format_duration(proxy.default_timeout),
+            format_duration(moved_on)
+        ));
+    }
+}
+
+fn shutdown(settings: &Settings, report: &mut Report) {
+    let (drain, pre_stop) = (settings.drain_timeout, settings.pre_stop);
+    // The default of drain_timeout is computed from default_timeout.
+    let concerned = [top::DRAIN_TIMEOUT.name, top::PRE_STOP.name, top::DEFAULT_TIMEOUT.name];
+    report.rule(drain > pre_stop, &concerned, || {
+        format!(
+            "{} is not above {} ({})",
+            format_duration(drain),
+            top::PRE_STOP.name,
+            format_duration(pre_stop)
+        )
+    });
+}
+
+fn management(settings: &Settings, report: &mut Report) {
+    let (proxy, management) = (&settings.proxy, &settings.management);
+    let same_address = proxy.bind == management.bind || proxy.bind.is_unspecified() || management.bind.is_unspecified();
+    let clash = settings.mode.is_proxy() && management.port != 0 && management.port == proxy.port && same_address;
+    report.rule(
+        !clash,
+        &[
+            top::MANAGEMENT_PORT.name,
+            top::PORT.name,
+            top::BIND.name,
+            top::MANAGEMENT_BIND.name,
+        ],
+        || format!("{} is {} already", management.port, top::PORT.name),
+    );
+}
+
+fn topics(settings: &Settings, report: &mut Report) {
+    let topics = &settings.processor.topics;
+    let needed = matches!(settings.mode, Mode::Processor | Mode::All);
+    report.rule(!needed || !topics.is_empty(), &[top::TOPICS.name], || {
+        let variable = top::TOPICS.env.unwrap_or_default();
+        format!("is empty, and a processor needs at least one topic (in a file, or {variable} in the environment)")
+    });
+
+    let mut names = HashMap::new();
+    let mut groups = HashMap::new();
+    for (index, each) in topics.iter().enumerate() {
+        let path = |key: &Key| topic_path(index, key);
+        let first = *names.entry(&each.name).or_insert(index);
+        report.rule(
+            first == index,
+            &[&path(&topic::NAME), &path(&topic::REQUEST_TOPIC)],
+            || {
+                format!(
+                    "{:?} is the name of {} too; give each topic its own",
+                    each.name,
+                    keys::item(top::TOPICS.name, first)
+                )
+            },
+        );
+        let first = *groups
+            .entry((&each.request_topic, &each.consumer_group))
+            .or_insert(index);
+        report.rule(
+            first == index,
+            &[&path(&topic::CONSUMER_GROUP), &path(&topic::REQUEST_TOPIC)],
+            || {
+                let first = keys::item(top::TOPICS.name, first);
+                format!(
+                    "{:?} consumes {:?} in {first} already",
+                    each.consumer_group, each.request_topic
+                )
+            },
+        );
+        let consumed = topics
+            .iter()
+            .position(|other| other.request_topic == each.response_topic);
+        report.rule(
+            consumed.is_none(),
+            &[&path(&topic::RESPONSE_TOPIC), &path(&topic::REQUEST_TOPIC)],
+            || {
+                let consumed = topic_path(consumed.unwrap_or_default(), &topic::REQUEST_TOPIC);
+                format!(
+                    "{:?} is the same as {consumed}: replies would be taken for requests",
+                    each.response_topic
+                )
+            },
+        );
+    }
+}
+
+/// A dead letter on a request topic would be executed, on a response topic it would be taken for a reply.
+fn dead_letter(settings: &Settings, report: &mut Report) {
+    let Some(dead_letter) = &settings.processor.dead_letter_topic else {
+        return;
+    };
+    let mut used: Vec<(String, &String)> = Vec::new();
+    for (index, each) in settings.processor.topics.iter().enumerate() {
+        used.push((topic_path(index, &topic::REQUEST_TOPIC), &each.request_topic));
+        used.push((topic_path(index, &topic::RESPONSE_TOPIC), &each.response_topic));
+    }
+    if settings.mode.is_proxy() {
+        used.push((top::REQUEST_TOPIC.name.to_owned(), &settings.proxy.request_topic));
+        used.push((top::RESPONSE_TOPIC.name.to_owned(), &settings.proxy.response_topic));
+    }
+    if let Some((path, _)) = used.iter().find(|(_, name)| *name == dead_letter) {
+        report.rule(false, &[top::DEAD_LETTER_TOPIC.name, path], || {
+            format!("{dead_letter:?} is the same as {path}")
+        });
+    }
+}
+
+fn topic_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::TOPICS.name, index), key.name)
+}
+
+/// A number among librdkafka's properties. One that is no number is librdkafka's to refuse.
+fn property(settings: &Settings, name: &str, default: u64) -> u64 {
+    settings
+        .kafka
+        .properties
+        .get(name)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}

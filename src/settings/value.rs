@@ -1,0 +1,246 @@
+//! Texts to values. A value from a file or the environment is a text first, so `30`, `"30"` and `DEFAULT_TIMEOUT=30` are the same.
+//! Each parser's error says what is allowed, to follow "… is not".
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{HostHeader, LogFormat, ReplyPartition, Start};
+
+/// What a parser returns: the value, or what would have been allowed.
+pub(super) type Parsed<T> = Result<T, &'static str>;
+
+/// Longer than any timeout that makes sense, and short enough to be added to an `Instant` without overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A number of seconds, or a number with units.
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
+    const ALLOWED: &str = r#"a duration (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    parsed.filter(|duration| *duration <= LONGEST).ok_or(ALLOWED)
+}
+
+/// A duration that is not zero.
+pub(super) fn positive_duration(text: &str) -> Parsed<Duration> {
+    const ALLOWED: &str = r#"a duration above 0 (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
+    duration(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or(ALLOWED)
+}
+
+/// A number of bytes above 0, or a number with a unit.
+pub(super) fn size(text: &str) -> Parsed<usize> {
+    const ALLOWED: &str = r#"a size above 0 (bytes, or "900KiB", "1MB")"#;
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(ALLOWED),
+    };
+    number
+        .parse()
+        .ok()
+        .and_then(|n: usize| n.checked_mul(factor))
+        .filter(|n| *n > 0)
+        .ok_or(ALLOWED)
+}
+
+/// A whole number, 0 included.
+pub(super) fn whole<T: FromStr>(text: &str) -> Parsed<T> {
+    text.parse().map_err(|_| "a whole number, 0 or more")
+}
+
+/// A whole number, 0 not included.
+pub(super) fn positive(text: &str) -> Parsed<usize> {
+    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+}
+
+/// How often a second.
+pub(super) fn rate(text: &str) -> Parsed<f64> {
+    text.parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n > 0.0)
+        .ok_or("a number above 0 (records per second)")
+}
+
+/// Partitions or replicas of a topic to create.
+pub(super) fn broker_count(text: &str) -> Parsed<i32> {
+    text.parse()
+        .ok()
+        .filter(|n| *n == -1 || *n > 0)
+        .ok_or("a whole number, 1 or more, or -1 for the broker's default")
+}
+
+/// A TCP port.
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    text.parse().map_err(|_| "a port, 0 to 65535")
+}
+
+/// Where to listen.
+pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
+    text.parse()
+        .map_err(|_| "an IP address such as 0.0.0.0, 127.0.0.1 or ::")
+}
+
+/// Yes or no; the words people write into environment variables are understood too.
+pub(super) fn flag(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+/// Any text that has something in it, on one line.
+pub(super) fn text(text: &str) -> Parsed<String> {
+    let printable = !text.trim().is_empty() && !text.contains(char::is_control);
+    printable
+        .then(|| text.to_owned())
+        .ok_or("a text of one line that is not empty")
+}
+
+/// See [`ReplyPartition`].
+pub(super) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
+    match text {
+        "auto" => Ok(ReplyPartition::Auto),
+        "all" => Ok(ReplyPartition::All),
+        number => match number.parse() {
+            Ok(n) if n >= 0 => Ok(ReplyPartition::Number(n)),
+            _ => Err("auto, all, or a partition's number, 0 or more"),
+        },
+    }
+}
+
+/// See [`Start`].
+pub(super) fn start(text: &str) -> Parsed<Start> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => Err("earliest or latest"),
+    }
+}
+
+/// See [`HostHeader`].
+pub(super) fn host(text: &str) -> Parsed<HostHeader> {
+    match text {
+        "backend" => Ok(HostHeader::Backend),
+        "preserve" => Ok(HostHeader::Preserve),
+        _ => Err("backend or preserve"),
+    }
+}
+
+/// See [`LogFormat`].
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("30", 30_000),
+            ("0", 0),
+            ("0.25", 250),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("30s", 30_000),
+            ("365d", 31_536_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "-1", "abc", "1 parsec", "NaN", "inf", "1e30", "366d", "30 000"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(positive_duration("0").is_err());
+        assert!(positive_duration("0ms").is_err());
+        assert_eq!(positive_duration("0.001"), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("900KiB", 921_600),
+            ("1MB", 1_000_000),
+            ("921600", 921_600),
+            ("1 MiB", 1_048_576),
+            ("10b", 10),
+            ("2kb", 2_000),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "KiB",
+            "1.5MB",
+            "-1",
+            "1TB",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(whole::<u32>("0"), Ok(0));
+        assert!(whole::<u32>("-1").is_err());
+        assert!(whole::<usize>("1.5").is_err());
+        assert_eq!(positive("1"), Ok(1));
+        assert!(positive("0").is_err());
+        assert_eq!(rate("0.5"), Ok(0.5));
+        assert!(["0", "-1", "inf", "NaN", "x"].iter().all(|text| rate(text).is_err()));
+        assert_eq!((broker_count("-1"), broker_count("3")), (Ok(-1), Ok(3)));
+        assert!(["0", "-2", "x"].iter().all(|text| broker_count(text).is_err()));
+        assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65535)));
+        assert!(["65536", "-1", "http", "80.5"].iter().all(|text| port(text).is_err()));
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!((flag("TRUE"), flag("off")), (Ok(true), Ok(false)));
+        assert!(flag("maybe").is_err());
+        assert_eq!(reply_partition("auto"), Ok(ReplyPartition::Auto));
+        assert_eq!(reply_partition("all"), Ok(ReplyPartition::All));
+        assert_eq!(reply_partition("7"), Ok(ReplyPartition::Number(7)));
+        assert!(["-1", "first"].iter().all(|text| reply_partition(text).is_err()));
+        assert_eq!(
+            (start("earliest"), start("latest")),
+            (Ok(Start::Earliest), Ok(Start::Latest))
+        );
+        assert_eq!(
+            (host("backend"), host("preserve")),
+            (Ok(HostHeader::Backend), Ok(HostHeader::Preserve))
+        );
+        assert_eq!(
+            (log_format("text"), log_format("json")),
+            (Ok(LogFormat::Text), Ok(LogFormat::Json))
+        );
+        assert!(start("now").is_err() && host("client").is_err() && log_format("xml").is_err());
+        assert_eq!(ip("::1"), Ok("::1".parse().unwrap()));
+        assert!(ip("localhost").is_err());
+        assert!(text(" ").is_err() && text("a\nb").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! The end of the process, in one place: each step bounded, and logged with what it left behind.
+//!
+//! Order (README, "Stopping"): readiness fails and requests are still served → the listener closes, what is pending finishes → the
+//! router's leftovers get their answer → pumps drain and leave their groups → producers flush → Arbiters stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::kafka::intake::Command;
+use crate::supervision::health_supervisor::Retired;
+
+/// Exit codes, as sysexits.h names them where it does.
+pub mod exit {
+    /// Drained.
+    pub const OK: u8 = 0;
+    /// `EX_USAGE`: bad configuration.
+    pub const USAGE: u8 = 64;
+    /// `EX_UNAVAILABLE`: Kafka cannot be reached by a one-shot command.
+    pub const UNAVAILABLE: u8 = 69;
+    /// `EX_SOFTWARE`: an actor could not be kept alive.
+    pub const SOFTWARE: u8 = 70;
+    /// `EX_TEMPFAIL`: the drain limit cut something off.
+    pub const CUT_OFF: u8 = 75;
+}
+
+/// Where the process is in its life; moves only forward. Clones share it.
+#[derive(Clone, Default)]
+pub struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// From now on the process is not ready.
+    pub fn drain(&self) {
+        self.0.store(1, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 1
+    }
+}
+
+/// How much time is left for the whole shutdown.
+#[derive(Clone, Copy)]
+pub struct Budget(Instant);
+
+impl Budget {
+    pub fn new(limit: Duration) -> Self {
+        Budget(Instant::now() + limit)
+    }
+
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Closes a listener and lets its requests finish; false when the budget ran out first.
+pub async fn close_listener(server: ServerHandle, budget: Budget) -> bool {
+    let closed = tokio::time::timeout(budget.left(), server.stop(true)).await.is_ok();
+    if !closed {
+        tracing::error!("connections were still open at the drain limit and are cut off; raise drain_timeout");
+        server.stop(false).await;
+    }
+    closed
+}
+
+/// Drains all pumps side by side, then waits for their threads; false when one was cut off.
+pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
+    let pumps: Vec<_> = retired
+        .iter_mut()
+        .filter_map(|actor| Some((actor.name.clone(), actor.life.pump.take()?)))
+        .collect();
+    pumps.iter().for_each(|(_, pump)| pump.handle.command(Command::Drain));
+    let mut all = true;
+    for (name, pump) in pumps {
+        let handle = pump.handle.clone();
+        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left()))
+            .await
+            .unwrap_or(false);
+        if !(ended && handle.status().is_drained()) {
+            handle.command(Command::Stop);
+            tracing::error!(
+                actor = name,
+                "records were still under way at the drain limit; they are redelivered; raise drain_timeout"
+            );
+            all = false;
+        }
+    }
+    all
+}
+
+/// Stops the actors' threads and waits for them for a moment: nothing of value runs there any more.
+pub async fn stop_arbiters(retired: Vec<Retired>) {
+    for Retired { arbiter, .. } in retired {
+        arbiter.stop();
+        let joined = tokio::task::spawn_blocking(move || arbiter.join());
+        // Err: it is stuck; the process is about to end anyway.
+        let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+    }
+}
+
+/// Resolves at the next SIGTERM or SIGINT after it is first polled.
+pub async fn stop_signal() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals cannot be received; only SIGKILL ends this process");
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Keeps the actors alive: who watches them, how an end is told from a panic, and how long a restart waits.
+
+pub mod backoff;
+pub mod health_supervisor;
+pub mod progress;
+pub mod spawn_watched;

@@ -1,0 +1,33 @@
+//! A sign of life: one atomic that whoever must make progress touches.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// Milliseconds since the first call in this process: an `Instant` that fits an atomic.
+fn now_ms() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_millis() as u64
+}
+
+/// When its owner last made progress. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress(Arc::new(AtomicU64::new(now_ms())))
+    }
+}
+
+impl Progress {
+    /// The owner is alive.
+    pub fn touch(&self) {
+        self.0.store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// How long the owner has shown no sign of life.
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(now_ms().saturating_sub(self.0.load(Ordering::Relaxed)))
+    }
+}

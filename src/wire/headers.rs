@@ -1,0 +1,253 @@
+//! The one place of header names, and the rules of which fields pass between HTTP and a record.
+//!
+//! What each of ours means is in the README, "The record on the wire".
+
+/// The format's version, the first header of each record of ours.
+pub const KHP_VERSION: &str = "khp-version";
+/// Unix time in ms after which nobody waits, as decimal text.
+pub const KHP_DEADLINE: &str = "khp-deadline";
+/// The same as a span in ms.
+pub const KHP_TIMEOUT: &str = "khp-timeout";
+/// `none` when the request had no body at all.
+pub const KHP_BODY: &str = "khp-body";
+/// The address the request came from.
+pub const KHP_CLIENT_IP: &str = "khp-client-ip";
+/// A [`ReplyError`](super::ReplyError): the processor itself made the answer, or gave the record up.
+pub const KHP_ERROR: &str = "khp-error";
+/// How often a dead letter's request was tried.
+pub const KHP_ATTEMPTS: &str = "khp-attempts";
+/// A dead letter that was cut to fit: the length of its value before that.
+pub const KHP_TRUNCATED: &str = "khp-truncated";
+/// How often a dead letter was sent round again.
+pub const KHP_REDRIVE: &str = "khp-redrive";
+
+/// Spring Kafka's names (`KafkaHeaders`), so that its listeners answer as they are.
+pub const KAFKA_CORRELATION_ID: &str = "kafka_correlationId";
+/// Where the answer is awaited, UTF-8.
+pub const KAFKA_REPLY_TOPIC: &str = "kafka_replyTopic";
+/// Four bytes, big-endian.
+pub const KAFKA_REPLY_PARTITION: &str = "kafka_replyPartition";
+
+/// What begins every header that Spring Kafka's `DeadLetterPublishingRecoverer` writes.
+pub const DLT_PREFIX: &str = "kafka_dlt-";
+/// Text.
+pub const DLT_ORIGINAL_TOPIC: &str = "kafka_dlt-original-topic";
+/// i32, big-endian.
+pub const DLT_ORIGINAL_PARTITION: &str = "kafka_dlt-original-partition";
+/// i64, big-endian.
+pub const DLT_ORIGINAL_OFFSET: &str = "kafka_dlt-original-offset";
+/// i64, big-endian.
+pub const DLT_ORIGINAL_TIMESTAMP: &str = "kafka_dlt-original-timestamp";
+/// Text.
+pub const DLT_ORIGINAL_CONSUMER_GROUP: &str = "kafka_dlt-original-consumer-group";
+/// Text.
+pub const DLT_EXCEPTION_MESSAGE: &str = "kafka_dlt-exception-message";
+
+/// The request line, named as HTTP/2 names its parts (RFC 9113 8.3.1).
+pub const METHOD: &str = ":method";
+/// Path and query.
+pub const PATH: &str = ":path";
+/// What the client called the proxy.
+pub const AUTHORITY: &str = ":authority";
+/// `http` or `https`.
+pub const SCHEME: &str = ":scheme";
+/// Of the answer (RFC 9113 8.3.2).
+pub const STATUS: &str = ":status";
+
+/// The record header of the `json` format.
+pub const CORRELATION_ID: &str = "correlation_id";
+
+/// HTTP: names the request topic.
+pub const X_KAFKA_TOPIC: &str = "x-kafka-topic";
+/// HTTP: names the reply topic.
+pub const X_KAFKA_REPLY_TOPIC: &str = "x-kafka-reply-topic";
+/// HTTP, to backends and clients: ours alone, the one to deduplicate on.
+pub const KHP_CORRELATION_ID: &str = "khp-correlation-id";
+/// HTTP: the client's, or else the correlation id.
+pub const X_REQUEST_ID: &str = "x-request-id";
+/// HTTP: the method as the proxy received it.
+pub const X_ORIGINAL_METHOD: &str = "x-original-method";
+/// HTTP: a gateway must add itself (RFC 9110 7.6.3).
+pub const VIA: &str = "via";
+/// HTTP: the addresses a request passed.
+pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
+/// HTTP: the scheme the client used.
+pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+/// HTTP: the host the client named.
+pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
+
+pub(super) const CONNECTION: &str = "connection";
+pub(super) const CONTENT_TYPE: &str = "content-type";
+
+const RESERVED_PREFIXES: [&str; 6] = ["khp-", "kafka_", "spring_", "__", "x-kafka-", ":"];
+
+/// RFC 9110 7.6.1, the fields it tells to remove "whether or not they appear as a connection option", and those of the
+/// hop by their definition (6.6.2, 11.7).
+const HOP_BY_HOP: [&str; 9] = [
+    CONNECTION,
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "trailer",
+    "proxy-authenticate",
+    "proxy-authorization",
+];
+
+/// Tells whether a name, in whatever case, is a record's own: such a field is never taken from or given to HTTP, or a
+/// client could forge a deadline and a replier a correlation id.
+pub fn is_reserved(name: &str) -> bool {
+    let name = name.as_bytes();
+    RESERVED_PREFIXES.iter().any(|prefix| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
+}
+
+/// Tells whether a name, in whatever case, is of one connection only (RFC 9110 7.6.1). Those that `Connection` lists
+/// are besides: [`connection_options`].
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Collects what all values of `Connection` list: fields to be dropped with it (RFC 9110 7.6.1).
+pub fn connection_options<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    let options = values.into_iter().flat_map(|value| value.split(|&byte| byte == b','));
+    options
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| !option.is_empty())
+        .collect()
+}
+
+/// Leaves the fields that pass from end to end, for requests and responses alike: not hop-by-hop, not named by
+/// `connection` (what [`connection_options`] found), not reserved.
+pub fn end_to_end<N: AsRef<str>, V>(
+    fields: impl IntoIterator<Item = (N, V)>,
+    connection: &[&[u8]],
+) -> impl Iterator<Item = (N, V)> {
+    fields.into_iter().filter(move |(name, _)| {
+        let name = name.as_ref();
+        let listed = || {
+            connection
+                .iter()
+                .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        !is_reserved(name) && !is_hop_by_hop(name) && !listed()
+    })
+}
+
+/// Tells whether HTTP can carry a value: CR, LF and NUL would let it forge what follows, and no HTTP library takes the
+/// other control characters, tab excepted (RFC 9110 5.5). Bytes from 0x80 pass.
+pub fn value_is_legal(value: &[u8]) -> bool {
+    // Without an early exit the compiler checks many bytes at once.
+    !value.iter().fold(false, |bad, &byte| {
+        bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)
+    })
+}
+
+/// Tells whether a name is a token (RFC 9110 5.6.2), as field names and methods must be.
+pub fn name_is_legal(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_names_are_known_in_any_case() {
+        for name in [
+            KHP_DEADLINE,
+            KAFKA_CORRELATION_ID,
+            DLT_ORIGINAL_OFFSET,
+            METHOD,
+            STATUS,
+            ":",
+            X_KAFKA_TOPIC,
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in [
+            "KHP-x",
+            "Kafka_Anything",
+            "spring_json_header_types",
+            "__TypeId__",
+            "X-KAFKA-TOPIC",
+            "Correlation_ID",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in [
+            "",
+            "khp",
+            "kafka-x",
+            "_x",
+            "x-kafka",
+            "correlation_id2",
+            "correlation-id",
+            VIA,
+            X_REQUEST_ID,
+            "é",
+        ] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_names_are_known_in_any_case() {
+        for name in [
+            "Connection",
+            "KEEP-ALIVE",
+            "Proxy-Connection",
+            "te",
+            "transfer-encoding",
+            "Upgrade",
+            "trailer",
+        ] {
+            assert!(is_hop_by_hop(name), "{name}");
+        }
+        assert!(is_hop_by_hop("Proxy-Authenticate") && is_hop_by_hop("proxy-authorization"));
+        assert!(!is_hop_by_hop("trailers") && !is_hop_by_hop("content-length") && !is_hop_by_hop("www-authenticate"));
+    }
+
+    #[test]
+    fn connection_options_are_those_of_all_values() {
+        let values = [&b"close, X-Hop ,,\t"[..], b"", b"x-other\xff"];
+        assert_eq!(connection_options(values), [&b"close"[..], b"X-Hop", b"x-other\xff"]);
+    }
+
+    #[test]
+    fn only_end_to_end_fields_pass_in_order() {
+        let fields = [
+            ("accept", 1),
+            ("te", 2),
+            ("x-hop", 3),
+            ("khp-error", 4),
+            ("accept", 5),
+            ("X-HOP", 6),
+            ("via", 7),
+        ];
+        let passed: Vec<_> = end_to_end(fields, &connection_options([&b"X-hop"[..]])).collect();
+        assert_eq!(passed, [("accept", 1), ("accept", 5), ("via", 7)]);
+    }
+
+    #[test]
+    fn values_and_names_are_legal_as_http_has_them() {
+        for value in [&b""[..], b"a b\tc", b"\x80\xff", b"\"quoted\" \\ ~", &[b'x'; 500]] {
+            assert!(value_is_legal(value), "{}", value.escape_ascii());
+        }
+        for value in [&b"\r"[..], b"a\nb", b"\0", b"a\x7f", b"\x1b[0m"] {
+            assert!(!value_is_legal(value), "{}", value.escape_ascii());
+        }
+        for name in ["a", "X-1", "!#$%&'*+-.^_`|~"] {
+            assert!(name_is_legal(name), "{name}");
+        }
+        for name in ["", "a b", "a:", ":a", "a\n", "é", "a(b)", "\0"] {
+            assert!(!name_is_legal(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The `native` format: the body is the record's value, everything else a record header (README, "The record on the
+//! wire").
+//!
+//! Encoding consumes what it encodes, so that names and values move into the record instead of being copied. Decoding
+//! borrows, because a record that turns out malformed is still wanted, byte for byte, as a dead letter.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{Fields, RawRecord, Record, ReplyError, Request, Response, WireError, headers};
+
+/// The most headers a record may have, ours included. HTTP/1 parsers stop well before (actix-http at 96): more is no
+/// honest message.
+pub const MAX_HEADERS: usize = 1_000;
+
+/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") are taken for this, so that sums with them do
+/// not overflow.
+pub const MAX_TIME_MS: i64 = 253_402_300_799_999;
+
+const VERSION: &[u8] = b"1";
+const NO_BODY: &[u8] = b"none";
+const NO_CORRELATION_ID: &str = "no kafka_correlationId";
+const OWN_REQUEST_HEADERS: usize = 12;
+const OWN_REPLY_HEADERS: usize = 4;
+
+/// A null header, to be read as an empty one.
+static NULL: Bytes = Bytes::new();
+
+/// Tells whether a record is of this format; any other can only be `json`.
+pub fn is_native(record: &RawRecord) -> bool {
+    find(record, headers::KHP_VERSION)
+        .or_else(|| find(record, headers::KAFKA_CORRELATION_ID))
+        .is_some()
+}
+
+/// Writes a request. Fields that are not end-to-end are left out once more, so that no mistake elsewhere lets a client
+/// forge ours.
+pub fn encode_request(request: Request) -> Record {
+    let mut own = Own(Fields::with_capacity(OWN_REQUEST_HEADERS + request.headers.len()));
+    own.put(headers::KHP_VERSION, Bytes::from_static(VERSION));
+    own.put(headers::KAFKA_CORRELATION_ID, request.correlation_id);
+    own.put_some(headers::KAFKA_REPLY_TOPIC, request.reply_topic);
+    let partition = request
+        .reply_partition
+        .map(|partition| Bytes::copy_from_slice(&partition.to_be_bytes()));
+    own.put_some(headers::KAFKA_REPLY_PARTITION, partition);
+    own.put_some(headers::KHP_DEADLINE, request.deadline_ms.map(|ms| ms.to_string()));
+    own.put_some(headers::KHP_TIMEOUT, request.timeout_ms.map(|ms| ms.to_string()));
+    own.put_some(headers::KHP_CLIENT_IP, request.client_ip);
+    own.put(headers::METHOD, request.method);
+    own.put(headers::PATH, request.path);
+    own.put(headers::AUTHORITY, request.authority);
+    own.put(headers::SCHEME, request.scheme);
+    own.put_some(
+        headers::KHP_BODY,
+        request.body.is_none().then_some(Bytes::from_static(NO_BODY)),
+    );
+    Record {
+        key: request.key,
+        value: request.body.unwrap_or_default(),
+        headers: own.and(request.headers),
+    }
+}
+
+/// Adds the reply partition to an encoded request: known only where replies are read, after encoding.
+pub fn set_reply_partition(record: &mut Record, partition: i32) {
+    let value = Bytes::copy_from_slice(&partition.to_be_bytes());
+    record
+        .headers
+        .push((Cow::Borrowed(headers::KAFKA_REPLY_PARTITION), value));
+}
+
+/// Writes a reply, its key null. Fields that are not end-to-end are left out.
+pub fn encode_response(response: Response) -> Record {
+    let mut own = Own(Fields::with_capacity(OWN_REPLY_HEADERS + response.headers.len()));
+    own.put(headers::KHP_VERSION, Bytes::from_static(VERSION));
+    own.put(headers::KAFKA_CORRELATION_ID, response.correlation_id);
+    own.put(headers::STATUS, response.status.to_string());
+    own.put_some(
+        headers::KHP_ERROR,
+        response
+            .error
+            .map(|error| Bytes::from_static(error.as_str().as_bytes())),
+    );
+    Record {
+        key: None,
+        value: response.body,
+        headers: own.and(response.headers),
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// If the record is malformed; the error carries where an answer can go, if that much could be read.
+pub fn decode_request(record: &RawRecord) -> Result<Request, WireError> {
+    let reply_to = ReplyTo::read(record);
+    read_request(record, &reply_to).map_err(|reason| reply_to.error(reason))
+}
+
+/// Reads a reply, of our processor or of anything that echoes `kafka_correlationId`.
+///
+/// # Errors
+/// If the record is malformed; the error carries the correlation id, if that much could be read.
+pub fn decode_response(record: &RawRecord) -> Result<Response, WireError> {
+    let reply_to = ReplyTo::read(record);
+    read_response(record, &reply_to).map_err(|reason| reply_to.error(reason))
+}
+
+/// Where an answer to this record would go, whatever else is wrong with it.
+pub fn reply_address(record: &RawRecord) -> WireError {
+    ReplyTo::read(record).error("the processor failed".to_string())
+}
+
+/// The headers that lead, written in the order in which they are put.
+struct Own(Fields);
+
+impl Own {
+    fn put(&mut self, name: &'static str, value: impl Into<Bytes>) {
+        self.0.push((Cow::Borrowed(name), value.into()));
+    }
+
+    fn put_some(&mut self, name: &'static str, value: Option<impl Into<Bytes>>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    fn and(mut self, fields: Fields) -> Fields {
+        self.0.extend(headers::end_to_end(fields, &[]));
+        self.0
+    }
+}
+
+/// Where an answer goes. Read first and whatever else is wrong: the client of a malformed record waits too.
+struct ReplyTo {
+    correlation_id: Option<Bytes>,
+    topic: Option<String>,
+    partition: Option<i32>,
+}
+
+impl ReplyTo {
+    fn read(record: &RawRecord) -> Self {
+        let filled = |name| find(record, name).filter(|value| !value.is_empty());
+        Self {
+            correlation_id: filled(headers::KAFKA_CORRELATION_ID).cloned(),
+            // What is not UTF-8 stays a name, and one that no list of allowed topics has.
+            topic: filled(headers::KAFKA_REPLY_TOPIC).map(|name| String::from_utf8_lossy(name).into_owned()),
+            partition: filled(headers::KAFKA_REPLY_PARTITION).and_then(|bytes| read_partition(bytes)),
+        }
+    }
+
+    fn error(self, reason: String) -> WireError {
+        let Self {
+            correlation_id,
+            topic,
+            partition,
+        } = self;
+        WireError {
+            reason,
+            correlation_id,
+            reply_topic: topic,
+            reply_partition: partition,
+        }
+    }
+}
+
+/// Spring writes four bytes, NestJS decimal text. The first of the four is a zero byte, or the number would be larger
+/// than any topic's, and text has no zero byte: the two cannot be confused. Anything else is out of range, thus not
+/// named.
+fn read_partition(bytes: &[u8]) -> Option<i32> {
+    match *bytes {
+        [0, a, b, c] => Some(i32::from_be_bytes([0, a, b, c])),
+        _ => number(bytes).filter(|partition| *partition >= 0),
+    }
+}
+
+fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, String> {
+    check_frame(record)?;
+    let correlation_id = reply_to.correlation_id.clone().ok_or(NO_CORRELATION_ID)?;
+    let required = |name| text(record, name)?.ok_or_else(|| format!("no {name}"));
+    let method = required(headers::METHOD)?;
+    let path = required(headers::PATH)?;
+    check_target(&method, &path)?;
+    let value = record.value.clone().unwrap_or_default();
+    // The value decides if the two disagree: bytes that were sent are never lost.
+    let no_body = record.value.is_none() || find(record, headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
+    Ok(Request {
+        correlation_id,
+        method,
+        path,
+        authority: text(record, headers::AUTHORITY)?.unwrap_or_default(),
+        scheme: text(record, headers::SCHEME)?.unwrap_or_default(),
+        headers: http_fields(record)?,
+        body: (!no_body || !value.is_empty()).then_some(value),
+        reply_topic: reply_to.topic.clone(),
+        reply_partition: reply_to.partition,
+        deadline_ms: milliseconds(record, headers::KHP_DEADLINE)?,
+        timeout_ms: milliseconds(record, headers::KHP_TIMEOUT)?,
+        client_ip: text(record, headers::KHP_CLIENT_IP)?,
+        key: record.key.clone(),
+    })
+}
+
+fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, String> {
+    check_frame(record)?;
+    let correlation_id = reply_to.correlation_id.clone().ok_or(NO_CORRELATION_ID)?;
+    let status = match find(record, headers::STATUS) {
+        None => 200,
+        Some(text) => number(text)
+            .filter(|status| (200..=599).contains(status))
+            .ok_or(":status is not 200 to 599")?,
+    };
+    let body = record.value.clone().unwrap_or_default();
+    let mut fields = http_fields(record)?;
+    // Our processor passes on what its backend sent, even if that is no content type. Other repliers may know nothing
+    // of HTTP, and RFC 9110 8.3 asks whoever generates content to name its type. Some copy all headers of the request,
+    // but that has no `:status`.
+    let of_ours = find(record, headers::KHP_VERSION)
+        .and(find(record, headers::STATUS))
+        .is_some();
+    if !of_ours && !body.is_empty() && !fields.iter().any(|(name, _)| name == headers::CONTENT_TYPE) {
+        fields.push((
+            Cow::Borrowed(headers::CONTENT_TYPE),
+            Bytes::from_static(b"application/octet-stream"),
+        ));
+    }
+    Ok(Response {
+        correlation_id,
+        status,
+        headers: fields,
+        body,
+        error: find(record, headers::KHP_ERROR).map(|code| ReplyError::from_text(code)),
+    })
+}
+
+/// Checks what makes the rest of the record worth reading.
+fn check_frame(record: &RawRecord) -> Result<(), String> {
+    if record.headers.len() > MAX_HEADERS {
+        return Err(format!("more than {MAX_HEADERS} headers"));
+    }
+    match find(record, headers::KHP_VERSION) {
+        Some(version) if version != VERSION => Err("unknown khp-version".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks what becomes the request line: nothing in it may end it, or make one request two (RFC 9112 3, 11.2).
+fn check_target(method: &str, path: &str) -> Result<(), String> {
+    // CONNECT has no path (RFC 9110 9.3.6), and what follows its answer would be a tunnel.
+    if !headers::name_is_legal(method) || method == "CONNECT" {
+        return Err(":method is not a legal method".into());
+    }
+    if !(path.starts_with('/') || (path == "*" && method == "OPTIONS")) {
+        return Err(":path does not begin with a slash".into());
+    }
+    match path.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f) {
+        true => Err(":path has a fragment, a space or a control byte".into()),
+        false => Ok(()),
+    }
+}
+
+/// Collects the fields that HTTP gets, names in lower case.
+fn http_fields(record: &RawRecord) -> Result<Fields, String> {
+    let mut fields = Fields::with_capacity(record.headers.len());
+    for (name, value) in &record.headers {
+        let problem = |what| format!("header {}: {what}", name[..name.len().min(64)].escape_ascii());
+        let text = std::str::from_utf8(name).map_err(|_| problem("its name is not UTF-8"))?;
+        if headers::is_reserved(text) {
+            continue;
+        }
+        if !headers::name_is_legal(text) {
+            return Err(problem("its name is not a token"));
+        }
+        let value = value.as_ref().unwrap_or(&NULL);
+        if !headers::value_is_legal(value) {
+            return Err(problem("its value has control bytes"));
+        }
+        if !headers::is_hop_by_hop(text) {
+            fields.push((Cow::Owned(text.to_ascii_lowercase()), value.clone()));
+        }
+    }
+    let connection = record
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(headers::CONNECTION.as_bytes()));
+    let listed = headers::connection_options(connection.filter_map(|(_, value)| value.as_deref()));
+    if listed.len() > MAX_HEADERS {
+        return Err("connection lists too many names".into());
+    }
+    if !listed.is_empty() {
+        fields.retain(|(name, _)| !listed.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes())));
+    }
+    Ok(fields)
+}
+
+/// Finds a header of ours. The last of a name counts, as `Headers.lastHeader` has it in Kafka's own client.
+fn find<'a>(record: &'a RawRecord, name: &str) -> Option<&'a Bytes> {
+    let last = record
+        .headers
+        .iter()
+        .rfind(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+    last.map(|(_, value)| value.as_ref().unwrap_or(&NULL))
+}
+
+/// Reads a header of ours that may end up in an HTTP message. An empty one says no more than none.
+fn text(record: &RawRecord, name: &str) -> Result<Option<String>, String> {
+    let Some(value) = find(record, name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match std::str::from_utf8(value) {
+        Ok(text) if headers::value_is_legal(value) => Ok(Some(text.to_owned())),
+        _ => Err(format!("{name} is not legal text")),
+    }
+}
+
+fn milliseconds(record: &RawRecord, name: &str) -> Result<Option<i64>, String> {
+    let Some(value) = find(record, name) else {
+        return Ok(None);
+    };
+    match number::<i64>(value) {
+        Some(ms) if ms >= 0 => Ok(Some(ms.min(MAX_TIME_MS))),
+        _ => Err(format!("{name} is not a number of milliseconds")),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

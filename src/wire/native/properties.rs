@@ -1,0 +1,128 @@
+//! What holds for every request, response and record.
+
+use proptest::prelude::*;
+
+use super::tests::{raw, reply_with, request_with, sent};
+use super::*;
+
+fn any_bytes(size: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), size).prop_map(Bytes::from)
+}
+
+fn legal_fields() -> impl Strategy<Value = Fields> {
+    let passes = |name: &String| !headers::is_reserved(name) && !headers::is_hop_by_hop(name);
+    // Few names, so that some repeat, and any name.
+    let name = prop_oneof!["[ab]", "[a-z0-9!#$%&'*+.^_`|~-]{1,12}"].prop_filter("end-to-end", passes);
+    let byte = any::<u8>().prop_map(|byte| {
+        if headers::value_is_legal(&[byte]) {
+            byte
+        } else {
+            byte | 0x80
+        }
+    });
+    let value = prop::collection::vec(byte, 0..20).prop_map(Bytes::from);
+    prop::collection::vec((name.prop_map(Cow::Owned), value), 0..12)
+}
+
+prop_compose! {
+    fn any_request()(
+        correlation_id in any_bytes(1..40),
+        (method, path) in prop_oneof![
+            (
+                "[A-Za-z!#$%&'*+.^_`|~-]{1,10}".prop_filter("has no path", |method| method != "CONNECT"),
+                "/[^# \\pC]{0,40}",
+            ),
+            Just(("OPTIONS".to_owned(), "*".to_owned())),
+        ],
+        (authority, scheme) in ("[^\\pC]{0,20}", "(https?)?"),
+        headers in legal_fields(),
+        (body, key) in (prop::option::of(any_bytes(0..60)), prop::option::of(any_bytes(0..10))),
+        (reply_topic, client_ip) in (prop::option::of("[a-zA-Z0-9._-]{1,249}"), prop::option::of("[0-9a-f:.]{1,39}")),
+        reply_partition in prop::option::of(0..1 << 24),
+        (deadline_ms, timeout_ms) in (prop::option::of(0..=MAX_TIME_MS), prop::option::of(0..=MAX_TIME_MS)),
+    ) -> Request {
+        Request {
+            correlation_id, method, path, authority, scheme, headers, body, reply_topic, reply_partition, deadline_ms,
+            timeout_ms, client_ip, key,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_response()(
+        correlation_id in any_bytes(1..40),
+        status in 200..=599_u16,
+        headers in legal_fields(),
+        body in any_bytes(0..60),
+        error in prop::option::of(prop::sample::select(ReplyError::ALL.to_vec())),
+    ) -> Response {
+        Response { correlation_id, status, headers, body, error }
+    }
+}
+
+prop_compose! {
+    /// Arbitrary records, many of them close to legal ones: names of ours and of HTTP, in any case, with arbitrary or
+    /// null values.
+    fn any_record()(
+        start in prop_oneof![Just(request_with(&[])), Just(reply_with(&[])), Just(raw(None, &[]))],
+        more in prop::collection::vec((
+            prop_oneof![
+                any_bytes(0..12),
+                prop::sample::select(&[
+                    "KHP-version", ":status", ":path", ":Method", "kafka_correlationId", "khp-deadline", "khp-body",
+                    "khp-error", "kafka_replyTopic", "kafka_replyPartition", "Connection", "TE", "Content-Type", "x-a",
+                ][..]).prop_map(|name| Bytes::from_static(name.as_bytes())),
+            ],
+            prop::option::of(prop_oneof![
+                any_bytes(0..20),
+                "[ -~]{0,20}".prop_map(Bytes::from),
+                Just(Bytes::from_static(b"1")),
+            ]),
+        ), 0..8),
+        (key, value) in (prop::option::of(any_bytes(0..10)), prop::option::of(any_bytes(0..60))),
+    ) -> RawRecord {
+        let headers = [start.headers, more].concat();
+        RawRecord { key, value, headers, ..raw(None, &[]) }
+    }
+}
+
+fn check_fields(fields: &Fields) -> Result<(), TestCaseError> {
+    for (name, value) in fields {
+        prop_assert!(!headers::is_reserved(name) && !headers::is_hop_by_hop(name), "{name}");
+        prop_assert!(
+            headers::name_is_legal(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase()),
+            "{name}"
+        );
+        prop_assert!(headers::value_is_legal(value));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_request_survives_the_wire(request in any_request()) {
+        let record = sent(encode_request(request.clone()));
+        prop_assert!(is_native(&record));
+        prop_assert_eq!(decode_request(&record), Ok(request));
+    }
+
+    #[test]
+    fn a_response_survives_the_wire(response in any_response()) {
+        let record = sent(encode_response(response.clone()));
+        prop_assert!(is_native(&record));
+        prop_assert_eq!(decode_response(&record), Ok(response));
+    }
+
+    #[test]
+    fn no_record_makes_a_decoder_panic_or_lets_reserved_fields_out(record in any_record()) {
+        is_native(&record);
+        if let Ok(request) = decode_request(&record) {
+            check_fields(&request.headers)?;
+            prop_assert_eq!(decode_request(&sent(encode_request(request.clone()))), Ok(request));
+        }
+        if let Ok(response) = decode_response(&record) {
+            check_fields(&response.headers)?;
+            prop_assert_eq!(decode_response(&sent(encode_response(response.clone()))), Ok(response));
+        }
+    }
+}
