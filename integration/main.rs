@@ -10,7 +10,6 @@ mod kafka_down;
 mod malformed;
 mod management;
 mod modes;
-#[cfg(feature = "nginx-tests")]
 mod nginx;
 mod overload;
 mod refusals;

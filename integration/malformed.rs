@@ -123,8 +123,9 @@ async fn a_records_path_cannot_leave_its_backend() {
     .iter()
     .enumerate()
     {
-        let headers: [Header; 5] = [
+        let headers: [Header; 6] = [
             ("khp-version", b"1"),
+            ("kafka_correlationId", b"batch-8"),
             (":method", b"GET"),
             (":path", path.as_bytes()),
             (":authority", authority.as_bytes()),
@@ -183,6 +184,7 @@ async fn a_record_without_a_deadline_or_a_reply_topic_is_executed_and_answered()
         b"from a batch job",
         &[
             ("khp-version", b"1"),
+            ("kafka_correlationId", b"batch-7"),
             (":method", b"POST"),
             (":path", b"/jobs?n=1"),
             ("x-many", b"1"),

@@ -13,6 +13,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use crate::kafka::health::{KafkaHealth, PROBE_TIMEOUT};
+use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::role::{AssembleError, Processor, ProcessorParts};
 use crate::proxy::http::{Proxy, forward};
@@ -34,7 +35,7 @@ pub struct App {
     board: web::Data<Board>,
     proxy: Option<Arc<crate::kafka::producer::Producer<LostRequests>>>,
     processor: Option<Arc<Processor>>,
-    http: Option<ServerHandle>,
+    http: Option<(ServerHandle, ListenerGuard)>,
     management: Option<ServerHandle>,
     /// Why the process must give up, from the supervisor.
     fatal: mpsc::UnboundedReceiver<String>,
@@ -153,24 +154,40 @@ impl App {
         }
     }
 
-    async fn shut_down(self) -> u8 {
+    /// What the management API looks at.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Drains, then ends everything; returns the exit code.
+    pub async fn shut_down(self) -> u8 {
         let budget = Budget::new(self.settings.drain_timeout);
         tracing::info!(seconds = self.settings.drain_timeout.as_secs_f32(), "draining");
         self.board.phase.drain();
         let mut clean = true;
-        if let Some(http) = self.http {
+        if let Some((http, guard)) = self.http {
             tokio::time::sleep(self.settings.pre_stop.min(budget.left())).await;
-            clean &= shutdown::close_listener(http, budget).await;
-        }
-        let router = self
-            .board
-            .proxy
-            .as_ref()
-            .and_then(|proxy| proxy.router.borrow().clone());
-        if let Some(router) = router {
-            let lost = router.addr.send(Drain).await.unwrap_or(0);
+            guard.stop_new_connections();
+            tokio::time::sleep(listener::SETTLE.min(budget.left())).await;
+            // The socket is open while the guard is.
+            drop(guard);
+            let router = self
+                .board
+                .proxy
+                .as_ref()
+                .and_then(|proxy| proxy.router.borrow().clone());
+            let end_waiting = async {
+                match router {
+                    Some(router) => router.addr.send(Drain).await.unwrap_or(0),
+                    None => 0,
+                }
+            };
+            let lost = shutdown::close_listener(http, budget, end_waiting).await;
             if lost > 0 {
-                tracing::error!(lost, "requests were still waiting for their replies at the drain limit");
+                tracing::error!(
+                    lost,
+                    "requests still waited for their replies at the drain limit; raise drain_timeout"
+                );
                 clean = false;
             }
         }
@@ -249,8 +266,9 @@ fn serve_requests(
     settings: &Settings,
     proxy: &Arc<Proxy>,
     board: &web::Data<Board>,
-) -> Result<ServerHandle, StartError> {
+) -> Result<(ServerHandle, ListenerGuard), StartError> {
     let (bind, port) = (settings.proxy.bind, settings.proxy.port);
+    let (listener, guard) = listen(bind, port)?;
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
     let own_health = settings.management.port == 0;
     let make = move || {
@@ -270,15 +288,15 @@ fn serve_requests(
         // Signals are ours: actix-web's end the System before the actors have drained.
         .disable_signals()
         .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
-        .listen(listen(bind, port)?)?
+        .listen(listener)?
         .run();
     let handle = server.handle();
     actix::spawn(server);
-    Ok(handle)
+    Ok((handle, guard))
 }
 
 fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
-    let listener = listen(settings.management.bind, settings.management.port)?;
+    let (listener, _) = listen(settings.management.bind, settings.management.port)?;
     let (board, counted) = (board.clone(), counted(&board.registry));
     let server = HttpServer::new(move || {
         WebApp::new()
@@ -308,8 +326,6 @@ fn counted(registry: &Registry) -> PrometheusMetrics {
         .unwrap_or_else(|error| panic!("management metrics: {error}"))
 }
 
-fn listen(bind: IpAddr, port: u16) -> Result<TcpListener, StartError> {
-    let listener = TcpListener::bind((bind, port)).map_err(|source| StartError::Listen { bind, port, source })?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    Ok(listener)
+fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, ListenerGuard), StartError> {
+    listener::listen(bind, port).map_err(|source| StartError::Listen { bind, port, source })
 }

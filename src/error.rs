@@ -20,6 +20,8 @@ pub enum RequestError {
     BodyTimeout,
     #[error("the request body is larger than this service carries")]
     BodyTooLarge,
+    #[error("the request's head is larger than this service carries")]
+    HeadTooLarge,
     #[error("the processor could not make sense of the message")]
     BadMessage,
     #[error("the processor failed while it worked on the request")]
@@ -60,6 +62,7 @@ impl RequestError {
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
             Self::ProcessorFailed => (S::INTERNAL_SERVER_ERROR, "processor-failed"),
             Self::BadMessage => (S::INTERNAL_SERVER_ERROR, "bad-message"),
             Self::UpgradeUnsupported => (S::NOT_IMPLEMENTED, "upgrade-unsupported"),
@@ -140,6 +143,30 @@ impl From<ReplyError> for RequestError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use RequestError::*;
+
+    const ALL: [RequestError; 20] = [
+        BadRequest,
+        BadTopic,
+        TopicNotAllowed,
+        BodyTimeout,
+        BodyTooLarge,
+        HeadTooLarge,
+        BadMessage,
+        ProcessorFailed,
+        UpgradeUnsupported,
+        BackendUnreachable,
+        BackendReset,
+        ResponseTooLarge,
+        ReplyLost,
+        Overloaded,
+        KafkaUnavailable,
+        Draining,
+        BreakerOpen,
+        Starting,
+        ReplyTimeout,
+        BackendTimeout,
+    ];
 
     #[test]
     fn a_503_is_retryable_and_says_so() {
@@ -160,6 +187,21 @@ mod tests {
                 .get("retry-after")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn the_readme_has_every_row() {
+        let readme = include_str!("../README.md");
+        for error in ALL {
+            let (status, code) = error.row();
+            let row = readme
+                .lines()
+                .find(|line| line.starts_with(&format!("| {} |", status.as_u16())));
+            assert!(
+                row.is_some_and(|row| row.contains(&format!("`{code}`"))),
+                "{status} {code}"
+            );
+        }
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //! - [`wire`]: what a record holds; pure functions over bytes.
 //! - [`kafka`]: all that speaks to librdkafka.
 //! - [`supervision`]: `HealthSupervisor` replaces actors that end.
-//! - [`settings`], [`error`], [`management`], [`shutdown`], [`telemetry`], [`app`], [`cli`], [`demo`]: the process around them.
+//! - [`settings`], [`error`], [`management`], [`listener`], [`shutdown`], [`telemetry`], [`app`], [`cli`], [`demo`]: the process around them.
 
 pub mod app;
 pub mod cli;
 pub mod demo;
 pub mod error;
 pub mod kafka;
+pub mod listener;
 pub mod management;
 pub mod processor;
 pub mod proxy;
@@ -21,3 +22,8 @@ pub mod shutdown;
 pub mod supervision;
 pub mod telemetry;
 pub mod wire;
+
+/// A real Kafka for unit tests, the one the integration tests use.
+#[cfg(test)]
+#[path = "../integration/harness/kafka.rs"]
+mod test_kafka;

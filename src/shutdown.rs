@@ -54,16 +54,30 @@ impl Budget {
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
+
+    /// The same, but long enough to end in order what is idle.
+    fn left_to_finish(self) -> Duration {
+        self.left().max(Duration::from_millis(500))
+    }
 }
 
-/// Closes a listener and lets its requests finish; false when the budget ran out first.
-pub async fn close_listener(server: ServerHandle, budget: Budget) -> bool {
-    let closed = tokio::time::timeout(budget.left(), server.stop(true)).await.is_ok();
-    if !closed {
-        tracing::error!("connections were still open at the drain limit and are cut off; raise drain_timeout");
+/// Kept back of the budget for what follows the listener: leftovers get their answer, pumps commit, producers flush.
+const RESERVE: Duration = Duration::from_secs(2);
+/// actix-web looks once a second whether its connections are gone.
+const LAST_ANSWERS: Duration = Duration::from_millis(1500);
+
+/// Closes a listener and lets its requests finish; at the limit `end_waiting` answers what still waits, and these answers go out
+/// before connections are cut. Returns how many requests that were.
+pub async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl Future<Output = usize>) -> usize {
+    let mut stopped = Box::pin(server.stop(true));
+    let patience = budget.left().saturating_sub(RESERVE.min(budget.left() / 2));
+    let in_time = tokio::time::timeout(patience, &mut stopped).await.is_ok();
+    let left = end_waiting.await;
+    if !in_time && tokio::time::timeout(LAST_ANSWERS, &mut stopped).await.is_err() {
+        tracing::warn!("connections were still open at the drain limit and are cut off");
         server.stop(false).await;
     }
-    closed
+    left
 }
 
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.
@@ -76,7 +90,7 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
     let mut all = true;
     for (name, pump) in pumps {
         let handle = pump.handle.clone();
-        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left()))
+        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left_to_finish()))
             .await
             .unwrap_or(false);
         if !(ended && handle.status().is_drained()) {

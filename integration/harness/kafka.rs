@@ -107,7 +107,10 @@ impl Node {
     /// Kills it (SIGKILL); its data stays for `restart`.
     pub fn kill(&mut self) {
         signal("KILL", self.running.java);
+        // `wait` closes the script's input first, at whose end the script would remove the data: keep it open meanwhile.
+        let input = self.running.script.stdin.take();
         let _ = self.running.script.wait();
+        drop(input);
     }
 
     /// Starts it again after `kill`: same ports, same data.

@@ -6,7 +6,6 @@ pub mod client;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
-#[cfg(feature = "nginx-tests")]
 pub mod nginx;
 pub mod records;
 pub mod wait;

@@ -10,6 +10,7 @@ mod rebalance;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,7 @@ fn pump(
     let context = PumpContext {
         handle: handle.clone(),
         events,
+        commits_fail: AtomicBool::new(false),
     };
     let mut consumer = BaseConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
@@ -152,6 +154,8 @@ struct PumpContext {
     handle: PumpHandle,
     /// Bounded by librdkafka: one rebalance is open at a time.
     events: Sender<Rebalance>,
+    /// Commits are tried several times a second; their failure is said once.
+    commits_fail: AtomicBool,
 }
 
 impl ClientContext for PumpContext {
@@ -169,9 +173,18 @@ impl ConsumerContext for PumpContext {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) => {
+                if self.commits_fail.swap(false, Ordering::Relaxed) {
+                    tracing::info!("offsets are committed again");
+                }
+            }
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             // What was not committed runs again: at least once.
-            Err(error) => tracing::warn!(%error, "offsets were not committed; these records may run again"),
+            Err(error) => {
+                if !self.commits_fail.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "offsets are not committed; these records may run again");
+                }
+            }
         }
     }
 }
@@ -197,6 +210,7 @@ impl Pump<'_> {
             busy |= self.apply_rebalances();
             busy |= self.read_completions();
             match self.handle.current_command() {
+                Command::Run if self.handle.is_paused() => {}
                 Command::Run => busy |= self.take_in()?,
                 Command::Drain if self.outstanding() == 0 => {
                     self.commit();

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURES_TO_DOWN: u32 = 3;
 
-const UNKNOWN: u8 = 0;
+/// Not asked yet is 0.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 

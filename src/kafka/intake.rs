@@ -89,6 +89,7 @@ struct Shared {
     /// Bounded by the pump itself: a completion is sent once for each record taken in, and the partition windows bound those.
     completions: Sender<Completion>,
     command: AtomicU8,
+    paused: Arc<AtomicBool>,
     thread: OnceLock<Thread>,
     status: PumpStatus,
     progress: Progress,
@@ -96,11 +97,13 @@ struct Shared {
 
 impl PumpHandle {
     /// A handle and the pump's end of its completions.
-    pub fn new() -> (Self, Receiver<Completion>) {
+    /// `paused` belongs to the worker and outlives this pump.
+    pub fn new(paused: Arc<AtomicBool>) -> (Self, Receiver<Completion>) {
         let (completions, receiver) = crossbeam_channel::unbounded();
         let shared = Shared {
             completions,
             command: AtomicU8::new(Command::Run as u8),
+            paused,
             thread: OnceLock::new(),
             status: PumpStatus::default(),
             progress: Progress::default(),
@@ -127,6 +130,11 @@ impl PumpHandle {
             1 => Command::Drain,
             _ => Command::Stop,
         }
+    }
+
+    /// An operator stopped the intake; records wait in Kafka.
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Acquire)
     }
 
     /// The pump's thread introduces itself, so that it can be woken.

@@ -54,6 +54,8 @@ pub enum TopicChange {
     Grown(OpenTopic),
     /// It was deleted and created again: replies under way in the old one are gone.
     Recreated(OpenTopic),
+    /// Kafka does not know it, for the first time.
+    Missing(Arc<str>),
     /// It is gone.
     Deleted(Arc<str>),
 }
@@ -159,13 +161,25 @@ impl ReplyStream {
         self.0.admin.ensure(client, name, may_create)
     }
 
-    /// Looks whether the topic is still the one that was opened. Blocks.
+    /// Whether a request topic is still there. Blocks.
     ///
     /// # Errors
     /// Kafka did not answer: nothing is known.
-    pub fn check(&self, topic: &OpenTopic) -> Result<Option<TopicChange>, TopicError> {
+    pub fn exists(&self, name: &str) -> Result<bool, TopicError> {
+        Ok(admin::describe(self.0.consumer.client(), name)?.is_some())
+    }
+
+    /// Looks whether the topic is still the one that was opened. One that is missing is given up only if `missing_before`: a broker that
+    /// has just come back may not know its topics yet. Blocks.
+    ///
+    /// # Errors
+    /// Kafka did not answer: nothing is known.
+    pub fn check(&self, topic: &OpenTopic, missing_before: bool) -> Result<Option<TopicChange>, TopicError> {
         let consumer = &self.0.consumer;
         let Some(now) = admin::describe(consumer.client(), &topic.name)? else {
+            if !missing_before {
+                return Ok(Some(TopicChange::Missing(topic.name.clone())));
+            }
             self.unassign(&topic.name, &topic.partitions)?;
             return Ok(Some(TopicChange::Deleted(topic.name.clone())));
         };

@@ -98,7 +98,9 @@ pub fn health_and_metrics(service: &mut web::ServiceConfig) {
 /// Everything, on the management port.
 pub fn all(service: &mut web::ServiceConfig) {
     health_and_metrics(service);
-    service.route("/status", web::get().to(status));
+    service
+        .route("/status", web::get().to(status))
+        .route("/topics/{name}/{verb}", web::post().to(pause_or_resume));
 }
 
 async fn live() -> HttpResponse {
@@ -159,6 +161,46 @@ async fn status(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     }))
 }
 
+async fn pause_or_resume(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    board: web::Data<Board>,
+) -> HttpResponse {
+    if board.token.is_none() {
+        let error = "set management_token: without one this API changes nothing";
+        return HttpResponse::Forbidden().json(json!({ "error": error }));
+    }
+    if !board.may_read(&request) {
+        return unauthorized();
+    }
+    // A browser sends this type across sites only after asking, so that no foreign page can pause a topic.
+    let json_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    if !json_type {
+        return HttpResponse::UnsupportedMediaType().json(json!({"error": "send Content-Type: application/json"}));
+    }
+    let (name, verb) = path.into_inner();
+    let paused = match verb.as_str() {
+        "pause" => true,
+        "resume" => false,
+        _ => return HttpResponse::NotFound().json(json!({"error": "pause or resume"})),
+    };
+    let workers = board
+        .processor
+        .as_ref()
+        .map(|processor| &processor.workers[..])
+        .unwrap_or_default();
+    let named: Vec<_> = workers.iter().filter(|worker| worker.topic.name == name).collect();
+    if named.is_empty() {
+        return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
+    }
+    named.iter().for_each(|worker| worker.set_paused(paused));
+    tracing::info!(topic = name, paused, "intake changed by an operator");
+    HttpResponse::Ok().json(json!({"topic": name, "paused": paused}))
+}
+
 fn by_topic(workers: &[Arc<WorkerView>]) -> BTreeMap<&str, Vec<&WorkerView>> {
     let mut topics: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
     for worker in workers {
@@ -176,7 +218,11 @@ fn topic_status(workers: &[&WorkerView]) -> serde_json::Value {
         "backend_url": topic.backend_url.to_string(),
         "consumer_group": topic.consumer_group,
         "workers": workers.len(),
-        "state": if assigned == workers.len() { "consuming" } else { "joining" },
+        "state": match (workers[0].is_paused(), assigned == workers.len()) {
+            (true, _) => "paused",
+            (false, true) => "consuming",
+            (false, false) => "joining",
+        },
         "partitions": workers.iter().map(|worker| worker.partitions()).sum::<usize>(),
         "backend": workers[0].backend.as_str(),
     })

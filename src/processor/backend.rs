@@ -1,12 +1,16 @@
-//! Calls one topic's backend over HTTP. The only place that knows awc; its errors end here.
+//! Calls one topic's backend over HTTP. The only place that knows the HTTP client; its errors end here.
 
 use std::time::Duration;
 
-use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header::{self, HeaderName, HeaderValue};
-use awc::http::uri::{Authority, PathAndQuery, Scheme};
-use awc::http::{Method, StatusCode, Uri, Version};
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::{Method, Uri};
+use hyper_openssl::client::legacy::HttpsConnector;
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use openssl::ssl::{SslConnector, SslMethod};
 
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::{CorrelationId, Fields, ReplyError, Request, headers};
@@ -16,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is the exception): a connection closed under us costs a retry,
 /// or a POST its answer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// Fields of one answer; as many as a record may have headers, nearly.
+const MAX_HEADERS: usize = 900;
 
 /// What a backend answered.
 #[derive(Debug)]
@@ -54,9 +61,9 @@ impl BackendError {
     }
 }
 
-/// One backend as one worker sees it: address and connections. Belongs to the Arbiter it was made on.
+/// One backend as one worker sees it: address and connections, which live on the Arbiter that calls it.
 pub struct Backend {
-    client: awc::Client,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     scheme: Scheme,
     authority: Authority,
     base_path: String,
@@ -65,34 +72,27 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// `connections` at most are open at a time; answers over `max_body` bytes are refused.
+    /// Keeps up to `connections` idle ones; answers over `max_body` bytes are refused.
     ///
     /// # Errors
     /// The URL is not one (the settings have checked it), or TLS cannot be set up.
     pub fn new(url: &BackendUrl, host: HostHeader, connections: usize, max_body: usize) -> Result<Self, String> {
-        let connector = awc::Connector::new()
-            .limit(connections)
-            .timeout(CONNECT_TIMEOUT)
-            .handshake_timeout(CONNECT_TIMEOUT)
-            .conn_keep_alive(IDLE_CONNECTION)
-            .openssl(tls()?)
-            .max_http_version(Version::HTTP_11);
-        let client = awc::Client::builder()
-            .connector(connector)
-            .disable_timeout()
-            .disable_redirects()
-            .no_default_headers()
-            .finish();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(connections)
+            .http1_max_headers(MAX_HEADERS)
+            .build(tls(tcp)?);
+        let scheme = url.scheme.parse();
+        let authority = url.authority.parse();
         Ok(Backend {
             client,
-            scheme: url
-                .scheme
-                .parse()
-                .map_err(|error| format!("backend scheme {}: {error}", url.scheme))?,
-            authority: url
-                .authority
-                .parse()
-                .map_err(|error| format!("backend authority {}: {error}", url.authority))?,
+            scheme: scheme.map_err(|error| format!("backend scheme {}: {error}", url.scheme))?,
+            authority: authority.map_err(|error| format!("backend authority {}: {error}", url.authority))?,
             base_path: url.base_path.clone(),
             host,
             max_body,
@@ -110,12 +110,37 @@ impl Backend {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, BackendError> {
+        let response = self.client.request(self.outgoing(request)?).await.map_err(send_error)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, self.max_body).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                BackendError::TooLarge(self.max_body)
+            } else {
+                BackendError::Reset(error.to_string())
+            }
+        })?;
+        let connection = head
+            .headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .map(HeaderValue::as_bytes);
+        let connection = headers::connection_options(connection);
+        let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value));
+        let fields = headers::end_to_end(fields, &connection)
+            .map(|(name, value)| (name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())))
+            .collect();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: fields,
+            body: body.to_bytes(),
+        })
+    }
+
+    fn outgoing(&self, request: &Request) -> Result<hyper::Request<Full<Bytes>>, BackendError> {
         let bad = |error: &dyn std::fmt::Display| BackendError::BadMessage(error.to_string());
-        let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad(&error))?;
-        let mut outgoing = self
-            .client
-            .request(method.clone(), self.uri(&request.path)?)
-            .no_decompress();
+        let mut outgoing = hyper::Request::new(Full::new(request.body.clone().unwrap_or_default()));
+        *outgoing.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad(&error))?;
+        *outgoing.uri_mut() = self.uri(&request.path)?;
         let fields = outgoing.headers_mut();
         for (name, value) in &request.headers {
             if matches!(&**name, "host" | "content-length" | "expect") {
@@ -127,6 +152,10 @@ impl Backend {
                 HeaderValue::from_maybe_shared(value.clone()).map_err(|error| bad(&error))?,
             );
         }
+        if request.body.as_ref().is_some_and(Bytes::is_empty) {
+            // Tells an empty body from none; of others the client writes the length itself.
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if self.host == HostHeader::Preserve && !request.authority.is_empty() {
             fields.insert(
                 header::HOST,
@@ -135,40 +164,7 @@ impl Backend {
         }
         let id = HeaderValue::from_str(&id_text(&request.correlation_id)).map_err(|error| bad(&error))?;
         fields.insert(HeaderName::from_static(headers::KHP_CORRELATION_ID), id);
-        let sent = match &request.body {
-            None => outgoing.send(),
-            Some(body) => outgoing.send_body(body.clone()),
-        };
-        let mut response = sent.await.map_err(send_error)?;
-        if ends_with_its_connection(&response, &method) {
-            // actix-http's client reads such a body only of HTTP/1.0 (its h1/decoder.rs:448) and would pass on an empty success.
-            return Err(BackendError::Reset(
-                "its end is marked by nothing but the end of the connection".into(),
-            ));
-        }
-        let body = response
-            .body()
-            .limit(self.max_body)
-            .await
-            .map_err(|error| match error {
-                PayloadError::Overflow => BackendError::TooLarge(self.max_body),
-                error => BackendError::Reset(error.to_string()),
-            })?;
-        let connection: Vec<&[u8]> = response
-            .headers()
-            .get_all(header::CONNECTION)
-            .map(HeaderValue::as_bytes)
-            .collect();
-        let connection = headers::connection_options(connection);
-        let fields = response.headers().iter().map(|(name, value)| (name.as_str(), value));
-        let fields = headers::end_to_end(fields, &connection)
-            .map(|(name, value)| (name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())))
-            .collect();
-        Ok(Answer {
-            status: response.status().as_u16(),
-            headers: fields,
-            body,
-        })
+        Ok(outgoing)
     }
 
     /// The record's path below the base path; scheme and authority are never the record's.
@@ -197,40 +193,32 @@ pub fn id_text(id: &[u8]) -> String {
     }
 }
 
-/// An HTTP/1.1 body that has neither a length nor chunks (RFC 9112 6.3).
-fn ends_with_its_connection<S>(response: &awc::ClientResponse<S>, method: &Method) -> bool {
-    let bodyless =
-        *method == Method::HEAD || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let framed = response.headers().contains_key(header::CONTENT_LENGTH)
-        || response.headers().contains_key(header::TRANSFER_ENCODING);
-    response.version() == Version::HTTP_11 && !bodyless && !framed
+fn send_error(error: legacy::Error) -> BackendError {
+    let cause = causes(&error);
+    if error.is_connect() {
+        BackendError::Unreachable(cause)
+    } else {
+        BackendError::Reset(cause)
+    }
 }
 
-fn send_error(error: SendRequestError) -> BackendError {
-    match error {
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            BackendError::Reset("the connection was closed without an answer".into())
-        }
-        SendRequestError::Connect(error) => BackendError::Unreachable(error.to_string()),
-        SendRequestError::Timeout => BackendError::Timeout(Duration::ZERO),
-        SendRequestError::Url(error) => BackendError::BadMessage(error.to_string()),
-        SendRequestError::Http(error) => BackendError::BadMessage(error.to_string()),
-        error => BackendError::Reset(error.to_string()),
-    }
+/// An error and what it came from, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(error.source(), |error| error.source());
+    chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// TLS with the system's certificates, which a vendored OpenSSL does not find by itself.
-fn tls() -> Result<openssl::ssl::SslConnector, String> {
+fn tls(tcp: HttpConnector) -> Result<HttpsConnector<HttpConnector>, String> {
     let failed = |error: openssl::error::ErrorStack| format!("TLS cannot be set up: {error}");
-    let mut builder = openssl::ssl::SslConnector::builder(openssl::ssl::SslMethod::tls()).map_err(failed)?;
-    let found = openssl_probe::probe();
-    if let Some(file) = &found.cert_file {
+    let mut builder = SslConnector::builder(SslMethod::tls()).map_err(failed)?;
+    if let Some(file) = &openssl_probe::probe().cert_file
         // A file that cannot be read leaves the connector without its certificates: calls then fail, saying so.
-        if let Err(error) = builder.set_ca_file(file) {
-            tracing::warn!(file = %file.display(), %error, "system certificates not loaded; https backends will not be trusted");
-        }
+        && let Err(error) = builder.set_ca_file(file)
+    {
+        tracing::warn!(file = %file.display(), %error, "system certificates not loaded; https backends will not be trusted");
     }
-    Ok(builder.build())
+    HttpsConnector::with_connector(tcp, builder).map_err(failed)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::ArbiterHandle;
@@ -49,6 +50,7 @@ pub struct WorkerView {
     pub index: usize,
     pub backend: BackendState,
     pub metrics: TopicMetrics,
+    paused: Arc<AtomicBool>,
     pump: ArcSwapOption<PumpHandle>,
 }
 
@@ -59,6 +61,18 @@ impl WorkerView {
             .load()
             .as_ref()
             .is_some_and(|pump| pump.status().is_assigned())
+    }
+
+    /// Stops or starts the intake of records; what is under way finishes, and partitions stay assigned.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        if let Some(pump) = &*self.pump.load() {
+            pump.wake();
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     pub fn partitions(&self) -> usize {
@@ -119,6 +133,7 @@ pub fn assemble(
                 index,
                 backend: backend.clone(),
                 metrics: topic_metrics.clone(),
+                paused: Arc::default(),
                 pump: ArcSwapOption::empty(),
             });
             workers.push(view.clone());
@@ -207,7 +222,7 @@ impl Supervised for WorkerFactory {
 
     fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
         let topic = &self.view.topic;
-        let (pump, completions) = PumpHandle::new();
+        let (pump, completions) = PumpHandle::new(self.view.paused.clone());
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
         let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
         let worker = Arc::new(Worker {

@@ -58,10 +58,10 @@ impl Actor for TopicWorker {
 }
 
 impl StreamHandler<Intake> for TopicWorker {
-    fn handle(&mut self, intake: Intake, _: &mut Self::Context) {
+    fn handle(&mut self, intake: Intake, _ctx: &mut Self::Context) {
         self.progress.touch();
         #[cfg(test)]
-        tests::strike(&intake.record);
+        tests::strike(&intake.record, _ctx);
         // A task of its own: the context would poll every item it holds at each wake.
         actix::spawn(run(self.worker.clone(), self.backend.clone(), intake));
     }
@@ -76,20 +76,37 @@ impl StreamHandler<Undelivered> for TopicWorker {
 
 #[cfg(test)]
 pub mod tests {
+    use actix::{ActorContext, Context};
+
+    use super::TopicWorker;
     use crate::wire::RawRecord;
 
-    /// A record with this header makes a worker under test panic or freeze.
+    /// A record with this header makes a worker under test panic, stop or freeze, the first time it comes.
     pub const FAULT_HEADER: &[u8] = b"test-fault";
 
-    pub fn strike(record: &RawRecord) {
-        let fault = record
-            .headers
-            .iter()
-            .find(|(name, _)| name == FAULT_HEADER)
-            .and_then(|(_, value)| value.as_deref());
+    pub fn strike(record: &RawRecord, ctx: &mut Context<TopicWorker>) {
+        let fault = record.headers.iter().find(|(name, _)| name == FAULT_HEADER);
+        let Some(fault) = fault.and_then(|(_, value)| value.as_deref()) else {
+            return;
+        };
+        // A redelivered record is worked on.
+        static STRUCK: tokio::sync::Mutex<Vec<(std::sync::Arc<str>, i32, i64)>> =
+            tokio::sync::Mutex::const_new(Vec::new());
+        let place = (record.topic.clone(), record.partition, record.offset);
+        let mut struck = loop {
+            if let Ok(struck) = STRUCK.try_lock() {
+                break struck;
+            }
+        };
+        if struck.contains(&place) {
+            return;
+        }
+        struck.push(place);
+        drop(struck);
         match fault {
-            Some(b"panic") => panic!("asked to panic"),
-            Some(b"freeze") => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            b"panic-once" => panic!("asked to panic"),
+            b"stop-once" => ctx.stop(),
+            b"freeze-once" => std::thread::sleep(std::time::Duration::from_secs(20)),
             _ => {}
         }
     }

@@ -14,10 +14,13 @@ use crate::proxy::in_flight::Admission;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
-use crate::proxy::request::{is_upgrade, read_body, to_http, to_wire};
+use crate::proxy::request::{head_size, is_upgrade, read_body, to_http, to_wire};
 use crate::proxy::topics::{Topic, Topics};
 use crate::shutdown::Phase;
 use crate::wire::{CorrelationId, headers, native};
+
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
 
 /// What every handler shares.
 pub struct Proxy {
@@ -115,6 +118,9 @@ impl Proxy {
     ) -> Result<HttpResponse, Failure> {
         if is_upgrade(request) {
             return Err(Failure::NotSent(RequestError::UpgradeUnsupported));
+        }
+        if head_size(request) > MAX_HEAD {
+            return Err(Failure::NotSent(RequestError::HeadTooLarge));
         }
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));

@@ -16,8 +16,9 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use self::topics::{ReplyTopicChanges, ReplyTopicOpened, RequestTopicOpened, TopicStates};
+use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicChanges, TopicStates};
 use crate::error::RequestError;
+use crate::kafka::health::KafkaHealth;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::proxy::metrics::ProxyMetrics;
@@ -156,6 +157,7 @@ pub struct RouterParts {
     pub warmup: Vec<Arc<Topic>>,
     pub slot: Arc<RouterSlot>,
     pub metrics: ProxyMetrics,
+    pub kafka: KafkaHealth,
     pub progress: Progress,
 }
 
@@ -180,6 +182,7 @@ struct Parts {
     warmup: Vec<Arc<Topic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
+    kafka: KafkaHealth,
     progress: Progress,
 }
 
@@ -203,6 +206,7 @@ impl ReplyRouter {
             warmup,
             slot,
             metrics,
+            kafka,
             progress,
         } = parts;
         metrics.router_entries.set(0);
@@ -220,6 +224,7 @@ impl ReplyRouter {
                 warmup,
                 slot,
                 metrics,
+                kafka,
                 progress,
             },
         }
@@ -275,7 +280,9 @@ impl ReplyRouter {
         tracing::warn!(%topic, code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
         if matches!(
             why.code,
-            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition
+            RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
         ) {
             self.topics.request_topic_is_gone(topic);
         }
@@ -361,8 +368,13 @@ impl ReplyRouter {
         self.pending
             .retain(|_, waiting| now < waiting.deadline + SWEEP_GRACE && !waiting.reply_tx.is_closed());
         self.parts.metrics.swept.inc_by((before - self.pending.len()) as u64);
-        self.parked
-            .retain(|forward| now < forward.deadline && !forward.reply_tx.is_closed());
+        // Not sent, so the client may try again: it hears that while it still waits, not its deadline's 504.
+        let kafka_is_down = self.parts.kafka.is_down();
+        let hopeless = |forward: &mut Forward| kafka_is_down || now + SWEEP_EVERY >= forward.deadline;
+        for forward in self.parked.extract_if(.., hopeless) {
+            answer(forward.reply_tx, Err(RequestError::KafkaUnavailable));
+        }
+        self.parked.retain(|forward| !forward.reply_tx.is_closed());
         self.parts.metrics.router_entries.set(self.pending.len() as i64);
         self.parts
             .metrics
@@ -429,7 +441,7 @@ impl Handler<RequestLost> for ReplyRouter {
 impl Handler<RequestTopicOpened> for ReplyRouter {
     type Result = ();
     fn handle(&mut self, opened: RequestTopicOpened, ctx: &mut Self::Context) {
-        self.topics.request_opened(opened);
+        self.topics.request_opened(opened, ctx);
         self.unpark(ctx);
     }
 }
@@ -442,9 +454,9 @@ impl Handler<ReplyTopicOpened> for ReplyRouter {
     }
 }
 
-impl Handler<ReplyTopicChanges> for ReplyRouter {
+impl Handler<TopicChanges> for ReplyRouter {
     type Result = ();
-    fn handle(&mut self, changes: ReplyTopicChanges, ctx: &mut Self::Context) {
+    fn handle(&mut self, changes: TopicChanges, ctx: &mut Self::Context) {
         for lost in self.topics.changed(changes) {
             self.lose_replies_of(&lost);
         }

@@ -23,6 +23,15 @@ pub fn is_upgrade(request: &HttpRequest) -> bool {
     request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE)
 }
 
+/// Bytes of target and header fields; the parser alone would take 128 KiB.
+pub fn head_size(request: &HttpRequest) -> usize {
+    let fields = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    request.uri().path_and_query().map_or(1, |target| target.as_str().len()) + fields.sum::<usize>()
+}
+
 /// Reads the whole body; `None` when the request has none at all, as distinct from an empty one.
 ///
 /// # Errors

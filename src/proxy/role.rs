@@ -66,6 +66,7 @@ pub fn assemble(
         warmup,
         slot: slot.clone(),
         metrics: metrics.clone(),
+        kafka: kafka.clone(),
     });
     tracing::info!(
         instance = instance.id,
@@ -105,6 +106,7 @@ struct RouterFactory {
     warmup: Vec<Arc<Topic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
+    kafka: KafkaHealth,
 }
 
 impl Supervised for RouterFactory {
@@ -137,6 +139,7 @@ impl Supervised for RouterFactory {
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),
             metrics: self.metrics.clone(),
+            kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
         spawn_watched(arbiter, move |_| ReplyRouter::new(parts), exited).ok_or("its thread could not be started")?;

@@ -5,21 +5,11 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use crate::kafka::client_config::OWNED;
+
 use super::fault::Report;
 use super::keys::{self, Key, top, topic};
 use super::{Mode, Settings};
-
-/// What the service sets itself: changed, they would break what it promises.
-const OWNED_PROPERTIES: [&str; 8] = [
-    "group.id",
-    "group.instance.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "delivery.report.only.error",
-    "enable.gapless.guarantee",
-    "transactional.id",
-];
 
 /// Room in a record for the head of a request beside its body.
 const HEAD_ROOM: usize = 64 * 1024;
@@ -42,7 +32,7 @@ pub(super) fn validate(settings: &Settings, report: &mut Report) {
 }
 
 fn kafka(settings: &Settings, report: &mut Report) {
-    for name in OWNED_PROPERTIES
+    for name in OWNED
         .iter()
         .filter(|name| settings.kafka.properties.contains_key(**name))
     {

@@ -20,7 +20,11 @@ use crate::supervision::spawn_watched::ExitReason;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An actor or pump without a sign of life for this long is given up.
-pub const STALLED_AFTER: Duration = Duration::from_secs(15);
+pub const STALLED_AFTER: Duration = if cfg!(test) {
+    Duration::from_secs(4)
+} else {
+    Duration::from_secs(15)
+};
 /// A pump that was told to stop has this long: leaving a group can take a session timeout when brokers are away.
 const PUMP_LIMIT: Duration = Duration::from_secs(20);
 /// An actor that lived this long starts its restart waits anew.

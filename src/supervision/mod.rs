@@ -4,3 +4,6 @@ pub mod backoff;
 pub mod health_supervisor;
 pub mod progress;
 pub mod spawn_watched;
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! A request topic is open once it exists and the producer knows it; a reply topic once it is read from a numeric position.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::proxy::topics::Topic;
 
 /// How long a failure is remembered before the next request tries again.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(5);
-/// Wait between tries to open a topic of `warmup_topics`.
-const WARMUP_RETRY: Duration = Duration::from_secs(1);
+/// Wait between tries to open a topic while Kafka does not answer, or one that the router must have.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A request topic's opening ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RequestTopicOpened {
-    name: Arc<str>,
+    topic: Arc<Topic>,
     result: Result<(), TopicError>,
 }
 
@@ -36,16 +36,29 @@ pub struct ReplyTopicOpened {
     result: Result<OpenTopic, TopicError>,
 }
 
-/// What a look at all open reply topics found.
+/// What a look at all open topics found.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct ReplyTopicChanges(Vec<TopicChange>);
+pub struct TopicChanges {
+    replies: Vec<TopicChange>,
+    /// Request topics that Kafka does not know.
+    requests_missing: Vec<Arc<str>>,
+}
 
 /// Absent topics have no entry.
 enum State<T> {
     Opening,
     Open(T),
     Failed(Instant),
+}
+
+impl<T> State<T> {
+    fn open(&self) -> Option<&T> {
+        match self {
+            State::Open(open) => Some(open),
+            State::Opening | State::Failed(_) => None,
+        }
+    }
 }
 
 /// May a request go out?
@@ -61,6 +74,8 @@ pub enum Ready {
 pub struct TopicStates {
     requests: HashMap<Arc<str>, State<()>>,
     replies: HashMap<Arc<str>, State<OpenTopic>>,
+    /// Missing at the last look; missing at two, a topic is gone.
+    suspects: HashSet<Arc<str>>,
     /// A look is under way; the next one waits for it.
     looking: bool,
 }
@@ -106,10 +121,10 @@ impl TopicStates {
             ctx.address(),
         );
         actix::spawn(async move {
-            let name = topic.name.clone();
-            let ensure = move || stream.ensure(producer.client().client(), &topic.name, topic.may_create);
-            let result = blocking(&name, ensure).await.map(|_| ());
-            router.do_send(RequestTopicOpened { name, result });
+            let opened = topic.clone();
+            let ensure = move || stream.ensure(producer.client().client(), &opened.name, opened.may_create);
+            let result = blocking(&topic.name, ensure).await.map(|_| ());
+            router.do_send(RequestTopicOpened { topic, result });
         });
     }
 
@@ -123,77 +138,90 @@ impl TopicStates {
         });
     }
 
-    pub(super) fn request_opened(&mut self, RequestTopicOpened { name, result }: RequestTopicOpened) {
-        let state = match result {
-            Ok(()) => State::Open(()),
-            Err(error) => failed(&error),
-        };
-        self.requests.insert(name, state);
-    }
-
-    pub(super) fn reply_opened(
-        &mut self,
-        ReplyTopicOpened { topic, result }: ReplyTopicOpened,
-        parts: &Parts,
-        ctx: &mut Context<ReplyRouter>,
-    ) {
-        let state = match result {
-            Ok(open) => {
-                tracing::info!(topic = %topic.name, partitions = ?open.partitions, "reading replies");
-                State::Open(open)
+    pub(super) fn request_opened(&mut self, opened: RequestTopicOpened, ctx: &mut Context<ReplyRouter>) {
+        let RequestTopicOpened { topic, result } = opened;
+        match result {
+            Ok(()) => drop(self.requests.insert(topic.name.clone(), State::Open(()))),
+            Err(error @ TopicError::Unreachable { .. }) => {
+                log(&error);
+                ctx.run_later(RETRY, move |router, ctx| {
+                    router.topics.open_request(&topic, &router.parts, ctx)
+                });
             }
             Err(error) => {
-                if parts.warmup.iter().any(|warm| warm.name == topic.name) {
-                    ctx.run_later(WARMUP_RETRY, move |router, ctx| {
-                        router.topics.open_reply(&topic.clone(), &router.parts, ctx)
-                    });
-                    failed::<OpenTopic>(&error);
-                    return;
-                }
-                failed(&error)
+                log(&error);
+                self.requests.insert(topic.name.clone(), State::Failed(Instant::now()));
             }
-        };
-        self.replies.insert(topic.name.clone(), state);
+        }
     }
 
-    /// Looks at all open reply topics, off the Arbiter.
+    pub(super) fn reply_opened(&mut self, opened: ReplyTopicOpened, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+        let ReplyTopicOpened { topic, result } = opened;
+        let needed = parts.warmup.iter().any(|warm| warm.name == topic.name);
+        match result {
+            Ok(open) => {
+                tracing::info!(topic = %topic.name, partitions = ?open.partitions, "reading replies");
+                self.replies.insert(topic.name.clone(), State::Open(open));
+            }
+            Err(error) if needed || matches!(error, TopicError::Unreachable { .. }) => {
+                log(&error);
+                ctx.run_later(RETRY, move |router, ctx| {
+                    router.topics.open_reply(&topic, &router.parts, ctx)
+                });
+            }
+            Err(error) => {
+                log(&error);
+                self.replies.insert(topic.name.clone(), State::Failed(Instant::now()));
+            }
+        }
+    }
+
+    /// Looks at all open topics, off the Arbiter.
     pub(super) fn look_after(&mut self, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
-        let open: Vec<OpenTopic> = self
-            .replies
-            .values()
-            .filter_map(|state| {
-                if let State::Open(open) = state {
-                    Some(open.clone())
-                } else {
-                    None
-                }
-            })
+        let replies: Vec<OpenTopic> = self.replies.values().filter_map(State::open).cloned().collect();
+        let requests: Vec<Arc<str>> = self
+            .requests
+            .iter()
+            .filter_map(|(name, state)| state.open().map(|()| name.clone()))
             .collect();
-        if self.looking || open.is_empty() {
+        if self.looking || (replies.is_empty() && requests.is_empty()) {
             return;
         }
         self.looking = true;
-        let (stream, router) = (parts.stream.clone(), ctx.address());
+        let (stream, suspects, router) = (parts.stream.clone(), self.suspects.clone(), ctx.address());
         actix::spawn(async move {
             let look = move || {
-                let look_at = |topic: &OpenTopic| {
-                    stream.check(topic).unwrap_or_else(|error| {
-                        tracing::debug!(%error, "reply topic not looked at");
-                        None
-                    })
+                let change = |topic: &OpenTopic| {
+                    stream
+                        .check(topic, suspects.contains(&topic.name))
+                        .unwrap_or_else(not_looked_at)
                 };
-                open.iter().filter_map(look_at).collect()
+                let missing = |name: &Arc<str>| {
+                    !stream
+                        .exists(name)
+                        .map(Some)
+                        .unwrap_or_else(not_looked_at)
+                        .unwrap_or(true)
+                };
+                TopicChanges {
+                    replies: replies.iter().filter_map(change).collect(),
+                    requests_missing: requests.into_iter().filter(missing).collect(),
+                }
             };
-            let changes = tokio::task::spawn_blocking(look).await.unwrap_or_default();
-            router.do_send(ReplyTopicChanges(changes));
+            let nothing = TopicChanges {
+                replies: Vec::new(),
+                requests_missing: Vec::new(),
+            };
+            router.do_send(tokio::task::spawn_blocking(look).await.unwrap_or(nothing));
         });
     }
 
-    /// Takes in what a look found; returns the topics whose replies under way are lost.
-    pub(super) fn changed(&mut self, ReplyTopicChanges(changes): ReplyTopicChanges) -> Vec<Arc<str>> {
+    /// Takes in what a look found; returns the reply topics whose replies under way are lost.
+    pub(super) fn changed(&mut self, changes: TopicChanges) -> Vec<Arc<str>> {
         self.looking = false;
+        let before = std::mem::take(&mut self.suspects);
         let mut lost = Vec::new();
-        for change in changes {
+        for change in changes.replies {
             match change {
                 TopicChange::Grown(open) => {
                     tracing::info!(topic = %open.name, partitions = open.partitions.len(), "reply topic has more partitions; reading them");
@@ -204,11 +232,20 @@ impl TopicStates {
                     lost.push(open.name.clone());
                     self.replies.insert(open.name.clone(), State::Open(open));
                 }
+                TopicChange::Missing(name) => drop(self.suspects.insert(name)),
                 TopicChange::Deleted(name) => {
                     tracing::warn!(topic = %name, "reply topic was deleted; the next request that names it creates it again where that is allowed");
                     self.replies.remove(&name);
                     lost.push(name);
                 }
+            }
+        }
+        for name in changes.requests_missing {
+            if before.contains(&name) {
+                tracing::warn!(topic = %name, "request topic was deleted; the next request to it creates it again where that is allowed");
+                self.request_topic_is_gone(&name);
+            } else {
+                self.suspects.insert(name);
             }
         }
         lost
@@ -220,26 +257,29 @@ impl TopicStates {
     }
 
     pub(super) fn is_open(&self, name: &str) -> bool {
-        matches!(self.replies.get(name), Some(State::Open(_)))
+        self.replies.get(name).is_some_and(|state| state.open().is_some())
     }
 
     pub(super) fn open_replies(&self) -> usize {
-        self.replies
-            .values()
-            .filter(|state| matches!(state, State::Open(_)))
-            .count()
+        self.replies.values().filter_map(State::open).count()
     }
 }
 
-fn failed<T>(error: &TopicError) -> State<T> {
+/// What Kafka's silence is about is said by `kafka::health`; the rest needs an operator.
+fn log(error: &TopicError) {
     let cause = std::error::Error::source(error)
         .map(ToString::to_string)
         .unwrap_or_default();
     match error {
-        TopicError::Unreachable { .. } => tracing::warn!(%error, cause, "topic not opened"),
+        TopicError::Unreachable { .. } => tracing::debug!(%error, cause, "topic not opened; trying again"),
         _ => tracing::error!(%error, "topic not opened"),
     }
-    State::Failed(Instant::now())
+}
+
+/// Kafka did not answer a look: nothing is known.
+fn not_looked_at<T>(error: TopicError) -> Option<T> {
+    tracing::debug!(%error, "topic not looked at");
+    None
 }
 
 fn forget_old_failure<T>(states: &mut HashMap<Arc<str>, State<T>>, name: &str) {
