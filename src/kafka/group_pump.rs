@@ -5,27 +5,26 @@
 //! takes in records, per partition and within its window. Rebalance events are only noted in librdkafka's callback and answered from
 //! the loop, so a revocation waits for running calls without stopping anything else.
 
+mod context;
 mod partition;
 mod rebalance;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, ClientContext, Message, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use self::context::PumpContext;
 use self::partition::Partition;
 use self::rebalance::{Rebalance, Revocation};
 use crate::kafka::admin::{TopicAdmin, TopicError};
-use crate::kafka::client_context::log_through_tracing;
 use crate::kafka::intake::{Command, Completion, Intake, Outcome, PumpHandle};
 use crate::kafka::record::raw_record;
 
@@ -94,11 +93,7 @@ fn pump(
         source,
     };
     let (events, rebalances) = crossbeam_channel::unbounded();
-    let context = PumpContext {
-        handle: handle.clone(),
-        events,
-        commits_fail: AtomicBool::new(false),
-    };
+    let context = PumpContext::new(handle.clone(), events);
     let mut consumer = BaseConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
     consumer.set_nonempty_callback(move || waker.wake());
@@ -147,46 +142,6 @@ fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<Pum
     }
     handle.status().set_drained();
     false
-}
-
-/// Notes rebalances for the loop to answer. Once the pump leaves, answers at once: closing waits for that.
-struct PumpContext {
-    handle: PumpHandle,
-    /// Bounded by librdkafka: one rebalance is open at a time.
-    events: Sender<Rebalance>,
-    /// Commits are tried several times a second; their failure is said once.
-    commits_fail: AtomicBool,
-}
-
-impl ClientContext for PumpContext {
-    log_through_tracing!();
-}
-
-impl ConsumerContext for PumpContext {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let event = Rebalance::new(code, partitions.clone());
-        if consumer.closed() || self.events.send(event.clone()).is_err() {
-            event.answer(consumer);
-        }
-        self.handle.wake();
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        match result {
-            Ok(()) => {
-                if self.commits_fail.swap(false, Ordering::Relaxed) {
-                    tracing::info!("offsets are committed again");
-                }
-            }
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // What was not committed runs again: at least once.
-            Err(error) => {
-                if !self.commits_fail.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "offsets are not committed; these records may run again");
-                }
-            }
-        }
-    }
 }
 
 struct Pump<'a> {

@@ -4,22 +4,23 @@
 //! `Forget`), the request producer (`RequestLost`), its own blocking tasks, and the supervisor. Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new one.
 
+mod slot;
 mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rdkafka::error::RDKafkaErrorCode;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
+pub use self::slot::{LostRequests, RouterHandle, RouterSlot};
 use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicChanges, TopicStates};
 use crate::error::RequestError;
 use crate::kafka::health::KafkaHealth;
-use crate::kafka::producer::{Delivered, DeliveryListener, Producer, Undelivered};
+use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::topics::Topic;
@@ -75,74 +76,6 @@ pub struct Drain;
 pub enum Fault {
     Panic,
     Freeze(Duration),
-}
-
-/// A published router: what handlers send to, and which generation of it.
-#[derive(Clone)]
-pub struct RouterHandle {
-    pub addr: actix::Addr<ReplyRouter>,
-    pub generation: u64,
-}
-
-/// Where handlers find the router; `None` = there is none that is positioned.
-pub struct RouterSlot {
-    published: watch::Sender<Option<RouterHandle>>,
-    /// The generation that may be published: one that was given up and wakes again must not be.
-    current: AtomicU64,
-}
-
-impl Default for RouterSlot {
-    fn default() -> Self {
-        RouterSlot {
-            published: watch::Sender::new(None),
-            current: AtomicU64::new(0),
-        }
-    }
-}
-
-impl RouterSlot {
-    pub fn subscribe(&self) -> watch::Receiver<Option<RouterHandle>> {
-        self.published.subscribe()
-    }
-
-    /// From now on only this generation may be published.
-    pub fn begin(&self, generation: u64) {
-        self.current.store(generation, Ordering::Release);
-    }
-
-    /// There is no router.
-    pub fn withdraw(&self) {
-        self.current.store(0, Ordering::Release);
-        self.published.send_replace(None);
-    }
-
-    /// True the first time it publishes this router.
-    fn publish(&self, router: RouterHandle) -> bool {
-        self.published.send_if_modified(|published| {
-            let first = published.is_none() && self.current.load(Ordering::Acquire) == router.generation;
-            if first {
-                *published = Some(router);
-            }
-            first
-        })
-    }
-}
-
-/// Tells the router of records that Kafka did not take.
-pub struct LostRequests(pub watch::Receiver<Option<RouterHandle>>);
-
-impl DeliveryListener for LostRequests {
-    /// `CorrelationId::low64`: a number, since boxes leak with `delivery.report.only.error`.
-    type Ticket = usize;
-
-    fn delivered(&self, ticket: usize, outcome: Delivered) {
-        if let (Err(why), Some(router)) = (outcome, &*self.0.borrow()) {
-            router.addr.do_send(RequestLost {
-                key: ticket as u64,
-                why,
-            });
-        }
-    }
 }
 
 /// What a router is made of; everything but its state belongs to the process.

@@ -9,7 +9,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka_sys as rdsys;
 
-use super::{PumpContext, effect};
+use super::context::PumpContext;
+use super::effect;
 use crate::kafka::intake::{Completion, Intake, Lease};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
