@@ -20,7 +20,7 @@ use crate::proxy::http::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
 use crate::proxy::role::ProxyParts;
 use crate::settings::Settings;
-use crate::shutdown::{self, Budget, Phase, exit};
+use crate::shutdown::{self, Budget, Phase, RESERVE, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
 
@@ -135,11 +135,11 @@ impl App {
         })
     }
 
-    /// Runs until `stop` resolves or the supervisor gives up, then shuts down; returns the process's exit code. `abandon` resolving
-    /// cuts the shutdown short.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, abandon: impl Future<Output = ()>) -> u8 {
+    /// Runs until a signal comes or the supervisor gives up, then shuts down; returns the process's exit code. A second signal cuts
+    /// the shutdown short.
+    pub async fn run(mut self, signals: &mut Signals) -> u8 {
         tokio::select! {
-            () = stop => {}
+            () = signals.next() => {}
             Some(why) = self.fatal.recv() => {
                 tracing::error!(why, "giving up; whatever runs this process should start it again");
                 return exit::SOFTWARE;
@@ -147,7 +147,7 @@ impl App {
         }
         tokio::select! {
             code = self.shut_down() => code,
-            () = abandon => {
+            () = signals.next() => {
                 tracing::warn!("second signal: ending at once");
                 exit::CUT_OFF
             }
@@ -171,12 +171,9 @@ impl App {
             tokio::time::sleep(listener::SETTLE.min(budget.left())).await;
             // The socket is open while the guard is.
             drop(guard);
-            let router = self
-                .board
-                .proxy
-                .as_ref()
-                .and_then(|proxy| proxy.router.borrow().clone());
+            let proxy = self.board.proxy.clone();
             let end_waiting = async {
+                let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
                 match router {
                     Some(router) => router.addr.send(Drain).await.unwrap_or(0),
                     None => 0,
@@ -271,6 +268,9 @@ fn serve_requests(
     let (listener, guard) = listen(bind, port)?;
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
     let own_health = settings.management.port == 0;
+    let grace = settings
+        .drain_timeout
+        .saturating_sub(settings.pre_stop + listener::SETTLE + RESERVE);
     let make = move || {
         let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
         let app = if own_health {
@@ -287,7 +287,7 @@ fn serve_requests(
         .h1_allow_half_closed(false)
         // Signals are ours: actix-web's end the System before the actors have drained.
         .disable_signals()
-        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
+        .shutdown_timeout(grace.as_secs().max(1))
         .listen(listener)?
         .run();
     let handle = server.handle();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use actix_khp::app::App;
 use actix_khp::cli::{self, Command};
 use actix_khp::settings::{Mode, Settings};
-use actix_khp::shutdown::{exit, stop_signal};
+use actix_khp::shutdown::{Signals, exit};
 use actix_khp::{demo, telemetry};
 
 fn main() -> ExitCode {
@@ -32,17 +32,28 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: Settings) -> u8 {
-    actix::System::new().block_on(async {
+    let system = actix::System::new();
+    let code = system.block_on(async {
+        // Before anything is started: from here on a SIGTERM drains.
+        let mut signals = match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => return fail(&error),
+        };
         let started = match settings.mode {
             Mode::Demo => demo::start(settings).await,
             _ => App::start(settings),
         };
         match started {
-            Ok(app) => app.run(stop_signal(), stop_signal()).await,
-            Err(error) => {
-                tracing::error!(%error, "cannot start");
-                exit::SOFTWARE
-            }
+            Ok(app) => app.run(&mut signals).await,
+            Err(error) => fail(&error),
         }
-    })
+    });
+    // Dropping the runtime would wait without a limit for what still blocks in its pool, and the shutdown has had its time.
+    std::mem::forget(system);
+    code
+}
+
+fn fail(error: &dyn std::error::Error) -> u8 {
+    tracing::error!(%error, "cannot start");
+    exit::SOFTWARE
 }

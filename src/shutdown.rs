@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::kafka::intake::Command;
 use crate::supervision::health_supervisor::Retired;
@@ -62,7 +62,7 @@ impl Budget {
 }
 
 /// Kept back of the budget for what follows the listener: leftovers get their answer, pumps commit, producers flush.
-const RESERVE: Duration = Duration::from_secs(2);
+pub const RESERVE: Duration = Duration::from_secs(2);
 /// actix-web looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
 
@@ -75,7 +75,8 @@ pub async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: i
     let left = end_waiting.await;
     if !in_time && tokio::time::timeout(LAST_ANSWERS, &mut stopped).await.is_err() {
         tracing::warn!("connections were still open at the drain limit and are cut off");
-        server.stop(false).await;
+        // It is heard only once the graceful stop has ended.
+        let _ = tokio::time::timeout(LAST_ANSWERS, server.stop(false)).await;
     }
     left
 }
@@ -110,23 +111,34 @@ pub async fn stop_arbiters(retired: Vec<Retired>) {
     for Retired { arbiter, .. } in retired {
         arbiter.stop();
         let joined = tokio::task::spawn_blocking(move || arbiter.join());
-        // Err: it is stuck; the process is about to end anyway.
+        // Err: it is stuck, and ends with the process.
         let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
     }
 }
 
-/// Resolves at the next SIGTERM or SIGINT after it is first polled.
-pub async fn stop_signal() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "signals cannot be received; only SIGKILL ends this process");
-            std::future::pending().await
+/// SIGTERM and SIGINT, ours from `install` on: actix-web's own handling ends the System before the actors have drained.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from their default, which is to end the process.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of either.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::kafka::client_context::LogOnly;
 use crate::settings::CreateTopics;
 
 /// One metadata or admin request may take this long.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A new topic's partitions have leaders, and all brokers know them, well within this.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a topic cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -132,6 +132,8 @@ pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>, star
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "3000")
         .set("partition.assignment.strategy", "cooperative-sticky")
+        // Per partition, since each has its queue: what is fetched ahead of a full or paused intake (default 65,536).
+        .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "50");
     if let Some(instance) = instance {

@@ -37,6 +37,15 @@ pub fn log_error(error: &KafkaError, reason: &str) {
     }
 }
 
+/// Kafka refuses what was asked for: it stays so until somebody grants the right.
+pub fn is_denied(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
+    )
+}
+
 /// The methods of a `ClientContext` that all our contexts share.
 macro_rules! log_through_tracing {
     () => {

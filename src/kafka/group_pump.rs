@@ -9,7 +9,7 @@ mod context;
 mod partition;
 mod rebalance;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,10 +22,11 @@ use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use self::context::PumpContext;
-use self::partition::Partition;
+use self::partition::{Next, Partition};
 use self::rebalance::{Rebalance, Revocation};
 use crate::kafka::admin::{TopicAdmin, TopicError};
-use crate::kafka::intake::{Command, Completion, Intake, Outcome, PumpHandle};
+use crate::kafka::client_context::is_denied;
+use crate::kafka::intake::{Command, Completion, Intake, PumpHandle};
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; it carries callbacks, and few records.
@@ -59,6 +60,8 @@ pub enum PumpError {
         #[source]
         source: KafkaError,
     },
+    #[error("topic {topic} went back to offset {offset}: it was recreated or truncated; its consumer starts anew")]
+    WentBack { topic: Arc<str>, offset: i64 },
     #[error("the worker no longer takes records")]
     WorkerGone,
 }
@@ -111,37 +114,47 @@ fn pump(
         completions,
         records,
         congested: false,
+        denied: false,
+        epochs: 0,
     };
     let end = pump.run();
     pump.leave();
     end
 }
 
-/// Waits until the request topic exists, creating it where that is allowed; false when told to end first.
+/// Waits until the request topic exists, creating it where that is allowed; false when told to end first. The topics that are written
+/// to come after it: a definite no on one of them is said, and does not keep requests waiting.
 fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<PumpContext>) -> bool {
+    let mut open: VecDeque<&str> = std::iter::once(&*plan.topic)
+        .chain(plan.also.iter().map(String::as_str))
+        .collect();
     let mut told = false;
-    while handle.current_command() == Command::Run {
+    while let Some(&topic) = open.front() {
+        if handle.current_command() != Command::Run {
+            handle.status().set_drained();
+            return false;
+        }
         handle.progress().touch();
-        match plan.admin.ensure(consumer.client(), &plan.topic, true) {
+        match plan.admin.ensure(consumer.client(), topic, true) {
             Ok(_) => {
-                for topic in &plan.also {
-                    if let Err(error) = plan.admin.ensure(consumer.client(), topic, true) {
-                        tracing::error!(%error, "a topic to write to is not there");
-                    }
-                }
-                return true;
+                open.pop_front();
+                continue;
             }
             Err(TopicError::Unreachable { .. }) => {}
-            Err(error) if !told => {
-                told = true;
-                tracing::error!(%error, "cannot consume; trying again every second");
+            Err(error) if topic != &*plan.topic => {
+                tracing::error!(%error, "a topic to write to is not there");
+                open.pop_front();
+                continue;
             }
-            Err(_) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(%error, "cannot consume; trying again every second");
+                }
+            }
         }
         std::thread::park_timeout(TOPIC_RETRY);
     }
-    handle.status().set_drained();
-    false
+    true
 }
 
 struct Pump<'a> {
@@ -155,6 +168,10 @@ struct Pump<'a> {
     records: mpsc::Sender<Intake>,
     /// The worker's channel was full at the last try.
     congested: bool,
+    /// Missing rights were told.
+    denied: bool,
+    /// Assignments of partitions so far: each has a number of its own.
+    epochs: u32,
 }
 
 impl Pump<'_> {
@@ -172,6 +189,7 @@ impl Pump<'_> {
                     self.handle.status().set_drained();
                     return Ok(());
                 }
+                Command::Drain if self.records.is_closed() => return Err(PumpError::WorkerGone),
                 Command::Drain => {}
                 Command::Stop => return Ok(()),
             }
@@ -201,13 +219,16 @@ impl Pump<'_> {
     }
 
     /// Fatal errors end this consumer; all others heal by themselves.
-    fn consumer_error(&self, error: KafkaError) -> Result<(), PumpError> {
+    fn consumer_error(&mut self, error: KafkaError) -> Result<(), PumpError> {
         match error {
             KafkaError::MessageConsumptionFatal(_) => Err(PumpError::Consumer {
                 topic: self.plan.topic.clone(),
                 source: error,
             }),
             error => {
+                if is_denied(&error) && !std::mem::replace(&mut self.denied, true) {
+                    tracing::error!(topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
+                }
                 tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
                 Ok(())
             }
@@ -254,8 +275,9 @@ impl Pump<'_> {
             };
             let waker = self.handle.clone();
             queue.set_nonempty_callback(move || waker.wake());
+            self.epochs += 1;
             self.partitions
-                .insert(number, Partition::new(queue, self.plan.topic.clone()));
+                .insert(number, Partition::new(queue, self.plan.topic.clone(), self.epochs));
         }
         Rebalance::Assign(list).answer(&self.consumer);
         self.handle.status().set_partitions(self.partitions.len());
@@ -316,9 +338,15 @@ impl Pump<'_> {
                     }
                 };
                 match partition.next(&consumer) {
-                    None => break,
-                    Some(Ok(intake)) => slot.send(intake),
-                    Some(Err(error)) => errors.push(error),
+                    Next::None => break,
+                    Next::Record(intake) => slot.send(intake),
+                    Next::Error(error) => errors.push(error),
+                    Next::WentBack(offset) => {
+                        return Err(PumpError::WentBack {
+                            topic: self.plan.topic.clone(),
+                            offset,
+                        });
+                    }
                 }
                 busy = true;
             }
@@ -364,16 +392,5 @@ impl Pump<'_> {
         let began = Instant::now();
         drop(consumer);
         tracing::info!(topic = %plan.topic, seconds = began.elapsed().as_secs_f32(), "left the consumer group");
-    }
-}
-
-/// Reads an outcome's effect on the commit; `None` for one that stores nothing.
-fn effect(outcome: Outcome, tracker: &mut crate::kafka::offsets::Tracker, offset: i64) -> Option<i64> {
-    match outcome {
-        Outcome::Done => tracker.finish(offset),
-        Outcome::Released => {
-            tracker.release(offset);
-            None
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,12 +16,12 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use crate::kafka::admin::{self, TopicAdmin, TopicError};
-use crate::kafka::client_context::LogOnly;
+use crate::kafka::client_context::{LogOnly, is_denied};
 use crate::kafka::record::{header, raw_record};
 use crate::settings::ReplyPartition;
 use crate::wire::{CorrelationId, RawRecord, headers};
 
-/// Replies handed over as one item: enough to batch under load, little enough that a batch is handled in well under a millisecond.
+/// Records read, at most, for one item handed over: enough to batch under load, little enough that a batch is handled in well under a millisecond.
 const BATCH: usize = 256;
 /// Batches on the way to the router; the thread waits when it is that far behind.
 const BATCHES_UNDER_WAY: usize = 16;
@@ -67,6 +67,8 @@ pub struct StrangerCounters {
     pub foreign: IntCounter,
     /// Without a readable correlation id.
     pub unmatched: IntCounter,
+    /// 1 while Kafka refuses to let us read replies.
+    pub denied: IntGauge,
 }
 
 /// The consumer, to open and look after topics on. Clones share it; the last one dropped ends the reading thread.
@@ -180,7 +182,7 @@ impl ReplyStream {
             if !missing_before {
                 return Ok(Some(TopicChange::Missing(topic.name.clone())));
             }
-            self.unassign(&topic.name, &topic.partitions)?;
+            self.unassign(topic);
             return Ok(Some(TopicChange::Deleted(topic.name.clone())));
         };
         let positions = consumer.position().map_err(|error| unreachable(&topic.name, error))?;
@@ -193,10 +195,7 @@ impl ReplyStream {
                 _ => start,
             };
             if number >= now.partitions || self.watermarks(&topic.name, number)?.1 < position {
-                self.unassign(&topic.name, &topic.partitions)?;
-                return Ok(Some(TopicChange::Recreated(
-                    self.reopen_at_low(&topic.name, now.partitions)?,
-                )));
+                return self.reopen_at_low(topic, now.partitions).map(Some);
             }
         }
         if self.0.choice == ReplyPartition::All && now.partitions > topic.partitions.len() as i32 {
@@ -210,19 +209,24 @@ impl ReplyStream {
         Ok(None)
     }
 
-    /// Everything in a recreated topic was produced after what we knew: read it from the start.
-    fn reopen_at_low(&self, name: &Arc<str>, count: i32) -> Result<OpenTopic, TopicError> {
+    /// Everything in a recreated topic was produced after what we knew: read it from the start. Whatever can fail comes before the old
+    /// assignment is let go, or ends as a deletion: a topic that counts as open is read.
+    fn reopen_at_low(&self, old: &OpenTopic, count: i32) -> Result<TopicChange, TopicError> {
         let (numbers, named_partition) = choose(self.0.choice, self.0.ordinal, count);
         let mut partitions = Vec::with_capacity(numbers.len());
         for number in numbers {
-            partitions.push((number, self.watermarks(name, number)?.0));
+            partitions.push((number, self.watermarks(&old.name, number)?.0));
         }
-        self.assign(name, &partitions)?;
-        Ok(OpenTopic {
-            name: name.clone(),
+        self.unassign(old);
+        if let Err(error) = self.assign(&old.name, &partitions) {
+            tracing::debug!(%error, "recreated reply topic not assigned");
+            return Ok(TopicChange::Deleted(old.name.clone()));
+        }
+        Ok(TopicChange::Recreated(OpenTopic {
+            name: old.name.clone(),
             partitions,
             named_partition,
-        })
+        }))
     }
 
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
@@ -234,12 +238,17 @@ impl ReplyStream {
             .map_err(|error| unreachable(name, error))
     }
 
-    fn unassign(&self, name: &str, partitions: &[(i32, i64)]) -> Result<(), TopicError> {
-        let list = list(name, partitions)?;
-        self.0
-            .consumer
-            .incremental_unassign(&list)
-            .map_err(|error| unreachable(name, error))
+    /// Err: it was not assigned any more, which is what is wanted.
+    fn unassign(&self, topic: &OpenTopic) {
+        let done = list(&topic.name, &topic.partitions).and_then(|list| {
+            self.0
+                .consumer
+                .incremental_unassign(&list)
+                .map_err(|error| unreachable(&topic.name, error))
+        });
+        if let Err(error) = done {
+            tracing::debug!(%error, "reply topic not unassigned");
+        }
     }
 
     fn watermarks(&self, name: &str, partition: i32) -> Result<(i64, i64), TopicError> {
@@ -315,17 +324,14 @@ impl Reader {
         while !self.stop.load(Ordering::Relaxed) {
             let mut batch = Vec::new();
             let consumer = self.consumer.clone();
-            let mut next = consumer.poll(POLL);
-            while let Some(polled) = next {
-                match polled {
-                    Ok(message) => batch.extend(self.ours(&message)),
-                    Err(error) => tracing::debug!(%error, "reply consumer error"),
+            let mut wait = POLL;
+            // Bounded by what is read, too: a long run of strangers must not hold back the replies before it.
+            for _ in 0..BATCH {
+                match consumer.poll(std::mem::take(&mut wait)) {
+                    None => break,
+                    Some(Ok(message)) => batch.extend(self.ours(&message)),
+                    Some(Err(error)) => self.consumer_error(&error),
                 }
-                next = if batch.len() < BATCH {
-                    consumer.poll(Duration::ZERO)
-                } else {
-                    None
-                };
             }
             if !batch.is_empty() && !self.hand_over(batch, batches) {
                 return;
@@ -333,8 +339,20 @@ impl Reader {
         }
     }
 
+    /// All but refused rights heal by themselves.
+    fn consumer_error(&self, error: &KafkaError) {
+        if is_denied(error) && self.strangers.denied.get() == 0 {
+            self.strangers.denied.set(1);
+            tracing::error!(%error, "Kafka refuses to let this service read replies: grant its user READ on the reply topics");
+        }
+        tracing::debug!(%error, "reply consumer error");
+    }
+
     /// The reply, where it answers a request of this instance; the others' bodies are not even copied.
     fn ours(&mut self, message: &BorrowedMessage<'_>) -> Option<ReplyRecord> {
+        if self.strangers.denied.get() != 0 {
+            self.strangers.denied.set(0);
+        }
         let Some(id) = header(
             message,
             headers::KAFKA_CORRELATION_ID.as_bytes(),

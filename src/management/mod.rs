@@ -37,8 +37,15 @@ impl Board {
         if !self.kafka.is_up() {
             reasons.push("Kafka does not answer".to_string());
         }
-        if self.proxy.as_ref().is_some_and(|proxy| proxy.router.borrow().is_none()) {
+        if self.proxy.as_ref().is_some_and(|proxy| !proxy.is_positioned()) {
             reasons.push("replies are not positioned yet".to_string());
+        }
+        if self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.metrics.replies_denied.get() != 0)
+        {
+            reasons.push("Kafka refuses to let this service read replies".to_string());
         }
         if let Some(processor) = &self.processor {
             let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());

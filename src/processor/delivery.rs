@@ -9,12 +9,15 @@ use tokio::sync::mpsc;
 
 use crate::kafka::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
-use crate::processor::work::Worker;
+use crate::processor::work::{Trouble, Worker};
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::{Record, ReplyError, Response, native};
 
 /// Wait before a record that Kafka did not take is sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
+
+/// A topic that was just created is known to every client well within this.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(15);
 
 /// One consumed record until nothing is left to do for it. Its offset may be committed once every record it caused is acknowledged.
 pub struct Settlement {
@@ -78,6 +81,9 @@ pub struct Ticket {
     topic: Arc<str>,
     partition: Option<i32>,
     parcel: Parcel,
+    since: Instant,
+    /// Held while the dead letter topic does not take this.
+    trouble: Option<Trouble>,
 }
 
 /// What is being delivered.
@@ -100,6 +106,8 @@ pub fn dispatch(settlement: &Arc<Settlement>, parcels: Vec<(Arc<str>, Option<i32
             topic,
             partition,
             parcel,
+            since: Instant::now(),
+            trouble: None,
         }));
     }
 }
@@ -140,7 +148,6 @@ impl DeliveryListener for Deliveries {
             Ok(()) => {
                 if let Parcel::DeadLetter(_) = ticket.parcel {
                     ticket.settlement.worker.metrics.dead_letters.inc();
-                    ticket.settlement.worker.dead_letter_trouble.clear();
                 }
                 ticket.settlement.acknowledged();
             }
@@ -161,29 +168,44 @@ pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 /// Decides what becomes of a record that Kafka did not take: the same bytes again, never a second backend call.
 pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     let worker = ticket.settlement.worker.clone();
-    match (&mut ticket.parcel, classify(code)) {
+    let verdict = classify(code);
+    if matches!(verdict, Verdict::NoSuchTopic) {
+        // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
+        worker.ensure_topic(&ticket.topic).await;
+    }
+    let young = ticket.since.elapsed() < TOPIC_PATIENCE;
+    match (&mut ticket.parcel, verdict) {
+        (_, Verdict::NoSuchPartition) if ticket.partition.is_some() => ticket.partition = None,
         (Parcel::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },
-        (Parcel::DeadLetter(letter), Verdict::TooLarge) => {
-            let half = letter.encoded_size() / 2;
-            letter.fit(half);
+        (Parcel::DeadLetter(letter), verdict) => {
+            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter)) {
+                let begin = || worker.dead_letter_trouble.begin(&ticket.topic, code);
+                ticket.trouble.get_or_insert_with(begin);
+                actix::clock::sleep(RESEND_AFTER).await;
+            }
         }
-        (_, Verdict::NoSuchPartition) if ticket.partition.is_some() => ticket.partition = None,
-        (Parcel::Reply { .. }, Verdict::NoSuchPartition | Verdict::ForGood) => return give_up(&ticket, code),
-        (Parcel::Reply { until, .. }, Verdict::ForNow) => {
+        (Parcel::Reply { .. }, Verdict::ForGood) => return give_up(&ticket, code),
+        (Parcel::Reply { .. }, Verdict::NoSuchTopic | Verdict::NoSuchPartition) if !young => {
+            return give_up(&ticket, code);
+        }
+        (Parcel::Reply { until, .. }, _) => {
             if until.is_some_and(|until| Instant::now() + RESEND_AFTER >= until) {
                 return give_up(&ticket, code);
             }
             actix::clock::sleep(RESEND_AFTER).await;
         }
-        (Parcel::DeadLetter(_), _) => {
-            worker.dead_letter_trouble.set(&ticket.topic, code);
-            actix::clock::sleep(RESEND_AFTER).await;
-        }
     }
     send(ticket);
+}
+
+/// Makes a dead letter smaller; false when there is nothing left to cut.
+fn shrink(letter: &mut DeadLetter) -> bool {
+    let before = letter.encoded_size();
+    letter.fit(before / 2);
+    letter.encoded_size() < before
 }
 
 /// The reply is not to be had into Kafka: its client gets 504 in the end, and the group goes on.
@@ -196,6 +218,7 @@ fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
 
 enum Verdict {
     ForNow,
+    NoSuchTopic,
     ForGood,
     TooLarge,
     NoSuchPartition,
@@ -206,9 +229,8 @@ fn classify(code: RDKafkaErrorCode) -> Verdict {
     match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Verdict::TooLarge,
         Code::UnknownPartition => Verdict::NoSuchPartition,
-        Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
-        | Code::TopicAuthorizationFailed
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => Verdict::NoSuchTopic,
+        Code::TopicAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::InvalidTopic
         | Code::InvalidRecord

@@ -40,7 +40,7 @@ const HEADROOM: usize = 64 << 10;
 pub struct Processor {
     pub producer: Arc<Producer<Deliveries>>,
     pub workers: Vec<Arc<WorkerView>>,
-    pub dead_letter_trouble: Arc<DeadLetterTrouble>,
+    pub dead_letter_trouble: DeadLetterTrouble,
     pub metrics: ProcessorMetrics,
 }
 
@@ -109,7 +109,9 @@ pub fn assemble(
     let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
     let admin = TopicAdmin::new(config, settings.create_topics.clone());
     let all_calls = Arc::new(Semaphore::new(own.max_concurrent_requests));
-    let dead_letter_trouble = Arc::new(DeadLetterTrouble::default());
+    let workers_in_all = own.topics.iter().map(|topic| topic.workers).sum();
+    let share = largest_share(own.max_concurrent_requests, workers_in_all);
+    let dead_letter_trouble = DeadLetterTrouble::default();
     let forbidden = own
         .topics
         .iter()
@@ -159,6 +161,7 @@ pub fn assemble(
                 },
                 producer: producer.clone(),
                 all_calls: all_calls.clone(),
+                concurrency: topic.concurrency.min(share),
                 rate_limit: rate_limit.clone(),
                 forbidden: forbidden.clone(),
                 dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
@@ -199,6 +202,14 @@ fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
     Some(RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN)))
 }
 
+/// The most of the process's calls that one worker may have under way: what is left when each of the others has half its even share, so
+/// that a backend that hangs does not take the places of all topics.
+fn largest_share(calls: usize, workers: usize) -> usize {
+    let others = workers.saturating_sub(1);
+    let reserved = (calls / (2 * workers.max(1))).max(1);
+    calls.saturating_sub(others * reserved).max(1)
+}
+
 /// Makes the generations of one worker.
 struct WorkerFactory {
     name: String,
@@ -206,13 +217,14 @@ struct WorkerFactory {
     plan: PumpPlan,
     producer: Arc<Producer<Deliveries>>,
     all_calls: Arc<Semaphore>,
+    concurrency: usize,
     rate_limit: Option<Arc<DefaultDirectRateLimiter>>,
     forbidden: Arc<HashSet<String>>,
     dead_letter_topic: Option<Arc<str>>,
     clock_tolerance: Duration,
     max_record: usize,
     kafka: KafkaHealth,
-    dead_letter_trouble: Arc<DeadLetterTrouble>,
+    dead_letter_trouble: DeadLetterTrouble,
 }
 
 impl Supervised for WorkerFactory {
@@ -233,7 +245,7 @@ impl Supervised for WorkerFactory {
             dead_letter_topic: self.dead_letter_topic.clone(),
             producer: self.producer.clone(),
             pump: pump.clone(),
-            concurrency: Semaphore::new(topic.concurrency),
+            concurrency: Semaphore::new(self.concurrency),
             all_calls: self.all_calls.clone(),
             rate_limit: self.rate_limit.clone(),
             clock_tolerance: self.clock_tolerance,
@@ -242,6 +254,7 @@ impl Supervised for WorkerFactory {
             metrics: self.view.metrics.clone(),
             undelivered,
             dead_letter_trouble: self.dead_letter_trouble.clone(),
+            admin: self.plan.admin.clone(),
             once: Once::default(),
         });
         let progress = Progress::default();
@@ -270,5 +283,18 @@ impl Supervised for WorkerFactory {
 
     fn fell(&mut self) {
         self.view.pump.store(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_topic_leaves_places_for_the_others() {
+        assert_eq!(largest_share(100, 1), 100);
+        assert_eq!(largest_share(100, 2), 75);
+        assert_eq!(largest_share(100, 10), 55);
+        assert_eq!(largest_share(3, 10), 1);
     }
 }

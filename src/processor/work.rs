@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use globset::GlobSet;
 use governor::DefaultDirectRateLimiter;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::kafka::admin::TopicAdmin;
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::intake::{Intake, Lease, PumpHandle};
 use crate::kafka::producer::Producer;
@@ -46,25 +48,34 @@ pub struct Worker {
     pub kafka: KafkaHealth,
     pub metrics: TopicMetrics,
     pub undelivered: mpsc::UnboundedSender<Undelivered>,
-    pub dead_letter_trouble: Arc<DeadLetterTrouble>,
+    pub dead_letter_trouble: DeadLetterTrouble,
+    pub admin: TopicAdmin,
     pub once: Once,
 }
 
-/// The dead letter topic cannot be written: shown by readiness, since intake comes to a stop.
-#[derive(Default)]
-pub struct DeadLetterTrouble(AtomicBool);
+/// How many dead letters Kafka does not take: while there are any, readiness says so, since intake comes to a stop.
+#[derive(Clone, Default)]
+pub struct DeadLetterTrouble(Arc<AtomicUsize>);
+
+/// One of them; over when dropped.
+pub struct Trouble(DeadLetterTrouble);
 
 impl DeadLetterTrouble {
-    pub fn set(&self, topic: &str, code: RDKafkaErrorCode) {
-        if !self.0.swap(true, Ordering::Relaxed) {
+    pub fn begin(&self, topic: &str, code: RDKafkaErrorCode) -> Trouble {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::error!(topic, %code, "dead letter topic cannot be written; records wait for it: create it or grant the right");
         }
+        Trouble(self.clone())
     }
-    pub fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
+
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -164,8 +175,11 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake) 
             break outcome;
         }
         let wait = retry::wait_before(attempts);
-        if wait >= deadline.remaining() || !pause(wait, lease).await {
+        if wait >= deadline.remaining() {
             break outcome;
+        }
+        if !pause(wait, lease).await {
+            return settlement.release();
         }
         worker.metrics.retries.inc();
         tracing::debug!(topic = %worker.topic.request_topic, attempts, "backend attempt repeated");
@@ -181,7 +195,7 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake) 
     );
 }
 
-/// False: the partition was revoked meanwhile, and there is no time to repeat anything.
+/// False: the partition was revoked meanwhile; the next owner may repeat it, as it was worth that.
 async fn pause(wait: Duration, lease: &Lease) -> bool {
     tokio::select! {
         () = lease.cancelled() => false,
@@ -211,6 +225,16 @@ impl Worker {
             tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
         }
         outcome
+    }
+
+    /// Looks for a topic that Kafka did not know, creating it where it is one of ours.
+    pub async fn ensure_topic(&self, topic: &Arc<str>) {
+        let ours = *topic == self.response_topic || Some(topic) == self.dead_letter_topic.as_ref();
+        let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
+        let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
+            tracing::debug!(%error, "topic not found");
+        }
     }
 
     /// Where a request's reply may go: the topic it names where that is allowed, else the configured one.
@@ -283,7 +307,9 @@ impl Deadline {
             .saturating_add(worker.clock_tolerance.as_millis() as i64)
             .saturating_sub(now_ms);
         let left = match u64::try_from(left) {
-            Ok(left) if left > 0 => Duration::from_millis(left).min(span),
+            // A clock that is behind must not stretch the span; without one, the deadline alone counts.
+            Ok(left) if left > 0 && request.timeout_ms.is_some() => Duration::from_millis(left).min(span),
+            Ok(left) if left > 0 => Duration::from_millis(left),
             _ if no_backlog => {
                 worker.once.clock(Duration::from_millis(left.unsigned_abs()));
                 span

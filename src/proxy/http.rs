@@ -93,6 +93,11 @@ impl Failure {
 }
 
 impl Proxy {
+    /// There is a router, and it reads every warm-up topic.
+    pub fn is_positioned(&self) -> bool {
+        self.router.borrow().as_ref().is_some_and(RouterHandle::is_positioned)
+    }
+
     /// The request topic and the reply topic of a request.
     fn topics_of(&self, request: &HttpRequest) -> Result<(Arc<Topic>, Arc<Topic>), RequestError> {
         let named = |name: &str, default: &Arc<Topic>| match request.headers().get(name) {

@@ -34,6 +34,7 @@ pub struct ProxyMetrics {
     pub disconnects: IntCounter,
     pub producer_queue: IntGauge,
     pub ready: IntGauge,
+    pub replies_denied: IntGauge,
 }
 
 /// The metrics of one topic, found once.
@@ -121,6 +122,10 @@ impl ProxyMetrics {
             producer_queue: gauge(
                 "producer_queue_messages",
                 "Requests queued in or under way from the producer",
+            )?,
+            replies_denied: gauge(
+                "proxy_replies_denied",
+                "1 while Kafka refuses to let this proxy read replies",
             )?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })

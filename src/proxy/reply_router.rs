@@ -9,6 +9,7 @@ mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
@@ -83,7 +84,6 @@ pub struct RouterParts {
     pub generation: u64,
     pub producer: Arc<Producer<LostRequests>>,
     pub stream: ReplyStream,
-    pub replies: mpsc::Receiver<Vec<ReplyRecord>>,
     /// The configured one, created at start.
     pub request_topic: Arc<Topic>,
     /// Reply topics to have open before this router is published.
@@ -101,22 +101,11 @@ pub struct ReplyRouter {
     topics: TopicStates,
     /// Requests whose topics are still opening; bounded by permits.
     parked: Vec<Forward>,
+    /// Every warm-up topic is read. Shown by readiness.
+    positioned: Arc<AtomicBool>,
     published: bool,
     replies: Option<mpsc::Receiver<Vec<ReplyRecord>>>,
-    parts: Parts,
-}
-
-/// What stays the same for a router's whole life.
-struct Parts {
-    generation: u64,
-    producer: Arc<Producer<LostRequests>>,
-    stream: ReplyStream,
-    request_topic: Arc<Topic>,
-    warmup: Vec<Arc<Topic>>,
-    slot: Arc<RouterSlot>,
-    metrics: ProxyMetrics,
-    kafka: KafkaHealth,
-    progress: Progress,
+    parts: RouterParts,
 }
 
 /// One request in flight.
@@ -129,37 +118,16 @@ struct Waiting {
 }
 
 impl ReplyRouter {
-    pub fn new(parts: RouterParts) -> Self {
-        let RouterParts {
-            generation,
-            producer,
-            stream,
-            replies,
-            request_topic,
-            warmup,
-            slot,
-            metrics,
-            kafka,
-            progress,
-        } = parts;
-        metrics.router_entries.set(0);
+    pub fn new(parts: RouterParts, replies: mpsc::Receiver<Vec<ReplyRecord>>) -> Self {
+        parts.metrics.router_entries.set(0);
         ReplyRouter {
             pending: HashMap::new(),
             topics: TopicStates::default(),
             parked: Vec::new(),
+            positioned: Arc::default(),
             published: false,
             replies: Some(replies),
-            parts: Parts {
-                generation,
-                producer,
-                stream,
-                request_topic,
-                warmup,
-                slot,
-                metrics,
-                kafka,
-                progress,
-            },
+            parts,
         }
     }
 
@@ -252,17 +220,21 @@ impl ReplyRouter {
         self.publish_once_positioned(ctx);
     }
 
+    /// Readiness follows the warm-up topics; the router itself is published once, the first time all of them are read.
     fn publish_once_positioned(&mut self, ctx: &mut Context<Self>) {
         self.parts
             .metrics
             .active_consumers
             .set(self.topics.open_replies() as i64);
-        if self.published || !self.parts.warmup.iter().all(|topic| self.topics.is_open(&topic.name)) {
+        let positioned = self.parts.warmup.iter().all(|topic| self.topics.is_open(&topic.name));
+        self.positioned.store(positioned, Ordering::Release);
+        if self.published || !positioned {
             return;
         }
         self.published = self.parts.slot.publish(RouterHandle {
             addr: ctx.address(),
             generation: self.parts.generation,
+            positioned: self.positioned.clone(),
         });
         if self.published {
             tracing::info!(generation = self.parts.generation, "reply router positioned");
@@ -390,7 +362,7 @@ impl Handler<ReplyTopicOpened> for ReplyRouter {
 impl Handler<TopicChanges> for ReplyRouter {
     type Result = ();
     fn handle(&mut self, changes: TopicChanges, ctx: &mut Self::Context) {
-        for lost in self.topics.changed(changes) {
+        for lost in self.topics.changed(changes, &self.parts, ctx) {
             self.lose_replies_of(&lost);
         }
         self.publish_once_positioned(ctx);

@@ -118,6 +118,7 @@ impl Supervised for RouterFactory {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
+            denied: self.metrics.replies_denied.clone(),
         };
         let (stream, replies) = ReplyStream::start(
             &self.config,
@@ -134,7 +135,6 @@ impl Supervised for RouterFactory {
             generation,
             producer: self.producer.clone(),
             stream,
-            replies,
             request_topic: self.request_topic.clone(),
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),
@@ -142,7 +142,8 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |_| ReplyRouter::new(parts), exited).ok_or("its thread could not be started")?;
+        spawn_watched(arbiter, move |_| ReplyRouter::new(parts, replies), exited)
+            .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
             pump: None,

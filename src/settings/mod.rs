@@ -158,7 +158,7 @@ pub struct Processor {
     pub dead_letter_topic: Option<String>,
     /// How far the clocks of proxy and processor may disagree before a deadline counts as passed.
     pub clock_tolerance: Duration,
-    /// How long a revoked partition's records may finish before they are cancelled.
+    /// How long a partition that moves to another processor waits for calls under way.
     pub revoke_timeout: Duration,
 }
 

@@ -279,7 +279,13 @@ impl Actor for HealthSupervisor {
             checks.start_round();
             ctx.run_interval(self.backends.every, move |_, _| checks.start_round());
         }
-        ctx.run_interval(LOOK_EVERY, |supervisor, ctx| {
+        let mut last_look = Instant::now();
+        ctx.run_interval(LOOK_EVERY, move |supervisor, ctx| {
+            // Late ourselves: the whole process stood still (SIGSTOP, a paused machine), and the others may not have had their turn.
+            let stood_still = std::mem::replace(&mut last_look, Instant::now()).elapsed() > LOOK_EVERY * 3;
+            if stood_still {
+                return;
+            }
             for index in 0..supervisor.slots.len() {
                 let stalled = |running: &Running| {
                     running

@@ -10,8 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka_sys as rdsys;
 
 use super::context::PumpContext;
-use super::effect;
-use crate::kafka::intake::{Completion, Intake, Lease};
+use crate::kafka::intake::{Completion, Intake, Lease, Outcome};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
@@ -19,12 +18,23 @@ use crate::wire::RawRecord;
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
 const WINDOW_BYTES: usize = 16 << 20;
 
+/// What a look into a partition's queue finds.
+pub enum Next {
+    None,
+    Record(Intake),
+    /// Of this partition; most heal by themselves.
+    Error(KafkaError),
+    /// The topic was recreated or truncated, and this is an offset we had passed. librdkafka commits nothing below what it has committed
+    /// (`rdkafka_partition.c:3547`), so only a new consumer gets on with it.
+    WentBack(i64),
+}
+
 pub struct Partition {
     topic: Arc<str>,
     queue: PartitionQueue<PumpContext>,
     tracker: Tracker,
     lease: Lease,
-    /// Grows when the log is rewound under us; completions of an earlier epoch are dropped.
+    /// This assignment's number; completions of an earlier one are dropped.
     epoch: u32,
     /// Records that reached the consumer's main queue before ours was split off.
     stashed: VecDeque<RawRecord>,
@@ -36,13 +46,13 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub fn new(queue: PartitionQueue<PumpContext>, topic: Arc<str>) -> Self {
+    pub fn new(queue: PartitionQueue<PumpContext>, topic: Arc<str>, epoch: u32) -> Self {
         Partition {
             topic,
             queue,
             tracker: Tracker::default(),
             lease: Lease::new(),
-            epoch: 0,
+            epoch,
             stashed: VecDeque::new(),
             position: None,
             idle: false,
@@ -60,44 +70,33 @@ impl Partition {
     }
 
     /// The next record, if there is one now.
-    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>) -> Option<Result<Intake, KafkaError>> {
+    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>) -> Next {
         let record = match self.stashed.pop_front() {
             Some(record) => record,
             None => match self.queue.poll(Duration::ZERO) {
                 None => {
                     self.idle = true;
-                    return None;
+                    return Next::None;
                 }
-                Some(Err(error)) => return Some(Err(error)),
+                Some(Err(error)) => return Next::Error(error),
                 Some(Ok(message)) => raw_record(&message, &self.topic),
             },
         };
+        if self.position.is_some_and(|position| record.offset < position) {
+            return Next::WentBack(record.offset);
+        }
         let no_backlog = self.idle
             && self.position == Some(record.offset)
             && high_watermark(consumer, &self.topic, record.partition).is_some_and(|high| high <= record.offset + 1);
         self.idle = false;
         self.position = Some(record.offset + 1);
-        let bytes = size(&record);
-        if !self.tracker.start(record.offset, bytes) {
-            self.rewound(&record);
-            self.tracker.start(record.offset, bytes);
-        }
-        Some(Ok(Intake {
+        self.tracker.start(record.offset, size(&record));
+        Next::Record(Intake {
             record,
             lease: self.lease.clone(),
             epoch: self.epoch,
             no_backlog,
-        }))
-    }
-
-    /// The offsets went back: the topic was recreated, or its log truncated. Old records are given up, and the new ones start afresh.
-    fn rewound(&mut self, record: &RawRecord) {
-        tracing::warn!(topic = %self.topic, partition = record.partition, offset = record.offset,
-            "offsets went back: the topic was recreated or truncated; its records are read from there");
-        self.lease.cancel();
-        self.lease = Lease::new();
-        self.epoch += 1;
-        self.tracker = Tracker::default();
+        })
     }
 
     /// Takes in a completion; returns the next offset to commit, where there is a new one.
@@ -105,7 +104,13 @@ impl Partition {
         if completion.epoch != self.epoch {
             return None;
         }
-        effect(completion.outcome, &mut self.tracker, completion.offset)
+        match completion.outcome {
+            Outcome::Done => self.tracker.finish(completion.offset),
+            Outcome::Released => {
+                self.tracker.release(completion.offset);
+                None
+            }
+        }
     }
 
     /// Stops intake; records whose work has not begun give themselves back.

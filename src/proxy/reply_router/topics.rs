@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Message};
 
-use super::{Parts, ReplyRouter};
+use super::{ReplyRouter, RouterParts};
 use rdkafka::producer::Producer as _;
 
 use crate::kafka::admin::TopicError;
@@ -86,7 +86,7 @@ impl TopicStates {
         &mut self,
         request: &Arc<Topic>,
         reply: &Arc<Topic>,
-        parts: &Parts,
+        parts: &RouterParts,
         ctx: &mut Context<ReplyRouter>,
     ) -> Ready {
         forget_old_failure(&mut self.requests, &request.name);
@@ -105,14 +105,14 @@ impl TopicStates {
     }
 
     /// Opens the configured topics: those of replies before the router is published.
-    pub(super) fn warm_up(&mut self, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+    pub(super) fn warm_up(&mut self, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         self.open_request(&parts.request_topic, parts, ctx);
         for topic in &parts.warmup {
             self.open_reply(topic, parts, ctx);
         }
     }
 
-    fn open_request(&mut self, topic: &Arc<Topic>, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+    fn open_request(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         self.requests.insert(topic.name.clone(), State::Opening);
         let (producer, stream, topic, router) = (
             parts.producer.clone(),
@@ -128,7 +128,7 @@ impl TopicStates {
         });
     }
 
-    fn open_reply(&mut self, topic: &Arc<Topic>, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+    fn open_reply(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         self.replies.insert(topic.name.clone(), State::Opening);
         let (stream, topic, router) = (parts.stream.clone(), topic.clone(), ctx.address());
         actix::spawn(async move {
@@ -155,7 +155,12 @@ impl TopicStates {
         }
     }
 
-    pub(super) fn reply_opened(&mut self, opened: ReplyTopicOpened, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+    pub(super) fn reply_opened(
+        &mut self,
+        opened: ReplyTopicOpened,
+        parts: &RouterParts,
+        ctx: &mut Context<ReplyRouter>,
+    ) {
         let ReplyTopicOpened { topic, result } = opened;
         let needed = parts.warmup.iter().any(|warm| warm.name == topic.name);
         match result {
@@ -177,7 +182,7 @@ impl TopicStates {
     }
 
     /// Looks at all open topics, off the Arbiter.
-    pub(super) fn look_after(&mut self, parts: &Parts, ctx: &mut Context<ReplyRouter>) {
+    pub(super) fn look_after(&mut self, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         let replies: Vec<OpenTopic> = self.replies.values().filter_map(State::open).cloned().collect();
         let requests: Vec<Arc<str>> = self
             .requests
@@ -217,7 +222,12 @@ impl TopicStates {
     }
 
     /// Takes in what a look found; returns the reply topics whose replies under way are lost.
-    pub(super) fn changed(&mut self, changes: TopicChanges) -> Vec<Arc<str>> {
+    pub(super) fn changed(
+        &mut self,
+        changes: TopicChanges,
+        parts: &RouterParts,
+        ctx: &mut Context<ReplyRouter>,
+    ) -> Vec<Arc<str>> {
         self.looking = false;
         let before = std::mem::take(&mut self.suspects);
         let mut lost = Vec::new();
@@ -236,6 +246,9 @@ impl TopicStates {
                 TopicChange::Deleted(name) => {
                     tracing::warn!(topic = %name, "reply topic was deleted; the next request that names it creates it again where that is allowed");
                     self.replies.remove(&name);
+                    if let Some(warm) = parts.warmup.iter().find(|warm| warm.name == name) {
+                        self.open_reply(warm, parts, ctx);
+                    }
                     lost.push(name);
                 }
             }

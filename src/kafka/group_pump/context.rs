@@ -1,0 +1,63 @@
+//! What librdkafka calls back on the pump's thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::rebalance::Rebalance;
+use crate::kafka::client_context::log_through_tracing;
+use crate::kafka::intake::PumpHandle;
+
+/// Notes rebalances for the loop to answer. Once the pump leaves, answers at once: closing waits for that.
+pub struct PumpContext {
+    handle: PumpHandle,
+    /// Bounded by librdkafka: one rebalance is open at a time.
+    events: Sender<Rebalance>,
+    /// Commits are tried several times a second; their failure is said once.
+    commits_fail: AtomicBool,
+}
+
+impl ClientContext for PumpContext {
+    log_through_tracing!();
+}
+
+impl ConsumerContext for PumpContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let event = Rebalance::new(code, partitions.clone());
+        if consumer.closed() || self.events.send(event.clone()).is_err() {
+            event.answer(consumer);
+        }
+        self.handle.wake();
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) => {
+                if self.commits_fail.swap(false, Ordering::Relaxed) {
+                    tracing::info!("offsets are committed again");
+                }
+            }
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // What was not committed runs again: at least once.
+            Err(error) => {
+                if !self.commits_fail.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "offsets are not committed; these records may run again");
+                }
+            }
+        }
+    }
+}
+
+impl PumpContext {
+    pub fn new(handle: PumpHandle, events: Sender<Rebalance>) -> Self {
+        PumpContext {
+            handle,
+            events,
+            commits_fail: AtomicBool::new(false),
+        }
+    }
+}
