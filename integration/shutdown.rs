@@ -165,6 +165,26 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_a_processor_in_the_middle_of_its_drain() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::body("too late").after(Duration::from_secs(25))).await;
+    let mut processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = proxy(&topics).start().await;
+    let _waiting = proxy.leave_waiting(&post("a long call".into())).await;
+    backend.wait_for_calls(1).await;
+    processor.signal("TERM").await;
+    within(PATIENCE, "draining", async || {
+        processor.expect_health("/health/ready", 503).await
+    })
+    .await;
+    processor.assert_running();
+    let again = Instant::now();
+    processor.signal("TERM").await;
+    assert_eq!(processor.wait_exit().await, Some(75));
+    assert!(again.elapsed() < Duration::from_secs(2), "{:?}", again.elapsed());
+}
+
+#[tokio::test]
 async fn what_the_drain_limit_cuts_off_gets_a_definite_answer_and_exit_75() {
     let topics = Topics::unique("orders");
     let mut proxy = proxy(&topics).set("drain_timeout", 2).start().await;
