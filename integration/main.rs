@@ -6,6 +6,7 @@ mod crash;
 mod deadline;
 mod disconnect;
 mod failures;
+mod json;
 mod kafka_down;
 mod malformed;
 mod management;
