@@ -7,6 +7,7 @@ mod deadline;
 mod disconnect;
 mod failures;
 mod json;
+mod json_predecessor;
 mod kafka_down;
 mod malformed;
 mod management;

@@ -372,6 +372,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod malformed_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod properties;
 #[cfg(test)]
 mod tests;
