@@ -6,6 +6,8 @@ mod crash;
 mod deadline;
 mod disconnect;
 mod failures;
+mod json;
+mod json_predecessor;
 mod kafka_down;
 mod malformed;
 mod management;

@@ -19,7 +19,7 @@ use crate::kafka::admin::{self, TopicAdmin, TopicError};
 use crate::kafka::client_context::{LogOnly, is_denied};
 use crate::kafka::record::{header, raw_record};
 use crate::settings::ReplyPartition;
-use crate::wire::{CorrelationId, RawRecord, headers};
+use crate::wire::{CorrelationId, RawRecord, headers, json};
 
 /// Records read, at most, for one item handed over: enough to batch under load, little enough that a batch is handled in well under a millisecond.
 const BATCH: usize = 256;
@@ -353,12 +353,7 @@ impl Reader {
         if self.strangers.denied.get() != 0 {
             self.strangers.denied.set(0);
         }
-        let Some(id) = header(
-            message,
-            headers::KAFKA_CORRELATION_ID.as_bytes(),
-            CorrelationId::from_bytes,
-        )
-        .flatten() else {
+        let Some(id) = correlation_id(message) else {
             self.strangers.unmatched.inc();
             return None;
         };
@@ -389,6 +384,15 @@ impl Reader {
             std::thread::park_timeout(Duration::from_millis(1));
         }
     }
+}
+
+/// Looks where each format has it. The value is parsed only where no header names an id, as in no record of ours.
+fn correlation_id(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
+    let named = |name: &str| header(message, name.as_bytes(), CorrelationId::from_bytes);
+    let in_envelope = || CorrelationId::from_bytes(&json::envelope_id(message.payload()?)?);
+    named(headers::KAFKA_CORRELATION_ID)
+        .or_else(|| named(headers::CORRELATION_ID))
+        .unwrap_or_else(in_envelope)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::kafka::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::work::{Trouble, Worker};
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::{Record, ReplyError, Response, native};
+use crate::wire::{Record, ReplyError, Response};
 
 /// Wait before a record that Kafka did not take is sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -241,12 +241,8 @@ fn classify(code: RDKafkaErrorCode) -> Verdict {
 
 /// The small answer instead of one that no record can hold; `None` where it is that already.
 fn too_large(record: &Record) -> Option<Record> {
-    let id = record
-        .headers
-        .iter()
-        .find(|(name, _)| name == crate::wire::headers::KAFKA_CORRELATION_ID)
-        .map(|(_, value)| value.clone())?;
-    let smaller = native::encode_response(error_response(id, ReplyError::ResponseTooLarge));
+    let (format, id) = record.format_and_id()?;
+    let smaller = format.encode_response(error_response(id.clone(), ReplyError::ResponseTooLarge));
     (smaller.encoded_size() < record.encoded_size()).then_some(smaller)
 }
 

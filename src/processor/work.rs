@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use globset::GlobSet;
@@ -26,7 +26,7 @@ use crate::processor::retry;
 use crate::settings::Topic;
 use crate::supervision::spawn_watched::panic_message;
 use crate::wire::dead_letter::{Cause, DeadLetter};
-use crate::wire::{RawRecord, ReplyError, Request, Response, WireError, native};
+use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireError};
 
 /// What all records of one worker share.
 pub struct Worker {
@@ -130,7 +130,7 @@ pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake) {
             &intake.record,
             &cause,
             ReplyError::ProcessorFailed,
-            native::reply_address(&intake.record),
+            wire::reply_address(&intake.record),
         );
     }
 }
@@ -143,7 +143,7 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake) 
         no_backlog,
         ..
     } = intake;
-    let request = match native::decode_request(record) {
+    let request = match wire::decode_request(record) {
         Ok(request) => request,
         Err(error) => {
             let cause = error.to_string();
@@ -291,9 +291,7 @@ impl Deadline {
         let Some(deadline_ms) = request.deadline_ms else {
             return Some(Deadline { until: None });
         };
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
+        let now_ms = wire::now_ms();
         let span = request
             .timeout_ms
             .map_or(worker.topic.timeout, |ms| Duration::from_millis(ms.max(0) as u64));
@@ -347,9 +345,11 @@ fn give_up(settlement: &Arc<Settlement>, record: &RawRecord, cause: &str, code: 
     tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
     worker.metrics.finished(code.as_str());
     let mut parcels: Vec<_> = worker.dead_letter(record, cause, code, 0).into_iter().collect();
-    if let (Some(id), Some(named)) = (reply_to.correlation_id, reply_to.reply_topic) {
-        let (topic, partition) = worker.destination(Some(&named), reply_to.reply_partition);
-        let reply = native::encode_response(error_response(id, code));
+    let format = Format::of(record);
+    let named = reply_to.reply_topic.as_deref();
+    if let (Some(id), true) = (reply_to.correlation_id, named.is_some() || format == Format::Json) {
+        let (topic, partition) = worker.destination(named, reply_to.reply_partition);
+        let reply = format.encode_response(error_response(id, code));
         let until = Some(Instant::now() + worker.topic.timeout);
         parcels.push((topic, partition, Parcel::Reply { record: reply, until }));
     }
@@ -391,11 +391,12 @@ fn answer(
         }
     };
     let mut status = response.status;
-    let mut reply = native::encode_response(response);
+    let format = Format::of(record);
+    let mut reply = format.encode_response(response);
     if reply.encoded_size() > worker.max_record {
         let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
         status = too_large.status;
-        reply = native::encode_response(too_large);
+        reply = format.encode_response(too_large);
     }
     worker.metrics.finished(&status.to_string());
     parcels.push((topic, partition, Parcel::Reply { record: reply, until }));

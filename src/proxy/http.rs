@@ -17,7 +17,7 @@ use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
 use crate::proxy::request::{head_size, is_upgrade, read_body, to_http, to_wire};
 use crate::proxy::topics::{Topic, Topics};
 use crate::shutdown::Phase;
-use crate::wire::{CorrelationId, headers, native};
+use crate::wire::{CorrelationId, Format, headers};
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
@@ -30,6 +30,7 @@ pub struct Proxy {
     pub request_topic: Arc<Topic>,
     pub reply_topic: Arc<Topic>,
     pub topic_headers: bool,
+    pub wire_format: Format,
     pub timeout: Duration,
     pub max_body: usize,
     /// Bytes of an encoded record.
@@ -139,7 +140,9 @@ impl Proxy {
             .await
             .map_err(Failure::NotSent)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let record = native::encode_request(to_wire(request, body, id, &reply_topic.name, remaining));
+        let record = self
+            .wire_format
+            .encode_request(to_wire(request, body, id, &reply_topic.name, remaining));
         if record.encoded_size() > self.max_record {
             return Err(Failure::NotSent(RequestError::BodyTooLarge));
         }

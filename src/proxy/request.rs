@@ -1,6 +1,6 @@
 //! Between actix-web's HTTP and the wire's: what a client sent as a record's content, and a reply record as what the client gets.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::RequestError;
-use crate::wire::{CorrelationId, Fields, RawRecord, Request, Response, WireError, headers, native};
+use crate::wire::{self, CorrelationId, Fields, RawRecord, Request, Response, WireError, headers};
 
 /// What this gateway calls itself in `Via` (RFC 9110 7.6.3).
 const VIA: &[u8] = b"1.1 actix-khp";
@@ -116,9 +116,6 @@ pub fn to_wire(
     let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
     let authority = authority(request);
     let timeout_ms = remaining.as_millis() as i64;
-    let now_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64);
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
@@ -133,7 +130,7 @@ pub fn to_wire(
         body,
         reply_topic: Some(reply_topic.to_string()),
         reply_partition: None,
-        deadline_ms: Some(now_ms + timeout_ms),
+        deadline_ms: Some(wire::now_ms() + timeout_ms),
         timeout_ms: Some(timeout_ms),
         client_ip,
         key: None,
@@ -216,7 +213,7 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
         headers: fields,
         body,
         ..
-    } = native::decode_response(record)?;
+    } = wire::decode_response(record)?;
     let malformed = |reason: &str| WireError {
         reason: reason.into(),
         correlation_id: None,

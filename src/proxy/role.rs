@@ -23,6 +23,7 @@ use crate::shutdown::Phase;
 use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::wire::Format;
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -60,7 +61,11 @@ pub fn assemble(
         producer: producer.clone(),
         config: client_config::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(config, settings.create_topics.clone()),
-        choice: own.reply_partition,
+        // That format has no word for the partition that a reply is awaited on.
+        choice: match own.wire_format {
+            Format::Native => own.reply_partition,
+            Format::Json => ReplyPartition::All,
+        },
         instance: instance.clone(),
         request_topic: request_topic.clone(),
         warmup,
@@ -79,6 +84,7 @@ pub fn assemble(
         request_topic,
         reply_topic,
         topic_headers: own.topic_headers,
+        wire_format: own.wire_format,
         timeout: own.default_timeout,
         max_body: own.max_body_size,
         max_record,

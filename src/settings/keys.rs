@@ -46,6 +46,7 @@ pub(super) mod top {
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        WIRE_FORMAT: Value "wire_format";
         TOPIC_HEADERS: Value "topic_headers";
         ALLOWED_TOPICS: Value "allowed_topics";
         MAX_CLIENT_TOPICS: Value "max_client_topics";

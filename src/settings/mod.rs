@@ -30,6 +30,8 @@ use std::time::Duration;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, REFERENCE, load};
 
+use crate::wire::Format;
+
 /// Which roles a process plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
@@ -115,6 +117,8 @@ pub struct Proxy {
     pub request_topic: String,
     /// Where the replies to such requests are awaited.
     pub response_topic: String,
+    /// How requests are written; replies are read in both formats.
+    pub wire_format: Format,
     /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`.
     pub topic_headers: bool,
     /// Globs of topics that a client may name; empty = any legal, non-internal name.

@@ -51,6 +51,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
+    let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
     let topic_headers = reader.required(&top::TOPIC_HEADERS, value::flag);
     let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
     let max_client_topics = reader.required(&top::MAX_CLIENT_TOPICS, value::whole);
@@ -65,6 +66,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         warmup_topics,
         request_topic,
         response_topic,
+        wire_format,
         topic_headers,
         allowed_topics,
         max_client_topics,

@@ -9,7 +9,8 @@ use crate::kafka::client_config::OWNED;
 
 use super::fault::Report;
 use super::keys::{self, Key, top, topic};
-use super::{Mode, Settings};
+use super::{Mode, ReplyPartition, Settings};
+use crate::wire::Format;
 
 /// Room in a record for the head of a request beside its body.
 const HEAD_ROOM: usize = 64 * 1024;
@@ -68,6 +69,14 @@ fn proxy(settings: &Settings, report: &mut Report) {
             )
         },
     );
+    let chosen = matches!(proxy.reply_partition, ReplyPartition::Number(_));
+    if proxy.wire_format == Format::Json && chosen {
+        report.warnings.push(format!(
+            "{} has no effect: with {} json every partition is read",
+            top::REPLY_PARTITION.name,
+            top::WIRE_FORMAT.name
+        ));
+    }
     let limit = property(settings, "message.max.bytes", MESSAGE_MAX_BYTES);
     let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
     report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{HostHeader, LogFormat, ReplyPartition, Start};
+use crate::wire::Format;
 
 /// What a parser returns: the value, or what would have been allowed.
 pub(super) type Parsed<T> = Result<T, &'static str>;
@@ -107,6 +108,15 @@ pub(super) fn text(text: &str) -> Parsed<String> {
     printable
         .then(|| text.to_owned())
         .ok_or("a text of one line that is not empty")
+}
+
+/// See [`Format`].
+pub(super) fn wire_format(text: &str) -> Parsed<Format> {
+    match text {
+        "native" => Ok(Format::Native),
+        "json" => Ok(Format::Json),
+        _ => Err("native or json"),
+    }
 }
 
 /// See [`ReplyPartition`].
@@ -222,6 +232,11 @@ mod tests {
     fn words() {
         assert_eq!((flag("TRUE"), flag("off")), (Ok(true), Ok(false)));
         assert!(flag("maybe").is_err());
+        assert_eq!(
+            (wire_format("native"), wire_format("json")),
+            (Ok(Format::Native), Ok(Format::Json))
+        );
+        assert!(wire_format("JSON5").is_err());
         assert_eq!(reply_partition("auto"), Ok(ReplyPartition::Auto));
         assert_eq!(reply_partition("all"), Ok(ReplyPartition::All));
         assert_eq!(reply_partition("7"), Ok(ReplyPartition::Number(7)));

@@ -1,4 +1,4 @@
-//! Records as bytes, and nothing else: pure functions between what HTTP carries and what a Kafka record holds.
+//! Records as bytes, and nothing else: functions between what HTTP carries and what a Kafka record holds.
 //!
 //! `native` (the body is the value, the rest are record headers) and `json` (the envelope of kafka-http-proxy 1.0.1)
 //! are specified in the README, "The record on the wire". Bytes stay bytes, repeats and order are kept, and no decoder
@@ -7,13 +7,90 @@
 pub mod correlation;
 pub mod dead_letter;
 pub mod headers;
+mod http;
+pub mod json;
 pub mod native;
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 pub use correlation::CorrelationId;
+
+/// How a record is written. Reading needs no choice: the record shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// The body is the value, everything else a record header.
+    #[default]
+    Native,
+    /// The envelope of kafka-http-proxy.
+    Json,
+}
+
+impl Format {
+    /// The format of a record; one that is of neither is malformed as [`Format::Json`].
+    pub fn of(record: &RawRecord) -> Self {
+        if native::is_native(record) {
+            Format::Native
+        } else {
+            Format::Json
+        }
+    }
+
+    /// Writes a request.
+    pub fn encode_request(self, request: Request) -> Record {
+        match self {
+            Format::Native => native::encode_request(request),
+            Format::Json => json::encode_request(request, now_ms()),
+        }
+    }
+
+    /// Writes a reply.
+    pub fn encode_response(self, response: Response) -> Record {
+        match self {
+            Format::Native => native::encode_response(response),
+            Format::Json => json::encode_response(response, now_ms()),
+        }
+    }
+}
+
+/// Reads a request of either format.
+///
+/// # Errors
+/// If the record is malformed; the error carries where an answer can go, if that much could be read.
+pub fn decode_request(record: &RawRecord) -> Result<Request, WireError> {
+    match Format::of(record) {
+        Format::Native => native::decode_request(record),
+        Format::Json => json::decode_request(record),
+    }
+}
+
+/// Reads a reply of either format.
+///
+/// # Errors
+/// If the record is malformed; the error carries the correlation id, if that much could be read.
+pub fn decode_response(record: &RawRecord) -> Result<Response, WireError> {
+    match Format::of(record) {
+        Format::Native => native::decode_response(record),
+        Format::Json => json::decode_response(record),
+    }
+}
+
+/// Where an answer to this record would go, whatever else is wrong with it.
+pub fn reply_address(record: &RawRecord) -> WireError {
+    match Format::of(record) {
+        Format::Native => native::reply_address(record),
+        Format::Json => json::malformed(record, native::PROCESSOR_FAILED.into()),
+    }
+}
+
+/// The time, in ms since 1970.
+pub fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
 
 /// Header fields in order, names in lower case, values raw; a name may repeat. Names of our own are borrowed, never
 /// copied.
@@ -34,6 +111,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// The format and the correlation id of a record that was just encoded.
+    pub fn format_and_id(&self) -> Option<(Format, &Bytes)> {
+        self.headers.iter().find_map(|(name, value)| match &**name {
+            headers::KAFKA_CORRELATION_ID => Some((Format::Native, value)),
+            headers::CORRELATION_ID => Some((Format::Json, value)),
+            _ => None,
+        })
+    }
+
     /// The most bytes that the record takes in an uncompressed batch of its own: what `message.max.bytes` limits.
     pub fn encoded_size(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());

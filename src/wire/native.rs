@@ -8,18 +8,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::http::{self, MAX_HEADERS, MAX_TIME_MS};
 use super::{Fields, RawRecord, Record, ReplyError, Request, Response, WireError, headers};
-
-/// The most headers a record may have, ours included. HTTP/1 parsers stop well before (actix-http at 96): more is no
-/// honest message.
-pub const MAX_HEADERS: usize = 1_000;
-
-/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") are taken for this, so that sums with them do
-/// not overflow.
-pub const MAX_TIME_MS: i64 = 253_402_300_799_999;
 
 const VERSION: &[u8] = b"1";
 const NO_BODY: &[u8] = b"none";
+pub(super) const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
 const OWN_REQUEST_HEADERS: usize = 12;
 const OWN_REPLY_HEADERS: usize = 4;
@@ -110,7 +104,7 @@ pub fn decode_response(record: &RawRecord) -> Result<Response, WireError> {
 
 /// Where an answer to this record would go, whatever else is wrong with it.
 pub fn reply_address(record: &RawRecord) -> WireError {
-    ReplyTo::read(record).error("the processor failed".to_string())
+    ReplyTo::read(record).error(PROCESSOR_FAILED.to_string())
 }
 
 /// The headers that lead, written in the order in which they are put.
@@ -182,7 +176,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
     let required = |name| text(record, name)?.ok_or_else(|| format!("no {name}"));
     let method = required(headers::METHOD)?;
     let path = required(headers::PATH)?;
-    check_target(&method, &path)?;
+    http::check_target(&method, &path)?;
     let value = record.value.clone().unwrap_or_default();
     // The value decides if the two disagree: bytes that were sent are never lost.
     let no_body = record.value.is_none() || find(record, headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
@@ -209,7 +203,7 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
     let status = match find(record, headers::STATUS) {
         None => 200,
         Some(text) => number(text)
-            .filter(|status| (200..=599).contains(status))
+            .filter(http::is_final_status)
             .ok_or(":status is not 200 to 599")?,
     };
     let body = record.value.clone().unwrap_or_default();
@@ -246,57 +240,13 @@ fn check_frame(record: &RawRecord) -> Result<(), String> {
     }
 }
 
-/// Checks what becomes the request line: nothing in it may end it, or make one request two (RFC 9112 3, 11.2).
-fn check_target(method: &str, path: &str) -> Result<(), String> {
-    // CONNECT has no path (RFC 9110 9.3.6), and what follows its answer would be a tunnel.
-    if !headers::name_is_legal(method) || method == "CONNECT" {
-        return Err(":method is not a legal method".into());
-    }
-    if !(path.starts_with('/') || (path == "*" && method == "OPTIONS")) {
-        return Err(":path does not begin with a slash".into());
-    }
-    match path.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f) {
-        true => Err(":path has a fragment, a space or a control byte".into()),
-        false => Ok(()),
-    }
-}
-
-/// Collects the fields that HTTP gets, names in lower case.
 fn http_fields(record: &RawRecord) -> Result<Fields, String> {
-    let mut fields = Fields::with_capacity(record.headers.len());
-    for (name, value) in &record.headers {
-        let problem = |what| format!("header {}: {what}", name[..name.len().min(64)].escape_ascii());
-        let text = std::str::from_utf8(name).map_err(|_| problem("its name is not UTF-8"))?;
-        if headers::is_reserved(text) {
-            continue;
-        }
-        if !headers::name_is_legal(text) {
-            return Err(problem("its name is not a token"));
-        }
-        let value = value.as_ref().unwrap_or(&NULL);
-        if !headers::value_is_legal(value) {
-            return Err(problem("its value has control bytes"));
-        }
-        if !headers::is_hop_by_hop(text) {
-            fields.push((Cow::Owned(text.to_ascii_lowercase()), value.clone()));
-        }
-    }
-    let connection = record
-        .headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case(headers::CONNECTION.as_bytes()));
-    let listed = headers::connection_options(connection.filter_map(|(_, value)| value.as_deref()));
-    if listed.len() > MAX_HEADERS {
-        return Err("connection lists too many names".into());
-    }
-    if !listed.is_empty() {
-        fields.retain(|(name, _)| !listed.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes())));
-    }
-    Ok(fields)
+    let fields = record.headers.iter();
+    http::read_fields(fields.map(|(name, value)| (&name[..], value.as_ref().unwrap_or(&NULL))))
 }
 
 /// Finds a header of ours. The last of a name counts, as `Headers.lastHeader` has it in Kafka's own client.
-fn find<'a>(record: &'a RawRecord, name: &str) -> Option<&'a Bytes> {
+pub(super) fn find<'a>(record: &'a RawRecord, name: &str) -> Option<&'a Bytes> {
     let last = record
         .headers
         .iter()
@@ -330,6 +280,6 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 }
 
 #[cfg(test)]
-mod properties;
+pub(super) mod properties;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

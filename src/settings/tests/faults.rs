@@ -78,7 +78,7 @@ fn a_fault_says_where_its_value_came_from() {
 
 #[test]
 fn keys_of_later_issues_are_unknown() {
-    for key in ["routes: []", "wire_format: json", "mode: proxy", "concurrency: 5"] {
+    for key in ["routes: []", "mode: proxy", "concurrency: 5"] {
         assert_eq!(faults(Mode::Proxy, key, &[]).len(), 1, "{key}");
     }
     for key in ["ordering", "delivery", "retry", "breaker"] {
@@ -258,6 +258,21 @@ fn a_short_timeout_is_a_warning() {
         loaded(Mode::Processor, &format!("{ONE_TOPIC}default_timeout: 1"), &[])
             .warnings
             .is_empty()
+    );
+}
+
+#[test]
+fn a_reply_partition_beside_json_is_a_warning() {
+    let warnings = |yaml| loaded(Mode::Proxy, yaml, &[]).warnings;
+    let found = warnings("{wire_format: json, reply_partition: 3}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("reply_partition has no effect"),
+        "{found:?}"
+    );
+    assert!(warnings("wire_format: json").is_empty() && warnings("reply_partition: 3").is_empty());
+    assert_eq!(
+        faults(Mode::Proxy, "wire_format: xml", &[]),
+        [r#"wire_format: "xml" is not native or json"#]
     );
 }
 

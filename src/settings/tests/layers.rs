@@ -17,6 +17,7 @@ fn the_defaults() {
     );
     assert!(proxy.topic_headers && proxy.allowed_topics.is_empty());
     assert_eq!((proxy.max_client_topics, proxy.instance_id), (100, None));
+    assert_eq!(proxy.wire_format, Format::Native);
     assert_eq!(proxy.reply_partition, ReplyPartition::Auto);
     assert_eq!(
         (proxy.max_pending, proxy.max_pending_per_topic, proxy.max_body_size),
@@ -148,6 +149,7 @@ fn every_key_has_a_prefixed_name() {
         ("KHP__CREATE_TOPICS__ENABLED", "false"),
         ("KHP__MAX_BODY_SIZE", "100KiB"),
         ("KHP__REPLY_PARTITION", "2"),
+        ("KHP__WIRE_FORMAT", "json"),
         ("KHP__INSTANCE_ID", "007"),
         ("KHP_TEST_BROKERS", "not ours: one underscore"),
     ];
@@ -174,6 +176,7 @@ fn every_key_has_a_prefixed_name() {
         (vec!["c-*".to_owned()], false)
     );
     assert_eq!(settings.proxy.max_body_size, 102_400);
+    assert_eq!(settings.proxy.wire_format, Format::Json);
     assert_eq!(settings.proxy.reply_partition, ReplyPartition::Number(2));
     assert_eq!(settings.proxy.instance_id.as_deref(), Some("007"));
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::tests::{raw, reply_with, request_with, sent};
 use super::*;
 
-fn any_bytes(size: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
+pub(in crate::wire) fn any_bytes(size: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), size).prop_map(Bytes::from)
 }
 
@@ -25,7 +25,7 @@ fn legal_fields() -> impl Strategy<Value = Fields> {
 }
 
 prop_compose! {
-    fn any_request()(
+    pub(in crate::wire) fn any_request()(
         correlation_id in any_bytes(1..40),
         (method, path) in prop_oneof![
             (
@@ -49,7 +49,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_response()(
+    pub(in crate::wire) fn any_response()(
         correlation_id in any_bytes(1..40),
         status in 200..=599_u16,
         headers in legal_fields(),
@@ -86,7 +86,7 @@ prop_compose! {
     }
 }
 
-fn check_fields(fields: &Fields) -> Result<(), TestCaseError> {
+pub(in crate::wire) fn check_fields(fields: &Fields) -> Result<(), TestCaseError> {
     for (name, value) in fields {
         prop_assert!(!headers::is_reserved(name) && !headers::is_hop_by_hop(name), "{name}");
         prop_assert!(

@@ -10,11 +10,11 @@ const ID: &[u8] = b"\x12\x34\x56\x78\x9a\xbc\x8d\xef\x80\x01\x02\x03\x04\x05\x06
 /// Headers of a record from elsewhere.
 type Headers<'a> = &'a [(&'a [u8], &'a [u8])];
 
-pub(super) fn bytes(bytes: &[u8]) -> Bytes {
+pub(in crate::wire) fn bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-pub(super) fn raw(value: Option<&[u8]>, headers: Headers) -> RawRecord {
+pub(in crate::wire) fn raw(value: Option<&[u8]>, headers: Headers) -> RawRecord {
     RawRecord {
         topic: "orders".into(),
         partition: 0,
@@ -30,7 +30,7 @@ pub(super) fn raw(value: Option<&[u8]>, headers: Headers) -> RawRecord {
 }
 
 /// What a consumer gets of a record.
-pub(super) fn sent(record: Record) -> RawRecord {
+pub(in crate::wire) fn sent(record: Record) -> RawRecord {
     let headers = record
         .headers
         .into_iter()
@@ -51,12 +51,12 @@ fn fields(fields: &[(&'static str, &'static [u8])]) -> Fields {
 }
 
 /// The least of a request, with more headers after it: the last of a name counts.
-pub(super) fn request_with(more: Headers) -> RawRecord {
+pub(in crate::wire) fn request_with(more: Headers) -> RawRecord {
     let least: [(&[u8], &[u8]); 3] = [(b"kafka_correlationId", ID), (b":method", b"GET"), (b":path", b"/")];
     raw(Some(b""), &[&least, more].concat())
 }
 
-pub(super) fn reply_with(more: Headers) -> RawRecord {
+pub(in crate::wire) fn reply_with(more: Headers) -> RawRecord {
     raw(Some(b"hello"), &[&[(&b"kafka_correlationId"[..], ID)], more].concat())
 }
 

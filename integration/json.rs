@@ -1,0 +1,157 @@
+//! The json format carries what the native one carries, and lives beside it on the same topics.
+
+use serde_json::{Value, json};
+
+use crate::harness::Topics;
+use crate::harness::app::{App, Spec, processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::{Body, Request};
+use crate::harness::records::{Reader, Record, create_topic};
+
+/// A proxy that writes json.
+pub fn json_proxy(topics: &Topics) -> Spec {
+    proxy(topics).set("wire_format", "json")
+}
+
+/// A record's value, read.
+pub fn envelope(record: &Record) -> Value {
+    serde_json::from_slice(record.value.as_deref().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {record:?}"))
+}
+
+/// Nothing is left under way, and nothing was restarted.
+pub async fn assert_idle(apps: &[&App]) {
+    for app in apps {
+        app.wait_until_idle().await;
+        assert_eq!(app.metrics().await.sum("actor_restarts_total", &[]), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn between_our_own_halves_nothing_is_lost() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|received| {
+        Answer::body(received.body.clone())
+            .header("Set-Cookie", "a=1")
+            .header("X-Back", "1")
+            .header("Set-Cookie", "b=2")
+            .header("X-Back", b"caf\xe9")
+    })
+    .await;
+    // So that the first record is the first request's.
+    create_topic(&topics.request, 1).await;
+    create_topic(&topics.response, 1).await;
+    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = json_proxy(&topics).start().await;
+
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let target = "/a%20b//c/%2F?k=2&other=x&k=1&empty=&flag&k=2&p=a+b%20c";
+    let sent = Request::new("PURGE", target)
+        .header("X-Many", "first")
+        .header("X-Latin", b"caf\xe9")
+        .header("X-Many", "second, with a comma")
+        .header("X-Many", "");
+    let answer = proxy.request(sent.body(Body::Sized(every_byte.clone()))).await;
+    assert_eq!((answer.status, &answer.body), (200, &every_byte), "{answer:?}");
+    assert_eq!(answer.all("set-cookie"), ["a=1", "b=2"]);
+    let back: Vec<&[u8]> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("x-back"))
+        .map(|(_, value)| value.as_slice())
+        .collect();
+    assert_eq!(back, [&b"1"[..], b"caf\xe9"]);
+    let received = backend.last();
+    assert_eq!((received.method.as_str(), received.target.as_str()), ("PURGE", target));
+    assert_eq!(received.body, every_byte);
+    assert_eq!(received.all("x-many"), ["first", "second, with a comma", ""]);
+    let latin = received
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("x-latin"));
+    assert_eq!(latin.map(|(_, value)| value.as_slice()), Some(&b"caf\xe9"[..]));
+    assert_eq!(
+        received.header("khp-correlation-id"),
+        answer.header("khp-correlation-id")
+    );
+
+    for (body, length) in [(Body::None, None), (Body::Empty, Some("0".to_owned()))] {
+        assert_eq!(proxy.request(Request::new("POST", "/").body(body)).await.status, 200);
+        assert_eq!(backend.last().header("content-length"), length);
+    }
+
+    // On the wire: one header, no partition named, and nothing of the native format.
+    for topic in [&topics.request, &topics.response] {
+        let record = Reader::open(topic).next().await;
+        let id = envelope(&record)["correlation_id"].as_str().map(str::to_owned);
+        assert_eq!(id, answer.header("khp-correlation-id"));
+        assert_eq!(
+            record.headers,
+            [("correlation_id".to_owned(), id.unwrap_or_default().into_bytes())]
+        );
+    }
+    assert_idle(&[&proxy, &processor]).await;
+}
+
+#[tokio::test]
+async fn errors_and_limits_are_those_of_the_encoded_record() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::body(vec![0xff; 800_000])).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("max_retries", 0)
+        .start()
+        .await;
+    let proxy = json_proxy(&topics).start().await;
+    // A third more in base64, and both no longer fit.
+    let answer = proxy.request(Request::post("/", vec![0xff; 800_000])).await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (413, Some("body-too-large"))
+    );
+    let answer = proxy.request(Request::post("/", "small")).await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (502, Some("response-too-large"))
+    );
+    backend.answer_with(|_| Answer::body(vec![b'x'; 800_000]));
+    let answer = proxy.request(Request::post("/", vec![b'x'; 800_000])).await;
+    assert_eq!((answer.status, answer.body.len()), (200, 800_000));
+    drop(backend);
+    let answer = proxy.request(Request::get("/")).await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (502, Some("backend-unreachable"))
+    );
+    let replies = Reader::open(&topics.response);
+    let mut errors = Vec::new();
+    for _ in 0..3 {
+        errors.push(envelope(&replies.next().await)["error"].clone());
+    }
+    errors.sort_by_key(Value::to_string);
+    assert_eq!(
+        errors,
+        [json!("backend-unreachable"), json!("response-too-large"), Value::Null]
+    );
+    assert_idle(&[&proxy, &processor]).await;
+}
+
+#[tokio::test]
+async fn proxies_of_both_formats_share_topics_and_a_processor() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let (native, json) = (proxy(&topics).start().await, json_proxy(&topics).start().await);
+    for number in 0..10 {
+        let (a, b) = (format!("native {number}"), format!("json {number}"));
+        let (first, second) = tokio::join!(
+            native.request(Request::post("/", a.clone())),
+            json.request(Request::post("/", b.clone()))
+        );
+        assert_eq!(
+            (first.json()["body"].as_str(), second.json()["body"].as_str()),
+            (Some(a.as_str()), Some(b.as_str()))
+        );
+    }
+    assert_eq!(json.metrics().await.sum("proxy_unmatched_replies_total", &[]), 0.0);
+    assert_idle(&[&native, &json, &processor]).await;
+}
