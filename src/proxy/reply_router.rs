@@ -151,8 +151,8 @@ pub struct RouterParts {
     pub producer: Arc<Producer<LostRequests>>,
     pub stream: ReplyStream,
     pub replies: mpsc::Receiver<Vec<ReplyRecord>>,
-    /// The configured one, created at start.
-    pub request_topic: Arc<Topic>,
+    /// The configured ones, created at start.
+    pub request_topics: Vec<Arc<Topic>>,
     /// Reply topics to have open before this router is published.
     pub warmup: Vec<Arc<Topic>>,
     pub slot: Arc<RouterSlot>,
@@ -178,7 +178,7 @@ struct Parts {
     generation: u64,
     producer: Arc<Producer<LostRequests>>,
     stream: ReplyStream,
-    request_topic: Arc<Topic>,
+    request_topics: Vec<Arc<Topic>>,
     warmup: Vec<Arc<Topic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
@@ -202,7 +202,7 @@ impl ReplyRouter {
             producer,
             stream,
             replies,
-            request_topic,
+            request_topics,
             warmup,
             slot,
             metrics,
@@ -220,7 +220,7 @@ impl ReplyRouter {
                 generation,
                 producer,
                 stream,
-                request_topic,
+                request_topics,
                 warmup,
                 slot,
                 metrics,
