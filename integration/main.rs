@@ -14,6 +14,7 @@ mod nginx;
 mod overload;
 mod refusals;
 mod round_trip;
+mod routes;
 mod settings;
 mod shutdown;
 mod topics;

@@ -113,6 +113,8 @@ fn compiles(parts: &[Part<'_>]) -> bool {
         match part {
             Part::Literal(literal) if !is_literal(literal) => return false,
             Part::Literal(literal) => regex.push_str(&regex_lite::escape(literal)),
+            // On its own as well: `x)|(y` would reach beyond its segment.
+            Part::Segment { regex: own, .. } if Regex::new(own).is_err() => return false,
             Part::Segment { name, regex: own } => {
                 segments += 1;
                 regex.push_str(&format!("(?P<{name}>{own})"));
@@ -167,6 +169,7 @@ mod tests {
             "/{a}/{a}",
             "/{a:[}",
             "/{a:x)(y}",
+            "/{a:x)|(y}",
             "/{a:(?P<b>x)}",
             "/{a:(?x)#}",
             "/{a:.*}*",

@@ -117,6 +117,10 @@ fn a_faulty_default_is_one_fault() {
 fn rules_across_routes() {
     for (routes, expected) in [
         (
+            "{path: /a, request_topic: dead}",
+            r#"dead_letter_topic: "dead" is the same as routes[0].request_topic"#,
+        ),
+        (
             "{path: '/{id}', key: 'segment:it'}",
             r#"routes[0].key: "/{id}" has no segment {it}"#,
         ),
@@ -136,12 +140,8 @@ fn rules_across_routes() {
             "{path: /a, methods: [GET, PUT]}, {path: /a, methods: [PUT]}",
             r#"routes[1].path: "/a" is never reached: routes[0] takes all"#,
         ),
-        (
-            "{path: /a, request_topic: d}], dead_letter_topic: d, x-: [",
-            r#"dead_letter_topic: "d" is the same as routes[0].request_topic"#,
-        ),
     ] {
-        let yaml = format!("{{routes: [{routes}]}}").replace(", x-: []", "");
+        let yaml = format!("dead_letter_topic: dead\nroutes: [{routes}]");
         let faults = faults(Mode::Proxy, &yaml, &[]);
         assert!(
             faults.len() == 1 && faults[0].starts_with(expected),
