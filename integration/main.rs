@@ -16,6 +16,7 @@ mod nginx;
 mod overload;
 mod refusals;
 mod round_trip;
+mod routes;
 mod settings;
 mod shutdown;
 mod topics;

@@ -236,7 +236,13 @@ fn watch_kafka(
     let requests = proxy.map(|parts| parts.producer.clone());
     let replies = processor.map(|parts| parts.processor.producer.clone());
     let topic = match proxy {
-        Some(_) => settings.proxy.request_topic.clone(),
+        Some(_) => settings
+            .proxy
+            .request_topics()
+            .first()
+            .copied()
+            .unwrap_or_default()
+            .to_owned(),
         None => settings
             .processor
             .topics

@@ -130,22 +130,25 @@ pub fn create_topics(settings: &Settings) -> u8 {
     code
 }
 
-/// Each topic once: the processor's where it has any, else the proxy's (whose defaults are always named).
+/// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default
+/// topics are always named).
 fn topics_named_by(settings: &Settings) -> Vec<String> {
-    let proxy = [&settings.proxy.request_topic, &settings.proxy.response_topic]
-        .into_iter()
-        .chain(&settings.proxy.warmup_topics);
+    let routed = !settings.proxy.routes.is_empty();
+    let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
+    let proxy = settings.proxy.request_topics().into_iter();
+    let proxy = proxy.chain(settings.proxy.reply_topics()).chain(default_reply_topic);
     let own = &settings.processor;
     let processor = own
         .topics
         .iter()
         .flat_map(|topic| [&topic.request_topic, &topic.response_topic])
-        .chain(&own.dead_letter_topic);
-    let named: Vec<&String> = match own.topics.is_empty() || settings.mode == Mode::All {
+        .chain(&own.dead_letter_topic)
+        .map(String::as_str);
+    let named: Vec<&str> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
         true => proxy.chain(processor).collect(),
         false => processor.collect(),
     };
-    let mut topics: Vec<String> = named.into_iter().cloned().collect();
+    let mut topics: Vec<String> = named.into_iter().map(str::to_owned).collect();
     topics.sort();
     topics.dedup();
     topics

@@ -47,6 +47,10 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
         .insert("fetch.wait.max.ms".into(), FETCH_WAIT_MS.into());
     settings.create_topics.enabled = false;
     settings.proxy.warmup_topics = vec![topic.response_topic.clone()];
+    for route in &mut settings.proxy.routes {
+        route.request_topic.clone_from(&topic.request_topic);
+        route.response_topic.clone_from(&topic.response_topic);
+    }
     settings.processor.topics = vec![topic];
     settings.processor.dead_letter_topic = None;
     settings.pre_stop = Duration::ZERO;

@@ -16,6 +16,10 @@ pub enum RequestError {
     BadTopic,
     #[error("this topic may not be named by a client")]
     TopicNotAllowed,
+    #[error("nothing is served under this path")]
+    NoRoute,
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
     #[error("the request body did not arrive in time")]
     BodyTimeout,
     #[error("the request body is larger than this service carries")]
@@ -60,6 +64,8 @@ impl RequestError {
             Self::BadRequest => (S::BAD_REQUEST, "bad-request"),
             Self::BadTopic => (S::BAD_REQUEST, "bad-topic"),
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
+            Self::NoRoute => (S::NOT_FOUND, "no-route"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
@@ -145,10 +151,12 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 20] = [
+    const ALL: [RequestError; 22] = [
         BadRequest,
         BadTopic,
         TopicNotAllowed,
+        NoRoute,
+        MethodNotAllowed,
         BodyTimeout,
         BodyTooLarge,
         HeadTooLarge,

@@ -1,9 +1,9 @@
 //! The HTTP handler: permit → one message to the `ReplyRouter` → one oneshot awaited under the deadline. Holds no state.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -12,9 +12,10 @@ use crate::error::RequestError;
 use crate::kafka::health::KafkaHealth;
 use crate::proxy::in_flight::Admission;
 use crate::proxy::instance::Instance;
-use crate::proxy::metrics::ProxyMetrics;
+use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
 use crate::proxy::request::{head_size, is_upgrade, read_body, to_http, to_wire};
+use crate::proxy::routes::{Route, Routes};
 use crate::proxy::topics::{Topic, Topics};
 use crate::shutdown::Phase;
 use crate::wire::{CorrelationId, Format, headers};
@@ -26,12 +27,11 @@ const MAX_HEAD: usize = 64 << 10;
 pub struct Proxy {
     pub instance: Instance,
     pub topics: Topics,
-    /// Used where no header names one.
-    pub request_topic: Arc<Topic>,
-    pub reply_topic: Arc<Topic>,
+    pub routes: Routes,
+    /// Counts requests that got no topic.
+    pub unrouted: TopicMetrics,
     pub topic_headers: bool,
     pub wire_format: Format,
-    pub timeout: Duration,
     pub max_body: usize,
     /// Bytes of an encoded record.
     pub max_record: usize,
@@ -46,25 +46,26 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let topics = proxy.topics_of(&request);
-    let metrics = topics
+    let way = proxy.way_of(&request);
+    let metrics = way
         .as_ref()
-        .map_or(&proxy.request_topic, |(request_topic, _)| request_topic)
-        .metrics
+        .map_or(&proxy.unrouted, |way| &way.request_topic.metrics)
         .clone();
-    let answered = match topics {
-        Ok((request_topic, reply_topic)) => {
-            proxy
-                .carry(&request, payload, id, request_topic, reply_topic, arrived)
-                .await
-        }
+    let answered = match way {
+        Ok(way) => proxy.carry(&request, payload, id, way, arrived).await,
         Err(error) => Err(Failure::NotSent(error)),
     };
     let mut response = answered.unwrap_or_else(|failure| {
         if let Failure::NotSent(error) = failure {
             proxy.metrics.rejected(error);
         }
-        failure.error().response(Some(id))
+        let mut response = failure.error().response(Some(id));
+        if failure.error() == RequestError::MethodNotAllowed
+            && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
+        {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+        response
     });
     if proxy.phase.is_draining() {
         // Whatever is in front must open its next connection elsewhere.
@@ -76,6 +77,14 @@ pub async fn forward(request: HttpRequest, payload: web::Payload, proxy: web::Da
         arrived.elapsed().as_secs_f64(),
     );
     response
+}
+
+/// Where a request goes.
+struct Way<'a> {
+    route: &'a Route,
+    /// The route's, or those that the client names.
+    request_topic: Arc<Topic>,
+    reply_topic: Arc<Topic>,
 }
 
 /// Why there is no reply to pass on.
@@ -99,18 +108,26 @@ impl Proxy {
         self.router.borrow().as_ref().is_some_and(RouterHandle::is_positioned)
     }
 
-    /// The request topic and the reply topic of a request.
-    fn topics_of(&self, request: &HttpRequest) -> Result<(Arc<Topic>, Arc<Topic>), RequestError> {
+    /// Where a request goes, told from its head alone.
+    fn way_of(&self, request: &HttpRequest) -> Result<Way<'_>, RequestError> {
+        if is_upgrade(request) {
+            return Err(RequestError::UpgradeUnsupported);
+        }
+        if head_size(request) > MAX_HEAD {
+            return Err(RequestError::HeadTooLarge);
+        }
+        let route = self.routes.find(request.method(), request.uri().path())?;
         let named = |name: &str, default: &Arc<Topic>| match request.headers().get(name) {
             Some(value) if self.topic_headers => self
                 .topics
                 .named_by_client(value.to_str().map_err(|_| RequestError::BadTopic)?),
             _ => Ok(default.clone()),
         };
-        Ok((
-            named(headers::X_KAFKA_TOPIC, &self.request_topic)?,
-            named(headers::X_KAFKA_REPLY_TOPIC, &self.reply_topic)?,
-        ))
+        Ok(Way {
+            route,
+            request_topic: named(headers::X_KAFKA_TOPIC, &route.request_topic)?,
+            reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, &route.reply_topic)?,
+        })
     }
 
     async fn carry(
@@ -118,16 +135,14 @@ impl Proxy {
         request: &HttpRequest,
         payload: web::Payload,
         id: CorrelationId,
-        request_topic: Arc<Topic>,
-        reply_topic: Arc<Topic>,
+        way: Way<'_>,
         arrived: Instant,
     ) -> Result<HttpResponse, Failure> {
-        if is_upgrade(request) {
-            return Err(Failure::NotSent(RequestError::UpgradeUnsupported));
-        }
-        if head_size(request) > MAX_HEAD {
-            return Err(Failure::NotSent(RequestError::HeadTooLarge));
-        }
+        let Way {
+            route,
+            request_topic,
+            reply_topic,
+        } = way;
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -135,14 +150,14 @@ impl Proxy {
             .admission
             .admit(&request_topic.load)
             .ok_or(Failure::NotSent(RequestError::Overloaded))?;
-        let deadline = arrived + self.timeout;
+        let deadline = arrived + route.timeout;
         let body = read_body(request, payload, self.max_body, deadline)
             .await
             .map_err(Failure::NotSent)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
         let record = self
             .wire_format
-            .encode_request(to_wire(request, body, id, &reply_topic.name, remaining));
+            .encode_request(to_wire(request, route, body, id, &reply_topic.name, remaining));
         if record.encoded_size() > self.max_record {
             return Err(Failure::NotSent(RequestError::BodyTooLarge));
         }

@@ -7,4 +7,5 @@ pub mod metrics;
 pub mod reply_router;
 pub mod request;
 pub mod role;
+pub mod routes;
 pub mod topics;

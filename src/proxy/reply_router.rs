@@ -84,8 +84,8 @@ pub struct RouterParts {
     pub generation: u64,
     pub producer: Arc<Producer<LostRequests>>,
     pub stream: ReplyStream,
-    /// The configured one, created at start.
-    pub request_topic: Arc<Topic>,
+    /// The configured ones, created at start.
+    pub request_topics: Vec<Arc<Topic>>,
     /// Reply topics to have open before this router is published.
     pub warmup: Vec<Arc<Topic>>,
     pub slot: Arc<RouterSlot>,

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::RequestError;
+use crate::proxy::routes::Route;
 use crate::wire::{self, CorrelationId, Fields, RawRecord, Request, Response, WireError, headers};
 
 /// What this gateway calls itself in `Via` (RFC 9110 7.6.3).
@@ -108,22 +109,20 @@ impl Body {
 /// The request as it travels, with the gateway's own headers. `remaining` is how long the client still waits.
 pub fn to_wire(
     request: &HttpRequest,
+    route: &Route,
     body: Option<Bytes>,
     id: CorrelationId,
     reply_topic: &str,
     remaining: Duration,
 ) -> Request {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
     let authority = authority(request);
     let timeout_ms = remaining.as_millis() as i64;
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
-        path: request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str())
-            .to_string(),
+        path: route.on_wire(target).into_owned(),
         headers: fields(request, id, client_ip.as_deref(), &authority),
         authority,
         scheme: "http".into(),
@@ -133,7 +132,7 @@ pub fn to_wire(
         deadline_ms: Some(wire::now_ms() + timeout_ms),
         timeout_ms: Some(timeout_ms),
         client_ip,
-        key: None,
+        key: route.key(request.uri(), request.headers()),
     }
 }
 

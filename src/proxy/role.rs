@@ -15,8 +15,9 @@ use crate::processor::role::AssembleError;
 use crate::proxy::http::Proxy;
 use crate::proxy::in_flight::Admission;
 use crate::proxy::instance::Instance;
-use crate::proxy::metrics::ProxyMetrics;
+use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterSlot};
+use crate::proxy::routes::Routes;
 use crate::proxy::topics::{Topic, Topics};
 use crate::settings::{ReplyPartition, Settings};
 use crate::shutdown::Phase;
@@ -46,17 +47,22 @@ pub fn assemble(
     let own = &settings.proxy;
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
-    let config = client_config::request_producer(&settings.kafka, own.default_timeout);
+    let config = client_config::request_producer(&settings.kafka, own.longest_timeout());
     let max_record = client_config::max_record(&config);
     let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
     let topics = Topics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
-    let (request_topic, reply_topic) = (configured(&own.request_topic)?, configured(&own.response_topic)?);
+    let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
+    let request_topics = own
+        .request_topics()
+        .into_iter()
+        .map(configured)
+        .collect::<Result<_, _>>()?;
     let warmup = own
-        .warmup_topics
-        .iter()
-        .map(|name| configured(name))
-        .collect::<Result<Vec<_>, _>>()?;
+        .reply_topics()
+        .into_iter()
+        .map(configured)
+        .collect::<Result<_, _>>()?;
     let supervised = Box::new(RouterFactory {
         producer: producer.clone(),
         config: client_config::reply_consumer(&settings.kafka),
@@ -67,7 +73,7 @@ pub fn assemble(
             Format::Json => ReplyPartition::All,
         },
         instance: instance.clone(),
-        request_topic: request_topic.clone(),
+        request_topics,
         warmup,
         slot: slot.clone(),
         metrics: metrics.clone(),
@@ -81,11 +87,10 @@ pub fn assemble(
     let proxy = Arc::new(Proxy {
         instance,
         topics,
-        request_topic,
-        reply_topic,
+        routes,
+        unrouted: metrics.topic(OTHER_TOPIC),
         topic_headers: own.topic_headers,
         wire_format: own.wire_format,
-        timeout: own.default_timeout,
         max_body: own.max_body_size,
         max_record,
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
@@ -108,7 +113,7 @@ struct RouterFactory {
     admin: TopicAdmin,
     choice: ReplyPartition,
     instance: Instance,
-    request_topic: Arc<Topic>,
+    request_topics: Vec<Arc<Topic>>,
     warmup: Vec<Arc<Topic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
@@ -141,7 +146,7 @@ impl Supervised for RouterFactory {
             generation,
             producer: self.producer.clone(),
             stream,
-            request_topic: self.request_topic.clone(),
+            request_topics: self.request_topics.clone(),
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),
             metrics: self.metrics.clone(),

@@ -60,12 +60,13 @@ pub struct Topics {
 impl Topics {
     /// Knows the configured topics from the start.
     pub fn new(proxy: &Proxy, create: &CreateTopics, metrics: ProxyMetrics) -> Self {
-        let configured = [&proxy.request_topic, &proxy.response_topic]
+        let configured = [proxy.request_topic.as_str(), &proxy.response_topic]
             .into_iter()
-            .chain(&proxy.warmup_topics);
+            .chain(proxy.request_topics())
+            .chain(proxy.reply_topics());
         let known: HashMap<Arc<str>, Arc<Topic>> = configured
             .map(|name| {
-                let name: Arc<str> = Arc::from(name.as_str());
+                let name: Arc<str> = Arc::from(name);
                 let topic = Topic {
                     name: name.clone(),
                     load: Arc::default(),

@@ -4,7 +4,7 @@
 /// One setting: what it is called in files, and in the plain environment.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// The path in a file; in `topic`, relative to one item of `topics`.
+    /// The path in a file; in `topic` and `route`, relative to one item of `topics` or `routes`.
     pub name: &'static str,
     pub kind: Kind,
     /// Its plain environment name, if it has one. `KHP__…` reaches every key.
@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Properties,
     /// The list of topics, whose items hold the keys of `topic`.
     Topics,
+    /// The list of routes, whose items hold the keys of `route`.
+    Routes,
 }
 
 macro_rules! keys {
@@ -47,6 +49,7 @@ pub(super) mod top {
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
         WIRE_FORMAT: Value "wire_format";
+        ROUTES: Routes "routes";
         TOPIC_HEADERS: Value "topic_headers";
         ALLOWED_TOPICS: Value "allowed_topics";
         MAX_CLIENT_TOPICS: Value "max_client_topics";
@@ -94,6 +97,20 @@ pub(super) mod topic {
         ALLOWED_REPLY_TOPICS: Value "allowed_reply_topics";
         HEALTH_PATH: Value "health_path";
         HOST: Value "host";
+    }
+}
+
+/// The keys of one item of `routes`.
+pub(super) mod route {
+    use super::{Key, Kind};
+    keys! {
+        PATH: Value "path";
+        METHODS: Value "methods";
+        REQUEST_TOPIC: Value "request_topic";
+        RESPONSE_TOPIC: Value "response_topic";
+        TIMEOUT: Value "timeout";
+        KEY: Value "key";
+        STRIP_PREFIX: Value "strip_prefix";
     }
 }
 

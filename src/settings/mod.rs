@@ -13,6 +13,7 @@ mod name;
 mod read;
 mod reader;
 mod reference;
+mod routing;
 mod shown;
 mod unknown;
 mod validate;
@@ -22,7 +23,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -113,13 +114,15 @@ pub struct Proxy {
     pub default_timeout: Duration,
     /// Reply topics consumed from the start.
     pub warmup_topics: Vec<String>,
-    /// Used where no header names a topic.
+    /// Used where no route and no header names a topic.
     pub request_topic: String,
     /// Where the replies to such requests are awaited.
     pub response_topic: String,
     /// How requests are written; replies are read in both formats.
     pub wire_format: Format,
-    /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`.
+    /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
+    pub routes: Vec<Route>,
+    /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.
     pub topic_headers: bool,
     /// Globs of topics that a client may name; empty = any legal, non-internal name.
     pub allowed_topics: Vec<String>,
@@ -135,6 +138,58 @@ pub struct Proxy {
     pub max_pending_per_topic: usize,
     /// Bytes of a request body.
     pub max_body_size: usize,
+}
+
+impl Proxy {
+    /// The topics that requests go to unless a client names another.
+    pub fn request_topics(&self) -> BTreeSet<&str> {
+        match self.routes.as_slice() {
+            [] => [self.request_topic.as_str()].into(),
+            routes => routes.iter().map(|route| route.request_topic.as_str()).collect(),
+        }
+    }
+
+    /// The reply topics to be read before the proxy is ready.
+    pub fn reply_topics(&self) -> BTreeSet<&str> {
+        let routes = self.routes.iter().map(|route| &route.response_topic);
+        self.warmup_topics.iter().chain(routes).map(String::as_str).collect()
+    }
+
+    /// The longest that a client may wait.
+    pub fn longest_timeout(&self) -> Duration {
+        let routes = self.routes.iter().map(|route| route.timeout);
+        routes.fold(self.default_timeout, Duration::max)
+    }
+}
+
+/// Some paths and methods, and where requests to them go.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// A pattern that actix-router takes; compared with the path as it was received.
+    pub path: String,
+    /// Case counts; empty = any.
+    pub methods: Vec<String>,
+    /// Where its requests go.
+    pub request_topic: String,
+    /// Where their replies are awaited.
+    pub response_topic: String,
+    /// From a request's arrival to its 504.
+    pub timeout: Duration,
+    /// Where its records' key comes from; `None`: they have none.
+    pub key: Option<RecordKey>,
+    /// Removed from the path before it goes on the wire: `/api`, without a trailing slash. Every path of the route begins with it.
+    pub strip_prefix: Option<String>,
+}
+
+/// What a record's key is taken from; what is absent or empty there gives none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordKey {
+    /// The first header of this name, in lower case.
+    Header(String),
+    /// The first query parameter of this name, percent-decoded.
+    Query(String),
+    /// The segment of this name in the route's path, percent-decoded.
+    Segment(String),
 }
 
 /// Which partitions of a reply topic a proxy reads.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::env::Env;
 use super::fault::Report;
-use super::keys::{top, topic};
+use super::keys::{route, top, topic};
 use super::layer::Table;
 use super::reader::Reader;
 use super::yaml::Yaml;
-use super::{CreateTopics, Kafka, Log, Management, Mode, Processor, Proxy, Secret, Settings, Topic, name, value};
+use super::{
+    CreateTopics, Kafka, Log, Management, Mode, Processor, Proxy, Route, Secret, Settings, Topic, name, routing, value,
+};
 
 /// Stands for an address that is at fault.
 const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -22,7 +24,7 @@ pub(super) fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> 
     let proxy = proxy(&mut reader);
     let processor = processor(&mut reader);
     let create_topics = create_topics(&mut reader);
-    let longest_wait = seconds(proxy.default_timeout.saturating_add(Duration::from_secs(10)));
+    let longest_wait = seconds(proxy.longest_timeout().saturating_add(Duration::from_secs(10)));
     let settings = Settings {
         mode,
         kafka,
@@ -52,7 +54,11 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
-    let topic_headers = reader.required(&top::TOPIC_HEADERS, value::flag);
+    let routes = reader.items(&top::ROUTES, |item| {
+        route(item, &request_topic, &response_topic, default_timeout)
+    });
+    let unrouted = routes.is_empty().to_string();
+    let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
     let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
     let max_client_topics = reader.required(&top::MAX_CLIENT_TOPICS, value::whole);
     let instance_id = reader.optional(&top::INSTANCE_ID, value::text);
@@ -67,6 +73,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         request_topic,
         response_topic,
         wire_format,
+        routes,
         topic_headers,
         allowed_topics,
         max_client_topics,
@@ -75,6 +82,21 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         max_pending,
         max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
+    }
+}
+
+/// What a route does not say, the proxy's own settings do.
+fn route(item: &mut Reader<'_>, request_topic: &str, response_topic: &str, timeout: Duration) -> Route {
+    // Zero stands for a timeout that is at fault.
+    let timeout = (!timeout.is_zero()).then(|| seconds(timeout)).unwrap_or_default();
+    Route {
+        path: item.required(&route::PATH, routing::pattern),
+        methods: item.list(&route::METHODS, "", routing::method),
+        request_topic: item.or(&route::REQUEST_TOPIC, request_topic, name::topic),
+        response_topic: item.or(&route::RESPONSE_TOPIC, response_topic, name::topic),
+        timeout: item.or(&route::TIMEOUT, timeout, value::positive_duration),
+        key: item.optional(&route::KEY, routing::record_key),
+        strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
     }
 }
 

@@ -13,7 +13,7 @@ use super::value::Parsed;
 use super::yaml::{self, Yaml};
 use super::{reference, shown};
 
-/// Reads the keys of one table: the top level, or an item of `topics`.
+/// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
 /// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
 pub(super) struct Reader<'a> {

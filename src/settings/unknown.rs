@@ -10,11 +10,16 @@ use super::layer::Table;
 /// Reports every key of the merged tree that is not a setting, and every section that is not a mapping.
 pub(super) fn check(tree: &Table, report: &mut Report) {
     check_table(tree, "", "", keys::top::ALL, report);
-    let topics = keys::top::TOPICS.name;
-    if let Some(ValueKind::Array(items)) = tree.get(topics).map(|value| &value.kind) {
+    for (list, known) in [
+        (keys::top::ROUTES.name, keys::route::ALL),
+        (keys::top::TOPICS.name, keys::topic::ALL),
+    ] {
+        let Some(ValueKind::Array(items)) = tree.get(list).map(|value| &value.kind) else {
+            continue;
+        };
         for (index, item) in items.iter().enumerate() {
             if let ValueKind::Table(table) = &item.kind {
-                check_table(table, &keys::item(topics, index), "", keys::topic::ALL, report);
+                check_table(table, &keys::item(list, index), "", known, report);
             }
         }
     }

@@ -8,8 +8,8 @@ use humantime::format_duration;
 use crate::kafka::client_config::OWNED;
 
 use super::fault::Report;
-use super::keys::{self, Key, top, topic};
-use super::{Mode, ReplyPartition, Settings};
+use super::keys::{self, Key, route, top, topic};
+use super::{Mode, RecordKey, ReplyPartition, Route, Settings, routing};
 use crate::wire::Format;
 
 /// Room in a record for the head of a request beside its body.
@@ -25,6 +25,7 @@ pub(super) fn validate(settings: &Settings, report: &mut Report) {
     kafka(settings, report);
     if settings.mode.is_proxy() {
         proxy(settings, report);
+        routes(settings, report);
     }
     shutdown(settings, report);
     management(settings, report);
@@ -89,13 +90,65 @@ fn proxy(settings: &Settings, report: &mut Report) {
     });
     let moved_on =
         Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
-    if proxy.default_timeout <= moved_on && !report.is_at_fault(top::DEFAULT_TIMEOUT.name) {
-        report.warnings.push(format!(
-            "{} ({}) is not above {}, which a group needs to move on after a processor died: requests to it will time out",
-            top::DEFAULT_TIMEOUT.name,
-            format_duration(proxy.default_timeout),
-            format_duration(moved_on)
-        ));
+    let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);
+    let routes = proxy.routes.iter().enumerate();
+    let differing = routes.filter(|(_, route)| route.timeout != proxy.default_timeout);
+    let timeouts = differing.map(|(index, each)| (route_path(index, &route::TIMEOUT), each.timeout));
+    for (key, timeout) in std::iter::once(own).chain(timeouts) {
+        if timeout <= moved_on && !report.is_at_fault(&key) {
+            report.warnings.push(format!(
+                "{key} ({}) is not above {}, which a group needs to move on after a processor died: requests to it will time out",
+                format_duration(timeout),
+                format_duration(moved_on)
+            ));
+        }
+    }
+}
+
+fn routes(settings: &Settings, report: &mut Report) {
+    let routes = &settings.proxy.routes;
+    for (index, each) in routes.iter().enumerate() {
+        let path = |key: &Key| route_path(index, key);
+        let consumed = routes
+            .iter()
+            .position(|other| other.request_topic == each.response_topic);
+        report.rule(
+            consumed.is_none(),
+            &[&path(&route::RESPONSE_TOPIC), &path(&route::REQUEST_TOPIC)],
+            || {
+                let consumed = route_path(consumed.unwrap_or_default(), &route::REQUEST_TOPIC);
+                format!(
+                    "{:?} is the same as {consumed}: requests would be taken for replies",
+                    each.response_topic
+                )
+            },
+        );
+        if let Some(RecordKey::Segment(name)) = &each.key {
+            let found = routing::has_segment(&each.path, name);
+            report.rule(found, &[&path(&route::KEY), &path(&route::PATH)], || {
+                format!("{:?} has no segment {{{name}}}", each.path)
+            });
+        }
+        if let Some(prefix) = &each.strip_prefix {
+            let begins = routing::begins_with(&each.path, prefix);
+            report.rule(begins, &[&path(&route::STRIP_PREFIX), &path(&route::PATH)], || {
+                format!("{prefix:?} and a slash are not the beginning of {:?}", each.path)
+            });
+        }
+        let takes_all_of = |earlier: &Route| {
+            let some_left =
+                each.methods.is_empty() || each.methods.iter().any(|method| !earlier.methods.contains(method));
+            earlier.path == each.path && (earlier.methods.is_empty() || !some_left)
+        };
+        let hidden_by = routes[..index].iter().position(takes_all_of);
+        report.rule(
+            hidden_by.is_none(),
+            &[&path(&route::PATH), &path(&route::METHODS)],
+            || {
+                let earlier = keys::item(top::ROUTES.name, hidden_by.unwrap_or_default());
+                format!("{:?} is never reached: {earlier} takes all its requests", each.path)
+            },
+        );
     }
 }
 
@@ -197,6 +250,10 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
     if settings.mode.is_proxy() {
         used.push((top::REQUEST_TOPIC.name.to_owned(), &settings.proxy.request_topic));
         used.push((top::RESPONSE_TOPIC.name.to_owned(), &settings.proxy.response_topic));
+        for (index, each) in settings.proxy.routes.iter().enumerate() {
+            used.push((route_path(index, &route::REQUEST_TOPIC), &each.request_topic));
+            used.push((route_path(index, &route::RESPONSE_TOPIC), &each.response_topic));
+        }
     }
     if let Some((path, _)) = used.iter().find(|(_, name)| *name == dead_letter) {
         report.rule(false, &[top::DEAD_LETTER_TOPIC.name, path], || {
@@ -207,6 +264,10 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
 
 fn topic_path(index: usize, key: &Key) -> String {
     keys::join(&keys::item(top::TOPICS.name, index), key.name)
+}
+
+fn route_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::ROUTES.name, index), key.name)
 }
 
 /// A number among librdkafka's properties. One that is no number is librdkafka's to refuse.

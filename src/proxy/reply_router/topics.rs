@@ -106,7 +106,9 @@ impl TopicStates {
 
     /// Opens the configured topics: those of replies before the router is published.
     pub(super) fn warm_up(&mut self, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
-        self.open_request(&parts.request_topic, parts, ctx);
+        for topic in &parts.request_topics {
+            self.open_request(topic, parts, ctx);
+        }
         for topic in &parts.warmup {
             self.open_reply(topic, parts, ctx);
         }

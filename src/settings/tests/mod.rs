@@ -6,6 +6,7 @@ mod faults;
 mod layers;
 mod predecessor;
 mod reference;
+mod routes;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -3,12 +3,13 @@
 use super::keys::Key;
 use super::*;
 
-/// The reference with its "#key:" lines, and the block under "#topics:", made settings.
+/// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 fn uncommented() -> String {
-    let mut in_topics = false;
-    let lines = REFERENCE.lines().filter(|line| *line != "topics: []").map(|line| {
-        in_topics = line == "#topics:" || in_topics && line.starts_with("#  ");
-        let is_setting = in_topics || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    let mut in_items = false;
+    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
+    let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {
+        in_items = matches!(line, "#topics:" | "#routes:") || in_items && line.starts_with("#  ");
+        let is_setting = in_items || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
         if is_setting { &line[1..] } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -35,13 +36,18 @@ fn the_reference_documents_every_key() {
             assert!(REFERENCE.contains(&format!("Environment: {name}")), "{name}");
         }
     }
-    let text_of_topic = text.replace("  - request_topic:", "    request_topic:");
-    for key in keys::topic::ALL {
-        assert!(
-            text_of_topic.contains(&format!("\n    {}: ", key.name)),
-            "topics[].{}",
-            key.name
-        );
+    for (list, known) in [("topics", keys::topic::ALL), ("routes", keys::route::ALL)] {
+        let items = text.split(&format!("\n{list}:\n")).nth(1).unwrap();
+        let items = items.split("\n\n").next().unwrap().replace("  - ", "    ");
+        for key in known {
+            assert!(
+                items
+                    .lines()
+                    .any(|line| line.starts_with(&format!("    {}: ", key.name))),
+                "{list}[].{}",
+                key.name
+            );
+        }
     }
 }
 
@@ -60,6 +66,11 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
         (Some(100.0), Some("processor-0".to_owned()))
     );
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
+    let mut route = shown.proxy.routes[0].clone();
+    assert!(!std::mem::take(&mut route.methods).is_empty());
+    assert!(route.key.take().is_some() && route.strip_prefix.take().is_some());
+    let least = loaded(Mode::Proxy, "routes: [{path: '/api/orders/{id}'}]", &[]).settings;
+    assert_eq!(format!("{route:?}"), format!("{:?}", least.proxy.routes[0]));
     assert!(shown.proxy.instance_id.is_some() && shown.processor.dead_letter_topic.is_some());
     assert!(shown.management.token.is_some());
 }
@@ -81,6 +92,9 @@ kafka: {bootstrap_servers: 'a:1,b:2', properties: {security.protocol: SSL, ssl.c
 instance_id: '007'
 allowed_topics: ['*', 'a-{b,c}']
 default_timeout: 1m
+routes:
+  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms}
+  - {path: '/{tail}*', request_topic: x, response_topic: y, key: 'query:a b'}
 topics:
   - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
   - {request_topic: b, backend_url: 'https://b', host: preserve, allowed_reply_topics: []}
