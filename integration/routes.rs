@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::app::{Spec, processor, proxy};
+use crate::harness::app::{Spec, processor};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::records::{Reader, count, partitions, wait_for_count};

@@ -88,7 +88,11 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
 /// What a route does not say, the proxy's own settings do.
 fn route(item: &mut Reader<'_>, request_topic: &str, response_topic: &str, timeout: Duration) -> Route {
     // Zero stands for a timeout that is at fault.
-    let timeout = (!timeout.is_zero()).then(|| seconds(timeout)).unwrap_or_default();
+    let timeout = if timeout.is_zero() {
+        String::new()
+    } else {
+        seconds(timeout)
+    };
     Route {
         path: item.required(&route::PATH, routing::pattern),
         methods: item.list(&route::METHODS, "", routing::method),
