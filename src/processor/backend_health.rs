@@ -96,15 +96,7 @@ fn request(path: &str) -> Request {
         correlation_id: Bytes::from_static(b"health-check"),
         method: "GET".into(),
         path: path.into(),
-        authority: String::new(),
-        scheme: String::new(),
         headers: vec![("user-agent".into(), Bytes::from_static(b"actix-khp"))],
-        body: None,
-        reply_topic: None,
-        reply_partition: None,
-        deadline_ms: None,
-        timeout_ms: None,
-        client_ip: None,
-        key: None,
+        ..Request::default()
     }
 }

@@ -41,24 +41,12 @@ mod tests {
     use bytes::Bytes;
 
     fn request(method: &str, key: bool) -> Request {
+        let idempotency_key = ("idempotency-key".into(), Bytes::from_static(b"k"));
         Request {
-            correlation_id: Bytes::from_static(b"x"),
             method: method.into(),
             path: "/".into(),
-            authority: String::new(),
-            scheme: String::new(),
-            headers: if key {
-                vec![("idempotency-key".into(), Bytes::from_static(b"k"))]
-            } else {
-                vec![]
-            },
-            body: None,
-            reply_topic: None,
-            reply_partition: None,
-            deadline_ms: None,
-            timeout_ms: None,
-            client_ip: None,
-            key: None,
+            headers: if key { vec![idempotency_key] } else { vec![] },
+            ..Request::default()
         }
     }
 

@@ -148,7 +148,7 @@ pub struct RawRecord {
 }
 
 /// An HTTP request as it travels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// Opaque, never empty; ours are a [`CorrelationId`].
     pub correlation_id: Bytes,
