@@ -46,7 +46,9 @@ pub struct App {
 pub enum StartError {
     #[error("{0}")]
     Assemble(#[from] AssembleError),
-    #[error("cannot listen on {bind}:{port}: {source}; free the port or set another")]
+    #[error(
+        "cannot listen on {bind}:{port}: {source}; free the port, or set another (port or PROXY_PORT, management_port or MANAGEMENT_PORT)"
+    )]
     Listen {
         bind: IpAddr,
         port: u16,

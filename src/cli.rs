@@ -117,13 +117,13 @@ pub fn create_topics(settings: &Settings) -> u8 {
         });
         match done {
             Ok((partitions, what)) => println!("{topic}: {what}, {partitions} partitions"),
+            Err(error @ TopicError::Unreachable { .. }) => {
+                eprintln!("{error} (now {})", settings.kafka.bootstrap_servers);
+                return exit::UNAVAILABLE;
+            }
             Err(error) => {
                 eprintln!("{error}");
-                code = if matches!(error, TopicError::Unreachable { .. }) {
-                    exit::UNAVAILABLE
-                } else {
-                    exit::SOFTWARE
-                };
+                code = exit::SOFTWARE;
             }
         }
     }

@@ -57,7 +57,9 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     settings.mode = Mode::Demo;
     // Dropping it stops the broker; the end of the process does, too.
     std::mem::forget(broker);
-    let (host, port) = (loopback_for(settings.proxy.bind), settings.proxy.port);
+    // Nobody else's business, unless an address was given.
+    settings.proxy.bind = loopback_for(settings.proxy.bind);
+    let (host, port) = (settings.proxy.bind, settings.proxy.port);
     let app = App::start(settings)?;
     println!("demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process");
     println!(

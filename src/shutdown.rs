@@ -98,7 +98,7 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
             handle.command(Command::Stop);
             tracing::error!(
                 actor = name,
-                "records were still under way at the drain limit; they are redelivered; raise drain_timeout"
+                "the worker did not drain: records were under way at the limit (raise drain_timeout) or their offsets not committed; they run again"
             );
             all = false;
         }

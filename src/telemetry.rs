@@ -4,8 +4,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{Log, LogFormat};
 
-/// Libraries whose info lines tell an operator nothing that ours do not; `log.level` and `RUST_LOG` can name them all the same.
-const QUIET: &str = "actix_server=warn";
+/// Libraries whose lines tell an operator nothing that ours do not, or that any client can provoke; `log.level` and `RUST_LOG` can name them all the same.
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 /// Starts logging to standard error, and sends panics there too, so that each is one line in the log's own format.
 /// `RUST_LOG`, where set and legal, wins over `log.level`.

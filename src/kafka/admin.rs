@@ -27,7 +27,7 @@ pub enum TopicError {
     Denied { topic: String, code: RDKafkaErrorCode },
     #[error("topic {topic}: Kafka would not create it: {code}")]
     NotCreated { topic: String, code: RDKafkaErrorCode },
-    #[error("topic {topic}: Kafka did not answer")]
+    #[error("Kafka did not answer (asked about topic {topic}): check kafka.bootstrap_servers and kafka.properties")]
     Unreachable {
         topic: String,
         #[source]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use crate::settings::{Kafka, Start};
 
@@ -22,6 +23,20 @@ pub const OWNED: &[&str] = &[
     "enable.gapless.guarantee",
     "transactional.id",
 ];
+
+/// The operator's properties that librdkafka does not take, each with its reason, and without its value, which may be a secret.
+pub fn refused(kafka: &Kafka) -> Vec<(String, String)> {
+    let refused = |(name, value): (&String, &String)| {
+        let KafkaError::ClientConfig(_, reason, ..) =
+            ClientConfig::new().set(name, value).create_native_config().err()?
+        else {
+            return None;
+        };
+        let reason = reason.replace(value.as_str(), "…");
+        Some((name.clone(), format!("librdkafka refuses it: {}", reason.trim())))
+    };
+    kafka.properties.iter().filter_map(refused).collect()
+}
 
 /// What every client shares.
 fn common(kafka: &Kafka) -> ClientConfig {
@@ -236,6 +251,22 @@ mod tests {
         assert_eq!(config.get("session.timeout.ms"), None);
         assert_eq!(config.get("partition.assignment.strategy"), None);
         effective(&config, &[("group.protocol", "consumer")]);
+    }
+
+    #[test]
+    fn what_librdkafka_refuses_is_told_by_name_and_all_at_once() {
+        let kafka = kafka(&[
+            ("securty.protocol", "ssl"),
+            ("security.protocol", "s3cret"),
+            ("linger.ms", "1"),
+        ]);
+        let refused = refused(&kafka);
+        let names: Vec<&str> = refused.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["security.protocol", "securty.protocol"]);
+        assert!(
+            refused.iter().all(|(_, reason)| !reason.contains("s3cret")),
+            "{refused:?}"
+        );
     }
 
     #[test]

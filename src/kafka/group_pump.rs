@@ -185,8 +185,9 @@ impl Pump<'_> {
                 Command::Run if self.handle.is_paused() => {}
                 Command::Run => busy |= self.take_in()?,
                 Command::Drain if self.outstanding() == 0 => {
-                    self.commit();
-                    self.handle.status().set_drained();
+                    if self.commit() {
+                        self.handle.status().set_drained();
+                    }
                     return Ok(());
                 }
                 Command::Drain if self.records.is_closed() => return Err(PumpError::WorkerGone),
@@ -359,11 +360,13 @@ impl Pump<'_> {
         self.partitions.values().map(Partition::outstanding).sum()
     }
 
-    fn commit(&self) {
+    /// False: Kafka did not take the last offsets.
+    fn commit(&self) -> bool {
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => true,
             Err(error) => {
-                tracing::warn!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again")
+                tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
+                false
             }
         }
     }

@@ -107,7 +107,14 @@ pub fn all(service: &mut web::ServiceConfig) {
     health_and_metrics(service);
     service
         .route("/status", web::get().to(status))
-        .route("/topics/{name}/{verb}", web::post().to(pause_or_resume));
+        .route(
+            "/topics/{name}/pause",
+            web::post().to(async |request, name, board| set_paused(request, name, board, true)),
+        )
+        .route(
+            "/topics/{name}/resume",
+            web::post().to(async |request, name, board| set_paused(request, name, board, false)),
+        );
 }
 
 async fn live() -> HttpResponse {
@@ -168,11 +175,7 @@ async fn status(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     }))
 }
 
-async fn pause_or_resume(
-    request: HttpRequest,
-    path: web::Path<(String, String)>,
-    board: web::Data<Board>,
-) -> HttpResponse {
+fn set_paused(request: HttpRequest, name: web::Path<String>, board: web::Data<Board>, paused: bool) -> HttpResponse {
     if board.token.is_none() {
         let error = "set management_token: without one this API changes nothing";
         return HttpResponse::Forbidden().json(json!({ "error": error }));
@@ -188,24 +191,18 @@ async fn pause_or_resume(
     if !json_type {
         return HttpResponse::UnsupportedMediaType().json(json!({"error": "send Content-Type: application/json"}));
     }
-    let (name, verb) = path.into_inner();
-    let paused = match verb.as_str() {
-        "pause" => true,
-        "resume" => false,
-        _ => return HttpResponse::NotFound().json(json!({"error": "pause or resume"})),
-    };
     let workers = board
         .processor
         .as_ref()
         .map(|processor| &processor.workers[..])
         .unwrap_or_default();
-    let named: Vec<_> = workers.iter().filter(|worker| worker.topic.name == name).collect();
+    let named: Vec<_> = workers.iter().filter(|worker| worker.topic.name == *name).collect();
     if named.is_empty() {
         return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
     }
     named.iter().for_each(|worker| worker.set_paused(paused));
-    tracing::info!(topic = name, paused, "intake changed by an operator");
-    HttpResponse::Ok().json(json!({"topic": name, "paused": paused}))
+    tracing::info!(topic = %name, paused, "intake changed by an operator");
+    HttpResponse::Ok().json(json!({"topic": *name, "paused": paused}))
 }
 
 fn by_topic(workers: &[Arc<WorkerView>]) -> BTreeMap<&str, Vec<&WorkerView>> {

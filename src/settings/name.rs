@@ -37,7 +37,17 @@ pub(super) fn glob(pattern: &str) -> Parsed<String> {
 
 /// Brokers, with commas between them; librdkafka adds port 9092 and understands `SSL://host:port`.
 pub(super) fn brokers(list: &str) -> Parsed<String> {
-    let sound = |broker: &str| !broker.is_empty() && !broker.contains(|c: char| c.is_whitespace() || c.is_control());
+    const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
+    let sound = |broker: &str| {
+        let address = PROTOCOLS
+            .iter()
+            .find_map(|protocol| broker.strip_prefix(protocol))
+            .unwrap_or(broker);
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "9092"));
+        let host_is_sound =
+            !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+        host_is_sound && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
     let brokers: Vec<&str> = list.split(',').map(str::trim).collect();
     brokers
         .iter()
@@ -160,7 +170,11 @@ mod tests {
     fn brokers_and_paths() {
         assert_eq!(brokers("kafka:9092").as_deref(), Ok("kafka:9092"));
         assert_eq!(brokers("a:1, SSL://b:2").as_deref(), Ok("a:1,SSL://b:2"));
-        assert!(["", "a b", "a,", ",a"].iter().all(|list| brokers(list).is_err()));
+        assert!(
+            ["", "a b", "a,", ",a", ":90", "http://x:1", "a:0", "a:b"]
+                .iter()
+                .all(|list| brokers(list).is_err())
+        );
         assert!(path("/health").is_ok() && path("health").is_err() && path("/a b").is_err());
     }
 }

@@ -171,7 +171,7 @@ fn management(reader: &mut Reader<'_>) -> Management {
 
 fn log(reader: &mut Reader<'_>) -> Log {
     Log {
-        level: reader.required(&top::LOG_LEVEL, value::text),
+        level: reader.required(&top::LOG_LEVEL, value::log_filter),
         format: reader.required(&top::LOG_FORMAT, value::log_format),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::kafka::client_config::OWNED;
+use crate::kafka::client_config::{self, OWNED};
 
 use super::fault::Report;
 use super::keys::{self, Key, route, top, topic};
@@ -40,9 +40,12 @@ fn kafka(settings: &Settings, report: &mut Report) {
     {
         report.fault(
             keys::join(top::PROPERTIES.name, name),
-            "is set by the service itself and cannot be changed",
+            "is set by the service itself and cannot be changed; remove it",
             None,
         );
+    }
+    for (name, problem) in client_config::refused(&settings.kafka) {
+        report.fault(keys::join(top::PROPERTIES.name, &name), problem, None);
     }
     let poll = Duration::from_millis(property(settings, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
     let revoke = settings.processor.revoke_timeout;

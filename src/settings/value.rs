@@ -110,6 +110,17 @@ pub(super) fn text(text: &str) -> Parsed<String> {
         .ok_or("a text of one line that is not empty")
 }
 
+/// A filter of `tracing`. It takes a bare word for the name of a module, so that a mistyped level would silence everything.
+pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
+    let legal =
+        text.split(',').map(str::trim).all(is_directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    legal
+        .then(|| text.to_owned())
+        .ok_or("error, warn, info, debug, trace or off, or a filter such as actix_khp=debug,info")
+}
+
 /// See [`Format`].
 pub(super) fn wire_format(text: &str) -> Parsed<Format> {
     match text {

@@ -163,6 +163,12 @@ impl HealthSupervisor {
             &["actor", "reason"],
         )?;
         registry.register(Box::new(restarts.clone()))?;
+        for actor in &supervised {
+            // Shown from the start: a counter that first appears at 1 raises no alert on its increase.
+            for reason in ExitReason::LABELS {
+                restarts.with_label_values(&[actor.name(), reason]);
+            }
+        }
         let slots = supervised
             .into_iter()
             .map(|supervised| Slot {

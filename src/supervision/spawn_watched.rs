@@ -26,6 +26,9 @@ pub enum ExitReason {
 }
 
 impl ExitReason {
+    /// All values of `label`.
+    pub const LABELS: [&str; 3] = ["panic", "error", "stalled"];
+
     /// The `reason` label of `actor_restarts_total`.
     pub fn label(&self) -> &'static str {
         match self {

@@ -287,6 +287,8 @@ fn log(error: &TopicError) {
         .unwrap_or_default();
     match error {
         TopicError::Unreachable { .. } => tracing::debug!(%error, cause, "topic not opened; trying again"),
+        // Mostly a name that a client made up.
+        TopicError::Missing { .. } => tracing::warn!(%error, "topic not opened"),
         _ => tracing::error!(%error, "topic not opened"),
     }
 }
