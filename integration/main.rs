@@ -14,6 +14,7 @@ mod management;
 mod modes;
 mod nginx;
 mod overload;
+mod recreated;
 mod refusals;
 mod round_trip;
 mod routes;

@@ -63,6 +63,21 @@ pub async fn create_topic(topic: &str, partitions: i32) {
     wait_for_topic(topic).await;
 }
 
+/// Deletes a topic, and waits until it is gone.
+pub async fn delete_topic(topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("a client");
+    let results = admin
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await
+        .expect("the broker answers");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    eventually(&format!("topic {topic} gone"), async || match partitions(topic) {
+        0 => Ok(()),
+        _ => Err("still there".into()),
+    })
+    .await;
+}
+
 /// Waits until a topic exists.
 pub async fn wait_for_topic(topic: &str) {
     eventually(&format!("topic {topic}"), async || {
