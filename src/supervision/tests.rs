@@ -245,3 +245,14 @@ fn router_is_replaced(fault: Fault, limit: Duration, cause: &str) {
         stage.clear().await;
     });
 }
+
+#[test]
+fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
+    actix::System::new().block_on(async {
+        let stage = Stage::set().await;
+        stage.app.board().supervisor.get().unwrap().do_send(Fault::Panic);
+        let mut signals = crate::shutdown::Signals::install().unwrap();
+        let code = tokio::time::timeout(Duration::from_secs(5), stage.app.run(&mut signals)).await;
+        assert_eq!(code.unwrap(), 70);
+    });
+}
