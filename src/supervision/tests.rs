@@ -41,6 +41,8 @@ impl Stage {
         actix_web::rt::spawn(
             HttpServer::new(make)
                 .workers(1)
+                // Drops a held call when its caller goes: that is how the end of an old generation's call is seen.
+                .h1_allow_half_closed(false)
                 .disable_signals()
                 .listen(listener)
                 .unwrap()
