@@ -112,17 +112,16 @@ impl App {
             checks,
             every: settings.processor.health_check_interval,
         };
-        let supervisor = HealthSupervisorParts {
-            supervised: router.into_iter().chain(workers).collect(),
-            backends,
-            registry,
-        };
+        let supervised = router.into_iter().chain(workers).collect();
         // Err of the sends: the process is past listening, at its end.
-        let supervisor = spawn_watched(
-            &Arbiter::current(),
-            move |_| supervisor.make(move |why| drop(give_up.send(why))),
-            move |reason| drop(died.send(format!("the supervisor {reason}"))),
-        )
+        let make = move |_: &mut actix::Context<HealthSupervisor>| {
+            let give_up = move |why| drop(give_up.send(why));
+            // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
+            HealthSupervisor::new(supervised, backends, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let supervisor = spawn_watched(&Arbiter::current(), make, move |reason| {
+            drop(died.send(format!("the supervisor {reason}")))
+        })
         .ok_or(StartError::Supervisor)?;
         // Err: set once, here.
         let _ = board.supervisor.set(supervisor);
@@ -211,21 +210,6 @@ impl App {
         self.board.kafka.stop();
         tracing::info!(clean, "drained");
         if clean { exit::OK } else { exit::CUT_OFF }
-    }
-}
-
-/// What the supervisor is made of, on its way to its Arbiter.
-struct HealthSupervisorParts {
-    supervised: Vec<Box<dyn crate::supervision::health_supervisor::Supervised>>,
-    backends: Backends,
-    registry: Registry,
-}
-
-impl HealthSupervisorParts {
-    fn make(self, give_up: impl Fn(String) + 'static) -> HealthSupervisor {
-        // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-        HealthSupervisor::new(self.supervised, self.backends, &self.registry, give_up)
-            .unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

@@ -6,7 +6,7 @@
 //! - [`wire`]: what a record holds; pure functions over bytes.
 //! - [`kafka`]: all that speaks to librdkafka.
 //! - [`supervision`]: `HealthSupervisor` replaces actors that end.
-//! - [`settings`], [`error`], [`management`], [`listener`], [`shutdown`], [`telemetry`], [`app`], [`cli`], [`demo`]: the process around them.
+//! - [`settings`], [`error`], [`management`], [`metrics`], [`listener`], [`shutdown`], [`telemetry`], [`app`], [`cli`], [`demo`]: the process around them.
 
 pub mod app;
 pub mod cli;
@@ -15,6 +15,7 @@ pub mod error;
 pub mod kafka;
 pub mod listener;
 pub mod management;
+pub mod metrics;
 pub mod processor;
 pub mod proxy;
 pub mod settings;

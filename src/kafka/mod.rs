@@ -10,3 +10,4 @@ pub mod offsets;
 pub mod producer;
 pub mod record;
 pub mod reply_stream;
+pub mod topic_name;

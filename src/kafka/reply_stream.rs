@@ -3,6 +3,8 @@
 //! The thread drains librdkafka in batches and hands each batch over as one item; opening a topic and looking after it block for
 //! seconds, so they are called from blocking tasks, beside the thread, on the same consumer.
 
+mod reader;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,21 +13,17 @@ use prometheus::{IntCounter, IntGauge};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use self::reader::Reader;
 use crate::kafka::admin::{self, TopicAdmin, TopicError};
-use crate::kafka::client_context::{LogOnly, is_denied};
-use crate::kafka::record::{header, raw_record};
+use crate::kafka::client_context::LogOnly;
 use crate::settings::ReplyPartition;
-use crate::wire::{CorrelationId, RawRecord, headers, json};
+use crate::wire::{CorrelationId, RawRecord};
 
-/// Records read, at most, for one item handed over: enough to batch under load, little enough that a batch is handled in well under a millisecond.
-const BATCH: usize = 256;
 /// Batches on the way to the router; the thread waits when it is that far behind.
 const BATCHES_UNDER_WAY: usize = 16;
-const POLL: Duration = Duration::from_millis(100);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader can be unknown for a moment after a topic is created.
 const WATERMARK_TRIES: u32 = 20;
@@ -137,15 +135,21 @@ impl ReplyStream {
     pub fn open(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let shared = &self.0;
         let count = shared.admin.ensure(shared.consumer.client(), name, may_create)?;
-        let (numbers, named_partition) = choose(shared.choice, shared.ordinal, count);
-        let mut partitions = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            partitions.push((number, self.watermarks(name, number)?.1));
-        }
-        self.assign(name, &partitions)?;
+        let topic = self.position(name, count, |(_low, high)| high)?;
+        self.assign(name, &topic.partitions)?;
+        Ok(topic)
+    }
+
+    /// The partitions this instance reads, each at the watermark that `pick` takes; nothing is assigned yet.
+    fn position(&self, name: &Arc<str>, count: i32, pick: fn((i64, i64)) -> i64) -> Result<OpenTopic, TopicError> {
+        let (numbers, named_partition) = choose(self.0.choice, self.0.ordinal, count);
+        let at = |number| {
+            self.watermarks(name, number)
+                .map(|watermarks| (number, pick(watermarks)))
+        };
         Ok(OpenTopic {
             name: name.clone(),
-            partitions,
+            partitions: numbers.into_iter().map(at).collect::<Result<_, _>>()?,
             named_partition,
         })
     }
@@ -212,21 +216,13 @@ impl ReplyStream {
     /// Everything in a recreated topic was produced after what we knew: read it from the start. Whatever can fail comes before the old
     /// assignment is let go, or ends as a deletion: a topic that counts as open is read.
     fn reopen_at_low(&self, old: &OpenTopic, count: i32) -> Result<TopicChange, TopicError> {
-        let (numbers, named_partition) = choose(self.0.choice, self.0.ordinal, count);
-        let mut partitions = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            partitions.push((number, self.watermarks(&old.name, number)?.0));
-        }
+        let topic = self.position(&old.name, count, |(low, _high)| low)?;
         self.unassign(old);
-        if let Err(error) = self.assign(&old.name, &partitions) {
+        if let Err(error) = self.assign(&topic.name, &topic.partitions) {
             tracing::debug!(%error, "recreated reply topic not assigned");
-            return Ok(TopicChange::Deleted(old.name.clone()));
+            return Ok(TopicChange::Deleted(topic.name));
         }
-        Ok(TopicChange::Recreated(OpenTopic {
-            name: old.name.clone(),
-            partitions,
-            named_partition,
-        }))
+        Ok(TopicChange::Recreated(topic))
     }
 
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
@@ -307,92 +303,6 @@ fn choose(choice: ReplyPartition, ordinal: u32, count: i32) -> (Vec<i32>, Option
 
 fn single(partition: i32) -> (Vec<i32>, Option<i32>) {
     (vec![partition], Some(partition))
-}
-
-/// The thread's side.
-struct Reader {
-    consumer: Arc<BaseConsumer<LogOnly>>,
-    stop: Arc<AtomicBool>,
-    tag: u16,
-    strangers: StrangerCounters,
-    /// The last record's topic, so that its name is not allocated for each.
-    topic: Arc<str>,
-}
-
-impl Reader {
-    fn run(mut self, batches: &mpsc::Sender<Vec<ReplyRecord>>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let mut batch = Vec::new();
-            let consumer = self.consumer.clone();
-            let mut wait = POLL;
-            // Bounded by what is read, too: a long run of strangers must not hold back the replies before it.
-            for _ in 0..BATCH {
-                match consumer.poll(std::mem::take(&mut wait)) {
-                    None => break,
-                    Some(Ok(message)) => batch.extend(self.ours(&message)),
-                    Some(Err(error)) => self.consumer_error(&error),
-                }
-            }
-            if !batch.is_empty() && !self.hand_over(batch, batches) {
-                return;
-            }
-        }
-    }
-
-    /// All but refused rights heal by themselves.
-    fn consumer_error(&self, error: &KafkaError) {
-        if is_denied(error) && self.strangers.denied.get() == 0 {
-            self.strangers.denied.set(1);
-            tracing::error!(%error, "Kafka refuses to let this service read replies: grant its user READ on the reply topics");
-        }
-        tracing::debug!(%error, "reply consumer error");
-    }
-
-    /// The reply, where it answers a request of this instance; the others' bodies are not even copied.
-    fn ours(&mut self, message: &BorrowedMessage<'_>) -> Option<ReplyRecord> {
-        if self.strangers.denied.get() != 0 {
-            self.strangers.denied.set(0);
-        }
-        let Some(id) = correlation_id(message) else {
-            self.strangers.unmatched.inc();
-            return None;
-        };
-        if id.tag() != self.tag {
-            self.strangers.foreign.inc();
-            return None;
-        }
-        if &*self.topic != message.topic() {
-            self.topic = Arc::from(message.topic());
-        }
-        Some(ReplyRecord {
-            id,
-            record: raw_record(message, &self.topic),
-        })
-    }
-
-    /// False: the router is gone. Waits by turns, not for good: a frozen router must not keep this thread for ever.
-    fn hand_over(&self, mut batch: Vec<ReplyRecord>, batches: &mpsc::Sender<Vec<ReplyRecord>>) -> bool {
-        loop {
-            match batches.try_send(batch) {
-                Ok(()) => return true,
-                Err(mpsc::error::TrySendError::Closed(_)) => return false,
-                Err(mpsc::error::TrySendError::Full(back)) => batch = back,
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-    }
-}
-
-/// Looks where each format has it. The value is parsed only where no header names an id, as in no record of ours.
-fn correlation_id(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
-    let named = |name: &str| header(message, name.as_bytes(), CorrelationId::from_bytes);
-    let in_envelope = || CorrelationId::from_bytes(&json::envelope_id(message.payload()?)?);
-    named(headers::KAFKA_CORRELATION_ID)
-        .or_else(|| named(headers::CORRELATION_ID))
-        .unwrap_or_else(in_envelope)
 }
 
 #[cfg(test)]

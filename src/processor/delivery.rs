@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::kafka::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
-use crate::processor::work::{Trouble, Worker};
+use crate::processor::trouble::Trouble;
+use crate::processor::work::Worker;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::{Record, ReplyError, Response};
 

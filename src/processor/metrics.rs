@@ -4,7 +4,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::proxy::metrics::{LATENCY_BUCKETS, register};
+use crate::metrics::{LATENCY_BUCKETS, register};
 
 /// Every metric of the processor.
 #[derive(Clone)]

@@ -7,4 +7,5 @@ pub mod metrics;
 pub mod retry;
 pub mod role;
 pub mod topic_worker;
+pub mod trouble;
 pub mod work;

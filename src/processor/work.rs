@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use globset::GlobSet;
 use governor::DefaultDirectRateLimiter;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
@@ -19,10 +17,12 @@ use crate::kafka::admin::TopicAdmin;
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::intake::{Intake, Lease, PumpHandle};
 use crate::kafka::producer::Producer;
+use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::delivery::{Deliveries, Parcel, Settlement, Undelivered, dispatch, error_response};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::retry;
+use crate::processor::trouble::{DeadLetterTrouble, Once};
 use crate::settings::Topic;
 use crate::supervision::spawn_watched::panic_message;
 use crate::wire::dead_letter::{Cause, DeadLetter};
@@ -51,66 +51,6 @@ pub struct Worker {
     pub dead_letter_trouble: DeadLetterTrouble,
     pub admin: TopicAdmin,
     pub once: Once,
-}
-
-/// How many dead letters Kafka does not take: while there are any, readiness says so, since intake comes to a stop.
-#[derive(Clone, Default)]
-pub struct DeadLetterTrouble(Arc<AtomicUsize>);
-
-/// One of them; over when dropped.
-pub struct Trouble(DeadLetterTrouble);
-
-impl DeadLetterTrouble {
-    pub fn begin(&self, topic: &str, code: RDKafkaErrorCode) -> Trouble {
-        if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::error!(topic, %code, "dead letter topic cannot be written; records wait for it: create it or grant the right");
-        }
-        Trouble(self.clone())
-    }
-
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl Drop for Trouble {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Faults that repeat with every record and are said once.
-#[derive(Default)]
-pub struct Once {
-    undeliverable: AtomicBool,
-    refused_reply_topic: AtomicBool,
-    clock: AtomicBool,
-}
-
-impl Once {
-    pub fn undeliverable(&self, topic: &str, code: RDKafkaErrorCode) {
-        if !self.undeliverable.swap(true, Ordering::Relaxed) {
-            tracing::error!(topic, %code, "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
-        }
-    }
-    fn refused_reply_topic(&self, named: &str, instead: &str) {
-        if !self.refused_reply_topic.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                named,
-                instead,
-                "a request names a reply topic that is not allowed; see allowed_reply_topics (said once)"
-            );
-        }
-    }
-    fn clock(&self, late: Duration) {
-        if !self.clock.swap(true, Ordering::Relaxed) {
-            let seconds = late.as_secs_f32();
-            tracing::warn!(
-                seconds,
-                "a record without a backlog claims to be expired: the clocks of proxy and processor differ; it is executed (said once)"
-            );
-        }
-    }
 }
 
 /// Where a reply goes.
@@ -252,8 +192,8 @@ impl Worker {
     }
 
     fn may_reply_to(&self, topic: &str) -> bool {
-        crate::proxy::topics::is_legal(topic)
-            && !crate::proxy::topics::is_internal(topic)
+        is_legal(topic)
+            && !is_internal(topic)
             && !self.forbidden_reply_topics.contains(topic)
             && self.allowed_reply_topics.is_match(topic)
     }

@@ -1,16 +1,10 @@
 //! What the proxy counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
 use actix_web::http::Method;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::error::RequestError;
-
-/// Seconds: from a lone request on an idle system (single-digit milliseconds) to the default deadline.
-pub const LATENCY_BUCKETS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+use crate::metrics::{LATENCY_BUCKETS, register};
 
 /// The label of topics that no configuration names.
 pub const OTHER_TOPIC: &str = "other";
@@ -190,12 +184,6 @@ impl StatusLabel {
         // Digits are ASCII.
         std::str::from_utf8(&self.0).unwrap_or("000")
     }
-}
-
-/// Registers a collector and hands it back.
-pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! `Forget`), the request producer (`RequestLost`), its own blocking tasks, and the supervisor. Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new one.
 
+#[cfg(test)]
+mod fault;
 mod slot;
 mod topics;
 
@@ -17,6 +19,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
+#[cfg(test)]
+pub use self::fault::Fault;
 pub use self::slot::{LostRequests, RouterHandle, RouterSlot};
 use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicChanges, TopicStates};
 use crate::error::RequestError;
@@ -69,15 +73,6 @@ pub struct RequestLost {
 #[derive(Message)]
 #[rtype(result = "usize")]
 pub struct Drain;
-
-/// Makes a router under test panic or freeze.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub enum Fault {
-    Panic,
-    Freeze(Duration),
-}
 
 /// What a router is made of; everything but its state belongs to the process.
 pub struct RouterParts {
@@ -381,17 +376,6 @@ impl Handler<Drain> for ReplyRouter {
             .for_each(|forward| answer(forward.reply_tx, Err(RequestError::Draining)));
         self.parts.metrics.router_entries.set(0);
         left
-    }
-}
-
-#[cfg(test)]
-impl Handler<Fault> for ReplyRouter {
-    type Result = ();
-    fn handle(&mut self, fault: Fault, _: &mut Self::Context) {
-        match fault {
-            Fault::Panic => panic!("asked to panic"),
-            Fault::Freeze(time) => std::thread::sleep(time),
-        }
     }
 }
 

@@ -4,39 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 use crate::error::RequestError;
+use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::proxy::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
 use crate::settings::{CreateTopics, Proxy};
-
-/// A topic name that Kafka accepts and that is not one of its own.
-pub fn is_legal(name: &str) -> bool {
-    (1..=249).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-/// Kafka's own topics (`__consumer_offsets`, …): never a client's to name.
-pub fn is_internal(name: &str) -> bool {
-    name.starts_with("__")
-}
-
-/// Globs as one matcher. The settings were validated; a glob that does not compile all the same matches nothing.
-pub fn globs(patterns: &[String]) -> GlobSet {
-    let mut builder = GlobSetBuilder::new();
-    patterns
-        .iter()
-        .filter_map(|pattern| Glob::new(pattern).ok())
-        .for_each(|glob| {
-            builder.add(glob);
-        });
-    builder.build().unwrap_or_else(|_| GlobSet::empty())
-}
 
 /// A topic that requests go to, or replies come from.
 pub struct Topic {
@@ -121,20 +95,5 @@ impl Topics {
             known
         });
         self.configured(&name).ok_or(RequestError::TopicNotAllowed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn legal_names_are_kafkas() {
-        for name in ["a", "orders-requests", "a.b_c-1", &"x".repeat(249)] {
-            assert!(is_legal(name), "{name}");
-        }
-        for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
-            assert!(!is_legal(name), "{name}");
-        }
     }
 }

@@ -4,18 +4,13 @@ use globset::Glob;
 
 use super::BackendUrl;
 use super::value::Parsed;
-
-/// The names Kafka allows for topics and static group members.
-fn is_legal(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    (1..=249).contains(&name.len()) && name.chars().all(allowed) && name != "." && name != ".."
-}
+use crate::kafka::topic_name::{is_internal, is_legal};
 
 /// A topic that requests or replies may travel on. Kafka's own topics begin with `__`.
 pub(super) fn topic(name: &str) -> Parsed<String> {
     const ALLOWED: &str =
         r#"a topic name (1 to 249 of letters, digits, ".", "_", "-"; neither "." nor ".."; not beginning with "__")"#;
-    (is_legal(name) && !name.starts_with("__"))
+    (is_legal(name) && !is_internal(name))
         .then(|| name.to_owned())
         .ok_or(ALLOWED)
 }

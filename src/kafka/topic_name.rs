@@ -1,0 +1,45 @@
+//! What a topic may be called, and patterns of such names.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+/// A name that Kafka accepts for a topic, and for a static group member.
+pub fn is_legal(name: &str) -> bool {
+    (1..=249).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Kafka's own topics (`__consumer_offsets`, …): never a client's to name.
+pub fn is_internal(name: &str) -> bool {
+    name.starts_with("__")
+}
+
+/// Globs as one matcher. The settings were validated; a glob that does not compile all the same matches nothing.
+pub fn globs(patterns: &[String]) -> GlobSet {
+    let mut builder = GlobSetBuilder::new();
+    patterns
+        .iter()
+        .filter_map(|pattern| Glob::new(pattern).ok())
+        .for_each(|glob| {
+            builder.add(glob);
+        });
+    builder.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legal_names_are_kafkas() {
+        for name in ["a", "orders-requests", "a.b_c-1", &"x".repeat(249)] {
+            assert!(is_legal(name), "{name}");
+        }
+        for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
+            assert!(!is_legal(name), "{name}");
+        }
+    }
+}

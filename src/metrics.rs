@@ -1,0 +1,15 @@
+//! What the metrics of both roles share.
+
+use prometheus::Registry;
+use prometheus::core::Collector;
+
+/// Seconds: from a lone request on an idle system (single-digit milliseconds) to the default deadline.
+pub const LATENCY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Registers a collector and hands it back.
+pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
