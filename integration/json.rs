@@ -6,7 +6,7 @@ use crate::harness::Topics;
 use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Body, Request};
-use crate::harness::records::{Reader, Record, create_topic};
+use crate::harness::records::{Reader, Record, create_topic, produce};
 
 /// A proxy that writes json.
 pub fn json_proxy(topics: &Topics) -> Spec {
@@ -154,4 +154,40 @@ async fn proxies_of_both_formats_share_topics_and_a_processor() {
     }
     assert_eq!(json.metrics().await.sum("proxy_unmatched_replies_total", &[]), 0.0);
     assert_idle(&[&native, &json, &processor]).await;
+}
+
+#[tokio::test]
+async fn a_route_can_write_json_beside_one_that_does_not() {
+    let (native, old) = (Topics::unique("new"), Topics::unique("old"));
+    for topic in [&native.request, &old.request] {
+        create_topic(topic, 1).await;
+    }
+    let route = |path: &str, topics: &Topics, format: &str| json!({ "path": path, "request_topic": topics.request, "response_topic": topics.response, "wire_format": format });
+    let routes = json!([route("/new", &native, "native"), route("/old", &old, "json")]);
+    let proxy = Spec::new("proxy")
+        .set("warmup_topics", json!([]))
+        .set("routes", routes)
+        .start()
+        .await;
+    // The reply topic of the one is read whole, for its processors know of no partitions; of the other's one partition is read and named.
+    let requests = Reader::open(&old.request);
+    for partition in 0..4 {
+        let mut waiting = proxy.leave_waiting(&Request::post("/old", "x")).await;
+        let record = requests.next().await;
+        let id = envelope(&record)["correlation_id"].clone();
+        assert_eq!((record.header("kafka_replyPartition"), record.headers.len()), (None, 1));
+        let reply =
+            json!({ "correlation_id": id, "status_code": 200, "headers": {}, "body": format!("from {partition}") });
+        produce(&old.response, partition, reply.to_string().as_bytes(), &[]).await;
+        let answer = waiting.read_response(false).await.expect("an answer");
+        assert_eq!((answer.status, answer.text()), (200, format!("from {partition}")));
+    }
+    let mut waiting = proxy.leave_waiting(&Request::post("/new", "x")).await;
+    let record = Reader::open(&native.request).next().await;
+    let partition = record.header("kafka_replyPartition").expect("named");
+    let partition = i32::from_be_bytes(partition.try_into().expect("four bytes"));
+    let id = record.header("kafka_correlationId").expect("ours");
+    produce(&native.response, partition, b"native", &[("kafka_correlationId", id)]).await;
+    assert_eq!(waiting.read_response(false).await.expect("an answer").text(), "native");
+    assert_idle(&[&proxy]).await;
 }

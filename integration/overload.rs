@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::Topics;
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request};
+use crate::harness::load::{Load, OnClose};
+use crate::harness::wait::{PATIENCE, eventually};
+use crate::harness::{Topics, long};
 
 #[tokio::test]
 async fn beyond_max_pending_a_request_is_told_at_once_to_come_again() {
@@ -98,5 +100,118 @@ async fn the_backend_never_gets_more_at_once_than_configured() {
     }
     assert_eq!(backend.most_at_once(), 5);
     proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
+
+/// Ten times the clients that keep it busy, each of which comes again at once after a refusal.
+#[tokio::test]
+async fn under_overload_the_work_goes_on() {
+    const ENOUGH: usize = 16;
+    let seconds = if long() { 20 } else { 4 };
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set("max_concurrent_requests", ENOUGH)
+        .start()
+        .await;
+    let proxy = proxy(&topics)
+        .set("max_pending", 2 * ENOUGH)
+        .set("max_pending_per_topic", 2 * ENOUGH)
+        .start()
+        .await;
+    let mut goodput = Vec::new();
+    let mut memory = Vec::new();
+    for clients in [2 * ENOUGH, 20 * ENOUGH] {
+        let load = Load::start(&proxy.address(), clients, OnClose::Persist, |body| {
+            Request::post("/", body)
+        });
+        load.wait_for_more(2 * clients).await;
+        let (answered, began) = (load.answered(), Instant::now());
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        goodput.push((load.answered() - answered) as f64 / began.elapsed().as_secs_f64());
+        memory.push(proxy.resident_memory());
+        let report = load.finish().await;
+        println!(
+            "{clients} clients: {:.0} answers/s, refused {:?}, {} MiB",
+            goodput.last().unwrap_or(&0.0),
+            report.kinds,
+            memory.last().unwrap_or(&0) >> 20
+        );
+        assert!(
+            report.kinds.keys().all(|kind| kind == "503 overloaded"),
+            "{:?}",
+            report.kinds
+        );
+    }
+    let mut refused = Vec::new();
+    let load = Load::start(&proxy.address(), 20 * ENOUGH, OnClose::Persist, |body| {
+        Request::post("/", body)
+    });
+    load.wait_for_more(100).await;
+    let asked = Instant::now();
+    while refused.len() < 20 {
+        assert!(asked.elapsed() < PATIENCE, "only {} refused", refused.len());
+        let sent = Instant::now();
+        if proxy.request(Request::post("/", "?")).await.status == 503 {
+            refused.push(sent.elapsed());
+        }
+    }
+    refused.sort_unstable();
+    println!("503 in {:?} (median), {:?} (slowest of 20)", refused[10], refused[19]);
+    load.finish().await;
+    // A busy machine spares ten times the clients less, and what must never happen is a collapse. At full length it is measured.
+    let least = if long() { 0.9 } else { 0.2 };
+    assert!(goodput[1] > least * goodput[0], "{goodput:?}");
+    assert!(!long() || refused[10] < Duration::from_millis(50), "{refused:?}");
+    assert!(memory[1] < memory[0] + (64 << 20), "{memory:?}");
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
+
+/// Ten a second, four seconds of patience, and a hundred clients: most of them would wait in vain.
+#[tokio::test]
+async fn a_request_that_would_only_time_out_is_refused_at_once() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(95))).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set("max_concurrent_requests", 1)
+        .start()
+        .await;
+    let proxy = proxy(&topics).set("default_timeout", 4).start().await;
+    let overload = || Load::start(&proxy.address(), 100, OnClose::Persist, |body| Request::post("/", body));
+    let load = overload();
+    let refused = async || match proxy
+        .metrics()
+        .await
+        .sum("proxy_rejected_total", &[("reason", "overloaded")])
+    {
+        0.0 => Err("nobody is refused yet".to_owned()),
+        _ => Ok(()),
+    };
+    eventually("the queue is noticed", refused).await;
+    // Those that were let in before are over once they have timed out.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("while it built up: {:?}", load.finish().await.kinds);
+    let (load, began) = (overload(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(if long() { 60 } else { 8 })).await;
+    let report = load.finish().await;
+    let second = began.elapsed().as_secs_f64();
+    println!(
+        "ten a second possible: {:.1}/s answered, failed {:?}",
+        report.answered as f64 / second,
+        report.kinds
+    );
+    let count = |kind: &str| report.kinds.get(kind).copied().unwrap_or(0);
+    assert!(count("503 overloaded") > 0, "{:?}", report.kinds);
+    assert!(
+        report.answered as f64 > 2.0 * second,
+        "{} in {second} s",
+        report.answered
+    );
+    assert!(count("504 reply-timeout") < report.answered, "{:?}", report.kinds);
+    proxy.wait_until_idle().await;
+    for _ in 0..5 {
+        assert_eq!(proxy.request(Request::post("/", "alone")).await.status, 200);
+    }
     processor.wait_until_idle().await;
 }

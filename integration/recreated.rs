@@ -1,6 +1,6 @@
 //! Topics that are deleted, or deleted and created again, under running instances.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::Topics;
 use crate::harness::app::{App, processor, proxy};
@@ -96,4 +96,38 @@ async fn a_deleted_request_topic_is_created_again_and_its_new_offsets_are_commit
     wait_for_commit(&topics.group, &topics.request, count(&topics.request)).await;
     proxy.wait_until_idle().await;
     processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn while_a_topic_of_the_configuration_is_missing_requests_are_refused_at_once() {
+    let topics = Topics::unique("orders");
+    for topic in [&topics.request, &topics.response] {
+        create_topic(topic, 1).await;
+    }
+    let backend = Backend::echo().await;
+    let _processor = processor(&[(&topics, &backend.url())])
+        .set("create_topics.enabled", false)
+        .start()
+        .await;
+    let proxy = proxy(&topics).set("create_topics.enabled", false).start().await;
+    delete_topic(&topics.response).await;
+    within(NOTICED, "not ready", async || {
+        proxy.expect_health("/health/ready", 503).await
+    })
+    .await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let sent = Instant::now();
+        let answer = proxy.request(Request::post("/", "now")).await;
+        answer.assert_try_again("kafka-unavailable");
+        assert!(sent.elapsed() < Duration::from_secs(4), "{:?}", sent.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(proxy.logged("may not create it"), 1, "{}", proxy.log());
+    create_topic(&topics.response, 1).await;
+    within(NOTICED, "ready again", async || {
+        proxy.expect_health("/health/ready", 200).await
+    })
+    .await;
+    assert_eq!(proxy.request(Request::post("/", "next")).await.status, 200);
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::app::{App, proxy};
 use crate::harness::client::{Body, Connection, Request, Response};
-use crate::harness::records::{count, partitions};
+use crate::harness::records::{count, create_topic, partitions};
 use crate::harness::{Topics, unique};
 
 async fn exchange(proxy: &App, wire: &[u8]) -> Response {
@@ -47,17 +47,6 @@ async fn a_body_that_is_too_large_is_a_413_however_it_is_framed() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_a_431() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).start().await;
-    let answer = proxy
-        .request(Request::get("/").header("X-Large", vec![b'x'; 70_000]))
-        .await;
-    assert_eq!(answer.status, 431, "{}", answer.text());
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
-
-#[tokio::test]
 async fn a_topic_that_clients_may_not_name_is_refused() {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics).start().await;
@@ -88,7 +77,8 @@ async fn a_topic_that_clients_may_not_name_is_refused() {
 async fn only_allowed_topics_can_be_named_and_only_so_many() {
     let topics = Topics::unique("orders");
     let allowed = unique("shop");
-    let patterns = json!([format!("{allowed}-*")]);
+    let in_full = format!("{allowed}-1-requests");
+    let patterns = json!([format!("{allowed}-*"), in_full]);
     let proxy = proxy(&topics)
         .set("allowed_topics", patterns)
         .set("max_client_topics", 2)
@@ -110,39 +100,43 @@ async fn only_allowed_topics_can_be_named_and_only_so_many() {
             answer.assert_problem(403, "topic-not-allowed");
         }
     }
+    let metrics = proxy.metrics().await;
+    for (label, requests) in [(&*in_full, 1.0), ("other", 3.0)] {
+        assert_eq!(
+            metrics.sum("proxy_requests_total", &[("topic", label)]),
+            requests,
+            "{label}"
+        );
+    }
     proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn upgrades_and_tunnels_are_refused() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).start().await;
-    let websocket = Request::get("/socket")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket");
-    proxy
-        .request(websocket)
-        .await
-        .assert_problem(501, "upgrade-unsupported");
-    exchange(&proxy, b"CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n")
-        .await
-        .assert_problem(501, "upgrade-unsupported");
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
-
-#[tokio::test]
-async fn what_is_no_http_is_a_400_and_smuggling_is_refused() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).start().await;
-    let wires: [&[u8]; 4] = [
-        b"this is no HTTP\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: x\r\nX-Split: a\0b\r\n\r\n",
-    ];
-    for wire in wires {
-        let answer = exchange(&proxy, wire).await;
-        assert_eq!(answer.status, 400, "{:?}: {answer:?}", String::from_utf8_lossy(wire));
+async fn a_request_is_never_answered_with_itself_whatever_its_client_names() {
+    let (topics, other) = (Topics::unique("orders"), Topics::unique("other"));
+    for topic in [&other.request, &other.response] {
+        create_topic(topic, 1).await;
     }
-    assert_nothing_was_sent(&proxy, &topics).await;
+    let proxy = proxy(&topics)
+        .set("default_timeout", 4)
+        .set("reply_partition", "all")
+        .start()
+        .await;
+    // What is configured for one use is refused for the other.
+    for request in [
+        Request::post("/", "x").header("X-Kafka-Reply-Topic", &topics.request),
+        Request::post("/", "x").header("X-Kafka-Topic", &topics.response),
+    ] {
+        proxy.request(request).await.assert_problem(403, "topic-not-allowed");
+    }
+    assert_eq!(count(&topics.response), 0);
+    // Of what only clients name, nobody can tell.
+    for reply_topic in [&other.request, &other.response] {
+        let request = Request::post("/", "my own words").via(&other.request, reply_topic);
+        let answer = proxy.request(request).await;
+        answer.assert_problem(504, "reply-timeout");
+    }
+    let late = proxy.metrics().await.sum("proxy_late_replies_total", &[]);
+    assert!(late > 0.0, "they were read: the topic is a reply topic to this proxy");
+    proxy.wait_until_idle().await;
 }

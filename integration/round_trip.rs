@@ -3,42 +3,9 @@
 
 use std::time::Duration;
 
-use crate::harness::Topics;
-use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::client::{Body, Connection, Request, Response};
-
-/// A proxy, a processor and their backend, on topics of their own.
-struct Pair {
-    backend: Backend,
-    proxy: App,
-    processor: App,
-}
-
-impl Pair {
-    async fn start(backend: Backend) -> Self {
-        let topics = Topics::unique("things");
-        let processor = processor(&[(&topics, &backend.url())])
-            .set_topics("max_retries", 0)
-            .start()
-            .await;
-        let proxy = proxy(&topics).start().await;
-        Pair {
-            backend,
-            proxy,
-            processor,
-        }
-    }
-
-    async fn request(&self, request: Request) -> Response {
-        self.proxy.request(request).await
-    }
-
-    async fn wait_until_idle(&self) {
-        self.proxy.wait_until_idle().await;
-        self.processor.wait_until_idle().await;
-    }
-}
+use crate::harness::client::{Body, Connection, Request};
+use crate::harness::pair::Pair;
 
 #[tokio::test]
 async fn every_method_reaches_the_backend_and_its_answer_comes_back() {
@@ -67,19 +34,6 @@ async fn every_method_reaches_the_backend_and_its_answer_comes_back() {
             assert_eq!(answer.json()["body"], received.text());
         }
     }
-    pair.wait_until_idle().await;
-}
-
-#[tokio::test]
-async fn a_head_request_learns_the_length_of_the_body_it_does_not_get() {
-    let pair = Pair::start(Backend::start(|_| Answer::status(200).header("Content-Length", "1234")).await).await;
-    let answer = pair.request(Request::new("HEAD", "/file")).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.all("content-length"),
-        ["1234"],
-        "neither lost nor falsified: {answer:?}"
-    );
     pair.wait_until_idle().await;
 }
 
@@ -231,13 +185,7 @@ async fn the_backend_learns_who_asked_and_the_client_which_request_it_was() {
     assert_eq!(received.all("x-forwarded-host"), ["shop.example"]);
     assert_eq!(received.all("x-original-method"), ["GET"]);
     assert!(received.header("via").is_some(), "{:?}", received.headers);
-    assert!(
-        pair.backend
-            .url()
-            .ends_with(&received.header("host").expect("HTTP/1.1")),
-        "{:?}",
-        received.headers
-    );
+    assert_eq!(received.all("host"), ["shop.example"], "`host: preserve`");
 
     pair.request(Request::get("/who").header("X-Request-ID", "from-the-client"))
         .await;
@@ -271,28 +219,6 @@ async fn the_backends_status_is_the_clients() {
             assert_eq!(answer.text(), "as it was");
         }
     }
-    pair.wait_until_idle().await;
-}
-
-#[tokio::test]
-async fn early_hints_are_passed_over_and_a_body_without_a_length_is_not_lost() {
-    let pair = Pair::start(Backend::echo().await).await;
-    pair.backend.answer_with(|_| {
-        Answer::Raw(
-            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfinal".to_vec(),
-        )
-    });
-    let answer = pair.request(Request::get("/hints")).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
-
-    pair.backend
-        .answer_with(|_| Answer::Raw(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".to_vec()));
-    let answer = pair.request(Request::get("/close-framed")).await;
-    let delivered = answer.status == 200 && answer.text() == "until the end";
-    assert!(
-        delivered || answer.status == 502,
-        "the body, or an error, never an empty 200: {answer:?}"
-    );
     pair.wait_until_idle().await;
 }
 

@@ -40,7 +40,7 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
     let topics = Topics::unique("orders");
     let backend = Backend::start(|received| {
         let delay = if received.text() == "long" {
-            Duration::from_secs(5)
+            Duration::from_secs(10)
         } else {
             Duration::ZERO
         };
@@ -48,7 +48,7 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
     })
     .await;
     let processor = processor(&[(&topics, &backend.url())]).start().await;
-    let mut proxy = proxy(&topics).set("pre_stop", 3).start().await;
+    let mut proxy = proxy(&topics).set("pre_stop", 8).start().await;
     let mut kept_alive = Connection::open(&proxy.address()).await.expect("the proxy listens");
     let before = kept_alive
         .request(&Request::post("/", "before"))
@@ -59,7 +59,7 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
     backend.wait_for_calls(2).await;
 
     proxy.signal("TERM").await;
-    within(Duration::from_secs(2), "not ready", async || {
+    within(Duration::from_secs(4), "not ready", async || {
         proxy.expect_health("/health/ready", 503).await
     })
     .await;
@@ -104,7 +104,7 @@ async fn sigterm_to_one_of_two_processors_under_load_fails_and_delays_no_request
     let report = load.finish().await;
     assert_eq!(report.failures, Vec::<String>::new());
     // The session timeout is 10 s: whoever waits for it waits longer.
-    assert!(report.slowest < Duration::from_secs(5), "{:?}", report.slowest);
+    assert!(report.slowest < Duration::from_secs(9), "{:?}", report.slowest);
     assert_eq!(
         backend.received().len(),
         report.answered,

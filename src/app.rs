@@ -2,11 +2,10 @@
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use actix::Arbiter;
-use actix_web::dev::ServerHandle;
-use actix_web::http::{KeepAlive, StatusCode};
+use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::{App as WebApp, HttpServer, web};
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
@@ -15,19 +14,17 @@ use tokio::sync::mpsc;
 use crate::kafka::health::{KafkaHealth, PROBE_TIMEOUT};
 use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
+use crate::processor::lag::watch_ends;
 use crate::processor::role::{AssembleError, Processor, ProcessorParts};
+use crate::proxy::connection::Answered;
 use crate::proxy::http::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
 use crate::proxy::role::ProxyParts;
+use crate::proxy::server;
 use crate::settings::Settings;
 use crate::shutdown::{self, Budget, Phase, RESERVE, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
-
-/// Idle client connections are kept this long; longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
-const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A request's head must be whole by then.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A started process.
 pub struct App {
@@ -81,6 +78,9 @@ impl App {
             .then(|| crate::processor::role::assemble(&settings, &registry, &kafka))
             .transpose()?;
         watch_kafka(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
+        if let Some(parts) = &processor {
+            watch_ends(&parts.processor)?;
+        }
         let board = web::Data::new(Board {
             phase,
             kafka,
@@ -264,7 +264,10 @@ fn serve_requests(
         .drain_timeout
         .saturating_sub(settings.pre_stop + listener::SETTLE + RESERVE);
     let make = move || {
-        let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
+        let app = WebApp::new()
+            .wrap_fn(count_answer)
+            .app_data(proxy.clone())
+            .app_data(board.clone());
         let app = if own_health {
             app.configure(management::health_and_metrics)
         } else {
@@ -272,19 +275,27 @@ fn serve_requests(
         };
         app.default_service(web::to(forward))
     };
-    let server = HttpServer::new(make)
-        .keep_alive(KeepAlive::Timeout(CLIENT_KEEP_ALIVE))
-        .client_request_timeout(HEAD_TIMEOUT)
-        // A client that closes is gone: its handler is dropped, and its place given back.
-        .h1_allow_half_closed(false)
-        // Signals are ours: actix-web's end the System before the actors have drained.
-        .disable_signals()
-        .shutdown_timeout(grace.as_secs().max(1))
-        .listen(listener)?
-        .run();
+    let server = server::serve(listener, grace, make)?;
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))
+}
+
+/// Tells the connection that one of its requests has its answer.
+fn count_answer<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let answered = request.conn_data::<Answered>().cloned();
+    let response = service.call(request);
+    async move {
+        let response = response.await;
+        answered.iter().for_each(Answered::count);
+        response
+    }
 }
 
 fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, Producer};
 
+use crate::dlq;
 use crate::kafka::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::client_config;
 use crate::settings::{self, Loaded, Mode, Settings};
@@ -42,6 +43,14 @@ enum Sub {
         #[command(subcommand)]
         command: TopicsCommand,
     },
+    /// Look at dead letters, and send them round again
+    Dlq {
+        /// A configuration file of a processor; later ones win; instead of CONFIG_PATH
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Vec<PathBuf>,
+        #[command(subcommand)]
+        command: dlq::Command,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +64,7 @@ pub enum Command {
     Run(Loaded),
     Check(Loaded),
     CreateTopics(Loaded),
+    Dlq(Loaded, dlq::Command),
 }
 
 /// Reads arguments, environment and files; on a fault everything wrong is on standard error, and the exit code is returned.
@@ -70,6 +80,9 @@ pub fn parse() -> Result<Command, ExitCode> {
     match cli.command {
         None => load(&cli.what, None).map(Command::Run),
         Some(Sub::Check(what)) => load(&what, None).map(Command::Check),
+        Some(Sub::Dlq { config, command }) => {
+            load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
+        }
         Some(Sub::Topics {
             command: TopicsCommand::Create(what),
         }) => load(&what, Some(Mode::Proxy)).map(Command::CreateTopics),
@@ -81,10 +94,14 @@ fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
         eprintln!("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)");
         return Err(ExitCode::from(exit::USAGE));
     };
+    load_for(mode, &what.config)
+}
+
+fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    settings::load(mode, &what.config, &environment).map_err(|error| {
+    settings::load(mode, files, &environment).map_err(|error| {
         eprintln!("{error}");
         ExitCode::from(exit::USAGE)
     })

@@ -10,7 +10,7 @@ use rdkafka::producer::DefaultProducerContext;
 use serde_json::json;
 
 use crate::app::{App, StartError};
-use crate::settings::{BackendUrl, HostHeader, Mode, Settings, Start, Topic};
+use crate::settings::{Mode, Settings, Topic, plain_topic};
 
 /// The mock answers neither CreateTopics nor long polls: topics are made here, and an empty fetch must not sleep its default 500 ms
 /// (`rdkafka_mock_handlers.c:673`).
@@ -34,7 +34,7 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
             .run(),
     );
 
-    let topic = demo_topic(&settings, backend_address.to_string());
+    let topic = demo_topic(&settings, &backend_address.to_string());
     for name in [&topic.request_topic, &topic.response_topic] {
         broker
             .create_topic(name, PARTITIONS, 1)
@@ -68,28 +68,17 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     Ok(app)
 }
 
-fn demo_topic(settings: &Settings, authority: String) -> Topic {
-    let request_topic = settings.proxy.request_topic.clone();
+fn demo_topic(settings: &Settings, authority: &str) -> Topic {
+    let (proxy, concurrency) = (&settings.proxy, settings.processor.max_concurrent_requests);
     Topic {
         name: "demo".into(),
-        consumer_group: format!("processor-{request_topic}"),
-        request_topic,
-        response_topic: settings.proxy.response_topic.clone(),
-        backend_url: BackendUrl {
-            scheme: "http".into(),
-            authority,
-            base_path: String::new(),
-        },
-        timeout: settings.proxy.default_timeout,
-        max_retries: 3,
-        rate_limit: None,
-        workers: 1,
-        concurrency: settings.processor.max_concurrent_requests,
-        start: Start::Earliest,
-        group_instance_id: None,
-        allowed_reply_topics: vec!["*-responses".into()],
-        health_path: "/health".into(),
-        host: HostHeader::Backend,
+        timeout: proxy.default_timeout,
+        ..plain_topic(
+            &proxy.request_topic,
+            &proxy.response_topic,
+            &format!("http://{authority}"),
+            concurrency,
+        )
     }
 }
 

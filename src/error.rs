@@ -26,6 +26,11 @@ pub enum RequestError {
     BodyTooLarge,
     #[error("the request's head is larger than this service carries")]
     HeadTooLarge,
+    #[error("this client asks too often; the request was not sent")]
+    RateLimited {
+        /// Seconds, 1 or more.
+        retry_after: u32,
+    },
     #[error("the processor could not make sense of the message")]
     BadMessage,
     #[error("the processor failed while it worked on the request")]
@@ -48,6 +53,8 @@ pub enum RequestError {
     Draining,
     #[error("the backend is failing and is being left alone for now")]
     BreakerOpen,
+    #[error("nobody takes requests of this kind now; it was not sent")]
+    NoConsumers,
     #[error("this instance is not ready yet; the request was not sent")]
     Starting,
     #[error("no reply arrived in time: whether the request was executed is unknown")]
@@ -69,6 +76,7 @@ impl RequestError {
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
+            Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited"),
             Self::ProcessorFailed => (S::INTERNAL_SERVER_ERROR, "processor-failed"),
             Self::BadMessage => (S::INTERNAL_SERVER_ERROR, "bad-message"),
             Self::UpgradeUnsupported => (S::NOT_IMPLEMENTED, "upgrade-unsupported"),
@@ -80,6 +88,7 @@ impl RequestError {
             Self::KafkaUnavailable => (S::SERVICE_UNAVAILABLE, "kafka-unavailable"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining"),
             Self::BreakerOpen => (S::SERVICE_UNAVAILABLE, "breaker-open"),
+            Self::NoConsumers => (S::SERVICE_UNAVAILABLE, "no-consumers"),
             Self::Starting => (S::SERVICE_UNAVAILABLE, "starting"),
             Self::ReplyTimeout => (S::GATEWAY_TIMEOUT, "reply-timeout"),
             Self::BackendTimeout => (S::GATEWAY_TIMEOUT, "backend-timeout"),
@@ -94,6 +103,14 @@ impl RequestError {
     /// The `code` member of the problem document, which programs can rely on.
     pub fn code(self) -> &'static str {
         self.row().1
+    }
+
+    /// Seconds until it is worth trying again, where it is.
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::RateLimited { retry_after } => Some(retry_after),
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
+        }
     }
 
     /// The `application/problem+json` document (RFC 9457). Says nothing of brokers or backends: clients see it.
@@ -116,8 +133,8 @@ impl RequestError {
         let id = id.map(|id| id.to_string());
         let mut response = HttpResponse::build(self.status());
         response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Some(id) = &id {
             response.insert_header((headers::KHP_CORRELATION_ID, id.as_str()));
@@ -130,7 +147,7 @@ impl RequestError {
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Long enough for a broker election or a restarted router, short enough to be worth waiting for.
-const RETRY_AFTER_SECONDS: &str = "1";
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl From<ReplyError> for RequestError {
     fn from(error: ReplyError) -> Self {
@@ -151,7 +168,7 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 22] = [
+    const ALL: [RequestError; 24] = [
         BadRequest,
         BadTopic,
         TopicNotAllowed,
@@ -160,6 +177,7 @@ mod tests {
         BodyTimeout,
         BodyTooLarge,
         HeadTooLarge,
+        RateLimited { retry_after: 1 },
         BadMessage,
         ProcessorFailed,
         UpgradeUnsupported,
@@ -171,6 +189,7 @@ mod tests {
         KafkaUnavailable,
         Draining,
         BreakerOpen,
+        NoConsumers,
         Starting,
         ReplyTimeout,
         BackendTimeout,
@@ -178,15 +197,9 @@ mod tests {
 
     #[test]
     fn a_503_is_retryable_and_says_so() {
-        for error in [
-            RequestError::Overloaded,
-            RequestError::KafkaUnavailable,
-            RequestError::Draining,
-            RequestError::Starting,
-        ] {
+        for error in ALL.into_iter().filter(|error| error.status() == 503) {
             let response = error.response(None);
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers().get("retry-after").unwrap(), "1");
+            assert_eq!(response.headers().get("retry-after").unwrap(), "1", "{error}");
         }
         assert!(
             RequestError::ReplyLost

@@ -6,11 +6,13 @@
 //! - [`wire`]: what a record holds; pure functions over bytes.
 //! - [`kafka`]: all that speaks to librdkafka.
 //! - [`supervision`]: `HealthSupervisor` replaces actors that end.
+//! - [`dlq`]: dead letters, looked at and sent round again.
 //! - [`settings`], [`error`], [`management`], [`metrics`], [`listener`], [`shutdown`], [`telemetry`], [`app`], [`cli`], [`demo`]: the process around them.
 
 pub mod app;
 pub mod cli;
 pub mod demo;
+pub mod dlq;
 pub mod error;
 pub mod kafka;
 pub mod listener;

@@ -6,7 +6,7 @@ use actix_khp::app::App;
 use actix_khp::cli::{self, Command};
 use actix_khp::settings::{Mode, Settings};
 use actix_khp::shutdown::{Signals, exit};
-use actix_khp::{demo, telemetry};
+use actix_khp::{demo, dlq, telemetry};
 
 fn main() -> ExitCode {
     let command = match cli::parse() {
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             exit::OK
         }
         Command::CreateTopics(loaded) => cli::create_topics(&loaded.settings),
+        Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })
 }
 

@@ -20,7 +20,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
 #[derive(Debug, Clone)]
 pub struct Spec {
     mode: &'static str,
-    config: Value,
+    pub(super) config: Value,
     env: Vec<(String, String)>,
 }
 
@@ -171,7 +171,9 @@ pub struct App {
 impl App {
     fn spawn(spec: &Spec) -> Self {
         raise_file_limit();
-        let (port, mut management_port) = (free_port(), free_port());
+        // A test that starts a process again behind the same nginx names its port.
+        let named = spec.config["port"].as_u64().map(|port| port as u16);
+        let (port, mut management_port) = (named.unwrap_or_else(free_port), free_port());
         let mut config = spec.config.clone();
         config["port"] = json!(port);
         if spec.mode == "proxy" && config["management_port"].is_null() {
@@ -217,6 +219,14 @@ impl App {
         format!("127.0.0.1:{}", self.management_port)
     }
 
+    /// Bytes of memory that the process has in use.
+    pub fn resident_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kilobytes.expect("VmRSS in kB") * 1024
+    }
+
     /// What the process has printed so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.dir.path())).unwrap_or_default()
@@ -241,6 +251,25 @@ impl App {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         client::request(&self.management_address(), request).await
+    }
+
+    /// Has the management API do something.
+    pub async fn order(&self, path: &str) -> Response {
+        let mut request = Request::post(path, "{}").header("Content-Type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        client::request(&self.management_address(), request).await
+    }
+
+    /// What `/status` says of a topic.
+    pub async fn topic_status(&self, topic: &str) -> Value {
+        self.manage("/status").await.json()["topics"][topic].clone()
+    }
+
+    /// How often the log has this text.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log().matches(text).count()
     }
 
     /// The status of a health page; `None` when nobody listens.
@@ -326,13 +355,23 @@ fn log_file(dir: &Path) -> PathBuf {
     dir.join("log")
 }
 
-/// Lets this process and its children open as many files as the system allows: a thousand clients are more than the
-/// usual 1,024 carry.
+/// How many files this process and its children may open.
+pub fn open_files() -> usize {
+    raise_file_limit();
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("the system tells");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.expect("a number")
+}
+
+/// Lets this process and its children open as many files as the system allows, and 65,536 where that may be set: a thousand
+/// clients are more than the usual 1,024 carry.
 fn raise_file_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // The shell's parent is this process.
-        let raise = "prlimit --pid $PPID --nofile=$(ulimit -Hn):";
+        let raise = "prlimit --pid $PPID --nofile=65536:65536 2>/dev/null \
+            || prlimit --pid $PPID --nofile=$(ulimit -Hn):";
         let raised = std::process::Command::new("sh").args(["-c", raise]).status();
         assert!(
             raised.as_ref().is_ok_and(|status| status.success()),

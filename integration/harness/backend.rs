@@ -51,6 +51,8 @@ pub enum Answer {
     },
     /// Exactly these bytes, then the connection closes.
     Raw(Vec<u8>),
+    /// Exactly these bytes, a whole answer; the connection stays.
+    Wire(Vec<u8>),
     /// First this long nothing, then that.
     After(Duration, Box<Answer>),
     /// Nothing, ever.
@@ -116,7 +118,12 @@ pub struct Backend {
 impl Backend {
     /// Listens on a free port and answers as `script` says.
     pub async fn start(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_on("127.0.0.1:0", script).await
+    }
+
+    /// Listens on this address, where nobody does.
+    pub async fn start_on(address: &str, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener
             .local_addr()
             .expect("a bound listener has an address")
@@ -153,6 +160,11 @@ impl Backend {
     /// What came so far.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.borrow().clone()
+    }
+
+    /// How many came so far.
+    pub fn count(&self) -> usize {
+        self.shared.received.borrow().len()
     }
 
     /// The last that came.
@@ -228,6 +240,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                 let _ = stream.write_all(&bytes).await;
                 return;
             }
+            Answer::Wire(bytes) => bytes,
             Answer::Hang => std::future::pending().await,
             Answer::Close | Answer::After(..) => return,
         };

@@ -178,11 +178,16 @@ impl Connection {
     pub async fn open(address: &str) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Connection {
+        Ok(Self::over(stream, address))
+    }
+
+    /// Takes over a connection to `address`.
+    pub fn over(stream: TcpStream, address: &str) -> Self {
+        Connection {
             stream,
             address: address.into(),
             buffer: Vec::new(),
-        })
+        }
     }
 
     /// Sends exactly these bytes.
@@ -255,12 +260,15 @@ impl Connection {
         let mut body = Vec::new();
         loop {
             let line = String::from_utf8_lossy(&self.take_line().await?).into_owned();
-            let size = usize::from_str_radix(line.trim(), 16).map_err(|_| fault(format!("chunk size {line:?}")))?;
-            body.extend(self.take(size).await?);
-            self.take_line().await?;
+            let digits = line.split(';').next().unwrap_or_default().trim();
+            let size = usize::from_str_radix(digits, 16).map_err(|_| fault(format!("chunk size {line:?}")))?;
             if size == 0 {
+                // Trailers are passed over.
+                while !self.take_line().await?.is_empty() {}
                 return Ok(body);
             }
+            body.extend(self.take(size).await?);
+            self.take_line().await?;
         }
     }
 

@@ -1,12 +1,9 @@
 //! A real Kafka for tests: the one that `KHP_TEST_BROKERS` names, else a node of our own, shared by the whole test
 //! process; and private nodes for tests that kill or freeze their broker.
 //!
-//! Standard library only: unit tests of the library include this file by its path. A Kafka that does not come up is a
-//! failed test, never a skipped one.
-#![allow(
-    dead_code,
-    reason = "where the library's unit tests include this file, they use part of it"
-)]
+//! Standard library only: unit tests of the library, and the bench, include this file by its path. A Kafka that does not
+//! come up is a failed test, never a skipped one.
+#![allow(dead_code, reason = "whoever includes this file uses part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -29,12 +26,12 @@ pub fn brokers() -> &'static str {
     let brokers = BROKERS.get_or_init(|| match std::env::var("KHP_TEST_BROKERS") {
         Ok(brokers) if !brokers.is_empty() => {
             let first = brokers.split(',').next().unwrap_or_default();
-            wait_until_it_answers(first, || None).map(|()| brokers.clone())
+            wait_until_it_answers(first, 1, || None).map(|()| brokers.clone())
         }
         _ => {
             // Never dropped: the node ends with this process, when its script finds its standard input closed.
             static NODE: OnceLock<Result<Node, String>> = OnceLock::new();
-            NODE.get_or_init(Node::try_start)
+            NODE.get_or_init(|| Node::try_start(&[]))
                 .as_ref()
                 .map(Node::brokers)
                 .map_err(Clone::clone)
@@ -59,8 +56,58 @@ pub fn free_port() -> u16 {
 pub struct Node {
     dir: PathBuf,
     port: u16,
+    /// What follows the ports on the script's command line.
+    settings: Vec<String>,
     controller_port: u16,
     running: Running,
+}
+
+/// Three nodes: each topic is on all of them, and two have to have a record before it is acknowledged.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts them and waits until they have found each other.
+    pub fn start() -> Self {
+        let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+        let voters: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(index, (_, controller))| format!("{}@127.0.0.1:{controller}", index + 1))
+            .collect();
+        let launch = |(index, (port, controller)): (usize, &(u16, u16))| {
+            let settings = vec![format!("node={}", index + 1), format!("voters={}", voters.join(","))];
+            Node::launch(*port, *controller, settings).unwrap_or_else(|error| panic!("{error}"))
+        };
+        // All at once: none answers without a majority.
+        let mut cluster = Cluster {
+            nodes: ports.iter().enumerate().map(launch).collect(),
+        };
+        cluster.wait_until_it_answers();
+        cluster
+    }
+
+    /// The bootstrap servers, all three.
+    pub fn brokers(&self) -> String {
+        self.nodes.iter().map(Node::brokers).collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts all nodes again after each was killed.
+    pub fn restart(&mut self) {
+        for node in &mut self.nodes {
+            node.relaunch().unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let all = self.nodes.len() as i32;
+        for node in &mut self.nodes {
+            node.wait_until_it_answers(all)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
 }
 
 /// `integration/kafka-node`, which holds the java process: it kills it when its standard input ends.
@@ -72,26 +119,39 @@ struct Running {
 impl Node {
     /// Starts a node and waits until it answers.
     pub fn start() -> Self {
-        Self::try_start().unwrap_or_else(|error| panic!("{error}"))
+        Self::try_start(&[]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_start() -> Result<Self, String> {
-        let (port, controller_port) = (free_port(), free_port());
+    /// Starts a node with these settings of `integration/kafka-node`: JVM options instead of those for tests, or properties.
+    ///
+    /// # Errors
+    /// It does not come up: the text says why.
+    pub fn try_start(settings: &[&str]) -> Result<Self, String> {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut node = Self::launch(free_port(), free_port(), settings)?;
+        node.wait_until_it_answers(1)?;
+        Ok(node)
+    }
+
+    fn launch(port: u16, controller_port: u16, settings: Vec<String>) -> Result<Self, String> {
         let dir = std::env::temp_dir().join(format!("khp-kafka-{}-{port}", std::process::id()));
-        let running = Running::start(&dir, port, controller_port)?;
-        let mut node = Node {
+        Ok(Node {
+            running: Running::start(&dir, port, controller_port, &settings)?,
             dir,
             port,
             controller_port,
-            running,
-        };
-        node.wait_until_it_answers()?;
-        Ok(node)
+            settings,
+        })
     }
 
     /// Its bootstrap servers.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The id of its java process.
+    pub fn pid(&self) -> u32 {
+        self.running.java
     }
 
     /// Stops it in its tracks (SIGSTOP): its ports stay open, nothing answers.
@@ -115,17 +175,20 @@ impl Node {
 
     /// Starts it again after `kill`: same ports, same data.
     pub fn restart(&mut self) {
-        let restarted = Running::start(&self.dir, self.port, self.controller_port).and_then(|running| {
-            self.running = running;
-            self.wait_until_it_answers()
-        });
+        let restarted = self.relaunch().and_then(|()| self.wait_until_it_answers(1));
         restarted.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+    fn relaunch(&mut self) -> Result<(), String> {
+        self.running = Running::start(&self.dir, self.port, self.controller_port, &self.settings)?;
+        Ok(())
+    }
+
+    /// Waits until it knows this many brokers.
+    fn wait_until_it_answers(&mut self, brokers: i32) -> Result<(), String> {
         let (address, log) = (self.brokers(), self.dir.join("kafka.log"));
         let script = &mut self.running.script;
-        wait_until_it_answers(&address, || match script.try_wait() {
+        wait_until_it_answers(&address, brokers, || match script.try_wait() {
             Ok(None) => None,
             ended => {
                 let log = std::fs::read_to_string(&log).unwrap_or_default();
@@ -145,11 +208,12 @@ impl Drop for Node {
 }
 
 impl Running {
-    fn start(dir: &Path, port: u16, controller_port: u16) -> Result<Self, String> {
+    fn start(dir: &Path, port: u16, controller_port: u16, settings: &[String]) -> Result<Self, String> {
         let mut script = Command::new("bash")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/integration/kafka-node"))
+            .arg(script())
             .arg(dir)
             .args([port.to_string(), controller_port.to_string()])
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -168,6 +232,14 @@ impl Running {
     }
 }
 
+/// `integration/kafka-node`, in whichever of the workspace's packages this is compiled.
+fn script() -> PathBuf {
+    let inside = |dir: &Path| dir.join("integration/kafka-node");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = package.ancestors().map(inside).find(|script| script.exists());
+    found.unwrap_or_else(|| inside(package))
+}
+
 fn signal(name: &str, pid: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     assert!(
@@ -176,14 +248,14 @@ fn signal(name: &str, pid: u32) {
     );
 }
 
-/// Polls until the broker at `address` names itself in its metadata: the port alone opens before it takes work.
-/// `ended` tells why to give up.
-fn wait_until_it_answers(address: &str, mut ended: impl FnMut() -> Option<String>) -> Result<(), String> {
+/// Polls until the broker at `address` names itself (and others, `brokers` in all) in its metadata: the port alone opens
+/// before it takes work. `ended` tells why to give up.
+fn wait_until_it_answers(address: &str, brokers: i32, mut ended: impl FnMut() -> Option<String>) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let error = match brokers_known_to(address) {
-            Ok(1..) => return Ok(()),
-            Ok(_) => "it knows no broker yet".to_owned(),
+            Ok(known) if known >= brokers => return Ok(()),
+            Ok(known) => format!("it knows {known} of {brokers} brokers"),
             Err(error) => error.to_string(),
         };
         if let Some(why) = ended() {

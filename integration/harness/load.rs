@@ -1,11 +1,12 @@
 //! Steady load: clients that each send one request after the other on a connection they keep.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::client::{Connection, Request};
+use super::client::{Connection, Request, Response};
 use super::wait::PATIENCE;
 
 /// What a client does when an answer says `Connection: close`.
@@ -15,7 +16,14 @@ pub enum OnClose {
     Leave,
     /// It connects again.
     Reconnect,
+    /// It connects again, also after a failure, and goes on at a steady pace.
+    Persist,
 }
+
+/// Between two requests of a client that persists.
+const PACE: Duration = Duration::from_millis(20);
+/// After a failure, which says to come again in a second; without a pause, refusals would be all that the machine does.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Clients at work; the backend must answer with the request's body.
 pub struct Load {
@@ -31,6 +39,8 @@ pub struct Report {
     /// How many connections the server closed by saying so.
     pub told_to_close: usize,
     pub slowest: Duration,
+    /// How often each kind of failure came: `503 overloaded`, `connection`, `WRONG` (another's answer).
+    pub kinds: BTreeMap<String, usize>,
     /// Every request that did not get its own answer.
     pub failures: Vec<String>,
 }
@@ -45,8 +55,24 @@ impl Load {
             let (answered, stop) = (answered.clone(), stop.subscribe());
             set.spawn(async move {
                 let mut report = Report::default();
-                if let Err(failure) = run(client, &address, on_close, request, &answered, &stop, &mut report).await {
-                    report.failures.push(failure);
+                let mut number = 0;
+                while let Err(failure) = run(
+                    client,
+                    &mut number,
+                    &address,
+                    on_close,
+                    request,
+                    &answered,
+                    &stop,
+                    &mut report,
+                )
+                .await
+                {
+                    report.failed(failure);
+                    if on_close != OnClose::Persist || *stop.borrow() {
+                        break;
+                    }
+                    tokio::time::sleep(PAUSE).await;
                 }
                 report
             });
@@ -91,35 +117,77 @@ impl Load {
             total.answered += report.answered;
             total.told_to_close += report.told_to_close;
             total.slowest = total.slowest.max(report.slowest);
+            for (kind, count) in report.kinds {
+                *total.kinds.entry(kind).or_default() += count;
+            }
             total.failures.extend(report.failures);
         }
         total
     }
 }
 
+impl Report {
+    fn failed(&mut self, failure: Failure) {
+        *self.kinds.entry(failure.kind).or_default() += 1;
+        self.failures.push(failure.what);
+    }
+}
+
+/// A request that did not get its own answer.
+struct Failure {
+    kind: String,
+    what: String,
+}
+
+impl Failure {
+    fn connection(what: impl std::fmt::Display) -> Self {
+        Failure {
+            kind: "connection".into(),
+            what: what.to_string(),
+        }
+    }
+
+    fn answer(body: &str, answer: &Response) -> Self {
+        let code = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+        let kind = match (answer.status, code["code"].as_str()) {
+            (200, _) => "WRONG".to_owned(),
+            (status, code) => format!("{status} {}", code.unwrap_or("of another")),
+        };
+        let via = answer.header("x-upstream").unwrap_or_default();
+        let what = format!("{body}: {} via {via} {}", answer.status, answer.text());
+        Failure { kind, what }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "a loop's whole state")]
 async fn run(
     client: usize,
+    number: &mut usize,
     address: &str,
     on_close: OnClose,
     request: fn(String) -> Request,
     answered: &watch::Sender<usize>,
     stop: &watch::Receiver<bool>,
     report: &mut Report,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let mut connection = connect(address).await?;
-    for number in 0.. {
-        if *stop.borrow() {
-            break;
-        }
+    while !*stop.borrow() {
+        *number += 1;
         let body = format!("client {client} request {number}");
         let sent = Instant::now();
         let answer = connection
             .request(&request(body.clone()))
             .await
-            .map_err(|error| format!("{body}: {error}"))?;
+            .map_err(|error| Failure::connection(format_args!("{body}: {error}")))?;
         report.slowest = report.slowest.max(sent.elapsed());
         if answer.status != 200 || answer.text() != body {
-            return Err(format!("{body}: {} {}", answer.status, answer.text()));
+            let failure = Failure::answer(&body, &answer);
+            if on_close != OnClose::Persist || answer.closes() {
+                return Err(failure);
+            }
+            report.failed(failure);
+            tokio::time::sleep(PAUSE).await;
+            continue;
         }
         report.answered += 1;
         answered.send_modify(|count| *count += 1);
@@ -130,12 +198,15 @@ async fn run(
             }
             connection = connect(address).await?;
         }
+        if on_close == OnClose::Persist {
+            tokio::time::sleep(PACE).await;
+        }
     }
     Ok(())
 }
 
-async fn connect(address: &str) -> Result<Connection, String> {
+async fn connect(address: &str) -> Result<Connection, Failure> {
     Connection::open(address)
         .await
-        .map_err(|error| format!("connect: {error}"))
+        .map_err(|error| Failure::connection(format_args!("connect: {error}")))
 }

@@ -32,6 +32,14 @@ impl Metrics {
             .sum()
     }
 
+    /// How many samples of this name carry these labels.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
+        let found = self.samples.iter();
+        found
+            .filter(|sample| sample.name == name && sample.carries(labels))
+            .count()
+    }
+
     /// `sum` as a probe for `within`.
     pub fn expect_sum(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<(), String> {
         let sum = self.sum(name, labels);

@@ -1,12 +1,16 @@
 //! What the tests stand on: a real Kafka, a backend that obeys, the real binary, and clients that hide nothing.
 
+pub mod acls;
 pub mod app;
 pub mod backend;
 pub mod client;
+pub mod dead_letters;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
 pub mod nginx;
+pub mod one_shot;
+pub mod pair;
 pub mod records;
 pub mod wait;
 
@@ -16,6 +20,11 @@ use std::path::{Path, PathBuf};
 /// `*-requests` still matches.
 pub fn unique(name: &str) -> String {
     format!("t{:08x}-{name}", rand::random::<u32>())
+}
+
+/// Are the shows to be run at full length (minutes)? `KHP_LONG=1`; else each runs a short version.
+pub fn long() -> bool {
+    std::env::var_os("KHP_LONG").is_some_and(|value| value == "1")
 }
 
 /// The topics and the consumer group of one backend.

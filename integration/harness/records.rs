@@ -1,14 +1,18 @@
 //! Records written and read past the service: what a foreign client of Kafka would do, and see.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::raw::c_void;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
-use rdkafka::message::{Headers, Message, OwnedHeaders};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -17,6 +21,9 @@ use super::wait::{PATIENCE, eventually};
 
 /// A record header to be written: name and value.
 pub type Header<'a> = (&'a str, &'a [u8]);
+
+/// A record to be written, its key null: value and headers.
+pub type Written = (Vec<u8>, Vec<(String, Vec<u8>)>);
 
 /// A record as it was read.
 #[derive(Debug, Clone)]
@@ -47,20 +54,89 @@ fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers())
+        // As large as any topic of the tests takes.
+        .set("message.max.bytes", "8000000")
         .set("topic.metadata.refresh.interval.ms", "5000");
     config
 }
 
 /// Creates a topic and waits until the broker serves it.
 pub async fn create_topic(topic: &str, partitions: i32) {
+    create(topic, NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await;
+}
+
+/// Creates a topic of one partition whose records are at most this large.
+pub async fn create_limited_topic(topic: &str, max_message_bytes: usize) {
+    let limit = max_message_bytes.to_string();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
+    create(topic, new).await;
+}
+
+/// Changes the limit of a topic that is in use.
+pub async fn limit_topic(topic: &str, max_message_bytes: usize) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let limit = max_message_bytes.to_string();
+    let changed = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &limit);
     let results = admin
-        .create_topics([&new], &AdminOptions::new())
+        .alter_configs([&changed], &AdminOptions::new())
         .await
         .expect("the broker answers");
     assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+async fn create(topic: &str, new: NewTopic<'_>) {
+    assert!(try_create(&new).await, "{topic} exists already");
     wait_for_topic(topic).await;
+}
+
+/// Creates a topic; false if somebody was quicker.
+pub async fn try_create_topic(topic: &str, partitions: i32) -> bool {
+    try_create(&NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await
+}
+
+async fn try_create(new: &NewTopic<'_>) -> bool {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let results = admin
+        .create_topics([new], &AdminOptions::new())
+        .await
+        .expect("the broker answers");
+    match results.as_slice() {
+        [Err((_, RDKafkaErrorCode::TopicAlreadyExists))] => false,
+        results => {
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            true
+        }
+    }
+}
+
+/// Gives a topic this many partitions in all.
+pub async fn add_partitions(topic: &str, partitions_in_all: usize) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let new = NewPartitions::new(topic, partitions_in_all);
+    let results = admin
+        .create_partitions([&new], &AdminOptions::new())
+        .await
+        .expect("the broker answers");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    eventually(
+        &format!("{partitions_in_all} partitions of {topic}"),
+        async || match partitions(topic) {
+            found if found == partitions_in_all => Ok(()),
+            found => Err(format!("{found}")),
+        },
+    )
+    .await;
+}
+
+/// Sets one of a topic's own configuration keys; the broker heeds it before it answers.
+pub async fn set_topic(topic: &str, key: &str, value: &str) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let set = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+    let results = admin
+        .alter_configs([&set], &AdminOptions::new())
+        .await
+        .expect("the broker answers");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
 /// Deletes a topic, and waits until it is gone.
@@ -104,8 +180,13 @@ pub fn partitions(topic: &str) -> usize {
         .sum()
 }
 
-/// Writes a record to a partition.
+/// Writes a record without a key to a partition.
 pub async fn produce(topic: &str, partition: i32, value: &[u8], headers: &[Header<'_>]) {
+    produce_with_key(topic, partition, None, value, headers).await;
+}
+
+/// Writes a record to a partition.
+pub async fn produce_with_key(topic: &str, partition: i32, key: Option<&str>, value: &[u8], headers: &[Header<'_>]) {
     let producer: FutureProducer = config().create().expect("a producer");
     let mut owned = OwnedHeaders::new();
     for (key, value) in headers {
@@ -114,14 +195,66 @@ pub async fn produce(topic: &str, partition: i32, value: &[u8], headers: &[Heade
             value: Some(*value),
         });
     }
-    let record = FutureRecord::<(), [u8]>::to(topic)
+    let mut record = FutureRecord::<str, [u8]>::to(topic)
         .partition(partition)
         .payload(value)
         .headers(owned);
+    record.key = key;
     producer
         .send(record, PATIENCE)
         .await
         .unwrap_or_else(|(error, _)| panic!("{topic}: {error}"));
+}
+
+/// Writes many records to a partition, in order.
+pub async fn produce_all(topic: &str, partition: i32, records: impl IntoIterator<Item = Written>) {
+    let producer: FutureProducer = config().create().expect("a producer");
+    let mut sent = Vec::new();
+    for (value, headers) in records {
+        let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+        for (key, value) in &headers {
+            owned = owned.insert(rdkafka::message::Header {
+                key,
+                value: Some(value),
+            });
+        }
+        let record = FutureRecord::<(), [u8]>::to(topic)
+            .partition(partition)
+            .payload(&value)
+            .headers(owned);
+        sent.push(
+            producer
+                .send_result(record)
+                .unwrap_or_else(|(error, _)| panic!("{topic}: {error}")),
+        );
+    }
+    for report in sent {
+        let report = report.await.expect("the producer lives");
+        report.unwrap_or_else(|(error, _)| panic!("{topic}: {error}"));
+    }
+}
+
+/// A well-formed POST that nobody waits for, whose body is also its correlation id.
+pub fn job(body: String) -> Written {
+    let body = body.into_bytes();
+    let headers = [
+        ("khp-version", b"1".to_vec()),
+        ("kafka_correlationId", body.clone()),
+        (":method", b"POST".to_vec()),
+        (":path", b"/job".to_vec()),
+    ];
+    (body, headers.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// Writes a well-formed request that nobody waits for: no deadline, no reply topic.
+pub async fn produce_job(topic: &str, partition: i32, key: Option<&str>, method: &str, body: &str) {
+    let headers: [Header<'_>; 4] = [
+        ("khp-version", b"1"),
+        ("kafka_correlationId", body.as_bytes()),
+        (":method", method.as_bytes()),
+        (":path", b"/job"),
+    ];
+    produce_with_key(topic, partition, key, body.as_bytes(), &headers).await;
 }
 
 /// Writes a record with one header whose name is these bytes, UTF-8 or not: rdkafka has no safe way to.
@@ -165,11 +298,16 @@ pub struct Reader {
 impl Reader {
     /// Reads all partitions of a topic that exists.
     pub fn open(topic: &str) -> Self {
-        let consumer: StreamConsumer = config()
-            .set("group.id", "unused")
-            .set("enable.auto.commit", "false")
-            .create()
-            .expect("a consumer");
+        Self::with(topic, &[])
+    }
+
+    fn with(topic: &str, properties: &[(&str, &str)]) -> Self {
+        let mut config = config();
+        config.set("group.id", "unused").set("enable.auto.commit", "false");
+        for (name, value) in properties {
+            config.set(*name, *value);
+        }
+        let consumer: StreamConsumer = config.create().expect("a consumer");
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions(topic) {
             assignment
@@ -185,34 +323,104 @@ impl Reader {
 
     /// The next record.
     pub async fn next(&self) -> Record {
+        self.try_next()
+            .await
+            .unwrap_or_else(|| panic!("no record on {} within {PATIENCE:?}", self.topic))
+    }
+
+    /// The next record, if one comes in time.
+    pub async fn try_next(&self) -> Option<Record> {
         let received = tokio::time::timeout(PATIENCE, self.consumer.recv()).await;
-        let message = received.unwrap_or_else(|_| panic!("no record on {} within {PATIENCE:?}", self.topic));
-        let message = message.expect("the broker answers");
-        let headers = message.headers().into_iter().flat_map(Headers::iter);
-        Record {
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers: headers
-                .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
-                .collect(),
+        Some(record(&received.ok()?.expect("the broker answers")))
+    }
+}
+
+/// Reads a topic on and on, from its beginning.
+pub struct Follower {
+    reader: Reader,
+    client: BaseConsumer,
+    /// By partition, the offset after the last record read.
+    next: Vec<i64>,
+}
+
+impl Follower {
+    /// Follows all partitions of a topic that exists.
+    pub fn open(topic: &str) -> Self {
+        Follower {
+            reader: Reader::open(topic),
+            client: config().create().expect("a client"),
+            next: vec![0; partitions(topic)],
         }
+    }
+
+    /// The records since the last look, with all that are there when it is called.
+    pub async fn up_to_now(&mut self) -> Vec<Record> {
+        let end = |partition| {
+            let watermarks = self
+                .client
+                .fetch_watermarks(&self.reader.topic, partition as i32, PATIENCE);
+            watermarks.expect("the broker answers").1
+        };
+        let ends: Vec<i64> = (0..self.next.len()).map(end).collect();
+        let mut records = Vec::new();
+        while self.next.iter().zip(&ends).any(|(next, end)| next < end) {
+            let record = self.reader.next().await;
+            self.next[record.partition as usize] = record.offset + 1;
+            records.push(record);
+        }
+        records
+    }
+}
+
+/// Every record that a topic holds now, partition by partition; what no consumer is shown (of transactions that were broken off) is not
+/// among them.
+pub async fn read_all(topic: &str) -> Vec<Record> {
+    let partitions = partitions(topic);
+    let reader = Reader::with(topic, &[("enable.partition.eof", "true"), ("fetch.wait.max.ms", "10")]);
+    let (mut records, mut ended) = (Vec::new(), 0);
+    while ended < partitions {
+        let received = tokio::time::timeout(PATIENCE, reader.consumer.recv()).await;
+        match received.unwrap_or_else(|_| panic!("no end of {topic} within {PATIENCE:?}")) {
+            Ok(message) => records.push(record(&message)),
+            Err(KafkaError::PartitionEOF(_)) => ended += 1,
+            Err(error) => panic!("{topic}: {error}"),
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
+fn record(message: &impl Message<Headers = BorrowedHeaders>) -> Record {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers
+            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+            .collect(),
     }
 }
 
 /// How many records a topic holds.
 pub fn count(topic: &str) -> i64 {
+    count_of(topic, 0..partitions(topic))
+}
+
+/// How many records these partitions of a topic hold.
+pub fn count_of(topic: &str, partitions: Range<usize>) -> i64 {
     let client: BaseConsumer = config().create().expect("a client");
-    let watermarks = |partition| {
-        client
-            .fetch_watermarks(topic, partition as i32, PATIENCE)
-            .expect("the broker answers")
+    let records = |partition| {
+        let answered = client.fetch_watermarks(topic, partition as i32, PATIENCE);
+        match answered.map_err(|error| (error.rdkafka_error_code(), error)) {
+            Ok((low, high)) => high - low,
+            // A partition that was just made has no leader yet, and thus no record.
+            Err((Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable), _)) => 0,
+            Err((_, error)) => panic!("the broker does not answer: {error}"),
+        }
     };
-    (0..partitions(topic))
-        .map(watermarks)
-        .map(|(low, high)| high - low)
-        .sum()
+    partitions.map(records).sum()
 }
 
 /// Waits until a topic holds this many records.
@@ -226,6 +434,11 @@ pub async fn wait_for_count(topic: &str, records: i64) {
 
 /// The sum of a group's committed offsets over a topic's partitions.
 pub fn committed(group: &str, topic: &str) -> i64 {
+    committed_by_partition(group, topic).iter().sum()
+}
+
+/// A group's committed offsets, by partition; 0 where there is none.
+pub fn committed_by_partition(group: &str, topic: &str) -> Vec<i64> {
     let client: BaseConsumer = config().set("group.id", group).create().expect("a client");
     let mut asked = TopicPartitionList::new();
     asked.add_partition_range(topic, 0, partitions(topic) as i32 - 1);
@@ -235,11 +448,11 @@ pub fn committed(group: &str, topic: &str) -> i64 {
     offsets
         .elements()
         .iter()
-        .filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
+        .map(|element| match element.offset() {
+            Offset::Offset(offset) => offset,
+            _ => 0,
         })
-        .sum()
+        .collect()
 }
 
 /// Waits until a group has committed this many records.

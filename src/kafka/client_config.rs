@@ -12,6 +12,12 @@ use crate::settings::{Kafka, Start};
 /// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).
 const SHORTEST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A producer's queue is not made smaller: few requests in flight can be many a second.
+const LEAST_QUEUED: usize = 1000;
+
+/// How long a transaction of `dlq redrive` may stay open; a batch takes milliseconds.
+const REDRIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Properties that decide whether requests are lost; `kafka.properties` may not name them.
 pub const OWNED: &[&str] = &[
     "group.id",
@@ -21,6 +27,8 @@ pub const OWNED: &[&str] = &[
     "auto.offset.reset",
     "delivery.report.only.error",
     "enable.gapless.guarantee",
+    // Whether what a broken-off redrive wrote is executed.
+    "isolation.level",
     "transactional.id",
 ];
 
@@ -83,9 +91,17 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
             "message.timeout.ms",
             longest_timeout.max(SHORTEST_MESSAGE_TIMEOUT).as_millis().to_string(),
         )
+        // A topic that is gone must be told soon: until then its records wait unseen (default 30,000).
+        .set("topic.metadata.propagation.max.ms", "5000")
+        // `kafka::gate` counts them, and on the processor offsets wait for them.
+        .set("delivery.report.only.error", "false")
         // A request waits for its answer: batches form while the one produce request is under way, never by lingering.
         .set("linger.ms", "0")
-        .set("sticky.partitioning.linger.ms", "0")
+        // Each produce request carries one partition: records without a key that are spread at random make as many requests as there
+        // are partitions. Longer than this, all load would go to one processor after the other. The default, twice linger.ms, and 0
+        // alike mean no stickiness.
+        .set("sticky.partitioning.linger.ms", "10")
+        // The next batch is to grow meanwhile (`kafka::gate`).
         .set("max.in.flight.requests.per.connection", "1")
         // As Java clients hash keys, so that a key lands on the same partition from both.
         .set("partitioner", "murmur2_random");
@@ -94,21 +110,50 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
 
 /// The largest record this producer sends, in bytes.
 pub fn max_record(producer: &ClientConfig) -> usize {
-    // librdkafka's default; it says no itself, later, to a value that is not a number.
-    producer
-        .get("message.max.bytes")
-        .and_then(|bytes| bytes.parse().ok())
-        .unwrap_or(1_000_000)
+    bytes(producer, "message.max.bytes")
 }
 
-/// The proxy's producer: it hears of failures only, since the reply is the success signal.
-pub fn request_producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
+/// The largest batch of several records that it sends, in bytes.
+pub fn max_batch(producer: &ClientConfig) -> usize {
+    bytes(producer, "batch.size").min(max_record(producer))
+}
+
+/// The same producer with smaller batches.
+pub fn with_max_batch(producer: &ClientConfig, bytes: usize) -> ClientConfig {
+    let mut config = producer.clone();
+    config.set("batch.size", bytes.max(1).to_string());
+    config
+}
+
+/// How many records it queues at most.
+pub fn max_queued(producer: &ClientConfig) -> usize {
+    number(producer, "queue.buffering.max.messages", 100_000)
+}
+
+/// A size, or librdkafka's default, which is the same for both.
+fn bytes(producer: &ClientConfig, key: &str) -> usize {
+    number(producer, key, 1_000_000)
+}
+
+/// librdkafka itself says no, later, to what is no number.
+fn number(producer: &ClientConfig, key: &str, default: usize) -> usize {
+    producer
+        .get(key)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(default)
+}
+
+/// The proxy's producer. While Kafka takes nothing, its queue holds the records of requests in flight and of those whose clients gave up,
+/// and lets no more in than this; in bytes it keeps to librdkafka's own limit (queue.buffering.max.kbytes, 1 GiB).
+pub fn request_producer(kafka: &Kafka, longest_timeout: Duration, max_pending: usize) -> ClientConfig {
     let mut config = producer(kafka, longest_timeout);
-    config.set("delivery.report.only.error", "true");
+    // Twice: a reply may come before the acknowledgement of its request, which is in the queue until then.
+    let queued = max_pending.saturating_mul(2).clamp(LEAST_QUEUED, i32::MAX as usize);
+    config.set("queue.buffering.max.messages", queued.to_string());
     finish(config, kafka)
 }
 
-/// The processor's producer: a report for every reply, because offsets wait for it.
+/// The processor's producer.
 pub fn reply_producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
     finish(producer(kafka, longest_timeout), kafka)
 }
@@ -127,6 +172,30 @@ pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "50");
     finish(config, kafka)
+}
+
+/// The reader of dead letters: assigned by hand from the beginning to the end.
+pub fn dead_letter_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("enable.partition.eof", "true")
+        // An empty partition shows its end only after such a wait (default 500).
+        .set("fetch.wait.max.ms", "10")
+        // A redrive that was broken off wrote marks that do not count.
+        .set("isolation.level", "read_committed");
+    config
+}
+
+/// The producer that redrives the letters of one topic: whoever starts it ends what an earlier one left open, and shuts that one out.
+pub fn redrive_producer(kafka: &Kafka, dead_letter_topic: &str) -> ClientConfig {
+    // Until the broker gives up a transaction whose producer was killed, it holds back what came after it on its partitions.
+    let timeout = REDRIVE_TIMEOUT.as_millis().to_string();
+    let mut config = finish(producer(kafka, REDRIVE_TIMEOUT), kafka);
+    config
+        .set("transactional.id", format!("actix-khp-redrive-{dead_letter_topic}"))
+        .set("transaction.timeout.ms", &timeout)
+        .set("message.timeout.ms", &timeout);
+    config
 }
 
 /// A processor's consumer of one request topic.
@@ -190,9 +259,9 @@ mod tests {
 
     #[test]
     fn producers_wait_for_every_replica_and_never_duplicate() {
-        for (config, failures_only) in [
-            (request_producer(&kafka(&[]), Duration::from_secs(30)), "true"),
-            (reply_producer(&kafka(&[]), Duration::from_secs(30)), "false"),
+        for config in [
+            request_producer(&kafka(&[]), Duration::from_secs(30), 9),
+            reply_producer(&kafka(&[]), Duration::from_secs(30)),
         ] {
             effective(&config, EVERYWHERE);
             effective(
@@ -202,13 +271,17 @@ mod tests {
                     ("enable.idempotence", "true"),
                     ("request.timeout.ms", "5000"),
                     ("message.timeout.ms", "30000"),
-                    ("delivery.report.only.error", failures_only),
+                    ("topic.metadata.propagation.max.ms", "5000"),
+                    ("delivery.report.only.error", "false"),
                 ],
             );
         }
         effective(
-            &request_producer(&kafka(&[]), Duration::from_secs(1)),
-            &[("message.timeout.ms", "15000")],
+            &request_producer(&kafka(&[]), Duration::from_secs(1), 700),
+            &[
+                ("message.timeout.ms", "15000"),
+                ("queue.buffering.max.messages", "1400"),
+            ],
         );
     }
 
@@ -246,6 +319,23 @@ mod tests {
     }
 
     #[test]
+    fn a_redrive_is_one_at_a_time_and_reads_what_counts() {
+        let kafka = kafka(&[("isolation.level", "read_uncommitted"), ("message.timeout.ms", "60000")]);
+        effective(
+            &redrive_producer(&kafka, "failed"),
+            &[
+                ("transactional.id", "actix-khp-redrive-failed"),
+                ("transaction.timeout.ms", "10000"),
+                ("message.timeout.ms", "10000"),
+            ],
+        );
+        effective(
+            &dead_letter_reader(&kafka),
+            &[("isolation.level", "read_committed"), ("enable.auto.commit", "false")],
+        );
+    }
+
+    #[test]
     fn kip_848_leaves_out_the_keys_it_refuses() {
         let config = request_consumer(&kafka(&[("group.protocol", "consumer")]), "g", None, Start::Earliest);
         assert_eq!(config.get("session.timeout.ms"), None);
@@ -274,6 +364,7 @@ mod tests {
         let config = request_producer(
             &kafka(&[("linger.ms", "3"), ("socket.timeout.ms", "7000")]),
             Duration::from_secs(30),
+            9,
         );
         effective(&config, &[("linger.ms", "3"), ("socket.timeout.ms", "7000")]);
     }

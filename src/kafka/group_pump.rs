@@ -5,9 +5,12 @@
 //! takes in records, per partition and within its window. Rebalance events are only noted in librdkafka's callback and answered from
 //! the loop, so a revocation waits for running calls without stopping anything else.
 
+mod ahead;
 mod context;
 mod partition;
 mod rebalance;
+mod shown;
+mod topic;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,16 +21,18 @@ use crossbeam_channel::Receiver;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Message, TopicPartitionList};
+use rdkafka::{ClientConfig, Message};
 use tokio::sync::mpsc;
 
-use self::context::PumpContext;
+use self::context::{CommitAnswer, PumpContext};
 use self::partition::{Next, Partition};
 use self::rebalance::{Rebalance, Revocation};
-use crate::kafka::admin::{TopicAdmin, TopicError};
+use self::topic::await_topic;
+use crate::kafka::admin::TopicAdmin;
 use crate::kafka::client_context::is_denied;
 use crate::kafka::intake::{Command, Completion, Intake, PumpHandle};
 use crate::kafka::record::raw_record;
+use crate::settings::Delivery;
 
 /// Main-queue events served in one turn; it carries callbacks, and few records.
 const EVENTS_PER_TURN: usize = 32;
@@ -35,8 +40,6 @@ const EVENTS_PER_TURN: usize = 32;
 const PARK: Duration = Duration::from_millis(50);
 /// The same while the worker's channel is full, which nothing signals.
 const PARK_CONGESTED: Duration = Duration::from_millis(1);
-/// Wait between tries to find or create the request topic.
-const TOPIC_RETRY: Duration = Duration::from_secs(1);
 
 /// What one pump is to do.
 #[derive(Clone)]
@@ -49,6 +52,9 @@ pub struct PumpPlan {
     /// Records per partition between intake and commit.
     pub window: usize,
     pub revoke_timeout: Duration,
+    pub delivery: Delivery,
+    /// Records wait for each other: a call must not run on in a partition that has gone to another.
+    pub ordered: bool,
 }
 
 /// Why a pump ended before it was told to.
@@ -96,7 +102,9 @@ fn pump(
         source,
     };
     let (events, rebalances) = crossbeam_channel::unbounded();
-    let context = PumpContext::new(handle.clone(), events);
+    let (answers, commits) = crossbeam_channel::unbounded();
+    let answers = (plan.delivery == Delivery::AtMostOnce).then_some(answers);
+    let context = PumpContext::new(handle.clone(), events, answers);
     let mut consumer = BaseConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
     consumer.set_nonempty_callback(move || waker.wake());
@@ -111,50 +119,19 @@ fn pump(
         partitions: HashMap::new(),
         revocation: None,
         rebalances,
+        commits,
+        committed: VecDeque::new(),
         completions,
         records,
         congested: false,
+        show_at: Instant::now(),
+        draining: None,
         denied: false,
         epochs: 0,
     };
     let end = pump.run();
     pump.leave();
     end
-}
-
-/// Waits until the request topic exists, creating it where that is allowed; false when told to end first. The topics that are written
-/// to come after it: a definite no on one of them is said, and does not keep requests waiting.
-fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<PumpContext>) -> bool {
-    let mut open: VecDeque<&str> = std::iter::once(&*plan.topic)
-        .chain(plan.also.iter().map(String::as_str))
-        .collect();
-    let mut told = false;
-    while let Some(&topic) = open.front() {
-        if handle.current_command() != Command::Run {
-            handle.status().set_drained();
-            return false;
-        }
-        handle.progress().touch();
-        match plan.admin.ensure(consumer.client(), topic, true) {
-            Ok(_) => {
-                open.pop_front();
-                continue;
-            }
-            Err(TopicError::Unreachable { .. }) => {}
-            Err(error) if topic != &*plan.topic => {
-                tracing::error!(%error, "a topic to write to is not there");
-                open.pop_front();
-                continue;
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::error!(%error, "cannot consume; trying again every second");
-                }
-            }
-        }
-        std::thread::park_timeout(TOPIC_RETRY);
-    }
-    true
 }
 
 struct Pump<'a> {
@@ -164,10 +141,17 @@ struct Pump<'a> {
     partitions: HashMap<i32, Partition>,
     revocation: Option<Revocation>,
     rebalances: Receiver<Rebalance>,
+    commits: Receiver<CommitAnswer>,
+    /// At most once: records whose commit Kafka took, on their way to the worker.
+    committed: VecDeque<Intake>,
     completions: Receiver<Completion>,
     records: mpsc::Sender<Intake>,
     /// The worker's channel was full at the last try.
     congested: bool,
+    /// When partitions are to be shown next.
+    show_at: Instant,
+    /// Since when.
+    draining: Option<Instant>,
     /// Missing rights were told.
     denied: bool,
     /// Assignments of partitions so far: each has a number of its own.
@@ -181,21 +165,49 @@ impl Pump<'_> {
             let mut busy = self.serve_callbacks()?;
             busy |= self.apply_rebalances();
             busy |= self.read_completions();
+            busy |= self.read_commits();
+            busy |= self.hand_over_committed()?;
             match self.handle.current_command() {
-                Command::Run if self.handle.is_paused() => {}
-                Command::Run => busy |= self.take_in()?,
-                Command::Drain if self.outstanding() == 0 => {
-                    if self.commit() {
-                        self.handle.status().set_drained();
-                    }
-                    return Ok(());
+                Command::Run if self.handle.is_paused() => {
+                    self.partitions.values_mut().for_each(Partition::not_looked_at);
                 }
+                Command::Run => busy |= self.take_in()?,
+                Command::Drain if self.outstanding() == 0 => match self.commit() {
+                    Ok(()) => {
+                        self.handle.status().set_drained();
+                        return Ok(());
+                    }
+                    // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
+                    Err(
+                        RDKafkaErrorCode::RebalanceInProgress
+                        | RDKafkaErrorCode::IllegalGeneration
+                        | RDKafkaErrorCode::StaleMemberEpoch,
+                    ) => {}
+                    Err(error) => {
+                        tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
+                        return Ok(());
+                    }
+                },
                 Command::Drain if self.records.is_closed() => return Err(PumpError::WorkerGone),
-                Command::Drain => {}
+                Command::Drain => self.drain(),
                 Command::Stop => return Ok(()),
             }
+            self.show();
             if !busy {
                 std::thread::park_timeout(if self.congested { PARK_CONGESTED } else { PARK });
+            }
+        }
+    }
+
+    /// What is under way finishes. What has not begun by the time that a revocation would wait is given back: a rate limit, or a backend
+    /// that is left alone, must not hold up the end.
+    fn drain(&mut self) {
+        let since = *self.draining.get_or_insert_with(Instant::now);
+        let over = since.elapsed() >= self.plan.revoke_timeout;
+        for partition in self.partitions.values_mut() {
+            match over {
+                true => partition.revoke(),
+                false => partition.give_back(),
             }
         }
     }
@@ -234,72 +246,6 @@ impl Pump<'_> {
                 Ok(())
             }
         }
-    }
-
-    fn apply_rebalances(&mut self) -> bool {
-        let mut busy = false;
-        if let Some(revocation) = &self.revocation {
-            let running = revocation
-                .partitions()
-                .filter_map(|number| self.partitions.get(&number))
-                .map(Partition::outstanding)
-                .sum();
-            if revocation.is_over(running, &self.consumer) {
-                self.let_go();
-                busy = true;
-            }
-        }
-        while self.revocation.is_none() {
-            let Ok(event) = self.rebalances.try_recv() else { break };
-            busy = true;
-            match event {
-                Rebalance::Assign(list) => self.accept(list),
-                Rebalance::Revoke(list) => {
-                    let revocation = Revocation::new(list, self.plan.revoke_timeout);
-                    for number in revocation.partitions() {
-                        if let Some(partition) = self.partitions.get_mut(&number) {
-                            partition.revoke();
-                        }
-                    }
-                    self.revocation = Some(revocation);
-                }
-            }
-        }
-        busy
-    }
-
-    /// Splits each partition's queue off before the assignment starts to fill it, then takes the assignment.
-    fn accept(&mut self, list: TopicPartitionList) {
-        for number in rebalance::partitions_of(&list) {
-            let Some(mut queue) = self.consumer.split_partition_queue(&self.plan.topic, number) else {
-                continue;
-            };
-            let waker = self.handle.clone();
-            queue.set_nonempty_callback(move || waker.wake());
-            self.epochs += 1;
-            self.partitions
-                .insert(number, Partition::new(queue, self.plan.topic.clone(), self.epochs));
-        }
-        Rebalance::Assign(list).answer(&self.consumer);
-        self.handle.status().set_partitions(self.partitions.len());
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), "partitions assigned");
-    }
-
-    /// Ends the revocation under way: what is finished is stored already, and librdkafka commits it as it lets go.
-    fn let_go(&mut self) {
-        let Some(revocation) = self.revocation.take() else {
-            return;
-        };
-        let mut cut_off = 0;
-        for number in revocation.partitions() {
-            cut_off += self
-                .partitions
-                .remove(&number)
-                .map_or(0, |partition| partition.outstanding());
-        }
-        revocation.answer(&self.consumer);
-        self.handle.status().set_partitions(self.partitions.len());
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), cut_off, "partitions revoked");
     }
 
     fn read_completions(&mut self) -> bool {
@@ -341,6 +287,7 @@ impl Pump<'_> {
                 match partition.next(&consumer) {
                     Next::None => break,
                     Next::Record(intake) => slot.send(intake),
+                    Next::Waits => {}
                     Next::Error(error) => errors.push(error),
                     Next::WentBack(offset) => {
                         return Err(PumpError::WentBack {
@@ -353,6 +300,7 @@ impl Pump<'_> {
             }
         }
         errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
+        self.ask_commits();
         Ok(busy)
     }
 
@@ -360,14 +308,10 @@ impl Pump<'_> {
         self.partitions.values().map(Partition::outstanding).sum()
     }
 
-    /// False: Kafka did not take the last offsets.
-    fn commit(&self) -> bool {
+    fn commit(&self) -> Result<(), RDKafkaErrorCode> {
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => true,
-            Err(error) => {
-                tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
-                false
-            }
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
+            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
         }
     }
 
@@ -375,6 +319,9 @@ impl Pump<'_> {
     fn leave(mut self) {
         for partition in self.partitions.values_mut() {
             partition.revoke();
+            if self.plan.ordered {
+                partition.cut_off();
+            }
         }
         // Queues hold the consumer, and rebalance events of its closing are answered in the callback once nobody receives them.
         self.partitions.clear();

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
+use crate::kafka::backlog::Backlog;
 use crate::supervision::progress::Progress;
 use crate::wire::RawRecord;
 
@@ -20,8 +22,43 @@ pub struct Intake {
     pub no_backlog: bool,
 }
 
-/// One assignment of one partition, cancelled when it is revoked: work that has not begun is given back, for the next owner to run.
-pub type Lease = CancellationToken;
+/// One assignment of one partition, as its records see it. Clones share it.
+#[derive(Clone, Default)]
+pub struct Lease {
+    revoked: CancellationToken,
+    cut_off: CancellationToken,
+}
+
+impl Lease {
+    /// The partition is to go: work that has not begun is given back, for the next owner to run.
+    pub fn revoke(&self) {
+        self.revoked.cancel();
+    }
+
+    /// The partition goes, and nothing of it may be under way then.
+    pub fn cut(&self) {
+        self.revoke();
+        self.cut_off.cancel();
+    }
+
+    /// The same for a record that is committed already: giving it back would lose it.
+    pub fn of_committed(&self) -> Self {
+        Lease {
+            revoked: self.cut_off.clone(),
+            cut_off: self.cut_off.clone(),
+        }
+    }
+
+    /// Comes when the partition is to go.
+    pub async fn revoked(&self) {
+        self.revoked.cancelled().await;
+    }
+
+    /// Comes when a call under way must end.
+    pub async fn cut_off(&self) {
+        self.cut_off.cancelled().await;
+    }
+}
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +96,20 @@ pub struct PumpStatus {
     assigned: AtomicBool,
     partitions: AtomicUsize,
     drained: AtomicBool,
+    backlogs: ArcSwap<Vec<Backlog>>,
 }
 
 impl PumpStatus {
     pub fn set_partitions(&self, count: usize) {
         self.partitions.store(count, Ordering::Relaxed);
         self.assigned.store(true, Ordering::Release);
+    }
+    pub fn set_backlogs(&self, backlogs: Vec<Backlog>) {
+        self.backlogs.store(Arc::new(backlogs));
+    }
+    /// By assigned partition; at most a second old.
+    pub fn backlogs(&self) -> Arc<Vec<Backlog>> {
+        self.backlogs.load_full()
     }
     pub fn set_drained(&self) {
         self.drained.store(true, Ordering::Release);
@@ -85,11 +130,14 @@ impl PumpStatus {
 #[derive(Clone)]
 pub struct PumpHandle(Arc<Shared>);
 
+/// Tells whether intake stands still for now; asked at every turn.
+pub type Paused = Arc<dyn Fn() -> bool + Send + Sync>;
+
 struct Shared {
     /// Bounded by the pump itself: a completion is sent once for each record taken in, and the partition windows bound those.
     completions: Sender<Completion>,
     command: AtomicU8,
-    paused: Arc<AtomicBool>,
+    paused: Paused,
     thread: OnceLock<Thread>,
     status: PumpStatus,
     progress: Progress,
@@ -97,8 +145,7 @@ struct Shared {
 
 impl PumpHandle {
     /// A handle and the pump's end of its completions.
-    /// `paused` belongs to the worker and outlives this pump.
-    pub fn new(paused: Arc<AtomicBool>) -> (Self, Receiver<Completion>) {
+    pub fn new(paused: Paused) -> (Self, Receiver<Completion>) {
         let (completions, receiver) = crossbeam_channel::unbounded();
         let shared = Shared {
             completions,
@@ -132,9 +179,9 @@ impl PumpHandle {
         }
     }
 
-    /// An operator stopped the intake; records wait in Kafka.
+    /// Records wait in Kafka: an operator, or a breaker, stopped the intake.
     pub fn is_paused(&self) -> bool {
-        self.0.paused.load(Ordering::Acquire)
+        (self.0.paused)()
     }
 
     /// The pump's thread introduces itself, so that it can be woken.

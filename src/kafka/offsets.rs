@@ -75,6 +75,11 @@ impl Tracker {
         }
     }
 
+    /// The record that blocks the commit.
+    pub fn oldest(&self) -> Option<i64> {
+        self.window.front().map(|oldest| oldest.offset)
+    }
+
     /// Records taken in and not yet committable, the finished ones behind a slow one included: what the intake window bounds.
     pub fn len(&self) -> usize {
         self.window.len()
@@ -108,9 +113,10 @@ mod tests {
             assert!(tracker.start(offset, 1));
         }
         assert_eq!(tracker.finish(11), None);
+        assert_eq!(tracker.oldest(), Some(10));
         assert_eq!(tracker.finish(10), Some(12));
         assert_eq!(tracker.finish(15), Some(16));
-        assert!(tracker.is_empty());
+        assert!(tracker.is_empty() && tracker.oldest().is_none());
     }
 
     #[test]

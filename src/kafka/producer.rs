@@ -1,20 +1,22 @@
 //! The producers: one per role, owned by the process, replaced when librdkafka declares one dead.
 
-use std::ffi::CString;
+mod running;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::util::IntoOpaque;
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka::util::{IntoOpaque, Timeout};
 use rdkafka::{ClientConfig, ClientContext};
 use rdkafka_sys as rdsys;
 
+use self::running::{Gated, Running};
+use crate::kafka::client_config;
 use crate::kafka::client_context::log_through_tracing;
-use crate::kafka::record::NativeHeaders;
+use crate::kafka::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
@@ -30,19 +32,23 @@ pub struct Undelivered {
     pub not_persisted: bool,
 }
 
-/// Hears what became of each record; called on the producer's polling thread, so it must not block, nor panic: a panic there ends
-/// all delivery reports.
+fn not_sent(code: RDKafkaErrorCode) -> Delivered {
+    Err(Undelivered {
+        code,
+        not_persisted: true,
+    })
+}
+
+/// Hears what became of each record; called on the producer's polling thread, or within the send, so it must not block, nor panic: a
+/// panic there ends all delivery reports.
 pub trait DeliveryListener: Send + Sync + 'static {
     /// What travels with a record and comes back with its report.
     type Ticket: IntoOpaque;
     fn delivered(&self, ticket: Self::Ticket, outcome: Delivered);
 }
 
-/// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
-const PARTITION_UNASSIGNED: i32 = -1;
-
 /// A client's callbacks.
-pub struct Context<L>(Arc<L>);
+pub struct Context<L>(pub Arc<L>);
 
 impl<L: DeliveryListener> ClientContext for Context<L> {
     log_through_tracing!();
@@ -69,9 +75,9 @@ impl<L: DeliveryListener> ProducerContext for Context<L> {
 
 /// A producer that can be shared, and replaced under its users.
 pub struct Producer<L: DeliveryListener> {
-    config: ClientConfig,
+    config: ArcSwap<ClientConfig>,
     listener: Arc<L>,
-    current: ArcSwap<ThreadedProducer<Context<L>>>,
+    current: ArcSwap<Running<L>>,
 }
 
 impl<L: DeliveryListener> Producer<L> {
@@ -81,110 +87,33 @@ impl<L: DeliveryListener> Producer<L> {
     /// librdkafka refuses the configuration.
     pub fn new(config: ClientConfig, listener: L) -> Result<Self, KafkaError> {
         let listener = Arc::new(listener);
-        let producer = ThreadedProducer::from_config_and_context(&config, Context(listener.clone()))?;
+        let running = Running::start(&config, listener.clone())?;
         Ok(Producer {
-            config,
+            config: ArcSwap::from_pointee(config),
             listener,
-            current: ArcSwap::from_pointee(producer),
+            current: ArcSwap::from_pointee(running),
         })
     }
 
-    /// Queues a record; never blocks. `partition` `None`: by key, else any.
-    ///
-    /// # Errors
-    /// Nothing was sent, and the ticket comes back: the local queue is full, the record is too large, the topic or partition is not
-    /// known, or the client is dead (`heal` replaces it within a second).
-    pub fn send(
-        &self,
-        topic: &str,
-        partition: Option<i32>,
-        record: &Record,
-        ticket: L::Ticket,
-    ) -> Result<(), (RDKafkaErrorCode, L::Ticket)> {
-        let fields = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), Some(&value[..])));
-        let headers = NativeHeaders::new(record.headers.len(), fields);
-        self.produce(
-            topic,
-            partition,
-            record.key.as_deref(),
-            Some(&record.value),
-            headers,
-            ticket,
-        )
+    /// Queues a record; never blocks. `partition` `None`: by key, else any. What becomes of it is reported in any case: that nothing was
+    /// sent, too, because the queue is full, the record too large, the topic or partition not known, or the client dead (`heal` replaces
+    /// it within a second).
+    pub fn send(&self, topic: &str, partition: Option<i32>, record: &Record, ticket: L::Ticket) {
+        self.queue(Outgoing::record(topic, partition, record, ticket));
     }
 
     /// `send` for a record whose header names and nulls are kept as they were read.
-    ///
-    /// # Errors
-    /// As `send`.
-    pub fn send_dead_letter(
-        &self,
-        topic: &str,
-        letter: &DeadLetter,
-        ticket: L::Ticket,
-    ) -> Result<(), (RDKafkaErrorCode, L::Ticket)> {
-        let fields = letter.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
-        let headers = NativeHeaders::new(letter.headers.len(), fields);
-        self.produce(
-            topic,
-            None,
-            letter.key.as_deref(),
-            letter.value.as_deref(),
-            headers,
-            ticket,
-        )
+    pub fn send_dead_letter(&self, topic: &str, letter: &DeadLetter, ticket: L::Ticket) {
+        self.queue(Outgoing::dead_letter(topic, letter, ticket));
     }
 
-    fn produce(
-        &self,
-        topic: &str,
-        partition: Option<i32>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: NativeHeaders,
-        ticket: L::Ticket,
-    ) -> Result<(), (RDKafkaErrorCode, L::Ticket)> {
-        use rdsys::rd_kafka_vtype_t as V;
-        let Ok(topic) = CString::new(topic) else {
-            return Err((RDKafkaErrorCode::UnknownTopic, ticket));
-        };
-        let part = |bytes: Option<&[u8]>| bytes.map_or((std::ptr::null(), 0), |bytes| (bytes.as_ptr(), bytes.len()));
-        let ((key, key_size), (value, value_size)) = (part(key), part(value));
-        let client = self.current.load();
-        let opaque = ticket.into_ptr();
-        // SAFETY: the arguments are those rd_kafka_producev documents for each tag, and live through the call; F_COPY makes librdkafka
-        // copy key and value. A dangling pointer of an empty slice is not read, and tells empty from null.
-        let code = unsafe {
-            rdsys::rd_kafka_producev(
-                client.client().native_ptr(),
-                V::RD_KAFKA_VTYPE_TOPIC,
-                topic.as_ptr(),
-                V::RD_KAFKA_VTYPE_PARTITION,
-                partition.unwrap_or(PARTITION_UNASSIGNED),
-                V::RD_KAFKA_VTYPE_MSGFLAGS,
-                rdsys::RD_KAFKA_MSG_F_COPY,
-                V::RD_KAFKA_VTYPE_KEY,
-                key,
-                key_size,
-                V::RD_KAFKA_VTYPE_VALUE,
-                value,
-                value_size,
-                V::RD_KAFKA_VTYPE_HEADERS,
-                headers.as_ptr(),
-                V::RD_KAFKA_VTYPE_OPAQUE,
-                opaque,
-                V::RD_KAFKA_VTYPE_END,
-            )
-        };
-        if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            headers.taken_over();
-            return Ok(());
+    fn queue(&self, record: Result<Outgoing<L::Ticket>, L::Ticket>) {
+        match record {
+            Ok(record) => self.current.load().send(record),
+            Err(ticket) => self
+                .listener
+                .delivered(ticket, not_sent(RDKafkaErrorCode::UnknownTopic)),
         }
-        // SAFETY: made by `into_ptr` above, and librdkafka did not take it.
-        Err((code.into(), unsafe { L::Ticket::from_ptr(opaque) }))
     }
 
     /// Asks the cluster about a topic with the present client, which thereby learns of it. Blocks.
@@ -192,41 +121,137 @@ impl<L: DeliveryListener> Producer<L> {
     /// # Errors
     /// Kafka did not answer within `timeout`.
     pub fn probe(&self, topic: &str, timeout: Duration) -> KafkaResult<()> {
-        self.current
-            .load_full()
+        self.client().client().fetch_metadata(Some(topic), timeout).map(drop)
+    }
+
+    /// Asks for the offset one past a partition's last. Blocks.
+    ///
+    /// # Errors
+    /// Kafka did not answer within `timeout`.
+    pub fn end(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<i64> {
+        let client = self.client();
+        client
             .client()
-            .fetch_metadata(Some(topic), timeout)
-            .map(drop)
+            .fetch_watermarks(topic, partition, timeout)
+            .map(|(_, end)| end)
     }
 
     /// The present client.
-    pub fn client(&self) -> Arc<ThreadedProducer<Context<L>>> {
-        self.current.load_full()
+    pub fn client(&self) -> Arc<BaseProducer<Context<Gated<L>>>> {
+        self.current.load().client.clone()
     }
 
     /// Replaces a client that met a fatal error; what it held is reported as failed. Blocks for half a second then.
     pub fn heal(&self) {
-        let Some((code, reason)) = self.current.load().client().fatal_error() else {
+        let dead = self.current.load_full();
+        let Some((code, reason)) = dead.client.client().fatal_error() else {
             return;
         };
-        match ThreadedProducer::from_config_and_context(&self.config, Context(self.listener.clone())) {
-            Ok(fresh) => {
-                tracing::warn!(%code, reason, "Kafka producer met a fatal error and was replaced");
-                drop(self.current.swap(Arc::new(fresh)));
-            }
+        let fresh = match Running::start(&self.config.load(), self.listener.clone()) {
+            Ok(fresh) => Arc::new(fresh),
             Err(error) => {
-                tracing::error!(%error, "Kafka producer met a fatal error and cannot be replaced; trying again")
+                return tracing::error!(%error, "Kafka producer met a fatal error and cannot be replaced; trying again");
+            }
+        };
+        // Unless another has replaced it meanwhile.
+        let is_replaced = Arc::ptr_eq(&self.current.compare_and_swap(&dead, fresh), &dead);
+        if is_replaced {
+            tracing::warn!(%code, reason, "Kafka producer met a fatal error and was replaced");
+            dead.retire();
+        }
+    }
+
+    /// From now on, batches of several records are at most this large. librdkafka has no such limit for a topic alone, and none that can
+    /// be changed: a new client takes over, and what the old one holds goes out as it is, on a thread of its own.
+    pub fn limit_batches(&self, bytes: usize) {
+        self.config
+            .rcu(|config| client_config::with_max_batch(config, bytes.min(client_config::max_batch(config))));
+        loop {
+            let config = self.config.load_full();
+            let old = match Running::start(&config, self.listener.clone()) {
+                Ok(fresh) => self.current.swap(Arc::new(fresh)),
+                Err(error) => {
+                    return tracing::error!(%error, "batches stay larger than a topic takes: under load Kafka refuses them as a whole");
+                }
+            };
+            let flush = move || {
+                old.flush(Timeout::Never);
+                old.retire();
+            };
+            // Err: it goes at once, and reports what it could not deliver.
+            let _ = std::thread::Builder::new().name("khp-producer-old".into()).spawn(flush);
+            // Another may have made them smaller still, and its client been replaced by ours.
+            if Arc::ptr_eq(&config, &self.config.load()) {
+                return;
             }
         }
     }
 
     /// Records queued or under way.
     pub fn queued(&self) -> usize {
-        self.current.load().in_flight_count().max(0) as usize
+        self.current.load().queued()
     }
 
     /// Waits until all is delivered; false when `timeout` passed first. Blocks.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.current.load_full().flush(timeout).is_ok()
+        self.current.load_full().flush(Timeout::After(timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::client_config;
+    use crate::settings::Kafka;
+    use crate::test_kafka;
+    use tokio::sync::mpsc;
+
+    struct Reports(mpsc::UnboundedSender<(usize, Delivered)>);
+
+    impl DeliveryListener for Reports {
+        type Ticket = usize;
+        fn delivered(&self, ticket: usize, outcome: Delivered) {
+            let _ = self.0.send((ticket, outcome));
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_costs_one_client_and_not_the_next_record() {
+        let kafka = Kafka {
+            bootstrap_servers: test_kafka::brokers().into(),
+            properties: Default::default(),
+        };
+        let (sender, mut reports) = mpsc::unbounded_channel();
+        let config = client_config::reply_producer(&kafka, Duration::from_secs(15));
+        let producer = Producer::new(config, Reports(sender)).unwrap();
+        let before = producer.client();
+        // SAFETY: the client is alive, and librdkafka copies the reason.
+        unsafe {
+            rdsys::rd_kafka_test_fatal_error(
+                before.client().native_ptr(),
+                rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                c"a test".as_ptr(),
+            );
+        }
+        let topic = format!("{:08x}-heal", rand::random::<u32>());
+        let admin: rdkafka::admin::AdminClient<_> = client_config::reply_consumer(&kafka).create().unwrap();
+        let new = rdkafka::admin::NewTopic::new(&topic, 1, rdkafka::admin::TopicReplication::Fixed(1));
+        let made = futures_executor::block_on(admin.create_topics([&new], &Default::default())).unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        let record = Record {
+            key: None,
+            value: Default::default(),
+            headers: Vec::new(),
+        };
+        producer.send(&topic, None, &record, 1);
+        let refused = reports.try_recv().unwrap();
+        assert_eq!(refused, (1, not_sent(RDKafkaErrorCode::Fatal)));
+        producer.heal();
+        assert!(!Arc::ptr_eq(&before, &producer.client()));
+        producer.send(&topic, None, &record, 2);
+        assert_eq!(reports.blocking_recv(), Some((2, Ok(()))));
+        let healthy = producer.client();
+        producer.heal();
+        assert!(Arc::ptr_eq(&healthy, &producer.client()));
     }
 }

@@ -3,29 +3,35 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as rdsys;
 
-use crate::wire::RawRecord;
+use crate::wire::{Arena, RawRecord};
 
-/// Copies a consumed message out of librdkafka's buffers.
+/// Copies a consumed message out of librdkafka's buffers, into one allocation.
 ///
 /// rdkafka's own header reader panics on a key that is not UTF-8 (its `message.rs:284`), and one foreign record must not kill a
 /// worker, so the headers are read through the C interface, as bytes.
 pub fn raw_record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawRecord {
-    let mut headers = Vec::new();
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let (mut count, mut size) = (0, length(message.key()) + length(message.payload()));
     visit_headers(message, |name, value| {
-        headers.push((Bytes::copy_from_slice(name), value.map(Bytes::copy_from_slice)))
+        count += 1;
+        size += name.len() + length(value);
+    });
+    let mut arena = Arena::with_capacity(size);
+    let mut headers = Vec::with_capacity(count);
+    visit_headers(message, |name, value| {
+        headers.push((arena.copy(name), value.map(|value| arena.copy(value))))
     });
     RawRecord {
         topic: topic.clone(),
         partition: message.partition(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis(),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
+        key: message.key().map(|key| arena.copy(key)),
+        value: message.payload().map(|value| arena.copy(value)),
         headers,
     }
 }
@@ -69,6 +75,9 @@ fn visit_headers(message: &BorrowedMessage<'_>, mut visit: impl FnMut(&[u8], Opt
 /// Record headers in librdkafka's form, freed unless a send took them over. Built through the C interface because rdkafka's own type
 /// takes only UTF-8 names, and copies each twice.
 pub struct NativeHeaders(*mut rdsys::rd_kafka_headers_t);
+
+// SAFETY: a list of its own, which nobody else points to and librdkafka ties to no thread.
+unsafe impl Send for NativeHeaders {}
 
 impl NativeHeaders {
     /// Copies names and values; a `None` is null.

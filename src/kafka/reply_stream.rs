@@ -3,22 +3,28 @@
 //! The thread drains librdkafka in batches and hands each batch over as one item; opening a topic and looking after it block for
 //! seconds, so they are called from blocking tasks, beside the thread, on the same consumer.
 
+mod assignment;
+mod others;
 mod reader;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc;
 
 use self::reader::Reader;
-use crate::kafka::admin::{self, TopicAdmin, TopicError};
+use crate::kafka::admin::{TopicAdmin, TopicError};
 use crate::kafka::client_context::LogOnly;
+use crate::kafka::describe::{self, Found, TopicId};
 use crate::settings::ReplyPartition;
 use crate::wire::{CorrelationId, RawRecord};
 
@@ -27,7 +33,6 @@ const BATCHES_UNDER_WAY: usize = 16;
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader can be unknown for a moment after a topic is created.
 const WATERMARK_TRIES: u32 = 20;
-
 /// A reply to a request of this instance.
 #[derive(Debug)]
 pub struct ReplyRecord {
@@ -39,10 +44,39 @@ pub struct ReplyRecord {
 #[derive(Debug, Clone)]
 pub struct OpenTopic {
     pub name: Arc<str>,
+    id: Option<TopicId>,
+    /// The setting's, or `All` once a replier turned out to ignore the partition that requests name.
+    choice: ReplyPartition,
     /// Each with the offset it was positioned at.
     pub partitions: Vec<(i32, i64)>,
     /// What requests name in `kafka_replyPartition`; `None`: any partition will do.
     pub named_partition: Option<i32>,
+}
+
+impl OpenTopic {
+    /// Has it partitions that are not read, because this service chose one for itself?
+    pub fn leaves_others_out(&self) -> bool {
+        self.choice == ReplyPartition::Auto
+    }
+
+    /// Is this one of the partitions that are read for good?
+    pub fn reads(&self, partition: i32) -> bool {
+        self.partitions.iter().any(|(number, _)| *number == partition)
+    }
+
+    /// From now on, another topic of that name is told by this.
+    pub fn identify(&mut self, id: TopicId) {
+        self.id = Some(id);
+    }
+
+    /// The topic with these others read for good, too; requests no longer name a partition.
+    pub fn with(mut self, others: Vec<(i32, i64)>) -> Self {
+        self.choice = ReplyPartition::All;
+        self.named_partition = None;
+        self.partitions.extend(others);
+        self.partitions.sort_unstable();
+        self
+    }
 }
 
 /// What looking after an open topic found.
@@ -50,6 +84,8 @@ pub struct OpenTopic {
 pub enum TopicChange {
     /// It has partitions that were not read yet; now they are.
     Grown(OpenTopic),
+    /// Its identity could not be had when it was opened.
+    Identified(Arc<str>, TopicId),
     /// It was deleted and created again: replies under way in the old one are gone.
     Recreated(OpenTopic),
     /// Kafka does not know it, for the first time.
@@ -65,8 +101,6 @@ pub struct StrangerCounters {
     pub foreign: IntCounter,
     /// Without a readable correlation id.
     pub unmatched: IntCounter,
-    /// 1 while Kafka refuses to let us read replies.
-    pub denied: IntGauge,
 }
 
 /// The consumer, to open and look after topics on. Clones share it; the last one dropped ends the reading thread.
@@ -76,7 +110,8 @@ pub struct ReplyStream(Arc<Shared>);
 struct Shared {
     consumer: Arc<BaseConsumer<LogOnly>>,
     admin: TopicAdmin,
-    choice: ReplyPartition,
+    /// Which partitions of a topic are read.
+    choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
     /// Chooses the partition under `auto`.
     ordinal: u32,
     stop: Arc<AtomicBool>,
@@ -96,7 +131,7 @@ impl ReplyStream {
     pub fn start(
         config: &ClientConfig,
         admin: TopicAdmin,
-        choice: ReplyPartition,
+        choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
         tag: u16,
         strangers: StrangerCounters,
@@ -119,7 +154,7 @@ impl ReplyStream {
             ReplyStream(Arc::new(Shared {
                 consumer,
                 admin,
-                choice,
+                choice: Box::new(choice),
                 ordinal,
                 stop,
             })),
@@ -131,30 +166,53 @@ impl ReplyStream {
     /// is never skipped. Blocks.
     ///
     /// # Errors
-    /// See `TopicAdmin::ensure`.
+    /// See `TopicAdmin::ensure`; `Denied` also where the topic may not be read.
     pub fn open(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let shared = &self.0;
-        let count = shared.admin.ensure(shared.consumer.client(), name, may_create)?;
-        let topic = self.position(name, count, |(_low, high)| high)?;
+        let partitions = shared.admin.ensure(shared.consumer.client(), name, may_create)?;
+        // Before the positions: if it is recreated in between, the next look sees another one.
+        let known = describe::topic(shared.consumer.client(), name);
+        if known.is_some_and(|known| !known.readable) {
+            return Err(TopicError::Denied {
+                topic: (**name).into(),
+                code: RDKafkaErrorCode::TopicAuthorizationFailed,
+            });
+        }
+        let found = Found {
+            id: known.and_then(|known| known.id),
+            partitions,
+            readable: true,
+        };
+        let topic = self.position(name, found, (shared.choice)(name), |(_low, high)| high)?;
+        // What is left of an earlier one would be refused a second time.
+        self.unassign(name);
         self.assign(name, &topic.partitions)?;
         Ok(topic)
     }
 
     /// The partitions this instance reads, each at the watermark that `pick` takes; nothing is assigned yet.
-    fn position(&self, name: &Arc<str>, count: i32, pick: fn((i64, i64)) -> i64) -> Result<OpenTopic, TopicError> {
-        let (numbers, named_partition) = choose(self.0.choice, self.0.ordinal, count);
+    fn position(
+        &self,
+        name: &Arc<str>,
+        found: Found,
+        choice: ReplyPartition,
+        pick: fn((i64, i64)) -> i64,
+    ) -> Result<OpenTopic, TopicError> {
+        let (numbers, named_partition) = choose(choice, self.0.ordinal, found.partitions);
         let at = |number| {
             self.watermarks(name, number)
                 .map(|watermarks| (number, pick(watermarks)))
         };
         Ok(OpenTopic {
             name: name.clone(),
+            id: found.id,
+            choice,
             partitions: numbers.into_iter().map(at).collect::<Result<_, _>>()?,
             named_partition,
         })
     }
 
-    /// `TopicAdmin::ensure` for a request topic, with the producer's client.
+    /// `TopicAdmin::ensure` for a request topic, with the producer's client; returns the topic's identity. Blocks.
     ///
     /// # Errors
     /// See there.
@@ -163,33 +221,69 @@ impl ReplyStream {
         client: &rdkafka::client::Client<C>,
         name: &str,
         may_create: bool,
-    ) -> Result<i32, TopicError> {
-        self.0.admin.ensure(client, name, may_create)
+    ) -> Result<Option<TopicId>, TopicError> {
+        self.0.admin.ensure(client, name, may_create)?;
+        Ok(describe::topic(client, name).and_then(|found| found.id))
     }
 
-    /// Whether a request topic is still there. Blocks.
+    /// What the cluster says of these topics. Blocks.
     ///
     /// # Errors
     /// Kafka did not answer: nothing is known.
-    pub fn exists(&self, name: &str) -> Result<bool, TopicError> {
-        Ok(admin::describe(self.0.consumer.client(), name)?.is_some())
+    pub fn look<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<HashMap<&'a str, describe::Topic>, KafkaError> {
+        describe::topics(self.0.consumer.client(), names)
     }
 
-    /// Looks whether the topic is still the one that was opened. One that is missing is given up only if `missing_before`: a broker that
-    /// has just come back may not know its topics yet. Blocks.
+    /// Compares a topic that was opened with what `look` found of it now. One that is missing is given up only if `missing_before`: a
+    /// broker that has just come back may not know its topics yet. Blocks.
     ///
     /// # Errors
     /// Kafka did not answer: nothing is known.
-    pub fn check(&self, topic: &OpenTopic, missing_before: bool) -> Result<Option<TopicChange>, TopicError> {
-        let consumer = &self.0.consumer;
-        let Some(now) = admin::describe(consumer.client(), &topic.name)? else {
+    pub fn check(
+        &self,
+        topic: &OpenTopic,
+        now: Option<Found>,
+        missing_before: bool,
+    ) -> Result<Option<TopicChange>, TopicError> {
+        let Some(now) = now else {
             if !missing_before {
                 return Ok(Some(TopicChange::Missing(topic.name.clone())));
             }
-            self.unassign(topic);
+            self.unassign(&topic.name);
             return Ok(Some(TopicChange::Deleted(topic.name.clone())));
         };
-        let positions = consumer.position().map_err(|error| unreachable(&topic.name, error))?;
+        if !self.is_the_same(topic, now)? {
+            return self.reopen_at_low(topic, now).map(Some);
+        }
+        if topic.choice == ReplyPartition::All && now.partitions > topic.partitions.len() as i32 {
+            let mut grown = topic.clone();
+            grown.id = topic.id.or(now.id);
+            for number in topic.partitions.len() as i32..now.partitions {
+                grown.partitions.push((number, self.watermarks(&topic.name, number)?.0));
+            }
+            self.assign(&topic.name, &grown.partitions[topic.partitions.len()..])?;
+            return Ok(Some(TopicChange::Grown(grown)));
+        }
+        let learned = now.id.filter(|_| topic.id.is_none());
+        Ok(learned.map(|id| TopicChange::Identified(topic.name.clone(), id)))
+    }
+
+    /// Told by its identity; where the brokers have none, by positions that lie behind the end of the log.
+    fn is_the_same(&self, topic: &OpenTopic, now: Found) -> Result<bool, TopicError> {
+        if topic.partitions.iter().any(|(number, _)| *number >= now.partitions) {
+            return Ok(false);
+        }
+        if let (Some(before), Some(now)) = (topic.id, now.id) {
+            return Ok(before == now);
+        }
+        let positions = self
+            .0
+            .consumer
+            .position()
+            .map_err(|error| unreachable(&topic.name, error))?;
         for &(number, start) in &topic.partitions {
             let position = match positions
                 .find_partition(&topic.name, number)
@@ -198,53 +292,23 @@ impl ReplyStream {
                 Some(Offset::Offset(next)) => next,
                 _ => start,
             };
-            if number >= now.partitions || self.watermarks(&topic.name, number)?.1 < position {
-                return self.reopen_at_low(topic, now.partitions).map(Some);
+            if self.watermarks(&topic.name, number)?.1 < position {
+                return Ok(false);
             }
         }
-        if self.0.choice == ReplyPartition::All && now.partitions > topic.partitions.len() as i32 {
-            let mut grown = topic.clone();
-            for number in topic.partitions.len() as i32..now.partitions {
-                grown.partitions.push((number, self.watermarks(&topic.name, number)?.0));
-            }
-            self.assign(&topic.name, &grown.partitions[topic.partitions.len()..])?;
-            return Ok(Some(TopicChange::Grown(grown)));
-        }
-        Ok(None)
+        Ok(true)
     }
 
     /// Everything in a recreated topic was produced after what we knew: read it from the start. Whatever can fail comes before the old
     /// assignment is let go, or ends as a deletion: a topic that counts as open is read.
-    fn reopen_at_low(&self, old: &OpenTopic, count: i32) -> Result<TopicChange, TopicError> {
-        let topic = self.position(&old.name, count, |(low, _high)| low)?;
-        self.unassign(old);
+    fn reopen_at_low(&self, old: &OpenTopic, now: Found) -> Result<TopicChange, TopicError> {
+        let topic = self.position(&old.name, now, old.choice, |(low, _high)| low)?;
+        self.unassign(&old.name);
         if let Err(error) = self.assign(&topic.name, &topic.partitions) {
             tracing::debug!(%error, "recreated reply topic not assigned");
             return Ok(TopicChange::Deleted(topic.name));
         }
         Ok(TopicChange::Recreated(topic))
-    }
-
-    /// Adds to the assignment; `assign` of a longer list would restart every other partition.
-    fn assign(&self, name: &str, partitions: &[(i32, i64)]) -> Result<(), TopicError> {
-        let list = list(name, partitions)?;
-        self.0
-            .consumer
-            .incremental_assign(&list)
-            .map_err(|error| unreachable(name, error))
-    }
-
-    /// Err: it was not assigned any more, which is what is wanted.
-    fn unassign(&self, topic: &OpenTopic) {
-        let done = list(&topic.name, &topic.partitions).and_then(|list| {
-            self.0
-                .consumer
-                .incremental_unassign(&list)
-                .map_err(|error| unreachable(&topic.name, error))
-        });
-        if let Err(error) = done {
-            tracing::debug!(%error, "reply topic not unassigned");
-        }
     }
 
     fn watermarks(&self, name: &str, partition: i32) -> Result<(i64, i64), TopicError> {
@@ -260,15 +324,6 @@ impl ReplyStream {
             }
         }
     }
-}
-
-fn list(name: &str, partitions: &[(i32, i64)]) -> Result<TopicPartitionList, TopicError> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for &(number, offset) in partitions {
-        list.add_partition_offset(name, number, Offset::Offset(offset))
-            .map_err(|error| unreachable(name, error))?;
-    }
-    Ok(list)
 }
 
 fn unreachable(name: &str, source: KafkaError) -> TopicError {
@@ -303,16 +358,4 @@ fn choose(choice: ReplyPartition, ordinal: u32, count: i32) -> (Vec<i32>, Option
 
 fn single(partition: i32) -> (Vec<i32>, Option<i32>) {
     (vec![partition], Some(partition))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_is_chosen_by_ordinal_and_named_in_requests() {
-        assert_eq!(choose(ReplyPartition::Auto, 14, 12), (vec![2], Some(2)));
-        assert_eq!(choose(ReplyPartition::Number(13), 0, 12), (vec![1], Some(1)));
-        assert_eq!(choose(ReplyPartition::All, 5, 3), (vec![0, 1, 2], None));
-    }
 }

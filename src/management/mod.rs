@@ -1,6 +1,6 @@
 //! What operators and orchestrators ask the process: health, metrics, status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
@@ -74,6 +74,7 @@ impl Board {
             for (_, workers) in by_topic(&processor.workers) {
                 let partitions: usize = workers.iter().map(|worker| worker.partitions()).sum();
                 workers[0].metrics.assigned_partitions.set(partitions as i64);
+                workers[0].metrics.breaker_state.set(workers[0].breaker_state() as i64);
             }
         }
     }
@@ -196,7 +197,10 @@ fn set_paused(request: HttpRequest, name: web::Path<String>, board: web::Data<Bo
         .as_ref()
         .map(|processor| &processor.workers[..])
         .unwrap_or_default();
-    let named: Vec<_> = workers.iter().filter(|worker| worker.topic.name == *name).collect();
+    let named: Vec<_> = workers
+        .iter()
+        .filter(|worker| [&worker.topic.name, &worker.topic.request_topic].contains(&&*name))
+        .collect();
     if named.is_empty() {
         return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
     }
@@ -221,14 +225,35 @@ fn topic_status(workers: &[&WorkerView]) -> serde_json::Value {
         "response_topic": topic.response_topic,
         "backend_url": topic.backend_url.to_string(),
         "consumer_group": topic.consumer_group,
-        "workers": workers.len(),
-        "state": match (workers[0].is_paused(), assigned == workers.len()) {
-            (true, _) => "paused",
-            (false, true) => "consuming",
-            (false, false) => "joining",
-        },
+        "state": state(workers[0].is_paused(), assigned == workers.len()),
         "partitions": workers.iter().map(|worker| worker.partitions()).sum::<usize>(),
+        "lag": workers.iter().flat_map(|worker| worker.lags()).map(|(_, lag)| lag).sum::<i64>(),
+        "in_flight": workers.iter().flat_map(|worker| worker.backlogs()).map(|backlog| backlog.in_flight).sum::<usize>(),
+        "workers": workers.iter().map(|worker| worker_status(worker)).collect::<Vec<_>>(),
         "backend": workers[0].backend.as_str(),
+        "breaker": workers[0].breaker_state().as_str(),
+    })
+}
+
+fn state(paused: bool, assigned: bool) -> &'static str {
+    match (paused, assigned) {
+        (true, _) => "paused",
+        (false, true) => "consuming",
+        (false, false) => "joining",
+    }
+}
+
+/// What one worker is doing; at most a second old.
+fn worker_status(worker: &WorkerView) -> serde_json::Value {
+    let backlogs = worker.backlogs();
+    let oldest = backlogs.iter().filter_map(|backlog| backlog.oldest_since).min();
+    json!({
+        "index": worker.index,
+        "state": state(worker.is_paused(), worker.is_assigned()),
+        "partitions": backlogs.iter().map(|backlog| backlog.partition).collect::<BTreeSet<_>>(),
+        "lag": worker.lags().into_iter().collect::<BTreeMap<_, _>>(),
+        "in_flight": backlogs.iter().map(|backlog| backlog.in_flight).sum::<usize>(),
+        "oldest_in_flight_seconds": oldest.map(|since| since.elapsed().as_secs_f32()),
     })
 }
 

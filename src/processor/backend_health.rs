@@ -1,4 +1,5 @@
-//! Asks each backend from time to time whether it is there. For operators: nothing is decided by it.
+//! Asks each backend from time to time whether it is there. For operators, and for a breaker that is open: a check that succeeds closes
+//! it, one that fails opens nothing.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use prometheus::IntGauge;
 
 use crate::processor::backend::Backend;
+use crate::processor::breaker::Breaker;
 use crate::settings::{HostHeader, Topic};
+use crate::supervision::progress::monotonic_ms;
 use crate::wire::Request;
 
 /// One check may take this long.
@@ -47,6 +50,7 @@ impl BackendState {
 pub struct BackendCheck {
     pub topic: Topic,
     pub state: BackendState,
+    pub breaker: Option<Arc<Breaker>>,
     pub gauge: IntGauge,
 }
 
@@ -81,6 +85,9 @@ async fn look(backend: &Backend, check: &BackendCheck) {
     // Any answer below 500 shows a backend that works: not all have a health page.
     let up = outcome.as_ref().is_ok_and(|answer| answer.status < 500);
     check.gauge.set(up.into());
+    if let (Some(breaker), true) = (&check.breaker, up) {
+        breaker.health_check_succeeded(monotonic_ms());
+    }
     if check.state.set(up) {
         let what = outcome.map_or_else(|error| error.to_string(), |answer| format!("status {}", answer.status));
         let (topic, backend) = (&check.topic.name, &check.topic.backend_url);

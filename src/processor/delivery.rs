@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
+use crate::error::PROBLEM_JSON;
 use crate::kafka::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::trouble::Trouble;
-use crate::processor::work::Worker;
+use crate::processor::worker::Worker;
+use crate::wire::correlation::id_text;
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::{Record, ReplyError, Response};
+use crate::wire::{Fields, Record, ReplyError, Response, headers};
 
 /// Wait before a record that Kafka did not take is sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -83,6 +85,10 @@ pub struct Ticket {
     partition: Option<i32>,
     parcel: Parcel,
     since: Instant,
+    /// Kafka was asked for its topic's limit after it had been found too large.
+    measured: bool,
+    /// Kafka was asked for its topic's partitions after its own had not been found.
+    counted: bool,
     /// Held while the dead letter topic does not take this.
     trouble: Option<Trouble>,
 }
@@ -93,6 +99,15 @@ pub enum Parcel {
     Reply { record: Record, until: Option<Instant> },
     /// A record given up; it is tried until Kafka takes it, since it would be lost otherwise.
     DeadLetter(DeadLetter),
+}
+
+impl Parcel {
+    fn encoded_size(&self) -> usize {
+        match self {
+            Parcel::Reply { record, .. } => record.encoded_size(),
+            Parcel::DeadLetter(letter) => letter.encoded_size(),
+        }
+    }
 }
 
 /// Sends a record's consequences, all of them known now: its offset waits for every one.
@@ -108,6 +123,8 @@ pub fn dispatch(settlement: &Arc<Settlement>, parcels: Vec<(Arc<str>, Option<i32
             partition,
             parcel,
             since: Instant::now(),
+            measured: false,
+            counted: false,
             trouble: None,
         }));
     }
@@ -117,18 +134,15 @@ fn send(ticket: Box<Ticket>) {
     let producer = ticket.settlement.worker.producer.clone();
     let (topic, partition) = (ticket.topic.clone(), ticket.partition);
     // The parcel is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
-    let sent = match &ticket.parcel {
+    match &ticket.parcel {
         Parcel::Reply { record, .. } => {
             let record = record.clone();
-            producer.send(&topic, partition, &record, ticket)
+            producer.send(&topic, partition, &record, ticket);
         }
         Parcel::DeadLetter(letter) => {
             let letter = letter.clone();
-            producer.send_dead_letter(&topic, &letter, ticket)
+            producer.send_dead_letter(&topic, &letter, ticket);
         }
-    };
-    if let Err((code, ticket)) = sent {
-        undelivered(ticket, code);
     }
 }
 
@@ -138,7 +152,7 @@ fn undelivered(ticket: Box<Ticket>, code: RDKafkaErrorCode) {
     let _ = returns.send(Undelivered { ticket, code });
 }
 
-/// Hears of every record the processor produced, on the producer's polling thread.
+/// Hears of every record the processor produced.
 pub struct Deliveries;
 
 impl DeliveryListener for Deliveries {
@@ -174,15 +188,29 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
         worker.ensure_topic(&ticket.topic).await;
     }
+    if matches!(verdict, Verdict::NoSuchPartition) && ticket.partition.is_some() {
+        // The topic may have grown since our client last looked; a reply elsewhere would not be read.
+        match std::mem::replace(&mut ticket.counted, true) {
+            false => worker.ensure_topic(&ticket.topic).await,
+            true => ticket.partition = None,
+        }
+        return send(ticket);
+    }
+    if matches!(verdict, Verdict::TooLarge) && may_fit(&mut ticket) {
+        worker.limits.look_again();
+        actix::clock::sleep(RESEND_AFTER).await;
+        if worker.limits.known(&ticket.topic) >= Some(ticket.parcel.encoded_size()) {
+            return send(ticket);
+        }
+    }
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
     match (&mut ticket.parcel, verdict) {
-        (_, Verdict::NoSuchPartition) if ticket.partition.is_some() => ticket.partition = None,
         (Parcel::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },
         (Parcel::DeadLetter(letter), verdict) => {
-            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter)) {
+            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter, worker.limits.of(&ticket.topic))) {
                 let begin = || worker.dead_letter_trouble.begin(&ticket.topic, code);
                 ticket.trouble.get_or_insert_with(begin);
                 actix::clock::sleep(RESEND_AFTER).await;
@@ -193,7 +221,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
             return give_up(&ticket, code);
         }
         (Parcel::Reply { until, .. }, _) => {
-            if until.is_some_and(|until| Instant::now() + RESEND_AFTER >= until) {
+            if !is_in_time(*until) {
                 return give_up(&ticket, code);
             }
             actix::clock::sleep(RESEND_AFTER).await;
@@ -202,10 +230,28 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     send(ticket);
 }
 
+/// Whether a record that the broker found too large may be none. A batch is refused as a whole, and this record may only have happened to
+/// be in it; or the limit of its topic was not known yet, or has been lowered.
+fn may_fit(ticket: &mut Ticket) -> bool {
+    let limit = ticket.settlement.worker.limits.known(&ticket.topic);
+    let small_enough = limit.map_or(!ticket.measured, |limit| ticket.parcel.encoded_size() <= limit);
+    ticket.measured = true;
+    small_enough
+        && match &ticket.parcel {
+            Parcel::Reply { until, .. } => is_in_time(*until),
+            Parcel::DeadLetter(_) => true,
+        }
+}
+
+/// Somebody still waits when it is sent again.
+fn is_in_time(until: Option<Instant>) -> bool {
+    until.is_none_or(|until| Instant::now() + RESEND_AFTER < until)
+}
+
 /// Makes a dead letter smaller; false when there is nothing left to cut.
-fn shrink(letter: &mut DeadLetter) -> bool {
+fn shrink(letter: &mut DeadLetter, limit: usize) -> bool {
     let before = letter.encoded_size();
-    letter.fit(before / 2);
+    letter.fit(if before > limit { limit } else { before / 2 });
     letter.encoded_size() < before
 }
 
@@ -250,14 +296,14 @@ fn too_large(record: &Record) -> Option<Record> {
 /// The answer a processor makes itself.
 pub fn error_response(correlation_id: bytes::Bytes, error: ReplyError) -> Response {
     let request_error = crate::error::RequestError::from(error);
-    let body = request_error.problem(Some(&crate::processor::backend::id_text(&correlation_id)));
+    let body = request_error.problem(Some(&id_text(&correlation_id)));
+    let mut fields: Fields = vec![(headers::CONTENT_TYPE.into(), PROBLEM_JSON.into())];
+    let retry_after = request_error.retry_after();
+    fields.extend(retry_after.map(|seconds| (headers::RETRY_AFTER.into(), seconds.to_string().into())));
     Response {
         correlation_id,
         status: request_error.status().as_u16(),
-        headers: vec![(
-            "content-type".into(),
-            bytes::Bytes::from_static(crate::error::PROBLEM_JSON.as_bytes()),
-        )],
+        headers: fields,
         body: body.into(),
         error: Some(error),
     }

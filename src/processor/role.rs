@@ -1,35 +1,40 @@
 //! The processor's parts, put together: what belongs to the process, and how each worker is made.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::ArbiterHandle;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use prometheus::Registry;
 use rdkafka::error::KafkaError;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::kafka::admin::TopicAdmin;
+use crate::kafka::backlog::Backlog;
 use crate::kafka::client_config;
 use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::health::KafkaHealth;
-use crate::kafka::intake::PumpHandle;
+use crate::kafka::intake::{Paused, PumpHandle};
 use crate::kafka::producer::Producer;
+use crate::kafka::record_limit::RecordLimits;
 use crate::kafka::topic_name::globs;
 use crate::processor::backend::Backend;
 use crate::processor::backend_health::{BackendCheck, BackendState};
+use crate::processor::breaker::{self, Breaker, ProbeSlot};
 use crate::processor::delivery::Deliveries;
+use crate::processor::lag::ConsumerLag;
 use crate::processor::metrics::{ProcessorMetrics, TopicMetrics};
+use crate::processor::retry_budget::RetryBudget;
 use crate::processor::topic_worker::{Inputs, TopicWorker};
 use crate::processor::trouble::{DeadLetterTrouble, Once};
-use crate::processor::work::Worker;
-use crate::settings::{Settings, Topic};
+use crate::processor::worker::Worker;
+use crate::settings::{self, BreakerMode, Ordering as RecordOrdering, Settings, Topic};
 use crate::supervision::health_supervisor::{ExitNotice, Life, Pump, Supervised};
-use crate::supervision::progress::Progress;
+use crate::supervision::progress::{Progress, monotonic_ms};
 use crate::supervision::spawn_watched::spawn_watched;
 
 /// Records on their way from a pump to its worker.
@@ -50,9 +55,13 @@ pub struct WorkerView {
     pub topic: Topic,
     pub index: usize,
     pub backend: BackendState,
+    /// `None`: switched off.
+    pub breaker: Option<Arc<Breaker>>,
     pub metrics: TopicMetrics,
     paused: Arc<AtomicBool>,
     pump: ArcSwapOption<PumpHandle>,
+    /// The ends of partitions that stand still, as the broker told them.
+    ends: ArcSwap<HashMap<i32, i64>>,
 }
 
 impl WorkerView {
@@ -76,8 +85,45 @@ impl WorkerView {
         self.paused.load(Ordering::Acquire)
     }
 
+    /// A breaker that is switched off never opens.
+    pub fn breaker_state(&self) -> breaker::State {
+        let state = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms());
+        self.breaker.as_ref().map_or(breaker::State::Closed, state)
+    }
+
+    /// Tells whether intake stands still: an operator stopped it, or the breaker does while the backend is left alone.
+    fn pause(&self) -> Paused {
+        let operator = self.paused.clone();
+        let breaker = self
+            .breaker
+            .clone()
+            .filter(|_| self.topic.breaker.mode == BreakerMode::Pause);
+        Arc::new(move || {
+            let open = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms()) == breaker::State::Open;
+            operator.load(Ordering::Acquire) || breaker.as_ref().is_some_and(open)
+        })
+    }
+
     pub fn partitions(&self) -> usize {
         self.pump.load().as_ref().map_or(0, |pump| pump.status().partitions())
+    }
+
+    /// What lies before it, by assigned partition; at most a second old.
+    pub fn backlogs(&self) -> Vec<Backlog> {
+        let pump = self.pump.load();
+        pump.as_ref()
+            .map_or_else(Vec::new, |pump| pump.status().backlogs().to_vec())
+    }
+
+    /// Records that are not finished, by partition; those of which that is not known yet are left out.
+    pub fn lags(&self) -> Vec<(i32, i64)> {
+        let ends = self.ends.load();
+        let lag = |backlog: Backlog| Some((backlog.partition, backlog.lag(ends.get(&backlog.partition).copied())?));
+        self.backlogs().into_iter().filter_map(lag).collect()
+    }
+
+    pub fn set_ends(&self, ends: HashMap<i32, i64>) {
+        self.ends.store(Arc::new(ends));
     }
 }
 
@@ -106,8 +152,9 @@ pub fn assemble(
         .max()
         .unwrap_or(Duration::ZERO);
     let config = client_config::reply_producer(&settings.kafka, longest);
-    let max_record = client_config::max_record(&config);
     let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
+    let batches = producer.clone();
+    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
     let admin = TopicAdmin::new(config, settings.create_topics.clone());
     let all_calls = Arc::new(Semaphore::new(own.max_concurrent_requests));
     let workers_in_all = own.topics.iter().map(|topic| topic.workers).sum();
@@ -120,13 +167,26 @@ pub fn assemble(
         .chain(own.dead_letter_topic.clone());
     let forbidden: Arc<HashSet<String>> = Arc::new(forbidden.collect());
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
+    let mut breakers = Breakers::default();
+    // Asked about before the first answer.
+    for topic in own
+        .topics
+        .iter()
+        .map(|topic| &topic.response_topic)
+        .chain(&own.dead_letter_topic)
+    {
+        limits.of(topic);
+    }
     for topic in &own.topics {
         let topic_metrics = metrics.topic(&topic.request_topic, &topic.backend_url.to_string());
         let backend = BackendState::default();
+        let breaker = breakers.of(topic);
+        let retry_budget = Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms()));
         let rate_limit = topic.rate_limit.and_then(limiter).map(Arc::new);
         checks.push(BackendCheck {
             topic: topic.clone(),
             state: backend.clone(),
+            breaker: breaker.clone(),
             gauge: topic_metrics.backend_up.clone(),
         });
         for index in 0..topic.workers {
@@ -135,9 +195,11 @@ pub fn assemble(
                 topic: topic.clone(),
                 index,
                 backend: backend.clone(),
+                breaker: breaker.clone(),
                 metrics: topic_metrics.clone(),
                 paused: Arc::default(),
                 pump: ArcSwapOption::empty(),
+                ends: ArcSwap::default(),
             });
             workers.push(view.clone());
             supervised.push(Box::new(WorkerFactory {
@@ -159,20 +221,24 @@ pub fn assemble(
                     admin: admin.clone(),
                     window: (topic.concurrency * 4).max(256),
                     revoke_timeout: own.revoke_timeout,
+                    delivery: topic.delivery,
+                    ordered: topic.ordering != RecordOrdering::Unordered,
                 },
                 producer: producer.clone(),
                 all_calls: all_calls.clone(),
                 concurrency: topic.concurrency.min(share),
                 rate_limit: rate_limit.clone(),
+                retry_budget: retry_budget.clone(),
                 forbidden: forbidden.clone(),
                 dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
                 clock_tolerance: own.clock_tolerance,
-                max_record,
+                limits: limits.clone(),
                 kafka: kafka.clone(),
                 dead_letter_trouble: dead_letter_trouble.clone(),
             }));
         }
     }
+    registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     let processor = Arc::new(Processor {
         producer,
         workers,
@@ -186,11 +252,32 @@ pub fn assemble(
     })
 }
 
+/// One breaker for each backend and way to judge it.
+#[derive(Default)]
+struct Breakers(Vec<(settings::BackendUrl, settings::Breaker, Arc<Breaker>)>);
+
+impl Breakers {
+    fn of(&mut self, topic: &Topic) -> Option<Arc<Breaker>> {
+        let (url, own) = (&topic.backend_url, topic.breaker);
+        if own.mode == BreakerMode::Off {
+            return None;
+        }
+        let known = self.0.iter().find(|(known, how, _)| known == url && *how == own);
+        Some(known.map(|(.., breaker)| breaker.clone()).unwrap_or_else(|| {
+            let breaker = Arc::new(Breaker::new(url.to_string(), &own));
+            self.0.push((url.clone(), own, breaker.clone()));
+            breaker
+        }))
+    }
+}
+
 /// Why a role cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
     #[error("kafka client: {0}")]
     Kafka(#[from] KafkaError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error("a configured topic is not known to the proxy")]
@@ -220,10 +307,11 @@ struct WorkerFactory {
     all_calls: Arc<Semaphore>,
     concurrency: usize,
     rate_limit: Option<Arc<DefaultDirectRateLimiter>>,
+    retry_budget: Arc<RetryBudget>,
     forbidden: Arc<HashSet<String>>,
     dead_letter_topic: Option<Arc<str>>,
     clock_tolerance: Duration,
-    max_record: usize,
+    limits: RecordLimits,
     kafka: KafkaHealth,
     dead_letter_trouble: DeadLetterTrouble,
 }
@@ -235,7 +323,7 @@ impl Supervised for WorkerFactory {
 
     fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
         let topic = &self.view.topic;
-        let (pump, completions) = PumpHandle::new(self.view.paused.clone());
+        let (pump, completions) = PumpHandle::new(self.view.pause());
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
         let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
         let worker = Arc::new(Worker {
@@ -249,8 +337,11 @@ impl Supervised for WorkerFactory {
             concurrency: Semaphore::new(self.concurrency),
             all_calls: self.all_calls.clone(),
             rate_limit: self.rate_limit.clone(),
+            retry_budget: self.retry_budget.clone(),
+            breaker: self.view.breaker.clone(),
+            probe: ProbeSlot::default(),
             clock_tolerance: self.clock_tolerance,
-            max_record: self.max_record,
+            limits: self.limits.clone(),
             kafka: self.kafka.clone(),
             metrics: self.view.metrics.clone(),
             undelivered,
@@ -259,7 +350,7 @@ impl Supervised for WorkerFactory {
             once: Once::default(),
         });
         let progress = Progress::default();
-        let (sign_of_life, max_body) = (progress.clone(), self.max_record.saturating_sub(HEADROOM));
+        let (sign_of_life, max_body) = (progress.clone(), self.limits.own().saturating_sub(HEADROOM));
         let make = move |_: &mut actix::Context<TopicWorker>| {
             let topic = &worker.topic;
             let backend = Backend::new(&topic.backend_url, topic.host, topic.concurrency, max_body);

@@ -1,6 +1,6 @@
 //! Works on the records of one request topic: one task for each, within the limits.
 //!
-//! Owns: the records in flight and their backend client. Sent to by: its pump (records), the producer's polling thread (records that
+//! Owns: the records in flight, their lanes and their backend client. Sent to by: its pump (records), the producer's polling thread (records that
 //! Kafka did not take). Death: its pump leaves the group, unfinished records are redelivered, and the supervisor makes a new one.
 
 use std::rc::Rc;
@@ -14,7 +14,9 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use crate::kafka::intake::Intake;
 use crate::processor::backend::Backend;
 use crate::processor::delivery::{Undelivered, UndeliveredReceiver, redeliver};
-use crate::processor::work::{Worker, run};
+use crate::processor::lanes::Lanes;
+use crate::processor::work::run;
+use crate::processor::worker::Worker;
 use crate::supervision::progress::Progress;
 
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
 pub struct TopicWorker {
     worker: Arc<Worker>,
     backend: Rc<Backend>,
+    lanes: Lanes,
     inputs: Option<Inputs>,
     progress: Progress,
 }
@@ -37,6 +40,7 @@ impl TopicWorker {
     /// Must be made on the Arbiter it runs on: its HTTP client cannot move.
     pub fn new(worker: Arc<Worker>, backend: Backend, inputs: Inputs, progress: Progress) -> Self {
         TopicWorker {
+            lanes: Lanes::new(worker.topic.ordering),
             worker,
             backend: Rc::new(backend),
             inputs: Some(inputs),
@@ -63,7 +67,8 @@ impl StreamHandler<Intake> for TopicWorker {
         #[cfg(test)]
         tests::strike(&intake.record, _ctx);
         // A task of its own: the context would poll every item it holds at each wake.
-        actix::spawn(run(self.worker.clone(), self.backend.clone(), intake));
+        let turn = self.lanes.join(&intake.record);
+        actix::spawn(run(self.worker.clone(), self.backend.clone(), intake, turn));
     }
     // finished(): the default stops the actor, which is right: its pump is gone.
 }

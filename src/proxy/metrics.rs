@@ -99,7 +99,7 @@ impl ProxyMetrics {
             )?,
             unmatched_replies: counter(
                 "proxy_unmatched_replies_total",
-                "Records on reply topics without a correlation id of this format",
+                "Records on reply topics without a correlation id of this format, and dead letters",
             )?,
             malformed_replies: counter(
                 "proxy_malformed_replies_total",
@@ -119,7 +119,7 @@ impl ProxyMetrics {
             )?,
             replies_denied: gauge(
                 "proxy_replies_denied",
-                "1 while Kafka refuses to let this proxy read replies",
+                "1 while Kafka refuses to let this proxy read a reply topic of its configuration",
             )?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })

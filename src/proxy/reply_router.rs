@@ -5,11 +5,15 @@
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new one.
 
 #[cfg(test)]
+mod capacity_tests;
+#[cfg(test)]
 mod fault;
+mod look;
+mod pending;
+mod search;
 mod slot;
 mod topics;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,19 +25,25 @@ use tokio_stream::wrappers::ReceiverStream;
 
 #[cfg(test)]
 pub use self::fault::Fault;
+use self::look::TopicChanges;
+pub use self::pending::{Pending, Waiting};
+use self::search::OthersRead;
 pub use self::slot::{LostRequests, RouterHandle, RouterSlot};
-use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicChanges, TopicStates};
+use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicStates};
 use crate::error::RequestError;
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::producer::{Producer, Undelivered};
+use crate::kafka::record_limit::RecordLimits;
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
+use crate::proxy::in_flight::Queue;
 use crate::proxy::metrics::ProxyMetrics;
+use crate::proxy::pace::TICK;
 use crate::proxy::topics::Topic;
 use crate::supervision::progress::Progress;
 use crate::wire::{CorrelationId, RawRecord, Record, native};
 
 /// The net under `ForgetOnDrop`: what it finds is counted, and expected to be nothing.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = TICK;
 /// How long past its deadline an entry may live before the sweep takes it.
 const SWEEP_GRACE: Duration = Duration::from_secs(2);
 /// How often open reply topics are looked after.
@@ -52,6 +62,8 @@ pub struct Forward {
     /// Encoded, but for the reply partition, which the router knows.
     pub record: Record,
     pub deadline: Instant,
+    /// Hears whether it was answered.
+    pub queue: Arc<Queue>,
     pub reply_tx: oneshot::Sender<ReplyResult>,
 }
 
@@ -60,7 +72,7 @@ pub struct Forward {
 #[rtype(result = "()")]
 pub struct Forget(pub CorrelationId);
 
-/// Kafka did not take a request's record. Sent by the request producer's polling thread.
+/// Kafka did not take a request's record. Sent by the request producer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RequestLost {
@@ -78,6 +90,7 @@ pub struct Drain;
 pub struct RouterParts {
     pub generation: u64,
     pub producer: Arc<Producer<LostRequests>>,
+    pub limits: RecordLimits,
     pub stream: ReplyStream,
     /// The configured ones, created at start.
     pub request_topics: Vec<Arc<Topic>>,
@@ -91,8 +104,7 @@ pub struct RouterParts {
 
 /// The actor.
 pub struct ReplyRouter {
-    /// By `CorrelationId::low64`; the whole id is compared on a match.
-    pending: HashMap<u64, Waiting>,
+    pending: Pending,
     topics: TopicStates,
     /// Requests whose topics are still opening; bounded by permits.
     parked: Vec<Forward>,
@@ -103,20 +115,11 @@ pub struct ReplyRouter {
     parts: RouterParts,
 }
 
-/// One request in flight.
-struct Waiting {
-    id: CorrelationId,
-    request_topic: Arc<Topic>,
-    reply_topic: Arc<Topic>,
-    deadline: Instant,
-    reply_tx: oneshot::Sender<ReplyResult>,
-}
-
 impl ReplyRouter {
     pub fn new(parts: RouterParts, replies: mpsc::Receiver<Vec<ReplyRecord>>) -> Self {
         parts.metrics.router_entries.set(0);
         ReplyRouter {
-            pending: HashMap::new(),
+            pending: Pending::default(),
             topics: TopicStates::default(),
             parked: Vec::new(),
             positioned: Arc::default(),
@@ -134,42 +137,35 @@ impl ReplyRouter {
             reply_topic,
             mut record,
             deadline,
+            queue,
             reply_tx,
         } = forward;
         if let Some(partition) = reply_partition {
             native::set_reply_partition(&mut record, partition);
         }
-        let key = id.low64();
-        if self.pending.contains_key(&key) {
-            // 62 random bits met twice among those in flight: refuse rather than mix up two answers.
-            return answer(reply_tx, Err(RequestError::Overloaded));
+        if record.encoded_size() > self.parts.limits.of(&request_topic.name) {
+            return answer(reply_tx, Err(RequestError::BodyTooLarge));
         }
-        let name = request_topic.name.clone();
-        self.pending.insert(
-            key,
-            Waiting {
-                id,
-                request_topic,
-                reply_topic,
-                deadline,
-                reply_tx,
-            },
-        );
-        if let Err((code, _)) = self.parts.producer.send(&name, None, &record, key as usize) {
-            self.not_taken(
-                key,
-                Undelivered {
-                    code,
-                    not_persisted: true,
-                },
-            );
+        let (key, name) = (id.low64(), request_topic.name.clone());
+        let waiting = Waiting {
+            id,
+            request_topic,
+            reply_topic,
+            sent: Instant::now(),
+            deadline,
+            queue,
+            reply_tx,
+        };
+        if let Err(refused) = self.pending.register(waiting) {
+            return refused.answer(Err(RequestError::Overloaded));
         }
+        self.parts.producer.send(&name, None, &record, key as usize);
         self.parts.metrics.router_entries.set(self.pending.len() as i64);
     }
 
     /// Kafka did not take a request's record.
     fn not_taken(&mut self, key: u64, why: Undelivered) {
-        let Some(waiting) = self.pending.remove(&key) else {
+        let Some(waiting) = self.pending.remove(key) else {
             return;
         };
         let topic = &waiting.request_topic.name;
@@ -182,14 +178,14 @@ impl ReplyRouter {
         ) {
             self.topics.request_topic_is_gone(topic);
         }
-        answer(
-            waiting.reply_tx,
-            Err(if why.not_persisted {
-                refusal(why.code)
-            } else {
-                RequestError::ReplyLost
-            }),
-        );
+        if matches!(refusal(why.code), RequestError::BodyTooLarge) {
+            self.parts.limits.look_again();
+        }
+        waiting.answer(Err(if why.not_persisted {
+            refusal(why.code)
+        } else {
+            RequestError::ReplyLost
+        }));
     }
 
     /// Sends a request on its way, or parks it while a topic opens, or refuses it.
@@ -236,26 +232,23 @@ impl ReplyRouter {
         }
     }
 
-    fn end(&mut self, key: u64, result: ReplyResult) -> bool {
-        let Some(waiting) = self.pending.remove(&key) else {
-            return false;
-        };
-        answer(waiting.reply_tx, result);
-        true
+    /// Nobody waits any more: at the deadline, or because the client left before.
+    fn given_up(&mut self, waiting: &Waiting, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if now >= waiting.deadline {
+            waiting.queue.waited_in_vain();
+            let waited = now - waiting.sent;
+            self.topics
+                .unanswered(&waiting.reply_topic.name, waited, &self.parts, ctx);
+        }
     }
 
     /// Ends what waits for a reply on a topic that is no longer what it was.
     fn lose_replies_of(&mut self, topic: &str) {
-        let lost: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, waiting)| &*waiting.reply_topic.name == topic)
-            .map(|(key, _)| *key)
-            .collect();
-        let count = lost
-            .iter()
-            .filter(|key| self.end(**key, Err(RequestError::ReplyLost)))
-            .count();
+        let lost = self.pending.extract(|waiting| &*waiting.reply_topic.name == topic);
+        let count = lost.len();
+        lost.into_iter()
+            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
         if count > 0 {
             tracing::warn!(topic, count, "requests in flight lost their replies");
         }
@@ -263,11 +256,13 @@ impl ReplyRouter {
 
     fn sweep(&mut self) {
         self.parts.progress.touch();
+        self.topics.keep_pace();
         let now = Instant::now();
-        let before = self.pending.len();
-        self.pending
-            .retain(|_, waiting| now < waiting.deadline + SWEEP_GRACE && !waiting.reply_tx.is_closed());
-        self.parts.metrics.swept.inc_by((before - self.pending.len()) as u64);
+        let outlived = |waiting: &Waiting| now >= waiting.deadline + SWEEP_GRACE;
+        self.parts
+            .metrics
+            .swept
+            .inc_by(self.pending.extract(outlived).len() as u64);
         // Not sent, so the client may try again: it hears that while it still waits, not its deadline's 504.
         let kafka_is_down = self.parts.kafka.is_down();
         let hopeless = |forward: &mut Forward| kafka_is_down || now + SWEEP_EVERY >= forward.deadline;
@@ -307,9 +302,10 @@ impl Handler<Forward> for ReplyRouter {
 
 impl Handler<Forget> for ReplyRouter {
     type Result = ();
-    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) {
-        if self.pending.remove(&id.low64()).is_none() {
-            self.parked.retain(|forward| forward.id != id);
+    fn handle(&mut self, Forget(id): Forget, ctx: &mut Self::Context) {
+        match self.pending.remove(id.low64()) {
+            Some(waiting) => self.given_up(&waiting, ctx),
+            None => self.parked.retain(|forward| forward.id != id),
         }
         self.parts.metrics.router_entries.set(self.pending.len() as i64);
     }
@@ -318,10 +314,11 @@ impl Handler<Forget> for ReplyRouter {
 impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
     fn handle(&mut self, batch: Vec<ReplyRecord>, _: &mut Self::Context) {
         self.parts.progress.touch();
+        for run in batch.chunk_by(|a, b| a.record.partition == b.record.partition && a.record.topic == b.record.topic) {
+            self.topics.heard(&run[0].record.topic, run[0].record.partition);
+        }
         for ReplyRecord { id, record } in batch {
-            let key = id.low64();
-            let ours = self.pending.get(&key).is_some_and(|waiting| waiting.id == id);
-            if !(ours && self.end(key, Ok(record))) {
+            if !self.pending.complete(id, record) {
                 self.parts.metrics.late_replies.inc();
             }
         }
@@ -364,13 +361,21 @@ impl Handler<TopicChanges> for ReplyRouter {
     }
 }
 
+impl Handler<OthersRead> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, read: OthersRead, _: &mut Self::Context) {
+        self.topics.others_read(read, &self.parts);
+    }
+}
+
 impl Handler<Drain> for ReplyRouter {
     type Result = usize;
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> usize {
         let left = self.pending.len() + self.parked.len();
         self.pending
-            .drain()
-            .for_each(|(_, waiting)| answer(waiting.reply_tx, Err(RequestError::ReplyLost)));
+            .extract(|_| true)
+            .into_iter()
+            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
         self.parked
             .drain(..)
             .for_each(|forward| answer(forward.reply_tx, Err(RequestError::Draining)));

@@ -1,16 +1,20 @@
 //! Between actix-web's HTTP and the wire's: what a client sent as a record's content, and a reply record as what the client gets.
 
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::body::SizedStream;
+use actix_web::body::{self, BodySize, BoxBody, MessageBody, SizedStream};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::RequestError;
+use crate::proxy::in_flight::Permit;
 use crate::proxy::routes::Route;
 use crate::wire::{self, CorrelationId, Fields, RawRecord, Request, Response, WireError, headers};
 
@@ -33,14 +37,20 @@ pub fn head_size(request: &HttpRequest) -> usize {
     request.uri().path_and_query().map_or(1, |target| target.as_str().len()) + fields.sum::<usize>()
 }
 
+/// Bytes of an answer from which on it holds its permit while it is written; what a socket takes at once is not worth that.
+const LARGE_ANSWER: u64 = 64 << 10;
+
+/// The longest that a body may pause.
+const BODY_PAUSE: Duration = Duration::from_secs(10);
+
 /// Reads the whole body; `None` when the request has none at all, as distinct from an empty one.
 ///
 /// # Errors
-/// `BodyTooLarge` by Content-Length before a byte is read, or while reading; `BodyTimeout` past `deadline`; `BadRequest` when the body
+/// `BodyTooLarge` by Content-Length before a byte is read, or while reading; `BodyTimeout` past `deadline`, or when nothing comes for `BODY_PAUSE`; `BadRequest` when the body
 /// breaks off or is malformed.
 pub async fn read_body(
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: &mut web::Payload,
     limit: usize,
     deadline: Instant,
 ) -> Result<Option<Bytes>, RequestError> {
@@ -54,7 +64,12 @@ pub async fn read_body(
     }
     let mut body = Body::Empty;
     let read = async {
-        while let Some(chunk) = payload.next().await {
+        loop {
+            // A client that sends a byte now and then must not hold a place of its topic for the whole timeout.
+            let next = tokio::time::timeout(BODY_PAUSE, payload.next()).await;
+            let Some(chunk) = next.map_err(|_| RequestError::BodyTimeout)? else {
+                break;
+            };
             body.push(chunk.map_err(|_| RequestError::BadRequest)?, declared.unwrap_or(0));
             if body.len() > limit {
                 return Err(RequestError::BodyTooLarge);
@@ -106,25 +121,66 @@ impl Body {
     }
 }
 
+/// What a request asks for, and of whom.
+pub struct Target<'a> {
+    /// Path and query, byte for byte, or `*`.
+    path: Cow<'a, str>,
+    /// The target's own (absolute form, RFC 9112 3.2.2), which goes before `Host`; may be empty.
+    authority: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Reads request line and `Host`.
+    ///
+    /// # Errors
+    /// `BadRequest`: the target is none that a backend could be asked for, or `Host` is not text.
+    pub fn of(request: &'a HttpRequest) -> Result<Self, RequestError> {
+        let (uri, bad) = (request.uri(), RequestError::BadRequest);
+        let authority = match (uri.scheme_str(), uri.authority()) {
+            (None, None) => match request.headers().get(header::HOST) {
+                Some(host) => host.to_str().map_err(|_| bad)?,
+                None => "",
+            },
+            (Some("http" | "https"), Some(authority)) => authority.as_str(),
+            // `GET shop.example`: the parser takes that for an authority, whose path would be "/".
+            _ => return Err(bad),
+        };
+        let path = path_and_query(uri);
+        // User and password before a host are an attempt to deceive (RFC 9110 4.2.4).
+        if authority.contains('@') || wire::check_target(request.method().as_str(), &path).is_err() {
+            return Err(bad);
+        }
+        Ok(Target { path, authority })
+    }
+}
+
+/// An empty path is `/` (RFC 9110 4.2.3), also before a query.
+fn path_and_query(uri: &Uri) -> Cow<'_, str> {
+    let given = uri.path_and_query().map_or("/", |target| target.as_str());
+    match given.starts_with('?') {
+        true => Cow::Owned(format!("/{given}")),
+        false => Cow::Borrowed(given),
+    }
+}
+
 /// The request as it travels, with the gateway's own headers. `remaining` is how long the client still waits.
 pub fn to_wire(
     request: &HttpRequest,
+    target: &Target<'_>,
     route: &Route,
     body: Option<Bytes>,
     id: CorrelationId,
     reply_topic: &str,
     remaining: Duration,
 ) -> Request {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
-    let authority = authority(request);
     let timeout_ms = remaining.as_millis() as i64;
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
-        path: route.on_wire(target).into_owned(),
-        headers: fields(request, id, client_ip.as_deref(), &authority),
-        authority,
+        path: route.on_wire(&target.path).into_owned(),
+        headers: fields(request, id, client_ip.as_deref(), target.authority),
+        authority: target.authority.to_string(),
         scheme: "http".into(),
         body,
         reply_topic: Some(reply_topic.to_string()),
@@ -134,13 +190,6 @@ pub fn to_wire(
         client_ip,
         key: route.key(request.uri(), request.headers()),
     }
-}
-
-/// The target's own authority (absolute form, RFC 9112 3.2.2) goes before `Host`.
-fn authority(request: &HttpRequest) -> String {
-    let target = request.uri().authority().map(|authority| authority.as_str());
-    let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    target.or_else(host).unwrap_or_default().to_string()
 }
 
 fn fields(request: &HttpRequest, id: CorrelationId, client_ip: Option<&str>, authority: &str) -> Fields {
@@ -202,6 +251,39 @@ fn forwarded_for(request: &HttpRequest, client_ip: Option<&str>) -> Option<Bytes
     (!all.is_empty()).then(|| Bytes::from(all.join(&b", "[..])))
 }
 
+/// An answer to a request whose body may not have been read whole. While somebody could still read that, actix-http ends the connection
+/// in order: it answers, reads on for `connection::LINGER`, and closes. Otherwise it would read a chunked body for as long as it comes.
+pub fn with_unread(response: HttpResponse, rest: web::Payload) -> HttpResponse {
+    response.map_body(|_, body| Keeps { body, _kept: rest }.boxed())
+}
+
+/// A large answer whose memory is bounded by its permit: given back once the connection has taken it, or is gone. A small one needs
+/// none while it is written.
+pub fn with_permit(response: HttpResponse, permit: Permit) -> HttpResponse {
+    match response.body().size() {
+        BodySize::Sized(LARGE_ANSWER..) => response.map_body(|_, body| Keeps { body, _kept: permit }.boxed()),
+        _ => response,
+    }
+}
+
+/// A body that keeps something until it is written.
+struct Keeps<T> {
+    body: BoxBody,
+    _kept: T,
+}
+
+impl<T: Unpin + 'static> MessageBody for Keeps<T> {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
 /// The answer a client gets for a reply record.
 ///
 /// # Errors
@@ -221,7 +303,7 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
     };
     let status = StatusCode::from_u16(status).map_err(|_| malformed("status out of range"))?;
     let mut response = HttpResponse::new(status);
-    let mut length = None;
+    let mut length: Option<u64> = None;
     for (name, value) in fields {
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed("illegal header value"))?;
         if name == "content-length" {
@@ -236,8 +318,23 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
             .headers_mut()
             .insert(HeaderName::from_static(headers::KHP_CORRELATION_ID), id);
     }
-    if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
-        // The length is that of the answer to GET (RFC 9110 9.3.2, 15.4.5): told, and no body sent.
+    // The length is that of the answer to GET (RFC 9110 9.3.2, 15.4.5): told, and no body sent.
+    if status == StatusCode::NOT_MODIFIED {
+        if let Some(length) = length {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        return Ok(without_body(response));
+    }
+    // These have no content, whatever a replier wrote (RFC 9110 15.3.5, 15.3.6): after a 204 its bytes would be the next answer's.
+    if status == StatusCode::NO_CONTENT {
+        return Ok(without_body(response));
+    }
+    if status == StatusCode::RESET_CONTENT {
+        return Ok(response.set_body(Bytes::new()).map_into_boxed_body());
+    }
+    if *method == Method::HEAD {
         return Ok(match length {
             Some(length) => response
                 .set_body(SizedStream::new(
@@ -245,8 +342,13 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
                     futures_util::stream::empty::<Result<Bytes, std::io::Error>>(),
                 ))
                 .map_into_boxed_body(),
-            None => response.drop_body().map_into_boxed_body(),
+            None => without_body(response),
         });
     }
     Ok(response.set_body(body).map_into_boxed_body())
+}
+
+/// Unlike `drop_body`, which tells a length of 0.
+fn without_body(response: HttpResponse) -> HttpResponse {
+    response.set_body(body::None::new()).map_into_boxed_body()
 }

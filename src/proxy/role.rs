@@ -10,21 +10,23 @@ use crate::kafka::admin::TopicAdmin;
 use crate::kafka::client_config;
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::producer::Producer;
+use crate::kafka::record_limit::RecordLimits;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
 use crate::processor::role::AssembleError;
+use crate::proxy::consumers::{self, Group};
 use crate::proxy::http::Proxy;
 use crate::proxy::in_flight::Admission;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
+use crate::proxy::rate_limit::ClientLimit;
 use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterSlot};
 use crate::proxy::routes::Routes;
 use crate::proxy::topics::{Topic, Topics};
-use crate::settings::{ReplyPartition, Settings};
+use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::wire::Format;
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -47,9 +49,10 @@ pub fn assemble(
     let own = &settings.proxy;
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
-    let config = client_config::request_producer(&settings.kafka, own.longest_timeout());
-    let max_record = client_config::max_record(&config);
+    let config = client_config::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
     let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
+    let batches = producer.clone();
+    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
     let topics = Topics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
@@ -63,15 +66,13 @@ pub fn assemble(
         .into_iter()
         .map(configured)
         .collect::<Result<_, _>>()?;
+    watch_consumers(own, &topics, &producer);
     let supervised = Box::new(RouterFactory {
         producer: producer.clone(),
+        limits,
         config: client_config::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(config, settings.create_topics.clone()),
-        // That format has no word for the partition that a reply is awaited on.
-        choice: match own.wire_format {
-            Format::Native => own.reply_partition,
-            Format::Json => ReplyPartition::All,
-        },
+        settings: own.clone(),
         instance: instance.clone(),
         request_topics,
         warmup,
@@ -90,9 +91,8 @@ pub fn assemble(
         routes,
         unrouted: metrics.topic(OTHER_TOPIC),
         topic_headers: own.topic_headers,
-        wire_format: own.wire_format,
         max_body: own.max_body_size,
-        max_record,
+        client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
         router: slot.subscribe(),
         kafka: kafka.clone(),
@@ -106,12 +106,29 @@ pub fn assemble(
     })
 }
 
+/// Looks after the consumer groups that the settings name.
+fn watch_consumers(own: &settings::Proxy, topics: &Topics, producer: &Arc<Producer<LostRequests>>) {
+    let groups = own.consumer_groups().into_iter();
+    let groups: Vec<Group> = groups
+        .filter_map(|(topic, group)| {
+            Some(Group::new(
+                group.to_owned(),
+                topics.configured(topic)?.consumers.clone()?,
+            ))
+        })
+        .collect();
+    if !groups.is_empty() {
+        actix::spawn(consumers::watch(groups, producer.clone()));
+    }
+}
+
 /// Makes the generations of the router.
 struct RouterFactory {
     producer: Arc<Producer<LostRequests>>,
+    limits: RecordLimits,
     config: ClientConfig,
     admin: TopicAdmin,
-    choice: ReplyPartition,
+    settings: settings::Proxy,
     instance: Instance,
     request_topics: Vec<Arc<Topic>>,
     warmup: Vec<Arc<Topic>>,
@@ -129,12 +146,12 @@ impl Supervised for RouterFactory {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
-            denied: self.metrics.replies_denied.clone(),
         };
+        let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
             self.admin.clone(),
-            self.choice,
+            move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
             self.instance.tag,
             strangers,
@@ -145,6 +162,7 @@ impl Supervised for RouterFactory {
         let parts = RouterParts {
             generation,
             producer: self.producer.clone(),
+            limits: self.limits.clone(),
             stream,
             request_topics: self.request_topics.clone(),
             warmup: self.warmup.clone(),

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::RequestError;
 use crate::proxy::topics::{Topic, Topics};
 use crate::settings::{self, RecordKey};
+use crate::wire::Format;
 
 /// Never empty: without configured routes, one that takes everything.
 pub struct Routes(Vec<Route>);
@@ -26,6 +27,7 @@ pub struct Route {
     pub request_topic: Arc<Topic>,
     pub reply_topic: Arc<Topic>,
     pub timeout: Duration,
+    pub wire_format: Format,
     key: Option<RecordKey>,
     /// Bytes cut off the beginning of each path; a slash or nothing follows them.
     stripped: usize,
@@ -42,6 +44,7 @@ impl Routes {
                 request_topic: topics.configured(&route.request_topic)?,
                 reply_topic: topics.configured(&route.response_topic)?,
                 timeout: route.timeout,
+                wire_format: route.wire_format,
                 key: route.key.clone(),
                 stripped: route.strip_prefix.as_ref().map_or(0, String::len),
             })
@@ -55,6 +58,7 @@ impl Routes {
             request_topic: topics.configured(&proxy.request_topic)?,
             reply_topic: topics.configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
+            wire_format: proxy.wire_format,
             key: None,
             stripped: 0,
         }]))

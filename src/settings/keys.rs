@@ -48,6 +48,7 @@ pub(super) mod top {
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
         TOPIC_HEADERS: Value "topic_headers";
@@ -57,6 +58,9 @@ pub(super) mod top {
         REPLY_PARTITION: Value "reply_partition";
         MAX_PENDING: Value "max_pending";
         MAX_PENDING_PER_TOPIC: Value "max_pending_per_topic";
+        RATE_LIMIT: Value "rate_limit";
+        RATE_LIMIT_BURST: Value "rate_limit_burst";
+        RATE_LIMIT_PER: Value "rate_limit_per";
         MAX_BODY_SIZE: Value "max_body_size";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
         TOPICS: Topics "topics" from "KAFKA_TOPICS";
@@ -97,6 +101,17 @@ pub(super) mod topic {
         ALLOWED_REPLY_TOPICS: Value "allowed_reply_topics";
         HEALTH_PATH: Value "health_path";
         HOST: Value "host";
+        ORDERING: Value "ordering";
+        DELIVERY: Value "delivery";
+        RETRY_ON: Value "retry.on";
+        RETRY_METHODS: Value "retry.methods";
+        RETRY_WAIT: Value "retry.wait";
+        RETRY_MAX_WAIT: Value "retry.max_wait";
+        RETRY_BUDGET: Value "retry.budget";
+        BREAKER_MODE: Value "breaker.mode";
+        BREAKER_FAILURES: Value "breaker.failures";
+        BREAKER_FAILURE_RATE: Value "breaker.failure_rate";
+        BREAKER_OPEN_FOR: Value "breaker.open_for";
     }
 }
 
@@ -108,7 +123,9 @@ pub(super) mod route {
         METHODS: Value "methods";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
+        WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";
     }

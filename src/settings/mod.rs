@@ -4,6 +4,7 @@
 //! environment < flags. `load` merges them, `read` turns the tree into these types, `validate` checks across keys; all faults are
 //! reported at once.
 
+mod delivery;
 mod env;
 mod fault;
 mod keys;
@@ -28,8 +29,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, REFERENCE, load};
+pub use read::plain_topic;
+pub use routing::{RecordKey, Route};
+pub use value::rate;
 
 use crate::wire::Format;
 
@@ -118,7 +123,9 @@ pub struct Proxy {
     pub request_topic: String,
     /// Where the replies to such requests are awaited.
     pub response_topic: String,
-    /// How requests are written; replies are read in both formats.
+    /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: nobody looks.
+    pub consumer_group: Option<String>,
+    /// How requests are written unless their route says otherwise; replies are read in both formats.
     pub wire_format: Format,
     /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
     pub routes: Vec<Route>,
@@ -136,6 +143,8 @@ pub struct Proxy {
     pub max_pending: usize,
     /// Requests in flight per request topic, so that a slow one leaves room for others; never above `max_pending`.
     pub max_pending_per_topic: usize,
+    /// How often one client may ask; `None`: as often as it likes.
+    pub rate_limit: Option<ClientRate>,
     /// Bytes of a request body.
     pub max_body_size: usize,
 }
@@ -155,6 +164,42 @@ impl Proxy {
         self.warmup_topics.iter().chain(routes).map(String::as_str).collect()
     }
 
+    /// The consumer groups to look after, each with the request topic it consumes.
+    pub fn consumer_groups(&self) -> BTreeMap<&str, &str> {
+        let own = (self.routes.is_empty()).then_some((&self.request_topic, &self.consumer_group));
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| (&route.request_topic, &route.consumer_group));
+        own.into_iter()
+            .chain(routes)
+            .filter_map(|(topic, group)| Some((topic.as_str(), group.as_deref()?)))
+            .collect()
+    }
+
+    /// Which partitions of a reply topic are read: all where answers to json requests are awaited, since that format has no word for
+    /// one of them.
+    pub fn reply_partition_of(&self, topic: &str) -> ReplyPartition {
+        let is_json = |format: Format| format == Format::Json;
+        let mut answered_there = self
+            .routes
+            .iter()
+            .filter(|route| route.response_topic == topic)
+            .peekable();
+        // Clients that name topics may name any one.
+        let json = if self.topic_headers || answered_there.peek().is_none() {
+            let routes = self.routes.iter().any(|route| is_json(route.wire_format));
+            routes || (self.routes.is_empty() && is_json(self.wire_format))
+        } else {
+            answered_there.any(|route| is_json(route.wire_format))
+        };
+        if json {
+            ReplyPartition::All
+        } else {
+            self.reply_partition
+        }
+    }
+
     /// The longest that a client may wait.
     pub fn longest_timeout(&self) -> Duration {
         let routes = self.routes.iter().map(|route| route.timeout);
@@ -162,34 +207,27 @@ impl Proxy {
     }
 }
 
-/// Some paths and methods, and where requests to them go.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// A pattern that actix-router takes; compared with the path as it was received.
-    pub path: String,
-    /// Case counts; empty = any.
-    pub methods: Vec<String>,
-    /// Where its requests go.
-    pub request_topic: String,
-    /// Where their replies are awaited.
-    pub response_topic: String,
-    /// From a request's arrival to its 504.
-    pub timeout: Duration,
-    /// Where its records' key comes from; `None`: they have none.
-    pub key: Option<RecordKey>,
-    /// Removed from the path before it goes on the wire: `/api`, without a trailing slash. Every path of the route begins with it.
-    pub strip_prefix: Option<String>,
+/// How often one client may ask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientRate {
+    /// Requests per second.
+    pub per_second: f64,
+    /// Requests at once, after a pause.
+    pub burst: u32,
+    /// What tells one client from another.
+    pub key: ClientKey,
 }
 
-/// What a record's key is taken from; what is absent or empty there gives none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordKey {
-    /// The first header of this name, in lower case.
+/// What tells one client from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientKey {
+    /// The address that its connection comes from.
+    #[default]
+    Address,
+    /// The value of this header, in lower case; without it, the address.
     Header(String),
-    /// The first query parameter of this name, percent-decoded.
-    Query(String),
-    /// The segment of this name in the route's path, percent-decoded.
-    Segment(String),
+    /// Nothing: all share one limit.
+    Everybody,
 }
 
 /// Which partitions of a reply topic a proxy reads.
@@ -254,6 +292,14 @@ pub struct Topic {
     pub health_path: String,
     /// The `Host` header the backend sees.
     pub host: HostHeader,
+    /// Which records wait for each other.
+    pub ordering: Ordering,
+    /// When a record's offset is committed.
+    pub delivery: Delivery,
+    /// Which failed attempts are repeated, and when.
+    pub retry: Retry,
+    /// When a failing backend is left alone.
+    pub breaker: Breaker,
 }
 
 /// A backend's address, parsed once: no record can change scheme or authority.

@@ -10,7 +10,8 @@ use super::layer::Table;
 use super::reader::Reader;
 use super::yaml::Yaml;
 use super::{
-    CreateTopics, Kafka, Log, Management, Mode, Processor, Proxy, Route, Secret, Settings, Topic, name, routing, value,
+    Breaker, ClientRate, CreateTopics, Format, Kafka, Log, Management, Mode, Processor, Proxy, Retry, Route, Secret,
+    Settings, Topic, name, routing, value,
 };
 
 /// Stands for an address that is at fault.
@@ -53,9 +54,11 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
+    let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
     let routes = reader.items(&top::ROUTES, |item| {
-        route(item, &request_topic, &response_topic, default_timeout)
+        let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
+        route(item, defaults, default_timeout, wire_format)
     });
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
@@ -72,6 +75,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         warmup_topics,
         request_topic,
         response_topic,
+        consumer_group,
         wire_format,
         routes,
         topic_headers,
@@ -81,24 +85,48 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         reply_partition,
         max_pending,
         max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
+        rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
     }
 }
 
+fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
+    let per_second = reader.optional(&top::RATE_LIMIT, value::rate);
+    // A second's worth.
+    let burst = per_second.map(|rate| rate.ceil().min(f64::from(u32::MAX)).to_string());
+    let burst = reader.or(&top::RATE_LIMIT_BURST, burst.unwrap_or_default(), value::burst);
+    let key = reader.required(&top::RATE_LIMIT_PER, value::client_key);
+    per_second.map(|per_second| ClientRate { per_second, burst, key })
+}
+
 /// What a route does not say, the proxy's own settings do.
-fn route(item: &mut Reader<'_>, request_topic: &str, response_topic: &str, timeout: Duration) -> Route {
+fn route(
+    item: &mut Reader<'_>,
+    (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
+    timeout: Duration,
+    wire_format: Format,
+) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
         String::new()
     } else {
         seconds(timeout)
     };
+    let path = item.required(&route::PATH, routing::pattern);
+    let methods = item.list(&route::METHODS, "", routing::method);
+    let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
+    // A group belongs to its topic.
+    let default_group = default_group.filter(|_| request_topic == default_topic);
     Route {
-        path: item.required(&route::PATH, routing::pattern),
-        methods: item.list(&route::METHODS, "", routing::method),
-        request_topic: item.or(&route::REQUEST_TOPIC, request_topic, name::topic),
+        path,
+        methods,
         response_topic: item.or(&route::RESPONSE_TOPIC, response_topic, name::topic),
+        consumer_group: item
+            .optional(&route::CONSUMER_GROUP, value::text)
+            .or_else(|| default_group.map(str::to_owned)),
+        request_topic,
         timeout: item.or(&route::TIMEOUT, timeout, value::positive_duration),
+        wire_format: item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format),
         key: item.optional(&route::KEY, routing::record_key),
         strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
     }
@@ -148,8 +176,42 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
         allowed_reply_topics: item.list(&topic::ALLOWED_REPLY_TOPICS, "*-responses", name::glob),
         health_path: item.or(&topic::HEALTH_PATH, "/health", name::path),
         host: item.or(&topic::HOST, "backend", value::host),
+        ordering: item.or(&topic::ORDERING, "unordered", value::ordering),
+        delivery: item.or(&topic::DELIVERY, "at-least-once", value::delivery),
+        retry: Retry {
+            on: item.list(&topic::RETRY_ON, "timeout, reset, 429, 502, 503, 504", value::retry_on),
+            methods: item.list(
+                &topic::RETRY_METHODS,
+                "GET, HEAD, OPTIONS, TRACE, PUT, DELETE",
+                routing::method,
+            ),
+            wait: item.or(&topic::RETRY_WAIT, "50ms", value::positive_duration),
+            max_wait: item.or(&topic::RETRY_MAX_WAIT, "2s", value::positive_duration),
+            budget: item.or(&topic::RETRY_BUDGET, "0.2", value::share),
+        },
+        breaker: Breaker {
+            mode: item.or(&topic::BREAKER_MODE, "reject", value::breaker_mode),
+            failures: item.or(&topic::BREAKER_FAILURES, "10", value::positive_u32),
+            failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
+            open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
+        },
         request_topic,
     }
+}
+
+/// A topic with nothing but defaults, and so many calls at once.
+pub fn plain_topic(request_topic: &str, response_topic: &str, backend_url: &str, concurrency: usize) -> Topic {
+    let named = [
+        (topic::REQUEST_TOPIC, request_topic),
+        (topic::RESPONSE_TOPIC, response_topic),
+        (topic::BACKEND_URL, backend_url),
+    ];
+    let table: Table = named
+        .into_iter()
+        .map(|(key, text)| (key.name.to_owned(), text.into()))
+        .collect();
+    let (env, mut report, mut effective) = (Env::new(), Report::default(), Yaml::default());
+    topic(&mut Reader::new(&table, &env, &mut report, &mut effective), concurrency)
 }
 
 fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {

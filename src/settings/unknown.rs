@@ -1,5 +1,7 @@
 //! Keys that nobody reads are mistakes, and most are misspelt: each is reported with the nearest key there is.
 
+use std::cmp::Reverse;
+
 use config::ValueKind;
 use strsim::damerau_levenshtein;
 
@@ -60,12 +62,17 @@ fn nearest(name: &str, known: &[Key]) -> &'static str {
         let in_last_part = damerau_levenshtein(&last(name), &last(candidate)) + 1;
         damerau_levenshtein(name, candidate).min(in_last_part)
     };
+    // Among equals, the one that begins alike.
+    let begins_alike = |candidate: &str| {
+        let alike = name.bytes().zip(candidate.bytes()).take_while(|(a, b)| a == b);
+        Reverse(alike.count())
+    };
     let sections = known.iter().filter_map(|key| Some(key.name.split_once('.')?.0));
     known
         .iter()
         .map(|key| key.name)
         .chain(sections)
-        .min_by_key(|candidate| distance(candidate))
+        .min_by_key(|candidate| (distance(candidate), begins_alike(candidate)))
         .unwrap_or_default()
 }
 
@@ -89,5 +96,6 @@ mod tests {
         }
         assert_eq!(nearest("timout", keys::topic::ALL), "timeout");
         assert_eq!(nearest("backend", keys::topic::ALL), "backend_url");
+        assert_eq!(nearest("order", keys::topic::ALL), "ordering");
     }
 }

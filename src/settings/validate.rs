@@ -26,6 +26,7 @@ pub(super) fn validate(settings: &Settings, report: &mut Report) {
     if settings.mode.is_proxy() {
         proxy(settings, report);
         routes(settings, report);
+        consumer_groups(settings, report);
     }
     shutdown(settings, report);
     management(settings, report);
@@ -73,6 +74,16 @@ fn proxy(settings: &Settings, report: &mut Report) {
             )
         },
     );
+    let mut requests = vec![(top::REQUEST_TOPIC.name.to_owned(), &proxy.request_topic)];
+    let routes = proxy.routes.iter().enumerate();
+    requests.extend(routes.map(|(index, each)| (route_path(index, &route::REQUEST_TOPIC), &each.request_topic)));
+    for (path, name) in requests {
+        report.rule(
+            !proxy.warmup_topics.contains(name),
+            &[top::WARMUP_TOPICS.name, &path],
+            || format!("{name:?} is the same as {path}: requests would be taken for replies"),
+        );
+    }
     let chosen = matches!(proxy.reply_partition, ReplyPartition::Number(_));
     if proxy.wire_format == Format::Json && chosen {
         report.warnings.push(format!(
@@ -155,6 +166,28 @@ fn routes(settings: &Settings, report: &mut Report) {
     }
 }
 
+/// A topic's requests are refused for the sake of one group.
+fn consumer_groups(settings: &Settings, report: &mut Report) {
+    let groups = settings.proxy.consumer_groups();
+    for (index, each) in settings.proxy.routes.iter().enumerate() {
+        let other = groups.get(each.request_topic.as_str());
+        let agrees = each.consumer_group.is_none() || each.consumer_group.as_deref() == other.copied();
+        let path = |key: &Key| route_path(index, key);
+        report.rule(
+            agrees,
+            &[&path(&route::CONSUMER_GROUP), &path(&route::REQUEST_TOPIC)],
+            || {
+                format!(
+                    "{:?} is not the group {:?} that another route names for {:?}",
+                    each.consumer_group.as_deref().unwrap_or_default(),
+                    other.copied().unwrap_or_default(),
+                    each.request_topic
+                )
+            },
+        );
+    }
+}
+
 fn shutdown(settings: &Settings, report: &mut Report) {
     let (drain, pre_stop) = (settings.drain_timeout, settings.pre_stop);
     // The default of drain_timeout is computed from default_timeout.
@@ -195,6 +228,7 @@ fn topics(settings: &Settings, report: &mut Report) {
 
     let mut names = HashMap::new();
     let mut groups = HashMap::new();
+    let mut members = HashMap::new();
     for (index, each) in topics.iter().enumerate() {
         let path = |key: &Key| topic_path(index, key);
         let first = *names.entry(&each.name).or_insert(index);
@@ -221,6 +255,16 @@ fn topics(settings: &Settings, report: &mut Report) {
                     "{:?} consumes {:?} in {first} already",
                     each.consumer_group, each.request_topic
                 )
+            },
+        );
+        let member = each.group_instance_id.as_ref().map(|id| (&each.consumer_group, id));
+        let first = member.map_or(index, |member| *members.entry(member).or_insert(index));
+        report.rule(
+            first == index,
+            &[&path(&topic::GROUP_INSTANCE_ID), &path(&topic::CONSUMER_GROUP)],
+            || {
+                let first = keys::item(top::TOPICS.name, first);
+                format!("is that of {first} in the same group: Kafka would have one fence the other for ever")
             },
         );
         let consumed = topics

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{HostHeader, LogFormat, ReplyPartition, Start};
+use super::{BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start};
 use crate::wire::Format;
+use crate::wire::headers::name_is_legal;
 
 /// What a parser returns: the value, or what would have been allowed.
 pub(super) type Parsed<T> = Result<T, &'static str>;
@@ -66,12 +67,39 @@ pub(super) fn positive(text: &str) -> Parsed<usize> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
 
+/// `positive`, for counts that are small.
+pub(super) fn positive_u32(text: &str) -> Parsed<u32> {
+    let number = text.parse().ok().filter(|n| *n > 0);
+    number.ok_or("a whole number, 1 or more")
+}
+
+/// A share of a whole; 0 = nothing.
+pub(super) fn share(text: &str) -> Parsed<f64> {
+    let number = text.parse().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or("a number from 0 to 1")
+}
+
 /// How often a second.
-pub(super) fn rate(text: &str) -> Parsed<f64> {
+pub fn rate(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
-        .filter(|n: &f64| n.is_finite() && *n > 0.0)
-        .ok_or("a number above 0 (records per second)")
+        .filter(|n| (0.001..=1_000_000.0).contains(n))
+        .ok_or("a number from 0.001 to 1000000 (per second)")
+}
+
+/// How much at once.
+pub(super) fn burst(text: &str) -> Parsed<u32> {
+    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+}
+
+/// See [`ClientKey`].
+pub(super) fn client_key(text: &str) -> Parsed<ClientKey> {
+    match text.split_once(':') {
+        None if text == "address" => Ok(ClientKey::Address),
+        None if text == "everybody" => Ok(ClientKey::Everybody),
+        Some(("header", name)) if name_is_legal(name) => Ok(ClientKey::Header(name.to_ascii_lowercase())),
+        _ => Err("address, header:NAME or everybody"),
+    }
 }
 
 /// Partitions or replicas of a topic to create.
@@ -123,11 +151,11 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
 
 /// See [`Format`].
 pub(super) fn wire_format(text: &str) -> Parsed<Format> {
-    match text {
-        "native" => Ok(Format::Native),
-        "json" => Ok(Format::Json),
-        _ => Err("native or json"),
-    }
+    let known = [Format::Native, Format::Json];
+    known
+        .into_iter()
+        .find(|format| format.as_str() == text)
+        .ok_or("native or json")
 }
 
 /// See [`ReplyPartition`].
@@ -139,6 +167,45 @@ pub(super) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
             Ok(n) if n >= 0 => Ok(ReplyPartition::Number(n)),
             _ => Err("auto, all, or a partition's number, 0 or more"),
         },
+    }
+}
+
+/// See [`Ordering`].
+pub(super) fn ordering(text: &str) -> Parsed<Ordering> {
+    match text {
+        "unordered" => Ok(Ordering::Unordered),
+        "key" => Ok(Ordering::Key),
+        "partition" => Ok(Ordering::Partition),
+        _ => Err("unordered, key or partition"),
+    }
+}
+
+/// See [`Delivery`].
+pub(super) fn delivery(text: &str) -> Parsed<Delivery> {
+    match text {
+        "at-least-once" => Ok(Delivery::AtLeastOnce),
+        "at-most-once" => Ok(Delivery::AtMostOnce),
+        _ => Err("at-least-once or at-most-once"),
+    }
+}
+
+/// See [`RetryOn`].
+pub(super) fn retry_on(text: &str) -> Parsed<RetryOn> {
+    match (text, text.parse()) {
+        ("timeout", _) => Ok(RetryOn::Timeout),
+        ("reset", _) => Ok(RetryOn::Reset),
+        (_, Ok(status @ 400..=599)) => Ok(RetryOn::Status(status)),
+        _ => Err("timeout, reset, or a status from 400 to 599"),
+    }
+}
+
+/// See [`BreakerMode`].
+pub(super) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
+    match text {
+        "reject" => Ok(BreakerMode::Reject),
+        "pause" => Ok(BreakerMode::Pause),
+        "off" => Ok(BreakerMode::Off),
+        _ => Err("reject, pause or off"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The effective settings as YAML, written in the order in which they are read: what `actix-khp check` prints.
 
-/// YAML under construction. Scalars and lists of scalars at the top level, in sections, and in the items of one list.
+/// YAML under construction. Scalars and lists of scalars at the top level, in sections, in the items of lists and in their sections.
 #[derive(Debug, Default)]
 pub(super) struct Yaml {
     text: String,
-    /// What the last entry was in: empty, `kafka` or `topics[0]`.
+    /// What the last entry was in: empty, `kafka`, `topics[0]` or `topics[0].retry`.
     place: String,
 }
 
@@ -21,18 +21,46 @@ impl Yaml {
     }
 
     fn enter(&mut self, place: &str) -> &'static str {
-        let entered = place != self.place;
         let before = std::mem::replace(&mut self.place, place.to_owned());
-        let list = |place: &str| place.split_once('[').map(|(list, _)| list.to_owned());
-        let header = list(place).unwrap_or_else(|| place.to_owned());
-        if entered && !place.is_empty() && list(&before).is_none_or(|before| before != header) {
-            self.text.push_str(&format!("{header}:\n"));
+        let (old, new) = (Place::of(&before), Place::of(place));
+        if !new.list.is_empty() && new.list != old.list {
+            self.text.push_str(&format!("{}:\n", new.list));
         }
-        match (place.is_empty(), list(place).is_some(), entered) {
-            (true, _, _) => "",
-            (_, false, _) => "  ",
-            (_, true, true) => "  - ",
-            (_, true, false) => "    ",
+        if !new.section.is_empty() && place != before {
+            let indent = if new.item.is_empty() { "" } else { "    " };
+            self.text.push_str(&format!("{indent}{}:\n", new.section));
+        }
+        match (new.item.is_empty(), new.section.is_empty()) {
+            (true, true) => "",
+            (true, false) => "  ",
+            (false, true) if new.item != old.item => "  - ",
+            (false, true) => "    ",
+            // An item's own keys come before its sections.
+            (false, false) => "      ",
+        }
+    }
+}
+
+/// The parts of `topics[0].retry`: list, item and section, each empty where there is none.
+struct Place<'a> {
+    list: &'a str,
+    item: &'a str,
+    section: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(place: &'a str) -> Self {
+        let Some((item, section)) = place.split_once(']') else {
+            return Place {
+                list: "",
+                item: "",
+                section: place,
+            };
+        };
+        Place {
+            list: item.split('[').next().unwrap_or_default(),
+            item,
+            section: section.trim_start_matches('.'),
         }
     }
 }

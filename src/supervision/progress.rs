@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Milliseconds since the first call in this process: an `Instant` that fits an atomic.
-fn now_ms() -> u64 {
+pub fn monotonic_ms() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_millis() as u64
 }
@@ -16,18 +16,18 @@ pub struct Progress(Arc<AtomicU64>);
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress(Arc::new(AtomicU64::new(now_ms())))
+        Progress(Arc::new(AtomicU64::new(monotonic_ms())))
     }
 }
 
 impl Progress {
     /// The owner is alive.
     pub fn touch(&self) {
-        self.0.store(now_ms(), Ordering::Relaxed);
+        self.0.store(monotonic_ms(), Ordering::Relaxed);
     }
 
     /// How long the owner has shown no sign of life.
     pub fn idle(&self) -> Duration {
-        Duration::from_millis(now_ms().saturating_sub(self.0.load(Ordering::Relaxed)))
+        Duration::from_millis(monotonic_ms().saturating_sub(self.0.load(Ordering::Relaxed)))
     }
 }

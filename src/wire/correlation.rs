@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::{Uuid, Variant};
 
+use super::headers;
+
 /// A correlation id of ours: a UUIDv8 (RFC 9562 5.8), so that whoever reads it as a UUID can, with the tag of the
 /// instance that waits in its first 16 bits and 106 random bits after. The tag tells a late reply of ours from one
 /// meant for another instance.
@@ -54,6 +56,15 @@ impl fmt::Display for CorrelationId {
     }
 }
 
+/// A correlation id as HTTP shows it: ours as a UUID, anybody's text as it is, other bytes in hexadecimal.
+pub fn id_text(id: &[u8]) -> String {
+    match (CorrelationId::from_bytes(id), std::str::from_utf8(id)) {
+        (Some(id), _) => id.to_string(),
+        (None, Ok(text)) if headers::name_is_legal(text) && text.len() <= 128 => text.to_string(),
+        _ => id.iter().take(64).map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -98,6 +109,12 @@ mod tests {
         ] {
             assert_eq!(CorrelationId::from_bytes(bytes), None);
         }
+    }
+
+    #[test]
+    fn ids_of_others_are_shown_safely() {
+        assert_eq!(id_text(b"abc-1"), "abc-1");
+        assert_eq!(id_text(b"a b\r\n"), "6120620d0a");
     }
 
     proptest! {

@@ -20,6 +20,9 @@ pub const KHP_ATTEMPTS: &str = "khp-attempts";
 pub const KHP_TRUNCATED: &str = "khp-truncated";
 /// How often a dead letter was sent round again.
 pub const KHP_REDRIVE: &str = "khp-redrive";
+/// Beside dead letters, on a record that is none: the offsets of those in its partition that were sent round again,
+/// decimal, with commas between.
+pub const KHP_REDRIVEN: &str = "khp-redriven";
 
 /// Spring Kafka's names (`KafkaHeaders`), so that its listeners answer as they are.
 pub const KAFKA_CORRELATION_ID: &str = "kafka_correlationId";
@@ -63,6 +66,10 @@ pub const X_KAFKA_TOPIC: &str = "x-kafka-topic";
 pub const X_KAFKA_REPLY_TOPIC: &str = "x-kafka-reply-topic";
 /// HTTP, to backends and clients: ours alone, the one to deduplicate on.
 pub const KHP_CORRELATION_ID: &str = "khp-correlation-id";
+/// HTTP: the client's word that a request may be sent twice.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// HTTP: when to come again (RFC 9110 10.2.3).
+pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.
 pub const X_REQUEST_ID: &str = "x-request-id";
 /// HTTP: the method as the proxy received it.
@@ -77,7 +84,8 @@ pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
 pub(super) const CONNECTION: &str = "connection";
-pub(super) const CONTENT_TYPE: &str = "content-type";
+/// HTTP: what the body is.
+pub const CONTENT_TYPE: &str = "content-type";
 
 const RESERVED_PREFIXES: [&str; 6] = ["khp-", "kafka_", "spring_", "__", "x-kafka-", ":"];
 

@@ -4,19 +4,25 @@
 //! are specified in the README, "The record on the wire". Bytes stay bytes, repeats and order are kept, and no decoder
 //! panics on any input.
 
+mod arena;
 pub mod correlation;
 pub mod dead_letter;
 pub mod headers;
 mod http;
+#[cfg(any(test, fuzzing))]
+pub mod invariants;
 pub mod json;
 pub mod native;
+pub mod redrive;
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+pub use arena::Arena;
 pub use correlation::CorrelationId;
+pub use http::check_target;
 
 /// How a record is written. Reading needs no choice: the record shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +35,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// What the settings call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Format::Native => "native",
+            Format::Json => "json",
+        }
+    }
+
     /// The format of a record; one that is of neither is malformed as [`Format::Json`].
     pub fn of(record: &RawRecord) -> Self {
         if native::is_native(record) {

@@ -5,18 +5,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::rebalance::Rebalance;
 use crate::kafka::client_context::log_through_tracing;
 use crate::kafka::intake::PumpHandle;
+
+/// Per partition the offset that Kafka took, or `None` where it did not.
+pub type CommitAnswer = Vec<(i32, Option<i64>)>;
 
 /// Notes rebalances for the loop to answer. Once the pump leaves, answers at once: closing waits for that.
 pub struct PumpContext {
     handle: PumpHandle,
     /// Bounded by librdkafka: one rebalance is open at a time.
     events: Sender<Rebalance>,
+    /// Commits that Kafka answered, for those who wait for them; bounded by the pump, which asks for one at a time.
+    commits: Option<Sender<CommitAnswer>>,
     /// Commits are tried several times a second; their failure is said once.
     commits_fail: AtomicBool,
 }
@@ -34,7 +40,18 @@ impl ConsumerContext for PumpContext {
         self.handle.wake();
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Some(commits) = &self.commits {
+            let taken = |element: &TopicPartitionListElem<'_>| match (&result, element.error(), element.offset()) {
+                (Ok(()), Ok(()), Offset::Offset(offset)) => Some(offset),
+                _ => None,
+            };
+            let answer = offsets.elements();
+            let answer = answer.iter().map(|element| (element.partition(), taken(element)));
+            // Err: the pump has ended.
+            let _ = commits.send(answer.collect());
+            self.handle.wake();
+        }
         match result {
             Ok(()) => {
                 if self.commits_fail.swap(false, Ordering::Relaxed) {
@@ -53,10 +70,11 @@ impl ConsumerContext for PumpContext {
 }
 
 impl PumpContext {
-    pub fn new(handle: PumpHandle, events: Sender<Rebalance>) -> Self {
+    pub fn new(handle: PumpHandle, events: Sender<Rebalance>, commits: Option<Sender<CommitAnswer>>) -> Self {
         PumpContext {
             handle,
             events,
+            commits,
             commits_fail: AtomicBool::new(false),
         }
     }

@@ -2,17 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as rdsys;
 
+use super::ahead::CommitAhead;
 use super::context::PumpContext;
+use crate::kafka::backlog::Backlog;
 use crate::kafka::intake::{Completion, Intake, Lease, Outcome};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
+use crate::settings::Delivery;
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
@@ -22,6 +26,8 @@ const WINDOW_BYTES: usize = 16 << 20;
 pub enum Next {
     None,
     Record(Intake),
+    /// A record that waits for its commit.
+    Waits,
     /// Of this partition; most heal by themselves.
     Error(KafkaError),
     /// The topic was recreated or truncated, and this is an offset we had passed. librdkafka commits nothing below what it has committed
@@ -31,8 +37,11 @@ pub enum Next {
 
 pub struct Partition {
     topic: Arc<str>,
+    number: i32,
     queue: PartitionQueue<PumpContext>,
     tracker: Tracker,
+    /// At most once: what was taken in and is not committed yet.
+    ahead: Option<CommitAhead>,
     lease: Lease,
     /// This assignment's number; completions of an earlier one are dropped.
     epoch: u32,
@@ -40,22 +49,40 @@ pub struct Partition {
     stashed: VecDeque<RawRecord>,
     /// Offset after the last record taken in.
     position: Option<i64>,
+    /// The record that blocks the commit, and since when, as `backlog` saw it.
+    oldest: Option<(i64, Instant)>,
+    /// The partition's end when the queue was last seen empty.
+    caught_up_at: Option<i64>,
     /// The queue was empty since the last record.
     idle: bool,
+    /// Before the first record: where the partition ended when the queue was empty. Not `position`: librdkafka knows the end of a
+    /// partition a moment before it hands out the records up to there.
+    first_end: Option<i64>,
     revoking: bool,
 }
 
 impl Partition {
-    pub fn new(queue: PartitionQueue<PumpContext>, topic: Arc<str>, epoch: u32) -> Self {
+    pub fn new(
+        queue: PartitionQueue<PumpContext>,
+        topic: Arc<str>,
+        number: i32,
+        delivery: Delivery,
+        epoch: u32,
+    ) -> Self {
         Partition {
             topic,
+            number,
             queue,
             tracker: Tracker::default(),
-            lease: Lease::new(),
+            ahead: (delivery == Delivery::AtMostOnce).then(CommitAhead::default),
+            lease: Lease::default(),
             epoch,
             stashed: VecDeque::new(),
             position: None,
+            oldest: None,
+            caught_up_at: None,
             idle: false,
+            first_end: None,
             revoking: false,
         }
     }
@@ -69,6 +96,12 @@ impl Partition {
         !self.revoking && self.tracker.len() < window && self.tracker.bytes() < WINDOW_BYTES
     }
 
+    /// Nobody looks into the queue for now: what comes meanwhile waits.
+    pub fn not_looked_at(&mut self) {
+        self.idle = false;
+        self.first_end = None;
+    }
+
     /// The next record, if there is one now.
     pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>) -> Next {
         let record = match self.stashed.pop_front() {
@@ -76,6 +109,9 @@ impl Partition {
             None => match self.queue.poll(Duration::ZERO) {
                 None => {
                     self.idle = true;
+                    if self.position.is_none() && self.first_end.is_none() {
+                        self.first_end = high_watermark(consumer, &self.topic, self.number);
+                    }
                     return Next::None;
                 }
                 Some(Err(error)) => return Next::Error(error),
@@ -85,18 +121,60 @@ impl Partition {
         if self.position.is_some_and(|position| record.offset < position) {
             return Next::WentBack(record.offset);
         }
+        let had_caught_up = match self.position {
+            Some(position) => position == record.offset,
+            None => self.first_end.is_some_and(|end| end <= record.offset),
+        };
         let no_backlog = self.idle
-            && self.position == Some(record.offset)
+            && had_caught_up
             && high_watermark(consumer, &self.topic, record.partition).is_some_and(|high| high <= record.offset + 1);
         self.idle = false;
         self.position = Some(record.offset + 1);
         self.tracker.start(record.offset, size(&record));
-        Next::Record(Intake {
+        let lease = match self.ahead {
+            Some(_) => self.lease.of_committed(),
+            None => self.lease.clone(),
+        };
+        let intake = Intake {
             record,
-            lease: self.lease.clone(),
+            lease,
             epoch: self.epoch,
             no_backlog,
-        })
+        };
+        match &mut self.ahead {
+            None => Next::Record(intake),
+            Some(ahead) => {
+                ahead.push(intake);
+                Next::Waits
+            }
+        }
+    }
+
+    /// At most once: the offset that Kafka must take before more records are worked on.
+    pub fn ask_commit(&mut self) -> Option<i64> {
+        self.ahead.as_mut()?.ask()
+    }
+
+    /// Kafka took a commit up to `offset`, or (`None`) did not; returns what may be worked on now.
+    pub fn commit_answered(&mut self, offset: Option<i64>) -> Vec<Intake> {
+        match (&mut self.ahead, offset) {
+            (Some(ahead), Some(offset)) => ahead.committed(offset).collect(),
+            (Some(ahead), None) => {
+                ahead.refused();
+                if self.revoking {
+                    self.give_back();
+                }
+                Vec::new()
+            }
+            (None, _) => Vec::new(),
+        }
+    }
+
+    /// Lets go of what waits for a commit that is not under way.
+    pub fn give_back(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.give_back().for_each(|offset| self.tracker.release(offset));
+        }
     }
 
     /// Takes in a completion; returns the next offset to commit, where there is a new one.
@@ -105,7 +183,8 @@ impl Partition {
             return None;
         }
         match completion.outcome {
-            Outcome::Done => self.tracker.finish(completion.offset),
+            // At most once it is committed already, and perhaps more.
+            Outcome::Done => self.tracker.finish(completion.offset).filter(|_| self.ahead.is_none()),
             Outcome::Released => {
                 self.tracker.release(completion.offset);
                 None
@@ -116,11 +195,54 @@ impl Partition {
     /// Stops intake; records whose work has not begun give themselves back.
     pub fn revoke(&mut self) {
         self.revoking = true;
-        self.lease.cancel();
+        self.lease.revoke();
+        self.give_back();
+    }
+
+    /// Ends the calls under way.
+    pub fn cut_off(&self) {
+        self.lease.cut();
+    }
+
+    /// What lies before the consumer here. No network.
+    pub fn backlog(&mut self, number: i32, consumer: &BaseConsumer<PumpContext>, stands_still: bool) -> Backlog {
+        let oldest = self.tracker.oldest();
+        if oldest != self.oldest.map(|(offset, _)| offset) {
+            self.oldest = oldest.map(|offset| (offset, Instant::now()));
+        }
+        let end = high_watermark(consumer, &self.topic, number);
+        if self.idle && !stands_still {
+            self.caught_up_at = end;
+        }
+        // Beyond the last record may lie what no consumer is shown (markers of transactions): librdkafka's own position has passed them.
+        let next = oldest.or_else(|| app_position(consumer, &self.topic, number));
+        Backlog {
+            partition: number,
+            // No record came yet, and there was none: it had caught up before.
+            next: next.or(self.caught_up_at),
+            end,
+            in_flight: self.tracker.outstanding(),
+            oldest_since: self.oldest.map(|(_, since)| since),
+            stands_still,
+        }
     }
 
     pub fn outstanding(&self) -> usize {
         self.tracker.outstanding()
+    }
+}
+
+/// The offset behind the last record that was polled; no network.
+fn app_position(consumer: &BaseConsumer<PumpContext>, topic: &str, partition: i32) -> Option<i64> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    // SAFETY: client and list live through the call, which fills the list in place.
+    let code = unsafe { rdsys::rd_kafka_position(consumer.client().native_ptr(), list.ptr()) };
+    match list.elements().first().map(|element| element.offset()) {
+        Some(Offset::Offset(position)) if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+            Some(position)
+        }
+        _ => None,
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::Message;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::mpsc;
 
 use super::{ReplyRecord, StrangerCounters};
-use crate::kafka::client_context::{LogOnly, is_denied};
+use crate::kafka::client_context::LogOnly;
 use crate::kafka::record::{header, raw_record};
 use crate::wire::{CorrelationId, headers, json};
 
@@ -41,7 +40,16 @@ impl Reader {
                 match consumer.poll(std::mem::take(&mut wait)) {
                     None => break,
                     Some(Ok(message)) => batch.extend(self.ours(&message)),
-                    Some(Err(error)) => self.consumer_error(&error),
+                    Some(Err(error)) => {
+                        if let Some((code, reason)) = consumer.client().fatal_error() {
+                            tracing::error!(%code, reason, "the reply consumer is beyond repair: the reply router is replaced, and its client with it");
+                            // librdkafka 2.12.1 never gets done with destroying such a client: its main thread spins.
+                            std::mem::forget(consumer);
+                            return;
+                        }
+                        // It heals by itself, but for a refused right, which the look at the topics finds.
+                        tracing::debug!(%error, "reply consumer error");
+                    }
                 }
             }
             if !batch.is_empty() && !self.hand_over(batch, batches) {
@@ -50,24 +58,17 @@ impl Reader {
         }
     }
 
-    /// All but refused rights heal by themselves.
-    fn consumer_error(&self, error: &KafkaError) {
-        if is_denied(error) && self.strangers.denied.get() == 0 {
-            self.strangers.denied.set(1);
-            tracing::error!(%error, "Kafka refuses to let this service read replies: grant its user READ on the reply topics");
-        }
-        tracing::debug!(%error, "reply consumer error");
-    }
-
     /// The reply, where it answers a request of this instance; the others' bodies are not even copied.
     fn ours(&mut self, message: &BorrowedMessage<'_>) -> Option<ReplyRecord> {
-        if self.strangers.denied.get() != 0 {
-            self.strangers.denied.set(0);
-        }
         let Some(id) = correlation_id(message) else {
             self.strangers.unmatched.inc();
             return None;
         };
+        // A request that was given up has the id of one, and would be taken for its answer.
+        if header(message, headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some() {
+            self.strangers.unmatched.inc();
+            return None;
+        }
         if id.tag() != self.tag {
             self.strangers.foreign.inc();
             return None;

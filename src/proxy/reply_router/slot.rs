@@ -9,8 +9,7 @@ use tokio::sync::watch;
 use super::{ReplyRouter, RequestLost};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 
-/// A published router: what handlers send to, and which generation of it.
-#[derive(Clone)]
+/// A published router: what handlers send to, and which generation of it. Shared: an `Addr` is not cloned without allocations.
 pub struct RouterHandle {
     pub addr: Addr<ReplyRouter>,
     pub generation: u64,
@@ -27,7 +26,7 @@ impl RouterHandle {
 
 /// Where handlers find the router; `None` = there is none that is positioned.
 pub struct RouterSlot {
-    published: watch::Sender<Option<RouterHandle>>,
+    published: watch::Sender<Option<Arc<RouterHandle>>>,
     /// The generation that may be published: one that was given up and wakes again must not be.
     current: AtomicU64,
 }
@@ -42,7 +41,7 @@ impl Default for RouterSlot {
 }
 
 impl RouterSlot {
-    pub fn subscribe(&self) -> watch::Receiver<Option<RouterHandle>> {
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<RouterHandle>>> {
         self.published.subscribe()
     }
 
@@ -62,7 +61,7 @@ impl RouterSlot {
         self.published.send_if_modified(|published| {
             let first = published.is_none() && self.current.load(Ordering::Acquire) == router.generation;
             if first {
-                *published = Some(router);
+                *published = Some(Arc::new(router));
             }
             first
         })
@@ -70,10 +69,10 @@ impl RouterSlot {
 }
 
 /// Tells the router of records that Kafka did not take.
-pub struct LostRequests(pub watch::Receiver<Option<RouterHandle>>);
+pub struct LostRequests(pub watch::Receiver<Option<Arc<RouterHandle>>>);
 
 impl DeliveryListener for LostRequests {
-    /// `CorrelationId::low64`: a number, since boxes leak with `delivery.report.only.error`.
+    /// `CorrelationId::low64`.
     type Ticket = usize;
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Message};
 
-use super::{ReplyRouter, RouterParts};
 use rdkafka::producer::Producer as _;
 
+use super::search::Search;
+use super::{ReplyRouter, RouterParts};
 use crate::kafka::admin::TopicError;
-use crate::kafka::reply_stream::{OpenTopic, TopicChange};
+use crate::kafka::describe::TopicId;
+use crate::kafka::reply_stream::OpenTopic;
+use crate::proxy::pace::Pace;
 use crate::proxy::topics::Topic;
 
 /// How long a failure is remembered before the next request tries again.
@@ -25,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 pub struct RequestTopicOpened {
     topic: Arc<Topic>,
-    result: Result<(), TopicError>,
+    result: Result<Option<TopicId>, TopicError>,
 }
 
 /// A reply topic's opening ended.
@@ -36,24 +39,39 @@ pub struct ReplyTopicOpened {
     result: Result<OpenTopic, TopicError>,
 }
 
-/// What a look at all open topics found.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct TopicChanges {
-    replies: Vec<TopicChange>,
-    /// Request topics that Kafka does not know.
-    requests_missing: Vec<Arc<str>>,
+/// A reply topic that is read.
+pub(super) struct Reading {
+    pub(super) topic: OpenTopic,
+    pub(super) search: Search,
+}
+
+impl From<OpenTopic> for Reading {
+    fn from(topic: OpenTopic) -> Self {
+        Reading {
+            topic,
+            search: Search::default(),
+        }
+    }
+}
+
+/// A request topic that requests are produced to.
+pub(super) struct Serving {
+    topic: Arc<Topic>,
+    /// As far as it is known.
+    pub(super) id: Option<TopicId>,
+    /// One for each of its queues.
+    paces: Vec<Pace>,
 }
 
 /// Absent topics have no entry.
-enum State<T> {
+pub(super) enum State<T> {
     Opening,
     Open(T),
     Failed(Instant),
 }
 
 impl<T> State<T> {
-    fn open(&self) -> Option<&T> {
+    pub(super) fn open(&self) -> Option<&T> {
         match self {
             State::Open(open) => Some(open),
             State::Opening | State::Failed(_) => None,
@@ -72,12 +90,16 @@ pub enum Ready {
 /// Every topic in use.
 #[derive(Default)]
 pub struct TopicStates {
-    requests: HashMap<Arc<str>, State<()>>,
-    replies: HashMap<Arc<str>, State<OpenTopic>>,
+    pub(super) requests: HashMap<Arc<str>, State<Serving>>,
+    pub(super) replies: HashMap<Arc<str>, State<Reading>>,
     /// Missing at the last look; missing at two, a topic is gone.
-    suspects: HashSet<Arc<str>>,
+    pub(super) suspects: HashSet<Arc<str>>,
+    /// Open reply topics that Kafka does not let us read, as of the last look.
+    pub(super) denied: HashSet<Arc<str>>,
+    /// What the log says of topics that could not be opened: once, however often that is tried.
+    told: HashMap<Arc<str>, String>,
     /// A look is under way; the next one waits for it.
-    looking: bool,
+    pub(super) looking: bool,
 }
 
 impl TopicStates {
@@ -98,7 +120,8 @@ impl TopicStates {
             self.open_reply(reply, parts, ctx);
         }
         match (self.requests.get(&request.name), self.replies.get(&reply.name)) {
-            (Some(State::Open(())), Some(State::Open(open))) => Ready::Yes(open.named_partition),
+            _ if self.denied.contains(&reply.name) => Ready::No,
+            (Some(State::Open(_)), Some(State::Open(reading))) => Ready::Yes(reading.topic.named_partition),
             (Some(State::Failed(_)), _) | (_, Some(State::Failed(_))) => Ready::No,
             _ => Ready::NotYet,
         }
@@ -116,21 +139,26 @@ impl TopicStates {
 
     fn open_request(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         self.requests.insert(topic.name.clone(), State::Opening);
-        let (producer, stream, topic, router) = (
+        let (producer, stream, limits, topic, router) = (
             parts.producer.clone(),
             parts.stream.clone(),
+            parts.limits.clone(),
             topic.clone(),
             ctx.address(),
         );
         actix::spawn(async move {
             let opened = topic.clone();
-            let ensure = move || stream.ensure(producer.client().client(), &opened.name, opened.may_create);
-            let result = blocking(&topic.name, ensure).await.map(|_| ());
+            let ensure = move || {
+                let id = stream.ensure(producer.client().client(), &opened.name, opened.may_create)?;
+                limits.learn(&opened.name);
+                Ok(id)
+            };
+            let result = blocking(&topic.name, ensure).await;
             router.do_send(RequestTopicOpened { topic, result });
         });
     }
 
-    fn open_reply(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
+    pub(super) fn open_reply(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         self.replies.insert(topic.name.clone(), State::Opening);
         let (stream, topic, router) = (parts.stream.clone(), topic.clone(), ctx.address());
         actix::spawn(async move {
@@ -143,15 +171,20 @@ impl TopicStates {
     pub(super) fn request_opened(&mut self, opened: RequestTopicOpened, ctx: &mut Context<ReplyRouter>) {
         let RequestTopicOpened { topic, result } = opened;
         match result {
-            Ok(()) => drop(self.requests.insert(topic.name.clone(), State::Open(()))),
+            Ok(id) => {
+                self.told.remove(&topic.name);
+                let name = topic.name.clone();
+                let paces = Vec::new();
+                self.requests.insert(name, State::Open(Serving { topic, id, paces }));
+            }
             Err(error @ TopicError::Unreachable { .. }) => {
-                log(&error);
+                self.log(&topic, &error);
                 ctx.run_later(RETRY, move |router, ctx| {
                     router.topics.open_request(&topic, &router.parts, ctx)
                 });
             }
             Err(error) => {
-                log(&error);
+                self.log(&topic, &error);
                 self.requests.insert(topic.name.clone(), State::Failed(Instant::now()));
             }
         }
@@ -164,111 +197,67 @@ impl TopicStates {
         ctx: &mut Context<ReplyRouter>,
     ) {
         let ReplyTopicOpened { topic, result } = opened;
-        let needed = parts.warmup.iter().any(|warm| warm.name == topic.name);
         match result {
             Ok(open) => {
                 tracing::info!(topic = %topic.name, partitions = ?open.partitions, "reading replies");
-                self.replies.insert(topic.name.clone(), State::Open(open));
+                self.told.remove(&topic.name);
+                self.replies.insert(topic.name.clone(), State::Open(open.into()));
             }
-            Err(error) if needed || matches!(error, TopicError::Unreachable { .. }) => {
-                log(&error);
+            Err(error @ TopicError::Unreachable { .. }) => {
+                self.log(&topic, &error);
                 ctx.run_later(RETRY, move |router, ctx| {
                     router.topics.open_reply(&topic, &router.parts, ctx)
                 });
             }
             Err(error) => {
-                log(&error);
+                self.log(&topic, &error);
                 self.replies.insert(topic.name.clone(), State::Failed(Instant::now()));
+                // The router must have it; requests do not wait for that.
+                if parts.warmup.iter().any(|warm| warm.name == topic.name) {
+                    ctx.run_later(RETRY, move |router, ctx| {
+                        router.topics.reopen_reply(&topic, &router.parts, ctx)
+                    });
+                }
             }
         }
     }
 
-    /// Looks at all open topics, off the Arbiter.
-    pub(super) fn look_after(&mut self, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
-        let replies: Vec<OpenTopic> = self.replies.values().filter_map(State::open).cloned().collect();
-        let requests: Vec<Arc<str>> = self
-            .requests
-            .iter()
-            .filter_map(|(name, state)| state.open().map(|()| name.clone()))
-            .collect();
-        if self.looking || (replies.is_empty() && requests.is_empty()) {
-            return;
+    /// Unless a request did, meanwhile.
+    fn reopen_reply(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
+        if let None | Some(State::Failed(_)) = self.replies.get(&topic.name) {
+            self.open_reply(topic, parts, ctx);
         }
-        self.looking = true;
-        let (stream, suspects, router) = (parts.stream.clone(), self.suspects.clone(), ctx.address());
-        actix::spawn(async move {
-            let look = move || {
-                let change = |topic: &OpenTopic| {
-                    stream
-                        .check(topic, suspects.contains(&topic.name))
-                        .unwrap_or_else(not_looked_at)
-                };
-                let missing = |name: &Arc<str>| {
-                    !stream
-                        .exists(name)
-                        .map(Some)
-                        .unwrap_or_else(not_looked_at)
-                        .unwrap_or(true)
-                };
-                TopicChanges {
-                    replies: replies.iter().filter_map(change).collect(),
-                    requests_missing: requests.into_iter().filter(missing).collect(),
-                }
-            };
-            let nothing = TopicChanges {
-                replies: Vec::new(),
-                requests_missing: Vec::new(),
-            };
-            router.do_send(tokio::task::spawn_blocking(look).await.unwrap_or(nothing));
-        });
     }
 
-    /// Takes in what a look found; returns the reply topics whose replies under way are lost.
-    pub(super) fn changed(
-        &mut self,
-        changes: TopicChanges,
-        parts: &RouterParts,
-        ctx: &mut Context<ReplyRouter>,
-    ) -> Vec<Arc<str>> {
-        self.looking = false;
-        let before = std::mem::take(&mut self.suspects);
-        let mut lost = Vec::new();
-        for change in changes.replies {
-            match change {
-                TopicChange::Grown(open) => {
-                    tracing::info!(topic = %open.name, partitions = open.partitions.len(), "reply topic has more partitions; reading them");
-                    self.replies.insert(open.name.clone(), State::Open(open));
-                }
-                TopicChange::Recreated(open) => {
-                    tracing::warn!(topic = %open.name, "reply topic was recreated; reading it from its start");
-                    lost.push(open.name.clone());
-                    self.replies.insert(open.name.clone(), State::Open(open));
-                }
-                TopicChange::Missing(name) => drop(self.suspects.insert(name)),
-                TopicChange::Deleted(name) => {
-                    tracing::warn!(topic = %name, "reply topic was deleted; the next request that names it creates it again where that is allowed");
-                    self.replies.remove(&name);
-                    if let Some(warm) = parts.warmup.iter().find(|warm| warm.name == name) {
-                        self.open_reply(warm, parts, ctx);
-                    }
-                    lost.push(name);
-                }
+    /// What Kafka's silence is about is said by `kafka::health`; the rest needs an operator.
+    fn log(&mut self, topic: &Topic, error: &TopicError) {
+        let text = error.to_string();
+        match error {
+            TopicError::Unreachable { source, .. } => {
+                tracing::debug!(%error, cause = %source, "topic not opened; trying again");
             }
+            _ if self.told.get(&topic.name) == Some(&text) => tracing::debug!(%error, "topic not opened"),
+            // Mostly a name that a client made up.
+            TopicError::Missing { .. } => tracing::warn!(%error, "topic not opened"),
+            _ => tracing::error!(%error, "topic not opened"),
         }
-        for name in changes.requests_missing {
-            if before.contains(&name) {
-                tracing::warn!(topic = %name, "request topic was deleted; the next request to it creates it again where that is allowed");
-                self.request_topic_is_gone(&name);
-            } else {
-                self.suspects.insert(name);
-            }
+        if !matches!(error, TopicError::Unreachable { .. }) {
+            self.told.insert(topic.name.clone(), text);
         }
-        lost
     }
 
     /// The next request that names it looks for it again, and creates it where that is allowed.
     pub(super) fn request_topic_is_gone(&mut self, name: &str) {
         self.requests.remove(name);
+    }
+
+    /// Brings the estimates of each request topic's pace up to date. Called each `pace::TICK`.
+    pub(super) fn keep_pace(&mut self) {
+        for state in self.requests.values_mut() {
+            if let State::Open(Serving { topic, paces, .. }) = state {
+                topic.load.tick(paces);
+            }
+        }
     }
 
     pub(super) fn is_open(&self, name: &str) -> bool {
@@ -280,25 +269,6 @@ impl TopicStates {
     }
 }
 
-/// What Kafka's silence is about is said by `kafka::health`; the rest needs an operator.
-fn log(error: &TopicError) {
-    let cause = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    match error {
-        TopicError::Unreachable { .. } => tracing::debug!(%error, cause, "topic not opened; trying again"),
-        // Mostly a name that a client made up.
-        TopicError::Missing { .. } => tracing::warn!(%error, "topic not opened"),
-        _ => tracing::error!(%error, "topic not opened"),
-    }
-}
-
-/// Kafka did not answer a look: nothing is known.
-fn not_looked_at<T>(error: TopicError) -> Option<T> {
-    tracing::debug!(%error, "topic not looked at");
-    None
-}
-
 fn forget_old_failure<T>(states: &mut HashMap<Arc<str>, State<T>>, name: &str) {
     if matches!(states.get(name), Some(State::Failed(since)) if since.elapsed() > FAILURE_REMEMBERED) {
         states.remove(name);
@@ -306,7 +276,7 @@ fn forget_old_failure<T>(states: &mut HashMap<Arc<str>, State<T>>, name: &str) {
 }
 
 /// Runs `work` off the Arbiter. A panic in it is logged by the panic hook and shows here as an unreachable topic.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     topic: &str,
     work: impl FnOnce() -> Result<T, TopicError> + Send + 'static,
 ) -> Result<T, TopicError> {

@@ -77,15 +77,41 @@ fn a_fault_says_where_its_value_came_from() {
 }
 
 #[test]
-fn keys_of_later_issues_are_unknown() {
+fn keys_that_are_none_and_values_that_are_not_allowed_are_told() {
     for key in ["mode: proxy", "concurrency: 5"] {
         assert_eq!(faults(Mode::Proxy, key, &[]).len(), 1, "{key}");
     }
-    let route = "routes: [{path: /a, wire_format: json}]";
-    assert!(faults(Mode::Proxy, route, &[])[0].starts_with("routes[0].wire_format: unknown key"));
-    for key in ["ordering", "delivery", "retry", "breaker"] {
-        let yaml = ONE_TOPIC.replace("'}]", &format!("', {key}: x}}]"));
-        assert!(faults(Mode::Processor, &yaml, &[])[0].starts_with(&format!("topics[0].{key}: unknown key")));
+    for (key, expected) in [
+        ("order: key", "topics[0].order: unknown key (nearest: ordering)"),
+        (
+            "ordering: keys",
+            "topics[0].ordering: \"keys\" is not unordered, key or partition",
+        ),
+        (
+            "delivery: once",
+            "topics[0].delivery: \"once\" is not at-least-once or at-most-once",
+        ),
+        ("retry: 3", "topics[0].retry: holds further keys, not a value"),
+        (
+            "retry: {on: [timeout, 200]}",
+            "topics[0].retry.on[1]: \"200\" is not timeout, reset, or a status from 400",
+        ),
+        (
+            "retry: {budget: 2}",
+            "topics[0].retry.budget: \"2\" is not a number from 0 to 1",
+        ),
+        (
+            "breaker: {mod: pause}",
+            "topics[0].breaker.mod: unknown key (nearest: breaker.mode)",
+        ),
+        (
+            "breaker: {failures: 0}",
+            "topics[0].breaker.failures: \"0\" is not a whole number, 1 or more",
+        ),
+    ] {
+        let yaml = ONE_TOPIC.replace("'}]", &format!("', {key}}}]"));
+        let found = faults(Mode::Processor, &yaml, &[]);
+        assert!(found[0].starts_with(expected), "{found:?}");
     }
     assert!(faults(Mode::Proxy, "", &[("KHP__PROT", "1")])[0].starts_with("prot: unknown key (nearest: port)"));
 }
@@ -122,6 +148,14 @@ fn rules_across_settings() {
         (
             "response_topic: common-requests".to_owned(),
             "response_topic: is the same as request_topic",
+        ),
+        (
+            "warmup_topics: common-responses,common-requests".to_owned(),
+            "warmup_topics: \"common-requests\" is the same as request_topic",
+        ),
+        (
+            "routes: [{path: /a, request_topic: common-responses, response_topic: x}]".to_owned(),
+            "warmup_topics: \"common-responses\" is the same as routes[0].request_topic",
         ),
         (
             "dead_letter_topic: common-requests".to_owned(),
@@ -189,7 +223,7 @@ fn rules_across_settings() {
         ),
         (
             two("workers: 1", "rate_limit: 0"),
-            "topics[1].rate_limit: \"0\" is not a number above 0",
+            "topics[1].rate_limit: \"0\" is not a number from 0.001",
         ),
         (
             two("workers: 1", "timeout: 0"),

@@ -40,10 +40,16 @@ fn the_reference_documents_every_key() {
         let items = text.split(&format!("\n{list}:\n")).nth(1).unwrap();
         let items = items.split("\n\n").next().unwrap().replace("  - ", "    ");
         for key in known {
+            let (section, indent, name) = match key.name.split_once('.') {
+                None => ("", "    ", key.name),
+                Some((section, name)) => (section, "      ", name),
+            };
+            let section_line = format!("    {section}:");
+            let mut lines = items
+                .lines()
+                .skip_while(|line| !section.is_empty() && *line != section_line);
             assert!(
-                items
-                    .lines()
-                    .any(|line| line.starts_with(&format!("    {}: ", key.name))),
+                lines.any(|line| line.starts_with(&format!("{indent}{name}: "))),
                 "{list}[].{}",
                 key.name
             );
@@ -68,7 +74,7 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
     let mut route = shown.proxy.routes[0].clone();
     assert!(!std::mem::take(&mut route.methods).is_empty());
-    assert!(route.key.take().is_some() && route.strip_prefix.take().is_some());
+    assert!(route.key.take().is_some() && route.strip_prefix.take().is_some() && route.consumer_group.take().is_some());
     let least = loaded(Mode::Proxy, "routes: [{path: '/api/orders/{id}'}]", &[]).settings;
     assert_eq!(format!("{route:?}"), format!("{:?}", least.proxy.routes[0]));
     assert!(shown.proxy.instance_id.is_some() && shown.processor.dead_letter_topic.is_some());
@@ -97,7 +103,8 @@ routes:
   - {path: '/{tail}*', request_topic: x, response_topic: y, key: 'query:a b'}
 topics:
   - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
-  - {request_topic: b, backend_url: 'https://b', host: preserve, allowed_reply_topics: []}
+  - {request_topic: b, backend_url: 'https://b', host: preserve, allowed_reply_topics: [], retry: {on: [500], methods: []}}
+  - {request_topic: c, backend_url: 'https://c', breaker: {mode: pause}, ordering: key, delivery: at-most-once}
 ";
     for text in ["topics: [{request_topic: a, backend_url: 'http://a'}]", yaml] {
         let first = loaded(Mode::All, text, &[("MANAGEMENT_PORT", "9000")]);
@@ -117,6 +124,7 @@ topics:
 fn the_effective_settings_name_every_key_and_no_secret() {
     let yaml = format!(
         "{ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+         consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );
     let loaded = loaded(Mode::All, &yaml, &[]);

@@ -14,6 +14,7 @@ fn what_a_route_does_not_say_the_proxy_does() {
         ("a", "b")
     );
     assert_eq!(route.timeout, Duration::from_millis(1500));
+    assert_eq!(route.wire_format, settings.proxy.wire_format);
     assert!(route.methods.is_empty() && route.key.is_none() && route.strip_prefix.is_none());
 }
 
@@ -52,6 +53,31 @@ routes:
     );
     assert_eq!(proxy.longest_timeout(), Duration::from_secs(90));
     assert_eq!(settings.drain_timeout, Duration::from_secs(100));
+}
+
+#[test]
+fn json_is_answered_on_any_partition() {
+    let choice = |yaml: &str, topic: &str| loaded(Mode::Proxy, yaml, &[]).settings.proxy.reply_partition_of(topic);
+    let (one, all) = (ReplyPartition::Number(3), ReplyPartition::All);
+    let mixed = "reply_partition: 3\nroutes: [{path: /n, response_topic: n}, {path: /j, response_topic: j, wire_format: json}, \
+                 {path: /b, response_topic: b}, {path: /c, response_topic: b, wire_format: json}]";
+    for (yaml, topic, expected) in [
+        ("reply_partition: 3", "any", one),
+        ("reply_partition: 3\nwire_format: json", "any", all),
+        (
+            "reply_partition: 3\nwire_format: json\nroutes: [{path: /a, response_topic: a, wire_format: native}]",
+            "a",
+            one,
+        ),
+        (mixed, "n", one),
+        (mixed, "j", all),
+        (mixed, "b", all),
+        // A warm-up topic, or one that a client may name.
+        (mixed, "other", all),
+        (&format!("{mixed}\ntopic_headers: true"), "n", all),
+    ] {
+        assert_eq!(choice(yaml, topic), expected, "{yaml}: {topic}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::wire::native::tests::{bytes, raw, sent};
+use crate::wire::invariants::sent;
+use crate::wire::native::tests::{bytes, raw};
 use crate::wire::{self, Format};
 
 /// Records as kafka-http-proxy 1.0.1 writes them.

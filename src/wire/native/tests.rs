@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::wire::CorrelationId;
+use crate::wire::invariants::{received, sent};
 
 const ID: &[u8] = b"\x12\x34\x56\x78\x9a\xbc\x8d\xef\x80\x01\x02\x03\x04\x05\x06\x07";
 
@@ -15,32 +16,8 @@ pub(in crate::wire) fn bytes(bytes: &[u8]) -> Bytes {
 }
 
 pub(in crate::wire) fn raw(value: Option<&[u8]>, headers: Headers) -> RawRecord {
-    RawRecord {
-        topic: "orders".into(),
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: value.map(bytes),
-        headers: headers
-            .iter()
-            .map(|(name, value)| (bytes(name), Some(bytes(value))))
-            .collect(),
-    }
-}
-
-/// What a consumer gets of a record.
-pub(in crate::wire) fn sent(record: Record) -> RawRecord {
-    let headers = record
-        .headers
-        .into_iter()
-        .map(|(name, value)| (bytes(name.as_bytes()), Some(value)))
-        .collect();
-    RawRecord {
-        key: record.key,
-        headers,
-        ..raw(Some(&record.value), &[])
-    }
+    let headers = headers.iter().map(|(name, value)| (bytes(name), Some(bytes(value))));
+    received(None, value.map(bytes), headers.collect())
 }
 
 fn fields(fields: &[(&'static str, &'static [u8])]) -> Fields {

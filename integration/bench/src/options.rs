@@ -1,0 +1,110 @@
+//! What a run measures.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// What is measured, one beside the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum System {
+    /// librdkafka ping-pong: produce, echo, consume.
+    Raw,
+    /// A minimal actix-web → awc forwarder, without Kafka.
+    Hop,
+    /// actix-khp.
+    Khp,
+}
+
+impl System {
+    pub fn name(self) -> &'static str {
+        match self {
+            System::Raw => "raw",
+            System::Hop => "hop",
+            System::Khp => "khp",
+        }
+    }
+
+    /// What the process that loads it is called.
+    pub fn driver_name(self) -> &'static str {
+        match self {
+            System::Raw => "requester",
+            System::Hop | System::Khp => "load",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Options {
+    /// Connections of the load generator, each with one request in flight; as many are in flight in `raw`
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256,1024")]
+    pub connections: Vec<usize>,
+    /// Bytes of a request's body; the backend answers with the same (512KiB is 524288)
+    #[arg(long, default_value_t = 1000)]
+    pub body: usize,
+    /// How long the backend takes for each answer, in ms
+    #[arg(long, default_value_t = 0)]
+    pub backend_latency: u64,
+    /// Proxies; with several numbers, each is measured
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub proxies: Vec<usize>,
+    #[arg(long, default_value_t = 1)]
+    pub processors: usize,
+    /// `connections` and `rate` are those of each proxy, not of all of them
+    #[arg(long)]
+    pub per_proxy: bool,
+    /// Requests per second, evenly paced over the connections; without it each connection sends as soon as it is answered
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// The proxies' setting of that name: auto, all or a number
+    #[arg(long, default_value = "auto")]
+    pub reply_partition: String,
+    /// The proxies' setting of that name: native or json
+    #[arg(long, default_value = "native")]
+    pub wire_format: String,
+    /// A librdkafka property of the service, and of raw beside it, as NAME=VALUE; can be repeated
+    #[arg(long)]
+    pub property: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "raw,hop,khp")]
+    pub systems: Vec<System>,
+    /// Measured seconds of each point
+    #[arg(long, default_value_t = 8.0)]
+    pub seconds: f64,
+    /// Seconds of load before each point's measurement
+    #[arg(long, default_value_t = 2.0)]
+    pub warm_up: f64,
+    /// Seconds of load on each system before the first point: the broker's JIT compiler needs them
+    #[arg(long, default_value_t = 15.0)]
+    pub first_warm_up: f64,
+    /// How often everything is measured; medians are shown
+    #[arg(long, default_value_t = 3)]
+    pub repeats: usize,
+    /// Connections that wait for a reply while memory is measured; 0 = do not
+    #[arg(long, default_value_t = 1000)]
+    pub waiting: usize,
+    /// Directory for bench.json and bench.svg
+    #[arg(long, default_value = "target/bench")]
+    pub out: PathBuf,
+    /// The service's binary; without it, it is built
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// A Kafka that runs already (its CPU is not shown then); without it, one is started
+    #[arg(long)]
+    pub brokers: Option<String>,
+    /// A quick look whether everything works: the figures mean little
+    #[arg(long)]
+    pub smoke: bool,
+}
+
+impl Options {
+    /// With what `smoke` stands for.
+    pub fn settled(mut self) -> Self {
+        if self.smoke {
+            self.connections = vec![1, 16];
+            (self.seconds, self.warm_up, self.first_warm_up) = (1.0, 0.2, 0.5);
+            (self.repeats, self.waiting) = (1, 100);
+        }
+        self
+    }
+}

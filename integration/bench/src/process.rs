@@ -1,0 +1,172 @@
+//! Child processes, and what the system says about them.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// A child that is killed when it is dropped, and by the kernel when this process ends in any other way.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub fn start(name: impl Into<String>, command: &mut Command) -> Result<Self> {
+        let name = name.into();
+        // SAFETY: prctl only sets a flag of the new process; it is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{name}: {:?}: {error}", command.get_program()))?;
+        let stdout = child.stdout.take().ok_or("a piped stdout is there")?;
+        Ok(Process {
+            name,
+            child,
+            lines: BufReader::new(stdout).lines(),
+        })
+    }
+
+    /// This program once more, in a role.
+    pub fn role<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Result<Self> {
+        Self::start(name, Command::new(std::env::current_exe()?).args(args))
+    }
+
+    /// Its next line; an error when it ends instead.
+    pub fn line(&mut self) -> Result<String> {
+        match self.lines.next() {
+            Some(line) => Ok(line?),
+            None => Err(format!("{} ended: {}", self.name, self.child.wait()?).into()),
+        }
+    }
+
+    pub fn watched(&self) -> Watched {
+        Watched {
+            name: self.name.clone(),
+            pid: self.child.id(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process whose use of the machine is measured.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub name: String,
+    pub pid: u32,
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// At present.
+    pub rss_mib: f64,
+    /// Over TCP connections that are open.
+    pub received: u64,
+}
+
+/// What one process used in an interval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Used {
+    pub name: String,
+    pub cpu_us_per_request: f64,
+    pub rss_mib: f64,
+    pub received_bytes_per_request: f64,
+}
+
+impl Watched {
+    pub fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            cpu: cpu(self.pid)?,
+            rss_mib: rss_mib(self.pid)?,
+            received: received(self.pid),
+        })
+    }
+
+    pub fn used(&self, before: &Usage, after: &Usage, requests: u64) -> Used {
+        let requests = requests.max(1) as f64;
+        Used {
+            name: self.name.clone(),
+            cpu_us_per_request: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / requests,
+            rss_mib: after.rss_mib,
+            received_bytes_per_request: after.received.saturating_sub(before.received) as f64 / requests,
+        }
+    }
+}
+
+/// CPU time of all threads, those that ended included, to the nanosecond (/proc/PID/stat has hundredths of a second).
+fn cpu(pid: u32) -> Result<Duration> {
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both out pointers are valid for the calls.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) != 0 || libc::clock_gettime(clock, &mut time) != 0
+    };
+    if failed {
+        return Err(format!("process {pid} is gone").into());
+    }
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// Resident memory.
+pub fn rss_mib(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = kib.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
+    Ok(kib.ok_or("no VmRSS in /proc/PID/status")? / 1024.0)
+}
+
+/// Bytes its open TCP connections have received. /proc/PID/io does not count recv(2), so this asks `ss` (iproute2); 0 without it.
+fn received(pid: u32) -> u64 {
+    let Ok(output) = Command::new("ss").args(["-tinpOH"]).output() else {
+        return 0;
+    };
+    let owner = format!("pid={pid},");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.contains(&owner))
+        .filter_map(|line| {
+            line.split("bytes_received:")
+                .nth(1)?
+                .split(' ')
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
+/// Lets this process and its children open as many files as the system allows.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are valid; a limit that cannot be raised shows as failed connections.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

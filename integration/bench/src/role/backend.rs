@@ -1,0 +1,53 @@
+//! A backend that costs next to nothing: one thread, no framework.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{READY, framing, on_one_thread};
+
+#[derive(clap::Args)]
+pub struct Backend {
+    /// How long each answer takes, in ms
+    #[arg(long)]
+    latency: u64,
+}
+
+impl Backend {
+    pub fn run(self) -> crate::Result<()> {
+        let latency = Duration::from_millis(self.latency);
+        on_one_thread(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            println!("{READY} {}", listener.local_addr()?.port());
+            loop {
+                let (stream, _) = listener.accept().await?;
+                tokio::task::spawn_local(async move {
+                    // Err: a client that went away.
+                    let _ = serve(stream, latency).await;
+                });
+            }
+        })
+    }
+}
+
+async fn serve(mut stream: TcpStream, latency: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = BytesMut::new();
+    let mut answer = Vec::new();
+    while let Some(request) = framing::read_message(&mut stream, &mut buffer).await? {
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        answer.clear();
+        let length = request.body.len();
+        answer.extend_from_slice(
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n")
+                .as_bytes(),
+        );
+        answer.extend_from_slice(&request.body);
+        stream.write_all(&answer).await?;
+    }
+    Ok(())
+}

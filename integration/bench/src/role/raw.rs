@@ -1,0 +1,265 @@
+//! The same records without the service around them: librdkafka alone, with the service's own client settings. Two processes, one
+//! thread each beside librdkafka's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_khp::kafka::admin::TopicAdmin;
+use actix_khp::kafka::client_config;
+use actix_khp::kafka::client_context::LogOnly;
+use actix_khp::kafka::record::raw_record;
+use actix_khp::settings::{Settings, Start};
+use actix_khp::wire::{RawRecord, headers};
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::READY;
+use crate::outcome::Recorder;
+use crate::{Result, service};
+
+const POLL: Duration = Duration::from_millis(100);
+/// A broker that answers does so well within this.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where the ping-pong goes, and whose records it imitates.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Topics {
+    /// The environment of the service, in JSON: its settings are ours
+    #[arg(long)]
+    pub env: String,
+    #[arg(long)]
+    pub requests: String,
+    #[arg(long)]
+    pub replies: String,
+    /// A topic with a record of the service's: ours have the same headers and the same value
+    #[arg(long)]
+    pub like: String,
+}
+
+impl Topics {
+    /// As flags.
+    pub fn arguments(&self) -> Vec<String> {
+        let flags = [
+            ("--env", &self.env),
+            ("--requests", &self.requests),
+            ("--replies", &self.replies),
+            ("--like", &self.like),
+        ];
+        flags
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value.clone()])
+            .collect()
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        service::settings(&serde_json::from_str(&self.env)?)
+    }
+}
+
+/// Sends a record for each that comes back.
+#[derive(clap::Args)]
+pub struct Requester {
+    #[command(flatten)]
+    topics: Topics,
+    #[arg(long)]
+    in_flight: usize,
+    #[arg(long)]
+    warm_up: f64,
+    #[arg(long)]
+    seconds: f64,
+}
+
+/// Sends a record back for each that comes.
+#[derive(clap::Args)]
+pub struct Echoer {
+    #[command(flatten)]
+    topics: Topics,
+}
+
+impl Requester {
+    pub fn run(self) -> Result<()> {
+        let settings = self.topics.settings()?;
+        let config = client_config::request_producer(
+            &settings.kafka,
+            settings.proxy.longest_timeout(),
+            settings.proxy.max_pending,
+        );
+        let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
+        let template = Template::like(&self.topics.like, &settings)?;
+        let replies = client_config::reply_consumer(&settings.kafka);
+        let consumer = read(&replies, &self.topics.replies, template.reply_partition, Position::End)?;
+        let mut recorder = Recorder::new()?;
+        let mut sent = vec![Instant::now(); self.in_flight];
+        let send = |slot: usize, sent: &mut [Instant]| -> Result<()> {
+            sent[slot] = Instant::now();
+            template.send(&producer, &self.topics.requests, None, &template.id_of(slot))
+        };
+        (0..self.in_flight).try_for_each(|slot| send(slot, &mut sent))?;
+        let begin = Instant::now() + Duration::from_secs_f64(self.warm_up);
+        let end = begin + Duration::from_secs_f64(self.seconds);
+        let mut measuring = false;
+        loop {
+            let message = consumer.poll(POLL).transpose()?;
+            let now = Instant::now();
+            if !measuring && now >= begin {
+                measuring = true;
+                recorder.begin();
+            }
+            if now >= end {
+                return recorder.end();
+            }
+            if let Some(slot) = message.as_ref().and_then(slot_of).filter(|slot| *slot < self.in_flight) {
+                recorder.answered(now - sent[slot]);
+                send(slot, &mut sent)?;
+            }
+            producer.poll(Duration::ZERO);
+        }
+    }
+}
+
+impl Echoer {
+    pub fn run(self) -> Result<()> {
+        let settings = self.topics.settings()?;
+        let config = client_config::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
+        let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
+        let admin = TopicAdmin::new(config, settings.create_topics.clone());
+        for topic in [&self.topics.requests, &self.topics.replies] {
+            admin.ensure(producer.client(), topic, true)?;
+        }
+        let template = Template::like(&self.topics.like, &settings)?;
+        let config = client_config::request_consumer(&settings.kafka, &self.topics.requests, None, Start::Earliest);
+        let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(&config, LogOnly)?;
+        consumer.subscribe(&[&self.topics.requests])?;
+        let mut assigned = false;
+        loop {
+            if let Some(message) = consumer.poll(POLL).transpose()? {
+                let id = header(&message, template.id_header).ok_or("a request without an id")?;
+                let partition = header(&message, headers::KAFKA_REPLY_PARTITION)
+                    .and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)));
+                template.send(&producer, &self.topics.replies, partition, id)?;
+                consumer.store_offset_from_message(&message)?;
+            }
+            producer.poll(Duration::ZERO);
+            if !assigned && consumer.assignment()?.count() > 0 {
+                assigned = true;
+                println!("{READY} 0");
+            }
+        }
+    }
+}
+
+/// Delivery reports: a record that Kafka does not take ends the run.
+struct Reports;
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            eprintln!("bench: raw: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// A record of the service's, to be sent again and again with another id.
+struct Template {
+    record: RawRecord,
+    id_header: &'static str,
+    id_length: usize,
+    reply_partition: Option<i32>,
+}
+
+impl Template {
+    /// Reads one from Kafka.
+    fn like(topic: &str, settings: &Settings) -> Result<Self> {
+        let config = client_config::reply_consumer(&settings.kafka);
+        let consumer = read(&config, topic, None, Position::Start)?;
+        let began = Instant::now();
+        let record = loop {
+            if let Some(message) = consumer.poll(POLL).transpose()? {
+                break raw_record(&message, &Arc::from(topic));
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("no record in {topic}").into());
+            }
+        };
+        let value_of = |name: &str| record.headers.iter().find(|(key, _)| key == name.as_bytes());
+        let (id_header, id) = [headers::KAFKA_CORRELATION_ID, headers::CORRELATION_ID]
+            .into_iter()
+            .find_map(|name| Some((name, value_of(name)?.1.as_ref()?)))
+            .ok_or_else(|| format!("a record in {topic} without a correlation id"))?;
+        let partition = value_of(headers::KAFKA_REPLY_PARTITION).and_then(|(_, bytes)| bytes.as_deref());
+        Ok(Template {
+            id_header,
+            id_length: id.len(),
+            reply_partition: partition.and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?))),
+            record,
+        })
+    }
+
+    fn id_of(&self, slot: usize) -> Vec<u8> {
+        let mut id = (slot as u64).to_be_bytes().to_vec();
+        id.resize(self.id_length, b'0');
+        id
+    }
+
+    fn send(&self, producer: &BaseProducer<Reports>, topic: &str, partition: Option<i32>, id: &[u8]) -> Result<()> {
+        let mut headers = OwnedHeaders::new_with_capacity(self.record.headers.len());
+        for (key, value) in &self.record.headers {
+            let key = std::str::from_utf8(key)?;
+            let value = if key == self.id_header {
+                Some(id)
+            } else {
+                value.as_deref()
+            };
+            headers = headers.insert(Header { key, value });
+        }
+        let payload = self.record.value.as_deref().unwrap_or_default();
+        let mut record: BaseRecord<'_, (), [u8]> = BaseRecord::to(topic).payload(payload).headers(headers);
+        record.partition = partition;
+        producer.send(record).map_err(|(error, _)| error.into())
+    }
+}
+
+enum Position {
+    Start,
+    End,
+}
+
+/// A consumer of one partition, or of all, without a group, which has begun to read when this returns.
+fn read(config: &ClientConfig, topic: &str, partition: Option<i32>, from: Position) -> Result<BaseConsumer<LogOnly>> {
+    let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(config, LogOnly)?;
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let count = metadata
+        .topics()
+        .first()
+        .map_or(0, |topic| topic.partitions().len() as i32);
+    let mut list = TopicPartitionList::new();
+    for number in partition.map_or(0..count, |one| one..one + 1) {
+        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
+        let offset = match from {
+            Position::Start => low,
+            Position::End => high,
+        };
+        list.add_partition_offset(topic, number, Offset::Offset(offset))?;
+    }
+    consumer.assign(&list)?;
+    Ok(consumer)
+}
+
+fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
+    message.headers()?.iter().find(|header| header.key == name)?.value
+}
+
+fn slot_of(message: &BorrowedMessage<'_>) -> Option<usize> {
+    let id = header(message, headers::KAFKA_CORRELATION_ID).or_else(|| header(message, headers::CORRELATION_ID))?;
+    Some(u64::from_be_bytes(id.get(..8)?.try_into().ok()?) as usize)
+}

@@ -1,0 +1,152 @@
+//! actix-khp as users run it: its own processes, default settings, configured by environment.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_khp::settings::{self, Mode, Settings};
+
+use crate::kafka::free_port;
+use crate::options::Options;
+use crate::process::Process;
+use crate::{Result, memory};
+
+/// Topics that were just created, a group that was just joined: well within this.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The environment of both roles; what is not here has its default.
+pub type Env = BTreeMap<String, String>;
+
+/// What both roles are told. The topics are this run's own.
+pub fn env(brokers: &str, backend: SocketAddr, options: &Options) -> Env {
+    let [requests, replies] = ["requests", "responses"].map(topic);
+    let set = [
+        ("KAFKA_BOOTSTRAP_SERVERS", brokers.to_owned()),
+        ("KAFKA_TOPICS", format!("bench:{requests},{replies},http://{backend}")),
+        ("KHP__REQUEST_TOPIC", requests),
+        ("KHP__RESPONSE_TOPIC", replies.clone()),
+        ("WARMUP_TOPICS", replies),
+        ("KHP__BIND", "127.0.0.1".into()),
+        ("KHP__MANAGEMENT_BIND", "127.0.0.1".into()),
+        ("KHP__REPLY_PARTITION", options.reply_partition.clone()),
+        ("KHP__WIRE_FORMAT", options.wire_format.clone()),
+    ];
+    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A topic that no other run uses.
+pub fn topic(name: &str) -> String {
+    format!("bench-{}-{name}", std::process::id())
+}
+
+/// The settings that such an environment makes; for `raw`.
+pub fn settings(env: &Env) -> Result<Settings> {
+    Ok(settings::load(Mode::All, &[], env)?.settings)
+}
+
+/// The binary to measure: the one named, or a fresh build.
+pub fn binary(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(binary) = named {
+        return Ok(binary.to_owned());
+    }
+    let beside = std::env::current_exe()?.with_file_name("actix-khp");
+    // The profile that this program was built with, so that neither side is compiled better than the other.
+    let profile = beside
+        .parent()
+        .and_then(Path::file_name)
+        .ok_or("a program is in a directory")?;
+    // Cargo tells its children where it is.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--package", "actix-khp", "--bin", "actix-khp", "--profile"])
+        .arg(profile)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()?;
+    if !built.success() {
+        return Err("actix-khp does not build; --binary names another".into());
+    }
+    beside
+        .exists()
+        .then_some(beside)
+        .ok_or_else(|| "actix-khp is not beside this program: name it with --binary".into())
+}
+
+/// One process of the service.
+pub struct Service {
+    pub process: Process,
+    pub address: SocketAddr,
+    /// From its start until `/health/ready` is 200.
+    pub ready_after: Duration,
+    /// Resident memory a moment after that, nothing asked of it yet.
+    pub idle_mib: f64,
+}
+
+impl Service {
+    /// Starts a proxy and waits until it is ready. `number` chooses its reply partition.
+    pub fn proxy(binary: &Path, env: &Env, number: usize) -> Result<Self> {
+        let own = [("INSTANCE_ID", format!("proxy-{number}"))];
+        Self::start(binary, "proxy", number, env, &own, "PROXY_PORT")
+    }
+
+    /// Starts a processor and waits until it has joined its group.
+    pub fn processor(binary: &Path, env: &Env, number: usize) -> Result<Self> {
+        Self::start(binary, "processor", number, env, &[], "MANAGEMENT_PORT")
+    }
+
+    fn start(
+        binary: &Path,
+        mode: &str,
+        number: usize,
+        env: &Env,
+        own: &[(&str, String)],
+        port_variable: &str,
+    ) -> Result<Self> {
+        let name = format!("{mode} {number}");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut command = Command::new(binary);
+        command
+            .args(["--mode", mode])
+            .env_clear()
+            .envs(env)
+            .envs(own.iter().map(|(variable, value)| (variable, value)))
+            .env(port_variable, address.port().to_string())
+            .env("KHP__LOG__LEVEL", "warn");
+        let began = Instant::now();
+        let process = Process::start(name.as_str(), &mut command)?;
+        while !is_ready(address) {
+            if began.elapsed() > READY_LIMIT {
+                return Err(format!("{name} is not ready after {READY_LIMIT:?}").into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let ready_after = began.elapsed();
+        thread::sleep(memory::SETTLE);
+        let idle_mib = crate::process::rss_mib(process.watched().pid)?;
+        println!(
+            "{name}: ready after {:.2} s, {idle_mib:.1} MiB idle",
+            ready_after.as_secs_f64()
+        );
+        Ok(Service {
+            process,
+            address,
+            ready_after,
+            idle_mib,
+        })
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}

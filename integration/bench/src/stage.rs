@@ -1,0 +1,173 @@
+//! Everything that runs beside the load: Kafka, the backend, and what is measured.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::kafka::Node;
+use crate::options::{Options, System};
+use crate::process::{Process, Watched};
+use crate::role::{READY, Topics};
+use crate::service::{self, Env, Service};
+use crate::{Result, measure};
+
+/// The JVM of a broker that is to be fast, not one that starts quickly.
+const BROKER_JVM: &[&str] = &["-Xms1g", "-Xmx1g"];
+
+/// What stays for the whole run.
+pub struct Base {
+    pub binary: PathBuf,
+    /// `None`: one that ran before is used.
+    node: Option<Node>,
+    pub env: Env,
+    backend: Process,
+    hop: Option<Server>,
+    raw: Option<Raw>,
+}
+
+/// A server of ours.
+struct Server {
+    process: Process,
+    address: SocketAddr,
+}
+
+/// The one half of the ping-pong that stays; the other is started for each point.
+struct Raw {
+    echoer: Process,
+    topics: Topics,
+}
+
+/// The processes of actix-khp.
+pub struct Khp {
+    pub proxies: Vec<Service>,
+    pub processors: Vec<Service>,
+}
+
+/// What puts one point under load, and whom it makes work.
+pub struct Driver {
+    pub arguments: Vec<String>,
+    pub watched: Vec<Watched>,
+}
+
+impl Base {
+    pub fn start(options: &Options) -> Result<Self> {
+        let binary = service::binary(options.binary.as_deref())?;
+        let (node, brokers) = match &options.brokers {
+            Some(brokers) => (None, brokers.clone()),
+            None => {
+                let node = Node::try_start(BROKER_JVM)?;
+                let brokers = node.brokers();
+                (Some(node), brokers)
+            }
+        };
+        let latency = options.backend_latency.to_string();
+        let backend = server("backend", &["backend", "--latency", &latency])?;
+        let hop = match options.systems.contains(&System::Hop) {
+            true => Some(server("hop", &["hop", "--backend", &backend.address.to_string()])?),
+            false => None,
+        };
+        let env = service::env(&brokers, backend.address, options);
+        Ok(Base {
+            binary,
+            node,
+            env,
+            backend: backend.process,
+            hop,
+            raw: None,
+        })
+    }
+
+    /// Starts the ping-pong, which imitates records that the service has written.
+    pub fn start_raw(&mut self) -> Result<()> {
+        let settings = service::settings(&self.env)?;
+        let topics = |like: &str| -> Result<Topics> {
+            Ok(Topics {
+                env: serde_json::to_string(&self.env)?,
+                requests: service::topic("raw-requests"),
+                replies: service::topic("raw-responses"),
+                like: like.into(),
+            })
+        };
+        let mut arguments = vec!["raw-echoer".to_owned()];
+        arguments.extend(topics(&settings.proxy.response_topic)?.arguments());
+        let mut echoer = Process::role("echoer", &arguments)?;
+        ready(&mut echoer)?;
+        self.raw = Some(Raw {
+            echoer,
+            topics: topics(&settings.proxy.request_topic)?,
+        });
+        Ok(())
+    }
+
+    pub fn start_khp(&self, options: &Options, proxies: usize) -> Result<Khp> {
+        // Processors first: they create the topics, as proxies find them in the field.
+        let processors = (0..options.processors).map(|number| Service::processor(&self.binary, &self.env, number));
+        let processors = processors.collect::<Result<_>>()?;
+        let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &self.env, number));
+        Ok(Khp {
+            proxies: proxies.collect::<Result<_>>()?,
+            processors,
+        })
+    }
+
+    /// How `system` is put under load; `None` where it is not there.
+    pub fn driver(&self, system: System, khp: &Khp, load: &measure::Load) -> Option<Driver> {
+        let http = |targets: Vec<SocketAddr>| {
+            let mut arguments = vec!["load".to_owned(), "--targets".into()];
+            arguments.push(targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            arguments.extend(["--connections".into(), load.connections.to_string()]);
+            arguments.extend(["--body".into(), load.body.to_string()]);
+            arguments.extend(
+                load.rate
+                    .iter()
+                    .flat_map(|rate| ["--rate".to_owned(), rate.to_string()]),
+            );
+            arguments
+        };
+        let broker = self.node.as_ref().map(|node| Watched {
+            name: "broker".into(),
+            pid: node.pid(),
+        });
+        let (mut arguments, watched) = match system {
+            System::Raw => {
+                let raw = self.raw.as_ref()?;
+                let mut arguments = vec!["raw-requester".to_owned()];
+                arguments.extend(raw.topics.arguments());
+                arguments.extend(["--in-flight".into(), load.connections.to_string()]);
+                let watched: Vec<Watched> = [raw.echoer.watched()].into_iter().chain(broker).collect();
+                (arguments, watched)
+            }
+            System::Hop => {
+                let hop = self.hop.as_ref()?;
+                (
+                    http(vec![hop.address]),
+                    vec![hop.process.watched(), self.backend.watched()],
+                )
+            }
+            System::Khp => {
+                let services = khp.proxies.iter().chain(&khp.processors);
+                let watched = services.map(|service| service.process.watched());
+                let watched = watched.chain(broker).chain([self.backend.watched()]).collect();
+                (http(khp.proxies.iter().map(|proxy| proxy.address).collect()), watched)
+            }
+        };
+        arguments.extend(["--warm-up".into(), load.warm_up.to_string()]);
+        arguments.extend(["--seconds".into(), load.seconds.to_string()]);
+        Some(Driver { arguments, watched })
+    }
+}
+
+fn server(name: &str, arguments: &[&str]) -> Result<Server> {
+    let mut process = Process::role(name, arguments)?;
+    let port = ready(&mut process)?;
+    Ok(Server {
+        process,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+    })
+}
+
+/// Waits until a role takes work; returns its port.
+fn ready(process: &mut Process) -> Result<u16> {
+    let line = process.line()?;
+    let port = line.strip_prefix(READY).and_then(|port| port.trim().parse().ok());
+    port.ok_or_else(|| format!("not a ready line: {line}").into())
+}

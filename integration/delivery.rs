@@ -1,0 +1,98 @@
+//! `delivery`: at least once, a backend can tell a repetition; at most once, there is none.
+
+use std::time::Duration;
+
+use crate::harness::Topics;
+use crate::harness::app::{processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+use crate::harness::load::{Load, OnClose};
+use crate::harness::records::{committed, create_topic, produce_job, wait_for_commit};
+
+#[tokio::test]
+async fn a_redelivered_request_carries_the_same_ids() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::Hang).await;
+    let spec = processor(&[(&topics, &backend.url())]);
+    let first = spec.clone().start().await;
+    let proxy = proxy(&topics).set("default_timeout", 50).start().await;
+    let mut named = proxy
+        .leave_waiting(&Request::post("/", "named").header("X-Request-ID", "from-the-client"))
+        .await;
+    let mut unnamed = proxy.leave_waiting(&Request::post("/", "unnamed")).await;
+    backend.wait_for_calls(2).await;
+    first.signal("KILL").await;
+    backend.answer_with(Answer::echo);
+    let second = spec.start().await;
+    for client in [&mut named, &mut unnamed] {
+        assert_eq!(client.read_response(false).await.expect("an answer").status, 200);
+    }
+    let received = backend.received();
+    for body in ["named", "unnamed"] {
+        let calls: Vec<_> = received.iter().filter(|call| call.text() == body).collect();
+        assert_eq!(calls.len(), 2, "{calls:?}");
+        for name in ["x-request-id", "khp-correlation-id"] {
+            assert_eq!(calls[0].all(name), calls[1].all(name), "{name}");
+            assert_eq!(calls[0].all(name).len(), 1, "{name}");
+        }
+    }
+    proxy.wait_until_idle().await;
+    second.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn at_most_once_is_committed_before_the_call_and_a_kill_repeats_nothing() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    let backend = Backend::start(|_| Answer::Hang).await;
+    let spec = processor(&[(&topics, &backend.url())]).set_topics("delivery", "at-most-once");
+    let first = spec.clone().start().await;
+    for number in 0..10 {
+        produce_job(&topics.request, 0, None, "POST", &number.to_string()).await;
+    }
+    backend.wait_for_calls(10).await;
+    // Every call came after its commit.
+    assert_eq!(committed(&topics.group, &topics.request), 10);
+    first.signal("KILL").await;
+    backend.answer_with(Answer::echo);
+    let second = spec.start().await;
+    produce_job(&topics.request, 0, None, "POST", "after the kill").await;
+    wait_for_commit(&topics.group, &topics.request, 11).await;
+    backend.wait_for_calls(11).await;
+    assert_eq!(backend.last().text(), "after the kill");
+    for number in 0..10 {
+        assert_eq!(backend.calls_with_body(&number.to_string()), 1, "{number}");
+    }
+    second.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn at_most_once_loses_and_repeats_nothing_while_processors_come_and_go() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(5))).await;
+    let spec = processor(&[(&topics, &backend.url())]).set_topics("delivery", "at-most-once");
+    let mut leaving = spec.clone().start().await;
+    let proxy = proxy(&topics).start().await;
+    let load = Load::start(&proxy.address(), 20, OnClose::Reconnect, |body| {
+        Request::post("/", body)
+    });
+    load.wait_for_more(200).await;
+    for _ in 0..2 {
+        let joining = spec.clone().start().await;
+        load.wait_for_more(200).await;
+        leaving.signal("TERM").await;
+        assert_eq!(leaving.wait_exit().await, Some(0));
+        load.wait_for_more(200).await;
+        leaving = joining;
+    }
+    let report = load.finish().await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(backend.received().len(), report.answered, "each once");
+    wait_for_commit(&topics.group, &topics.request, report.answered as i64).await;
+    println!(
+        "{} requests through three processors, each executed once",
+        report.answered
+    );
+    proxy.wait_until_idle().await;
+    leaving.wait_until_idle().await;
+}

@@ -1,0 +1,184 @@
+//! What is given up is kept whole, and nothing goes on without it.
+
+use std::sync::Arc;
+
+use actix_khp::kafka::outgoing::Outgoing;
+use actix_khp::kafka::producer::{Context, Delivered, DeliveryListener};
+use actix_khp::kafka::record::raw_record;
+use actix_khp::wire::RawFields;
+use bytes::Bytes;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::json;
+
+use crate::harness::app::{Spec, processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+use crate::harness::dead_letters::nobody;
+use crate::harness::kafka::brokers;
+use crate::harness::records::{
+    committed, create_topic, produce_all, read_all, set_topic, wait_for_commit, wait_for_count,
+};
+use crate::harness::wait::{PATIENCE, eventually};
+use crate::harness::{Topics, unique};
+
+/// A processor of one partition, with a place for what it gives up.
+async fn spec(topics: &Topics, dead_letters: &str, backend_url: &str) -> Spec {
+    create_topic(&topics.request, 1).await;
+    create_topic(&topics.response, 1).await;
+    processor(&[(topics, backend_url)])
+        .set_topics("max_retries", 0)
+        .set("dead_letter_topic", dead_letters)
+}
+
+fn client() -> rdkafka::ClientConfig {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("group.id", "unused");
+    config
+}
+
+/// Bytes that rdkafka's own types cannot hold need the service's reader and writer.
+struct Ignored;
+
+impl DeliveryListener for Ignored {
+    type Ticket = ();
+    fn delivered(&self, (): (), outcome: Delivered) {
+        outcome.expect("the broker takes it");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_the_record_byte_for_byte() {
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    create_topic(&dead_letters, 1).await;
+    let processor = spec(&topics, &dead_letters, &nobody()).await.start().await;
+    let field = |name: &[u8], value: Option<&[u8]>| (name.to_vec().into(), value.map(|value| value.to_vec().into()));
+    let headers: RawFields = vec![
+        field(b"khp-version", Some(b"1")),
+        field(b"kafka_correlationId", Some(b"\0\x01\xff")),
+        field(b":method", Some(b"POST")),
+        field(b":path", Some(b"/x")),
+        field(b"caf\xe9", Some(b"\r\n\0")),
+        field(b"x-null", None),
+        field(b"x-empty", Some(b"")),
+        field(b"X-Twice", Some(b"1")),
+        field(b"x-twice", Some(b"2")),
+    ];
+    // Key and value: null, empty, bytes.
+    let parts: [Option<&'static [u8]>; 3] = [None, Some(b""), Some(b"\xff\0")];
+    let producer =
+        ThreadedProducer::from_config_and_context(&client(), Context(Arc::new(Ignored))).expect("a producer");
+    for part in parts.map(|part| part.map(Bytes::from_static)) {
+        Outgoing::raw(&topics.request, Some(0), (part.clone(), part), &headers, ())
+            .and_then(|record| record.produce(producer.client()).map_err(|(_, ticket)| ticket))
+            .expect("it is queued");
+    }
+    producer.flush(PATIENCE).expect("Kafka takes it");
+    wait_for_count(&dead_letters, 3).await;
+
+    let consumer: BaseConsumer = client().create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&dead_letters, 0, Offset::Beginning)
+        .expect("a valid offset");
+    consumer.assign(&list).expect("the topic exists");
+    let mut letters = Vec::new();
+    while letters.len() < 3 {
+        let message = consumer.poll(PATIENCE).expect("a letter").expect("the broker answers");
+        letters.push(raw_record(&message, &Arc::from(dead_letters.as_str())));
+    }
+    letters.sort_by_key(|letter| letter.value.clone());
+    for (letter, part) in letters.iter().zip(parts) {
+        assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (part, part));
+        assert_eq!(letter.headers[..headers.len()], headers);
+        assert!(
+            letter.headers[headers.len()..]
+                .iter()
+                .all(|(name, _)| name.starts_with(b"kafka_dlt-") || name.starts_with(b"khp-"))
+        );
+    }
+    wait_for_commit(&topics.group, &topics.request, 3).await;
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn a_letter_too_large_for_its_topic_is_cut_and_says_so() {
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    create_topic(&dead_letters, 1).await;
+    set_topic(&dead_letters, "max.message.bytes", "3000").await;
+    let processor = spec(&topics, &dead_letters, &nobody()).await.start().await;
+    let proxy = proxy(&topics).start().await;
+    let answer = proxy.request(Request::post("/", vec![b'x'; 20_000])).await;
+    answer.assert_problem(502, "backend-unreachable");
+    wait_for_count(&dead_letters, 1).await;
+    let letter = read_all(&dead_letters).await.remove(0);
+    assert_eq!(letter.header_text("khp-truncated"), "20000");
+    assert!(
+        letter
+            .value
+            .as_ref()
+            .is_some_and(|value| !value.is_empty() && value.iter().all(|byte| *byte == b'x'))
+    );
+    assert_eq!(letter.header_text("kafka_dlt-original-topic"), topics.request);
+    wait_for_commit(&topics.group, &topics.request, 1).await;
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn while_letters_cannot_be_written_nothing_is_committed_past_them_and_intake_stops() {
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let backend = Backend::start(|received| match received.target.as_str() {
+        "/fail" => Answer::Close,
+        _ => Answer::status(204),
+    })
+    .await;
+    let processor = spec(&topics, &dead_letters, &backend.url()).await;
+    let processor = processor
+        .set("create_topics.enabled", false)
+        .set_topics("concurrency", 8)
+        .start()
+        .await;
+    let records = (0..600).map(|number: usize| {
+        let path = if number == 0 { "/fail" } else { "/do" };
+        let headers = [
+            ("khp-version", "1"),
+            ("kafka_correlationId", &number.to_string()),
+            (":method", "POST"),
+            (":path", path),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        (b"x".to_vec(), headers.into())
+    });
+    produce_all(&topics.request, 0, records).await;
+    eventually("unready, with the cause", async || {
+        let answer = processor.manage("/health/ready").await;
+        match answer.status == 503 && answer.text().contains("dead letter topic") {
+            true => Ok(()),
+            false => Err(answer.text()),
+        }
+    })
+    .await;
+    // A window of 256 records: 255 are answered, and the letter holds them.
+    eventually("intake stands still", async || {
+        let status = processor.topic_status(&topics.request).await;
+        match (&status["in_flight"], &status["lag"], backend.count()) {
+            (one, all, 256) if *one == json!(1) && *all == json!(600) => Ok(()),
+            _ => Err(format!("{} calls, {status}", backend.count())),
+        }
+    })
+    .await;
+    assert_eq!(committed(&topics.group, &topics.request), 0);
+    assert_eq!(processor.logged("dead letter topic cannot be written"), 1, "said once");
+
+    create_topic(&dead_letters, 1).await;
+    wait_for_commit(&topics.group, &topics.request, 600).await;
+    wait_for_count(&dead_letters, 1).await;
+    eventually("ready again", async || {
+        processor.expect_health("/health/ready", 200).await
+    })
+    .await;
+    assert_eq!(backend.count(), 600, "each was called once");
+    processor.wait_until_idle().await;
+}

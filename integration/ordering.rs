@@ -1,0 +1,152 @@
+//! `ordering`: records that must wait for each other do, through retries and rebalances, and keep nobody else waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::harness::Topics;
+use crate::harness::app::processor;
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::records::{create_topic, produce_job, wait_for_commit};
+
+/// The bodies that came, in order.
+fn bodies(backend: &Backend) -> Vec<String> {
+    backend.received().iter().map(|received| received.text()).collect()
+}
+
+#[tokio::test]
+async fn records_of_one_key_run_one_after_the_other_and_no_others_wait() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    let at_work = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let most = Arc::new(AtomicUsize::new(0));
+    let (now, seen) = (at_work.clone(), most.clone());
+    // A call ends when the next of its lane comes, or later: more than one of a key at once would show here.
+    let backend = Backend::start(move |received| {
+        let lane: usize = received.text()[..1].parse().expect("a lane's number");
+        if lane < 3 {
+            let before = now[lane].fetch_add(1, Ordering::SeqCst);
+            seen.fetch_max(before + 1, Ordering::SeqCst);
+            let now = now.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                now[lane].fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        Answer::body("done").after(Duration::from_millis(30))
+    })
+    .await;
+    for number in 0..60 {
+        let lane = number % 4;
+        let key = format!("key {lane}");
+        // A null key is unordered.
+        let key = (lane < 3).then_some(key.as_str());
+        produce_job(&topics.request, 0, key, "POST", &format!("{lane} {number:02}")).await;
+    }
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("ordering", "key")
+        .start()
+        .await;
+    wait_for_commit(&topics.group, &topics.request, 60).await;
+    assert_eq!(most.load(Ordering::SeqCst), 1, "never two of a key at once");
+    assert!(backend.most_at_once() >= 4, "{}", backend.most_at_once());
+    let came = bodies(&backend);
+    for lane in ["0", "1", "2"] {
+        let of_lane: Vec<_> = came.iter().filter(|body| body.starts_with(lane)).collect();
+        assert!(of_lane.is_sorted() && of_lane.len() == 15, "{of_lane:?}");
+    }
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn a_lane_is_held_through_retries_but_no_permit_is() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    let failing = Arc::new(AtomicUsize::new(2));
+    let left = failing.clone();
+    let backend = Backend::start(move |received| {
+        let fails = received.text() == "a1"
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok();
+        match fails {
+            true => Answer::status(503).header("Retry-After", "1"),
+            false => Answer::body("done"),
+        }
+    })
+    .await;
+    for (key, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")] {
+        produce_job(&topics.request, 0, Some(key), "GET", body).await;
+    }
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("ordering", "key")
+        .set_topics("concurrency", 1)
+        .start()
+        .await;
+    wait_for_commit(&topics.group, &topics.request, 4).await;
+    // The only permit there is goes to the other lane while the first waits for its retries.
+    assert_eq!(bodies(&backend), ["a1", "b1", "b2", "a1", "a1", "a2"]);
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn a_call_is_ended_before_its_partition_goes_to_another() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 2).await;
+    let (open, opened) = watch::channel(false);
+    let backend = Backend::start(move |_| match *opened.borrow() {
+        true => Answer::body("done"),
+        false => Answer::Hang,
+    })
+    .await;
+    for partition in 0..2 {
+        for number in 1..=2 {
+            produce_job(
+                &topics.request,
+                partition,
+                None,
+                "POST",
+                &format!("{partition} {number}"),
+            )
+            .await;
+        }
+    }
+    let spec = processor(&[(&topics, &backend.url())])
+        .set_topics("ordering", "partition")
+        .set("revoke_timeout", 1);
+    let first = spec.clone().start().await;
+    backend.wait_for_calls(2).await;
+    // One of the two partitions moves, and with it the record whose call hangs.
+    let second = spec.start().await;
+    backend.wait_for_calls(3).await;
+    first.wait_for_metric("processor_messages_in_flight", &[], 2.0).await;
+    let came = bodies(&backend);
+    let moved = came.last().expect("three calls").clone();
+    assert!(
+        moved.ends_with(" 1"),
+        "the first of its partition again, not the second: {came:?}"
+    );
+    assert_eq!(came.iter().filter(|body| **body == moved).count(), 2, "{came:?}");
+
+    // The one that hangs at the first is ended as its processor is killed; whoever is left does the rest, in order.
+    open.send_replace(true);
+    for processor in [first, second] {
+        processor.signal("KILL").await;
+    }
+    let last = processor(&[(&topics, &backend.url())])
+        .set_topics("ordering", "partition")
+        .start()
+        .await;
+    wait_for_commit(&topics.group, &topics.request, 4).await;
+    for partition in ["0", "1"] {
+        let mut of_partition: Vec<_> = bodies(&backend)
+            .into_iter()
+            .filter(|body| body.starts_with(partition))
+            .collect();
+        of_partition.dedup();
+        assert_eq!(of_partition, [format!("{partition} 1"), format!("{partition} 2")]);
+    }
+    last.wait_until_idle().await;
+}

@@ -1,0 +1,54 @@
+//! The show of issue 5: processors come and go under load, and no client hears of it.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::Topics;
+use crate::harness::app::{processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+use crate::harness::load::{Load, OnClose};
+use crate::harness::records::create_topic;
+
+#[tokio::test]
+async fn processors_that_join_and_leave_every_second_fail_no_request() {
+    let rounds = if std::env::var_os("KHP_LONG").is_some() { 60 } else { 6 };
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 8).await;
+    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await;
+    let spec = processor(&[(&topics, &backend.url())]);
+    let mut processors = vec![spec.clone().start().await, spec.clone().start().await];
+    let (one, two) = (proxy(&topics).start().await, proxy(&topics).start().await);
+    let loads = [&one, &two].map(|proxy| {
+        Load::start(&proxy.address(), 12, OnClose::Reconnect, |body| {
+            Request::post("/load", body)
+        })
+    });
+    for round in 0..rounds {
+        let began = Instant::now();
+        processors.push(spec.clone().launch().await);
+        let mut leaving = processors.remove(0);
+        leaving.signal("TERM").await;
+        assert_eq!(leaving.wait_exit().await, Some(0), "round {round}");
+        for load in &loads {
+            load.wait_for_more(10).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1).saturating_sub(began.elapsed())).await;
+    }
+    let (mut answered, mut slowest) = (0, Duration::ZERO);
+    for load in loads {
+        let report = load.finish().await;
+        assert_eq!(report.failures, Vec::<String>::new());
+        answered += report.answered;
+        slowest = slowest.max(report.slowest);
+    }
+    println!(
+        "{rounds} joins and {rounds} leaves: {answered} answered, none failed, {} calls doubled, slowest {slowest:?}",
+        backend.count() - answered
+    );
+    for proxy in [&one, &two] {
+        proxy.wait_until_idle().await;
+    }
+    for processor in &processors {
+        processor.wait_until_idle().await;
+    }
+}

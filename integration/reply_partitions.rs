@@ -1,0 +1,184 @@
+//! Replies find their proxy: on the partition it reads, on those added later, and where a replier ignores what it was asked for.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::task::JoinHandle;
+
+use crate::harness::Topics;
+use crate::harness::app::{App, processor, proxy};
+use crate::harness::backend::Backend;
+use crate::harness::client::Request;
+use crate::harness::kafka::brokers;
+use crate::harness::records::{self, Reader, add_partitions, create_topic, partitions, produce};
+use crate::harness::wait::within;
+
+/// A replier of somebody else's: it answers each request with its own body, on the partition that `choose` makes of the one that
+/// was asked for.
+async fn replier(topics: &Topics, choose: fn(i32) -> i32) -> JoinHandle<()> {
+    create_topic(&topics.request, 2).await;
+    create_topic(&topics.response, 4).await;
+    let (requests, response) = (Reader::open(&topics.request), topics.response.clone());
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("linger.ms", "0")
+        .create()
+        .expect("a producer");
+    tokio::spawn(async move {
+        while let Some(request) = requests.try_next().await {
+            let asked = request
+                .header("kafka_replyPartition")
+                .map_or(0, |bytes| i32::from_be_bytes(bytes.try_into().expect("four bytes")));
+            let headers = rdkafka::message::OwnedHeaders::new().insert(rdkafka::message::Header {
+                key: "kafka_correlationId",
+                value: request.header("kafka_correlationId"),
+            });
+            let reply = FutureRecord::<(), [u8]>::to(&response)
+                .partition(choose(asked))
+                .payload(request.value.as_deref().unwrap_or_default())
+                .headers(headers);
+            producer
+                .send_result(reply)
+                .map_err(|(error, _)| error)
+                .expect("room in the queue");
+        }
+    })
+}
+
+async fn answered(proxy: &App, body: &str) -> Result<(), String> {
+    let answer = proxy.request(Request::post("/", body)).await;
+    match (answer.status, answer.text()) {
+        (200, text) if text == body => Ok(()),
+        (status, text) => Err(format!("{status}: {text}")),
+    }
+}
+
+#[tokio::test]
+async fn a_replier_that_ignores_the_partition_is_noticed_and_served() {
+    let topics = Topics::unique("orders");
+    let replier = replier(&topics, |asked| (asked + 1) % 4).await;
+    let proxy = proxy(&topics).set("default_timeout", 2).start().await;
+    proxy
+        .request(Request::post("/", "first"))
+        .await
+        .assert_problem(504, "reply-timeout");
+    within(Duration::from_secs(15), "served", async || {
+        answered(&proxy, "next").await
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(answered(&proxy, "after").await, Ok(()));
+    }
+    let log = proxy.log();
+    assert_eq!(log.matches("reply_partition: all").count(), 1, "{log}");
+    assert!(log.contains(&topics.response), "{log}");
+    proxy.wait_until_idle().await;
+    replier.abort();
+}
+
+#[tokio::test]
+async fn silence_alone_changes_nothing() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    create_topic(&topics.response, 4).await;
+    let proxy = proxy(&topics)
+        .set("default_timeout", 1)
+        .env("RUST_LOG", "debug")
+        .set("log.level", "actix_khp=debug,info")
+        .start()
+        .await;
+    for _ in 0..3 {
+        proxy
+            .request(Request::post("/", "anybody?"))
+            .await
+            .assert_problem(504, "reply-timeout");
+    }
+    // A foreign reply on every partition: at the end of the search only one of them is read.
+    within(Duration::from_secs(30), "the search ends", async || {
+        let before = proxy.metrics().await.sum("proxy_foreign_replies_total", &[]);
+        for partition in 0..4 {
+            produce(&topics.response, partition, b"x", &[("kafka_correlationId", &FOREIGN)]).await;
+        }
+        within(Duration::from_secs(5), "one is read", async || {
+            match proxy.metrics().await.sum("proxy_foreign_replies_total", &[]) - before {
+                0.0 => Err("none"),
+                _ => Ok(()),
+            }
+            .map_err(str::to_owned)
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        match proxy.metrics().await.sum("proxy_foreign_replies_total", &[]) - before {
+            1.0 => Ok(()),
+            read => Err(format!("{read} partitions are read")),
+        }
+    })
+    .await;
+    assert!(!proxy.log().contains("reply_partition: all"), "{}", proxy.log());
+}
+
+/// RFC 9562, appendix B.1. Its tag is that of one proxy in 65,536.
+const FOREIGN: [u8; 16] = [
+    0x24, 0x89, 0xe9, 0xad, 0x2e, 0xe2, 0x8e, 0x00, 0x8e, 0xc9, 0x32, 0xd5, 0xf6, 0x91, 0x81, 0xc0,
+];
+
+/// With `all`, a partition that is added later is read from its first record on.
+#[tokio::test]
+async fn foreign_late_and_unmatched_are_told_apart_on_old_and_new_partitions() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    create_topic(&topics.response, 1).await;
+    let proxy = proxy(&topics)
+        .set("default_timeout", 1)
+        .set("reply_partition", "all")
+        .start()
+        .await;
+    proxy
+        .request(Request::post("/", "late"))
+        .await
+        .assert_problem(504, "reply-timeout");
+    let sent = Reader::open(&topics.request).next().await;
+    assert_eq!(sent.header("kafka_replyPartition"), None, "any partition will do");
+    let own = sent.header("kafka_correlationId").expect("a correlation id").to_vec();
+    for (partition, times) in [(0, 1.0), (1, 2.0)] {
+        if partition == 1 {
+            add_partitions(&topics.response, 2).await;
+            assert_eq!(partitions(&topics.response), 2);
+        }
+        produce(&topics.response, partition, b"x", &[("kafka_correlationId", &own)]).await;
+        produce(&topics.response, partition, b"x", &[("kafka_correlationId", &FOREIGN)]).await;
+        produce(&topics.response, partition, b"x", &[]).await;
+        for kind in ["late", "foreign", "unmatched"] {
+            proxy
+                .wait_for_metric(&format!("proxy_{kind}_replies_total"), &[], times)
+                .await;
+        }
+    }
+}
+
+/// None of them exists before: each of the hundred finds it opening, and waits.
+#[tokio::test]
+async fn a_hundred_first_requests_to_a_new_reply_topic_are_all_answered() {
+    let (configured, new) = (Topics::unique("orders"), Topics::unique("new"));
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&configured, &backend.url())])
+        .set_topics("allowed_reply_topics", vec![new.response.clone()])
+        .start()
+        .await;
+    let proxy = proxy(&configured).start().await;
+    let mut waiting = Vec::new();
+    for number in 0..100 {
+        let request = Request::post("/", number.to_string()).header("X-Kafka-Reply-Topic", &new.response);
+        waiting.push(proxy.leave_waiting(&request).await);
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        let answer = client.read_response(false).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["body"].as_str(), Some(number.to_string().as_str()));
+    }
+    assert_eq!(backend.received().len(), 100, "each was executed once");
+    assert_eq!(records::count(&new.response), 100);
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}

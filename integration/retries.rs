@@ -1,0 +1,131 @@
+//! Retries: what does no harm twice is tried again, not before the backend says so, not for nobody, and not without measure.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::Topics;
+use crate::harness::app::{App, Spec, processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+
+/// A backend whose first `failures` calls get this answer.
+async fn failing(failures: usize, answer: fn() -> Answer) -> Backend {
+    let calls = AtomicUsize::new(0);
+    Backend::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) < failures {
+        true => answer(),
+        false => Answer::body("done"),
+    })
+    .await
+}
+
+async fn pair(topics: &Topics, backend: &Backend, spec: impl FnOnce(Spec) -> Spec) -> (App, App) {
+    let processor = processor(&[(topics, &backend.url())]).set_topics("breaker", serde_json::json!({"mode": "off"}));
+    (spec(processor).start().await, proxy(topics).start().await)
+}
+
+async fn assert_idle(processor: App, proxy: App) {
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn what_does_no_harm_twice_is_tried_again_and_nothing_else() {
+    for (request, failure, expected) in [
+        (Request::get("/"), (|| Answer::status(503)) as fn() -> Answer, (200, 4)),
+        (Request::get("/"), || Answer::Close, (200, 4)),
+        (Request::post("/", "x"), || Answer::status(503), (503, 1)),
+        (Request::post("/", "x"), || Answer::Close, (502, 1)),
+        (
+            Request::post("/", "x").header("Idempotency-Key", "k"),
+            || Answer::status(429),
+            (200, 4),
+        ),
+        (Request::get("/"), || Answer::status(500), (500, 1)),
+    ] {
+        let topics = Topics::unique("orders");
+        let backend = failing(3, failure).await;
+        let (processor, proxy) = pair(&topics, &backend, |spec| spec).await;
+        let answer = proxy.request(request.clone()).await;
+        assert_eq!((answer.status, backend.received().len()), expected, "{request:?}");
+        let retries = processor.metrics().await.sum("processor_retries_total", &[]);
+        assert_eq!(retries, expected.1 as f64 - 1.0);
+        assert_idle(processor, proxy).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_tried_again_can_be_set() {
+    let topics = Topics::unique("orders");
+    let backend = failing(1, || Answer::status(500)).await;
+    let retry = serde_json::json!({"on": [500], "methods": ["POST"]});
+    let (processor, proxy) = pair(&topics, &backend, |spec| spec.set_topics("retry", retry)).await;
+    assert_eq!(proxy.request(Request::post("/", "x")).await.status, 200);
+    assert_eq!(backend.received().len(), 2);
+    assert_idle(processor, proxy).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_says_when_is_not_asked_before_nor_waited_for_in_vain() {
+    let topics = Topics::unique("orders");
+    let backend = failing(1, || Answer::status(429).header("Retry-After", "2")).await;
+    let (processor, proxy) = pair(&topics, &backend, |spec| spec).await;
+    let sent = Instant::now();
+    assert_eq!(proxy.request(Request::get("/")).await.status, 200);
+    assert!(sent.elapsed() >= Duration::from_secs(2), "{:?}", sent.elapsed());
+
+    // Longer than anybody waits: the backend's own answer goes out at once.
+    backend.answer_with(|_| Answer::status(503).header("Retry-After", "3600"));
+    let sent = Instant::now();
+    let answer = proxy.request(Request::get("/")).await;
+    assert_eq!(
+        (answer.status, answer.header("retry-after").as_deref()),
+        (503, Some("3600"))
+    );
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
+    assert_eq!(backend.received().len(), 3);
+    assert_idle(processor, proxy).await;
+}
+
+#[tokio::test]
+async fn retries_cannot_double_the_load_of_a_failing_backend() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::status(503)).await;
+    let (processor, proxy) = pair(&topics, &backend, |spec| spec).await;
+    let began = Instant::now();
+    for _ in 0..20 {
+        let mut waiting = Vec::new();
+        for _ in 0..10 {
+            waiting.push(proxy.leave_waiting(&Request::get("/")).await);
+        }
+        for client in &mut waiting {
+            assert_eq!(client.read_response(false).await.expect("an answer").status, 503);
+        }
+    }
+    let calls = backend.received().len();
+    // The budget: a fifth of the first attempts, one a second, and ten saved up at first.
+    let most = 200.0 + 200.0 * 0.2 + began.elapsed().as_secs_f64() + 10.0;
+    println!("200 requests to a backend that fails: {calls} calls");
+    assert!(calls > 200 && calls as f64 <= most, "{calls} of {most}");
+    assert_idle(processor, proxy).await;
+}
+
+#[tokio::test]
+async fn nothing_is_tried_again_once_nobody_waits() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::Hang).await;
+    let retry = serde_json::json!({"wait": "10ms"});
+    let (processor, proxy) = pair(&topics, &backend, |spec| {
+        spec.set_topics("timeout", "700ms")
+            .set_topics("retry", retry)
+            .set_topics("max_retries", 50)
+    })
+    .await;
+    let impatient = self::proxy(&topics).set("default_timeout", 2).start().await;
+    let answer = impatient.request(Request::get("/")).await;
+    assert_eq!(answer.status, 504);
+    // The last attempt had only what was left.
+    impatient.wait_until_idle().await;
+    assert_idle(processor, proxy).await;
+    let calls = backend.received().len();
+    assert!((2..=4).contains(&calls), "{calls}");
+}

@@ -1,0 +1,112 @@
+//! Several workers on one topic: they share its partitions, its limits and its end.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::Topics;
+use crate::harness::app::{App, processor, proxy};
+use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+use crate::harness::records::{create_topic, job, produce_all, wait_for_commit};
+use crate::harness::wait::{PATIENCE, eventually, within};
+
+async fn wait_for_shares(app: &App, topic: &str, shares: &[usize]) {
+    eventually("each worker has its share", async || {
+        let status = app.topic_status(topic).await;
+        let workers = status["workers"].as_array().cloned().unwrap_or_default();
+        let share = |worker: &serde_json::Value| worker["partitions"].as_array().map_or(0, Vec::len);
+        match workers.iter().map(share).collect::<Vec<_>>() {
+            found if found == shares => Ok(()),
+            _ => Err(status.to_string()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_workers_share_partitions_and_rate_limit() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 4).await;
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("workers", 2)
+        .set_topics("rate_limit", 20)
+        .start()
+        .await;
+    wait_for_shares(&processor, &topics.request, &[2, 2]).await;
+    let produce = async {
+        for partition in 0..4 {
+            let records = (0..10).map(|number| job((partition * 10 + number).to_string()));
+            produce_all(&topics.request, partition, records).await;
+        }
+    };
+    let first = async {
+        backend.wait_for_calls(1).await;
+        Instant::now()
+    };
+    let ((), first) = tokio::join!(produce, first);
+    backend.wait_for_calls(40).await;
+    // 39 × 50 ms; with a limit for each it would be half of that.
+    assert!(first.elapsed() > Duration::from_millis(1500), "{:?}", first.elapsed());
+    println!("40 records at 20/s through two workers: {:?}", first.elapsed());
+    wait_for_commit(&topics.group, &topics.request, 40).await;
+    assert_eq!(backend.received().len(), 40);
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn two_workers_drain_clean() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 4).await;
+    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_secs(1))).await;
+    let mut processor = processor(&[(&topics, &backend.url())])
+        .set_topics("workers", 2)
+        .start()
+        .await;
+    wait_for_shares(&processor, &topics.request, &[2, 2]).await;
+    let proxy = proxy(&topics).start().await;
+    let mut waiting = Vec::new();
+    for number in 0..40 {
+        waiting.push(proxy.leave_waiting(&Request::post("/", number.to_string())).await);
+    }
+    backend.wait_for_calls(40).await;
+    processor.signal("TERM").await;
+    for client in &mut waiting {
+        assert_eq!(client.read_response(false).await.expect("an answer").status, 200);
+    }
+    assert_eq!(processor.wait_exit().await, Some(0));
+    assert_eq!(backend.received().len(), 40, "each was executed once");
+    wait_for_commit(&topics.group, &topics.request, 40).await;
+    proxy.wait_until_idle().await;
+}
+
+/// The show of issue 5: what one partition carries to a slow backend.
+#[tokio::test]
+async fn one_partition_feeds_64_calls_at_once() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    let records = if std::env::var_os("KHP_LONG").is_some() {
+        20_000
+    } else {
+        2_000
+    };
+    let backend =
+        Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(100))).await;
+    produce_all(&topics.request, 0, (0..records).map(|number| job(number.to_string()))).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("concurrency", 64)
+        .start()
+        .await;
+    backend.wait_for_calls(1).await;
+    let first = Instant::now();
+    within(PATIENCE * 4, "all were called", async || match backend.count() {
+        all if all >= records => Ok(()),
+        some => Err(some.to_string()),
+    })
+    .await;
+    let rate = records as f64 / first.elapsed().as_secs_f64();
+    let most = backend.most_at_once();
+    println!("{records} calls of 100 ms from one partition: {rate:.0}/s, at most {most} at once (64 allowed)");
+    assert!((60..=64).contains(&most), "{most}");
+    wait_for_commit(&topics.group, &topics.request, records as i64).await;
+    processor.wait_until_idle().await;
+}

@@ -1,0 +1,217 @@
+//! `dlq show`: one letter in full, less what is secret.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use crate::dlq::letter::Letter;
+use crate::dlq::letters::Letters;
+use crate::dlq::printable::{hex, line, lines, value};
+use crate::dlq::{DlqError, Show};
+use crate::settings::Settings;
+use crate::wire::correlation::id_text;
+use crate::wire::{Format, RawRecord, headers};
+
+/// Of a body, unless all of it is asked for.
+const BODY_SHOWN: usize = 4096;
+const MASK: &str = "*** (--reveal shows it)";
+/// Parts of the names of HTTP headers that hold credentials, or are likely to.
+const SECRET_HEADERS: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "api-key",
+    "apikey",
+    "signature",
+];
+
+pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
+    let letters = Letters::open(settings)?;
+    let record = letters.map(|letters| letters.at(show.place)).transpose()?.flatten();
+    let record = record
+        .ok_or_else(|| DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place)))?;
+    // Err: whoever read this has seen enough.
+    let _ = io::stdout().write_all(text(&record, show).as_bytes());
+    Ok(())
+}
+
+fn text(record: &RawRecord, show: &Show) -> String {
+    let letter = Letter {
+        record: record.clone(),
+        redriven: false,
+    };
+    let mut text = format!("letter     {}\ngiven up   {}\n", letter.place(), letter.time());
+    if let Some(key) = &record.key {
+        text += &format!("key        {}\n", value(key));
+    }
+    text += "\n";
+    for (name, content) in &record.headers {
+        let shown = match content {
+            None => "(null)".into(),
+            Some(_) if is_secret(&String::from_utf8_lossy(name)) && !show.reveal => MASK.into(),
+            Some(content) => header(name, content),
+        };
+        text += &format!("{}: {shown}\n", value(name));
+    }
+    text += "\n";
+    text += &body(record, show);
+    text
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_HEADERS.iter().any(|part| name.contains(part))
+}
+
+/// A header's value as people read it: ours that are numbers or ids in bytes are translated.
+fn header(name: &[u8], content: &[u8]) -> String {
+    let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
+    let number = match (content.len(), content) {
+        (4, _) if is(headers::DLT_ORIGINAL_PARTITION) || is(headers::KAFKA_REPLY_PARTITION) => content
+            .try_into()
+            .ok()
+            .map(|bytes| i64::from(i32::from_be_bytes(bytes))),
+        (8, _) if is(headers::DLT_ORIGINAL_OFFSET) || is(headers::DLT_ORIGINAL_TIMESTAMP) => {
+            content.try_into().ok().map(i64::from_be_bytes)
+        }
+        _ => None,
+    };
+    match number {
+        Some(number) => number.to_string(),
+        None if is(headers::KAFKA_CORRELATION_ID) => line(&id_text(content)),
+        None => value(content),
+    }
+}
+
+fn body(record: &RawRecord, show: &Show) -> String {
+    let Some(value) = record.value.as_deref() else {
+        return "(no value: null)\n".into();
+    };
+    let masked = match Format::of(record) {
+        Format::Json if !show.reveal => match masked_envelope(value) {
+            Some(envelope) => Cow::Owned(envelope.into_bytes()),
+            // Headers of a request may be in there, where no mask finds them.
+            None if value.trim_ascii_start().starts_with(b"{") => {
+                return format!("({} bytes of a broken envelope; --reveal shows them)\n", value.len());
+            }
+            None => Cow::Borrowed(value),
+        },
+        _ => Cow::Borrowed(value),
+    };
+    let limit = if show.full { usize::MAX } else { BODY_SHOWN };
+    let mut text = match std::str::from_utf8(&masked) {
+        Ok(text) if !text.contains('\0') => lines(&text[..boundary(text, limit)]),
+        _ => format!("0x{}", hex(&masked[..masked.len().min(limit)])),
+    };
+    if !text.is_empty() {
+        text += "\n";
+    }
+    match masked.len().saturating_sub(limit) {
+        0 => text += &format!("({} bytes)\n", value.len()),
+        more => text += &format!("({more} bytes more of {}; --full shows them)\n", value.len()),
+    }
+    text
+}
+
+/// The last place at or before `limit` where a character begins.
+fn boundary(text: &str, limit: usize) -> usize {
+    (0..=limit.min(text.len()))
+        .rfind(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
+}
+
+/// The envelope with its members in alphabetical order and its credentials masked.
+fn masked_envelope(value: &[u8]) -> Option<String> {
+    let mut envelope: Value = serde_json::from_slice(value).ok().filter(Value::is_object)?;
+    if let Some(fields) = envelope.get_mut("headers").and_then(Value::as_object_mut) {
+        for (_, content) in fields.iter_mut().filter(|(name, _)| is_secret(name)) {
+            *content = MASK.into();
+        }
+    }
+    for field in envelope
+        .get_mut("header_list")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if field.get(0).and_then(Value::as_str).is_some_and(is_secret)
+            && let Some(content) = field.get_mut(1)
+        {
+            *content = MASK.into();
+        }
+    }
+    serde_json::to_string_pretty(&envelope).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dlq::tests::record;
+
+    fn shown(record: &RawRecord, reveal: bool, full: bool) -> String {
+        let show = Show {
+            place: "3:17".parse().unwrap(),
+            reveal,
+            full,
+        };
+        text(record, &show)
+    }
+
+    #[test]
+    fn headers_are_readable_and_credentials_masked() {
+        let letter = record(
+            &[
+                (
+                    "kafka_correlationId",
+                    &[
+                        0x24, 0x89, 0xe9, 0xad, 0x2e, 0xe2, 0x8e, 0, 0x8e, 0xc9, 0x32, 0xd5, 0xf6, 0x91, 0x81, 0xc0,
+                    ],
+                ),
+                (":path", b"/x"),
+                ("Authorization", b"Bearer s3cret"),
+                ("cookie", b"sid=s3cret"),
+                ("x-api-key", b"s3cret"),
+                ("x-bin", b"\0\xff"),
+                ("kafka_dlt-original-offset", &[0, 0, 0, 0, 0, 0, 1, 2]),
+            ],
+            b"line 1\nline 2\x1b[2J",
+        );
+        let text = shown(&letter, false, false);
+        for part in [
+            "kafka_correlationId: 2489e9ad-2ee2-8e00-8ec9-32d5f69181c0\n",
+            "key        k\n",
+            "x-bin: 0x00ff\n",
+            "kafka_dlt-original-offset: 258\n",
+            "line 1\nline 2\\u{1b}[2J\n",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        assert!(!text.contains("s3cret"), "{text}");
+        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 3);
+    }
+
+    #[test]
+    fn credentials_in_an_envelope_are_masked_too() {
+        let envelope = br#"{"method":"GET","headers":{"authorization":"s3cret","x":"seen"},"header_list":[["Cookie","s3cret"],["x",{"base64":"AA=="}]]}"#;
+        let letter = record(&[("correlation_id", b"1")], envelope);
+        let text = shown(&letter, false, false);
+        assert!(!text.contains("s3cret") && text.contains("seen"), "{text}");
+        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 2);
+        let broken = record(&[], br#"{"headers":{"authorization":"s3cret""#);
+        assert!(!shown(&broken, false, true).contains("s3cret"));
+    }
+
+    #[test]
+    fn bodies_are_bounded_unless_asked_for() {
+        let long = record(&[("khp-version", b"1")], "ä".repeat(3000).as_bytes());
+        assert!(shown(&long, false, false).contains("(1904 bytes more of 6000; --full shows them)"));
+        assert!(shown(&long, false, true).contains(&"ä".repeat(3000)));
+        let binary = record(&[("khp-version", b"1")], &[0xff; 5000]);
+        assert!(shown(&binary, false, false).contains(&"ff".repeat(4096)));
+        let null = RawRecord { value: None, ..binary };
+        assert!(shown(&null, false, false).ends_with("(no value: null)\n"));
+    }
+}

@@ -1,0 +1,249 @@
+//! What the cluster says of topics and consumer groups: the admin calls of librdkafka that rdkafka does not wrap.
+//!
+//! Every call blocks, for `TIMEOUT` or a little more: not for an Arbiter.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CString, c_char, c_int};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka_sys as rdsys;
+use rdsys::rd_kafka_admin_op_t as Op;
+
+/// How long the cluster may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long librdkafka may take beyond it to say that it passed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A topic's identity: another one of the same name has another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicId(i64, i64);
+
+/// A topic that exists.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// `None`: brokers before 2.8 have none.
+    pub id: Option<TopicId>,
+    pub partitions: i32,
+    /// This client's user may read it, as far as the brokers tell.
+    pub readable: bool,
+}
+
+/// What is known of one topic. `Ok(None)`: there is none of this name. `Err`: nothing is known.
+pub type Topic = KafkaResult<Option<Found>>;
+
+/// Asks about all these topics in one request. Never creates one.
+///
+/// # Errors
+/// The cluster did not answer: nothing is known of any.
+pub fn topics<'a, C: ClientContext>(
+    client: &Client<C>,
+    names: impl IntoIterator<Item = &'a str>,
+) -> KafkaResult<HashMap<&'a str, Topic>> {
+    // librdkafka refuses to be asked twice about one.
+    let names = Vec::from_iter(BTreeSet::from_iter(names));
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let c_names = c_strings(&names)?;
+    let mut pointers: Vec<*const c_char> = c_names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: librdkafka copies the names, which live through the call.
+    let collection = unsafe {
+        Owned {
+            pointer: rdsys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
+            destroy: rdsys::rd_kafka_TopicCollection_destroy,
+        }
+    };
+    let event = ask(client, Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, |options, queue| {
+        // SAFETY: all four live through the calls, which copy what they need later.
+        unsafe {
+            let refused = rdsys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+            rdsys::rd_kafka_error_destroy(refused);
+            rdsys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer, options, queue)
+        }
+    })?;
+    // SAFETY: the event answers DescribeTopics, in the order of the request, and what is read from it lives as long as it does.
+    unsafe {
+        let result = rdsys::rd_kafka_event_DescribeTopics_result(event.pointer);
+        let described = items(|count| rdsys::rd_kafka_DescribeTopics_result_topics(result, count));
+        let described = described.iter().map(|topic| topic_of(*topic));
+        Ok(names.into_iter().zip(described).collect())
+    }
+}
+
+/// What is known of one topic, where that can be had.
+pub fn topic<C: ClientContext>(client: &Client<C>, name: &str) -> Option<Found> {
+    topics(client, [name]).ok()?.remove(name)?.ok()?
+}
+
+/// Which of these groups have no member at all (empty, or dead: there is no such group). What is not known, or in any other state,
+/// counts as having some.
+///
+/// # Errors
+/// The cluster did not answer: nothing is known of any.
+pub fn groups_without_members<'a, C: ClientContext>(
+    client: &Client<C>,
+    names: impl IntoIterator<Item = &'a str>,
+) -> KafkaResult<HashMap<String, bool>> {
+    let names = Vec::from_iter(BTreeSet::from_iter(names));
+    let c_names = c_strings(&names)?;
+    let mut pointers: Vec<*const c_char> = c_names.iter().map(|name| name.as_ptr()).collect();
+    let event = ask(
+        client,
+        Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        // SAFETY: all of them live through the call, which copies what it needs later.
+        |options, queue| unsafe {
+            rdsys::rd_kafka_DescribeConsumerGroups(
+                client.native_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+                options,
+                queue,
+            )
+        },
+    )?;
+    // SAFETY: the event answers DescribeConsumerGroups, in the order of the request, and what is read from it lives as long as it does.
+    unsafe {
+        let result = rdsys::rd_kafka_event_DescribeConsumerGroups_result(event.pointer);
+        let described = items(|count| rdsys::rd_kafka_DescribeConsumerGroups_result_groups(result, count));
+        let described = described.iter().map(|group| has_no_member(*group));
+        Ok(names.into_iter().map(str::to_owned).zip(described).collect())
+    }
+}
+
+/// # Safety
+/// `topic` points to a description that is alive.
+unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
+    // SAFETY: the caller's promise; each pointer belongs to the description.
+    let (code, id, partitions, readable) = unsafe {
+        let code = rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic));
+        let id = rdsys::rd_kafka_TopicDescription_topic_id(topic);
+        let id = TopicId(
+            rdsys::rd_kafka_Uuid_most_significant_bits(id),
+            rdsys::rd_kafka_Uuid_least_significant_bits(id),
+        );
+        let partitions = items(|count| rdsys::rd_kafka_TopicDescription_partitions(topic, count)).len();
+        (RDKafkaErrorCode::from(code), id, partitions, may_read(topic))
+    };
+    match code {
+        RDKafkaErrorCode::NoError if partitions > 0 => Ok(Some(Found {
+            id: (id != TopicId(0, 0)).then_some(id),
+            partitions: partitions as i32,
+            readable,
+        })),
+        RDKafkaErrorCode::NoError | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+            Ok(None)
+        }
+        code => Err(KafkaError::AdminOp(code)),
+    }
+}
+
+/// Brokers before 2.3 do not tell. Nor does an empty list: whoever may not even describe a topic is refused its description.
+///
+/// # Safety
+/// `topic` points to a description that is alive.
+unsafe fn may_read(topic: *const rdsys::rd_kafka_TopicDescription_t) -> bool {
+    let mut count = 0;
+    // SAFETY: the caller's promise; the array belongs to the description and has as many items as it says.
+    let operations = unsafe {
+        match rdsys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count) {
+            first if first.is_null() => &[],
+            first => std::slice::from_raw_parts(first, count),
+        }
+    };
+    operations.is_empty() || operations.contains(&rdsys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ)
+}
+
+/// # Safety
+/// `group` points to a description that is alive.
+unsafe fn has_no_member(group: *const rdsys::rd_kafka_ConsumerGroupDescription_t) -> bool {
+    use rdsys::rd_kafka_consumer_group_state_t as State;
+    // SAFETY: the caller's promise.
+    let (code, state) = unsafe {
+        (
+            rdsys::rd_kafka_error_code(rdsys::rd_kafka_ConsumerGroupDescription_error(group)),
+            rdsys::rd_kafka_ConsumerGroupDescription_state(group),
+        )
+    };
+    let absent = matches!(
+        state,
+        State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY | State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD
+    );
+    absent && RDKafkaErrorCode::from(code) == RDKafkaErrorCode::NoError
+}
+
+/// Sends an admin request and waits for the event that answers it.
+fn ask<C: ClientContext>(
+    client: &Client<C>,
+    op: Op,
+    send: impl FnOnce(*mut rdsys::rd_kafka_AdminOptions_t, *mut rdsys::rd_kafka_queue_t),
+) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
+    // SAFETY: the client outlives all that is made of it here, and the error text has no room on purpose.
+    let (options, queue) = unsafe {
+        let options = Owned {
+            pointer: rdsys::rd_kafka_AdminOptions_new(client.native_ptr(), op),
+            destroy: rdsys::rd_kafka_AdminOptions_destroy,
+        };
+        rdsys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis(TIMEOUT), std::ptr::null_mut(), 0);
+        let queue = Owned {
+            pointer: rdsys::rd_kafka_queue_new(client.native_ptr()),
+            destroy: rdsys::rd_kafka_queue_destroy,
+        };
+        (options, queue)
+    };
+    send(options.pointer, queue.pointer);
+    // SAFETY: the queue is ours; a null event is told apart below and never destroyed.
+    let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(TIMEOUT + GRACE)) };
+    if event.is_null() {
+        return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+    }
+    let event = Owned {
+        pointer: event,
+        destroy: rdsys::rd_kafka_event_destroy,
+    };
+    // SAFETY: the event is ours.
+    match unsafe { rdsys::rd_kafka_event_error(event.pointer) }.into() {
+        RDKafkaErrorCode::NoError => Ok(event),
+        code => Err(KafkaError::AdminOp(code)),
+    }
+}
+
+/// Something of librdkafka's that is to be destroyed by a function of its own.
+struct Owned<T> {
+    pointer: *mut T,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: made by the counterpart of `destroy`, and nobody else's.
+        unsafe { (self.destroy)(self.pointer) }
+    }
+}
+
+/// An array of librdkafka's, which says its length in passing.
+///
+/// # Safety
+/// What `get` returns lives as long as the slice is used, and has as many items as it says.
+unsafe fn items<'a, T>(get: impl FnOnce(*mut usize) -> *mut *const T) -> &'a [*const T] {
+    let mut count = 0;
+    let first = get(&mut count);
+    if first.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(first, count) }
+}
+
+fn c_strings(names: &[&str]) -> KafkaResult<Vec<CString>> {
+    names
+        .iter()
+        .map(|name| CString::new(*name).map_err(KafkaError::Nul))
+        .collect()
+}
+
+fn millis(duration: Duration) -> c_int {
+    duration.as_millis() as c_int
+}

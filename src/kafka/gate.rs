@@ -1,0 +1,260 @@
+//! Holds a producer's records back while a batch of theirs is under way, and hands them over together when it is acknowledged.
+//!
+//! Batches form that way without lingering: a record that finds nothing under way goes at once. librdkafka would do the same by itself,
+//! but spins on `poll(0)` meanwhile, once five messages of a partition are unacknowledged and more wait (`rdkafka_broker.c:4064`, 2.12):
+//! that was a fifth of both roles' CPU time. With nothing waiting in there, it sleeps. What is stuck holds up the others for a moment, once a
+//! second; between, all is as without a gate.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+/// So many records are a batch, which need not wait to grow.
+const FULL: usize = 1_000;
+/// How long nothing is held back after a batch was not acknowledged in time: its partition may have lost its leader, and each of its
+/// records would hold up the others anew.
+const OPEN_FOR: Duration = Duration::from_secs(1);
+
+struct Held<T> {
+    item: T,
+    bytes: usize,
+}
+
+/// The records of one client, in the order they came.
+pub struct Gate<T> {
+    entrance: Sender<Held<T>>,
+    held: Receiver<Held<T>>,
+    held_bytes: AtomicUsize,
+    /// So many bytes are a batch, too.
+    full_bytes: usize,
+    patience: Duration,
+    room: usize,
+    /// Handed over, and not reported yet.
+    under_way: AtomicUsize,
+    /// When records were last handed over, in microseconds since `began`.
+    handed_over: AtomicU64,
+    /// Until then nothing is held back; likewise.
+    open_until: AtomicU64,
+    began: Instant,
+    /// Somebody hands over: one at a time, or their order would be lost.
+    busy: AtomicBool,
+}
+
+// Every access is sequentially consistent: whoever holds an item back, and whoever takes the last report in, look at what the other wrote.
+const ORDER: Ordering = Ordering::SeqCst;
+
+impl<T> Gate<T> {
+    /// `full_bytes` is the size of the largest batch, `patience` how long one is waited for, `room` how many items are held at most.
+    pub fn new(full_bytes: usize, patience: Duration, room: usize) -> Self {
+        // `hold` bounds it: a bounded channel would take the memory for all its places at once.
+        let (entrance, held) = crossbeam_channel::unbounded();
+        Gate {
+            entrance,
+            held,
+            held_bytes: AtomicUsize::new(0),
+            full_bytes,
+            patience,
+            room,
+            under_way: AtomicUsize::new(0),
+            handed_over: AtomicU64::new(0),
+            open_until: AtomicU64::new(0),
+            began: Instant::now(),
+            busy: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes in an item of this many bytes. `release` must follow.
+    ///
+    /// # Errors
+    /// There is no room; the item comes back.
+    pub fn hold(&self, item: T, bytes: usize) -> Result<(), T> {
+        if self.held() >= self.room {
+            return Err(item);
+        }
+        self.held_bytes.fetch_add(bytes, ORDER);
+        // Err: nobody receives, but that we do ourselves.
+        self.entrance
+            .send(Held { item, bytes })
+            .map_err(|closed| closed.into_inner().item)
+    }
+
+    /// Hands over what is held, if it may go now. Every item handed over has to be reported, be it within `hand_over`.
+    pub fn release(&self, hand_over: impl Fn(T)) {
+        while self.may_go() && !self.busy.swap(true, ORDER) {
+            self.handed_over.store(self.now(), ORDER);
+            for _ in 0..self.held() {
+                // Before it leaves, so that it is in one of the two at any time.
+                self.under_way.fetch_add(1, ORDER);
+                match self.take() {
+                    Some(item) => hand_over(item),
+                    None => drop(self.reported()),
+                }
+            }
+            self.busy.store(false, ORDER);
+        }
+    }
+
+    /// An item that was handed over is through, or failed. True: it was the last, and `release` must follow.
+    pub fn reported(&self) -> bool {
+        self.under_way.fetch_sub(1, ORDER) == 1
+    }
+
+    /// Takes out the next one that is held, whatever is under way.
+    pub fn take(&self) -> Option<T> {
+        let Held { item, bytes } = self.held.try_recv().ok()?;
+        self.held_bytes.fetch_sub(bytes, ORDER);
+        Some(item)
+    }
+
+    /// How many items are held back.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Nothing is held back, and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.held() == 0 && self.under_way.load(ORDER) == 0
+    }
+
+    fn may_go(&self) -> bool {
+        let held = self.held();
+        if held == 0 {
+            return false;
+        }
+        if self.under_way.load(ORDER) == 0 || held >= FULL || self.held_bytes.load(ORDER) >= self.full_bytes {
+            return true;
+        }
+        let now = self.now();
+        if now < self.open_until.load(ORDER) {
+            return true;
+        }
+        // Another thread may have handed over since `now`.
+        let waited = now.saturating_sub(self.handed_over.load(ORDER));
+        let too_long = waited >= self.patience.as_micros() as u64;
+        if too_long {
+            self.open_until.store(now + OPEN_FOR.as_micros() as u64, ORDER);
+        }
+        too_long
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Longer than any test.
+    const PATIENCE: Duration = Duration::from_secs(3600);
+    const ROOM: usize = 3 * FULL;
+
+    fn release(gate: &Gate<u32>) -> Vec<u32> {
+        let (sender, handed_over) = crossbeam_channel::unbounded();
+        gate.release(|item| sender.send(item).unwrap());
+        handed_over.try_iter().collect()
+    }
+
+    #[test]
+    fn what_comes_while_a_batch_is_under_way_goes_together_after_it() {
+        let gate = Gate::new(1000, PATIENCE, ROOM);
+        gate.hold(1, 1).unwrap();
+        assert_eq!(release(&gate), [1]);
+        for item in 2..5 {
+            gate.hold(item, 1).unwrap();
+            assert!(release(&gate).is_empty());
+        }
+        assert!(gate.reported());
+        assert_eq!(release(&gate), [2, 3, 4]);
+        assert!(!gate.reported() && !gate.reported() && gate.reported());
+        assert!(release(&gate).is_empty());
+    }
+
+    #[test]
+    fn a_full_batch_waits_for_nothing() {
+        let gate = Gate::new(1000, PATIENCE, ROOM);
+        gate.hold(1, 1).unwrap();
+        release(&gate);
+        gate.hold(2, 400).unwrap();
+        assert!(release(&gate).is_empty());
+        gate.hold(3, 600).unwrap();
+        assert_eq!(release(&gate), [2, 3]);
+        for item in 0..FULL as u32 {
+            assert!(release(&gate).is_empty());
+            gate.hold(item, 0).unwrap();
+        }
+        assert_eq!(release(&gate).len(), FULL);
+    }
+
+    #[test]
+    fn a_batch_that_takes_long_holds_up_nobody() {
+        let gate = Gate::new(1000, Duration::from_millis(20), ROOM);
+        gate.hold(1, 1).unwrap();
+        release(&gate);
+        gate.hold(2, 1).unwrap();
+        while release(&gate).is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(gate.began.elapsed() >= gate.patience);
+        // Nor do others that are stuck in the same place.
+        for item in 3..10 {
+            gate.hold(item, 1).unwrap();
+            assert_eq!(release(&gate), [item]);
+        }
+        // After a while it is tried anew.
+        gate.open_until.store(0, ORDER);
+        gate.hold(10, 1).unwrap();
+        gate.handed_over.store(gate.now() + 3_600_000_000, ORDER);
+        assert!(release(&gate).is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_no_more() {
+        let gate = Gate::new(usize::MAX, PATIENCE, ROOM);
+        for item in 0..ROOM {
+            gate.hold(item, 1).unwrap();
+        }
+        assert_eq!(gate.hold(ROOM, 1), Err(ROOM));
+        assert_eq!(std::iter::from_fn(|| gate.take()).count(), ROOM);
+        assert!(gate.is_idle() && gate.held_bytes.load(ORDER) == 0);
+    }
+
+    /// Reports come from another thread than items; none may be left behind, and none overtake another of its sender.
+    #[test]
+    fn nothing_is_left_behind_whoever_comes_between() {
+        const EACH: u32 = 20_000;
+        let gate = Arc::new(Gate::new(1000, PATIENCE, ROOM));
+        let (through, came) = crossbeam_channel::unbounded::<u32>();
+        let senders: Vec<_> = (0..2)
+            .map(|sender| {
+                let (gate, through) = (gate.clone(), through.clone());
+                std::thread::spawn(move || {
+                    for number in 0..EACH {
+                        let mut item = number * 2 + sender;
+                        while let Err(back) = gate.hold(item, 1) {
+                            item = back;
+                            std::thread::yield_now();
+                        }
+                        gate.release(|item| through.send(item).unwrap());
+                    }
+                })
+            })
+            .collect();
+        let mut last = [None, None];
+        for _ in 0..2 * EACH {
+            // Nobody looks after it here, as the polling thread does: a lost wake-up shows.
+            let item = came.recv_timeout(Duration::from_secs(10)).unwrap();
+            let sender = &mut last[item as usize % 2];
+            assert!(*sender < Some(item), "{sender:?} {item}");
+            *sender = Some(item);
+            if gate.reported() {
+                gate.release(|item| through.send(item).unwrap());
+            }
+        }
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        assert!(gate.is_idle());
+    }
+}

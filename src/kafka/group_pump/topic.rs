@@ -1,0 +1,49 @@
+//! Before a pump subscribes: its topic must exist.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::PumpPlan;
+use super::context::PumpContext;
+use crate::kafka::admin::TopicError;
+use crate::kafka::intake::{Command, PumpHandle};
+
+/// Wait between tries to find or create the request topic.
+const TOPIC_RETRY: Duration = Duration::from_secs(1);
+
+/// Waits until the request topic exists, creating it where that is allowed; false when told to end first. The topics that are written
+/// to come after it: a definite no on one of them is said, and does not keep requests waiting.
+pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<PumpContext>) -> bool {
+    let mut open: VecDeque<&str> = std::iter::once(&*plan.topic)
+        .chain(plan.also.iter().map(String::as_str))
+        .collect();
+    let mut told = false;
+    while let Some(&topic) = open.front() {
+        if handle.current_command() != Command::Run {
+            handle.status().set_drained();
+            return false;
+        }
+        handle.progress().touch();
+        match plan.admin.ensure(consumer.client(), topic, true) {
+            Ok(_) => {
+                open.pop_front();
+                continue;
+            }
+            Err(TopicError::Unreachable { .. }) => {}
+            Err(error) if topic != &*plan.topic => {
+                tracing::error!(%error, "a topic to write to is not there");
+                open.pop_front();
+                continue;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(%error, "cannot consume; trying again every second");
+                }
+            }
+        }
+        std::thread::park_timeout(TOPIC_RETRY);
+    }
+    true
+}

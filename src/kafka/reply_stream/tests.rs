@@ -1,0 +1,172 @@
+//! On a real Kafka: positions, identities, and the end of a client that is beyond repair.
+
+use std::ffi::CString;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka_sys as rdsys;
+
+use super::*;
+use crate::kafka::client_config;
+use crate::settings::{CreateTopics, Kafka};
+use crate::test_kafka;
+
+const TAG: u16 = 0x1234;
+
+fn kafka() -> Kafka {
+    Kafka {
+        bootstrap_servers: test_kafka::brokers().into(),
+        properties: Default::default(),
+    }
+}
+
+fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
+    let config = client_config::reply_consumer(&kafka());
+    let create = CreateTopics {
+        enabled: true,
+        partitions: 1,
+        replication_factor: 1,
+        allow: Vec::new(),
+    };
+    let strangers = StrangerCounters {
+        foreign: IntCounter::new("a", "a").unwrap(),
+        unmatched: IntCounter::new("b", "b").unwrap(),
+    };
+    let admin = TopicAdmin::new(config.clone(), create);
+    ReplyStream::start(&config, admin, |_| ReplyPartition::All, 0, TAG, strangers).unwrap()
+}
+
+fn topic() -> Arc<str> {
+    format!("{:08x}-stream-responses", rand::random::<u32>()).into()
+}
+
+fn publish(topic: &str, id: CorrelationId) {
+    publish_with(topic, id, None);
+}
+
+fn publish_with(topic: &str, id: CorrelationId, further: Option<&str>) {
+    let producer: BaseProducer = client_config::reply_producer(&kafka(), Duration::from_secs(15))
+        .create()
+        .unwrap();
+    let mut headers = OwnedHeaders::new().insert(Header {
+        key: "kafka_correlationId",
+        value: Some(&id.to_bytes()[..]),
+    });
+    if let Some(key) = further {
+        headers = headers.insert(Header { key, value: Some("x") });
+    }
+    let record = BaseRecord::<(), [u8]>::to(topic).payload(b"x").headers(headers);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(Duration::from_secs(15)).unwrap();
+}
+
+/// A proxy that resolved its position has not missed a reply, whatever the consumer did so far.
+#[test]
+fn a_reply_between_position_and_assignment_is_read() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    let partitions = stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    publish(&topic, CorrelationId::new(TAG));
+    let found = Found {
+        id: None,
+        partitions,
+        readable: true,
+    };
+    let open = stream
+        .position(&topic, found, ReplyPartition::All, |(_low, high)| high)
+        .unwrap();
+    let between = CorrelationId::new(TAG);
+    publish(&topic, between);
+    stream.assign(&topic, &open.partitions).unwrap();
+    let read = replies.blocking_recv().unwrap();
+    assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [between]);
+}
+
+/// Somebody named a dead letter topic as a reply topic: what lies there are requests.
+#[test]
+fn a_dead_letter_is_no_reply() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    stream.open(&topic, true).unwrap();
+    let id = CorrelationId::new(TAG);
+    publish_with(&topic, CorrelationId::new(TAG), Some("kafka_dlt-original-topic"));
+    publish(&topic, id);
+    let read = replies.blocking_recv().unwrap();
+    assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn a_topic_of_the_same_name_is_another_topic() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    let open = stream.open(&topic, true).unwrap();
+    let look = |name: &str| stream.look([name, name]).unwrap().remove(name).unwrap().unwrap();
+    assert!(stream.check(&open, look(&topic), false).unwrap().is_none());
+
+    let admin: rdkafka::admin::AdminClient<_> = client_config::reply_consumer(&kafka()).create().unwrap();
+    let deleted = futures_executor::block_on(admin.delete_topics(&[&topic], &Default::default())).unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    while look(&topic).is_some() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // As many records as before, none: only its identity tells it from the old one.
+    stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    let change = stream.check(&open, look(&topic), false).unwrap();
+    let Some(TopicChange::Recreated(again)) = change else {
+        panic!("{change:?}");
+    };
+    assert!(open.id.is_some() && again.id.is_some() && open.id != again.id);
+    let id = CorrelationId::new(TAG);
+    publish(&topic, id);
+    assert_eq!(replies.blocking_recv().unwrap()[0].id, id);
+}
+
+#[test]
+fn what_is_left_of_an_earlier_assignment_does_not_keep_a_topic_closed() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    stream.open(&topic, true).unwrap();
+    stream.open(&topic, true).unwrap();
+    // One that is not assigned does not keep the others of a list.
+    stream.leave_others(&topic, &[(0, 0), (7, 0)]);
+    assert_eq!(stream.assigned(&topic).unwrap(), []);
+    stream.open(&topic, true).unwrap();
+    let id = CorrelationId::new(TAG);
+    publish(&topic, id);
+    assert_eq!(replies.blocking_recv().unwrap()[0].id, id);
+}
+
+#[test]
+fn an_identity_that_could_not_be_had_at_first_is_learned() {
+    let ((stream, _replies), topic) = (start(), topic());
+    let open = stream.open(&topic, true).unwrap();
+    let mut nameless = open.clone();
+    nameless.id = None;
+    let look = |name: &str| stream.look([name]).unwrap().remove(name).unwrap().unwrap();
+    let change = stream.check(&nameless, look(&topic), false).unwrap();
+    let Some(TopicChange::Identified(_, id)) = change else {
+        panic!("{change:?}");
+    };
+    nameless.identify(id);
+    assert_eq!(nameless.id, open.id);
+    assert!(stream.check(&nameless, look(&topic), false).unwrap().is_none());
+}
+
+/// The end of the batches ends the router, and its successor has a new client.
+#[test]
+fn a_fatal_error_ends_the_stream() {
+    let (stream, mut replies) = start();
+    let reason = CString::new("a test").unwrap();
+    // SAFETY: the client is alive, and librdkafka copies the reason.
+    unsafe {
+        rdsys::rd_kafka_test_fatal_error(
+            stream.0.consumer.client().native_ptr(),
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+            reason.as_ptr(),
+        );
+    }
+    assert!(replies.blocking_recv().is_none());
+}
+
+#[test]
+fn a_partition_is_chosen_by_ordinal_and_named_in_requests() {
+    assert_eq!(choose(ReplyPartition::Auto, 14, 12), (vec![2], Some(2)));
+    assert_eq!(choose(ReplyPartition::Number(13), 0, 12), (vec![1], Some(1)));
+    assert_eq!(choose(ReplyPartition::All, 5, 3), (vec![0, 1, 2], None));
+}

@@ -1,0 +1,215 @@
+//! From the first attempt to call the backend to the last: each waits for its right to begin, and a failure for its repetition.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::SemaphorePermit;
+
+use crate::kafka::intake::Lease;
+use crate::processor::backend::{Answer, Backend, BackendError};
+use crate::processor::breaker::{self, Breaker, Pass, Probe};
+use crate::processor::deadline::Deadline;
+use crate::processor::lanes::Turn;
+use crate::processor::retry::Policy;
+use crate::processor::worker::Worker;
+use crate::settings::BreakerMode;
+use crate::supervision::progress::monotonic_ms;
+use crate::wire::Request;
+
+/// How it ended.
+pub enum End {
+    /// The last attempt's outcome, and how many there were.
+    Outcome(Result<Answer, BackendError>, u32),
+    /// Nobody waits any more, and no attempt was made (or, while intake is paused, none that succeeded).
+    Expired,
+    /// The partition goes to another, who begins anew.
+    Released,
+    /// Not even asked: the breaker is open, and somebody waits.
+    BreakerOpen,
+}
+
+/// One record's attempts.
+pub struct Attempts<'a> {
+    pub worker: &'a Worker,
+    pub backend: &'a Backend,
+    pub request: &'a Request,
+    pub deadline: &'a Deadline,
+    pub lease: &'a Lease,
+    /// The record's place in its lane, held until the outcome stands.
+    pub turn: Turn,
+    /// The record's turn came, and it had its place in the rate limit.
+    pub entered: bool,
+}
+
+/// The right to one attempt.
+struct Right<'a> {
+    /// Its result decides what the breaker does next.
+    probe: Option<Probe>,
+    permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+}
+
+/// Why there is no right to an attempt.
+enum Refused {
+    DeadlinePassed,
+    Revoked,
+    BreakerOpen,
+}
+
+impl<'a> Attempts<'a> {
+    /// Calls until an outcome stands.
+    pub async fn run(&mut self) -> End {
+        let (worker, topic) = (self.worker, &self.worker.topic);
+        let policy = Policy::new(topic, self.request);
+        // Of the present round; a backend that was out for a while gets a new one.
+        let (mut in_round, mut round_began) = (0, Instant::now());
+        let (mut attempts, mut last) = (0, None);
+        let mut asked_before = None;
+        loop {
+            let Right { probe, permits } = match (self.right(attempts > 0).await, last.take()) {
+                (Ok(right), _) => right,
+                (Err(Refused::Revoked), _) => return End::Released,
+                (Err(Refused::BreakerOpen), None) => return End::BreakerOpen,
+                (Err(Refused::DeadlinePassed), None) => return End::Expired,
+                (Err(Refused::DeadlinePassed), Some(_)) if self.pauses() => return End::Expired,
+                (Err(Refused::BreakerOpen | Refused::DeadlinePassed), Some(outcome)) => {
+                    return End::Outcome(outcome, attempts);
+                }
+            };
+            if in_round == 0 {
+                round_began = Instant::now();
+            }
+            if attempts == 0 {
+                worker.retry_budget.deposit();
+            }
+            (attempts, in_round) = (attempts + 1, in_round + 1);
+            let asked = monotonic_ms();
+            let since = asked_before.replace(asked).unwrap_or(asked);
+            let left = policy.longest().saturating_sub(round_began.elapsed());
+            let timeout = topic.timeout.min(self.deadline.remaining()).min(left);
+            let outcome = tokio::select! {
+                biased;
+                () = self.lease.cut_off() => return End::Released,
+                outcome = worker.attempt(self.backend, self.request, timeout) => outcome,
+            };
+            // A wait for the next attempt holds nobody else up.
+            drop(permits);
+            let failed = match &outcome {
+                // Cut short, because nobody waits longer: that says nothing about the backend.
+                Err(BackendError::Timeout(_)) if timeout < topic.timeout / 2 => None,
+                outcome => breaker::failed(outcome),
+            };
+            match (&worker.breaker, failed) {
+                (Some(breaker), Some(failed)) => breaker.record(failed, probe, monotonic_ms()),
+                _ => drop(probe),
+            }
+            if !policy.is_worth_another(&outcome) {
+                return End::Outcome(outcome, attempts);
+            }
+            let mut wait = policy.wait_before(in_round, &outcome);
+            let time_is_up = round_began.elapsed().saturating_add(wait) >= policy.longest();
+            if in_round > topic.max_retries || time_is_up || !worker.retry_budget.withdraw(monotonic_ms()) {
+                // An outage is not the record's fault: it waits for the backend's return, and begins anew.
+                if !(failed == Some(true) && self.waits_out_an_outage(since)) {
+                    return End::Outcome(outcome, attempts);
+                }
+                in_round = 0;
+                // A backend that is back earlier than it said is noticed.
+                wait = wait.min(topic.retry.max_wait);
+            }
+            if wait >= self.deadline.remaining() && !self.pauses() {
+                return End::Outcome(outcome, attempts);
+            }
+            tokio::select! {
+                biased;
+                () = self.lease.revoked() => return End::Released,
+                () = self.deadline.passed() => {}
+                () = actix::clock::sleep(wait) => {}
+            }
+            worker.metrics.retries.inc();
+            tracing::debug!(topic = %topic.request_topic, attempts, "backend attempt repeated");
+            last = Some(outcome);
+        }
+    }
+
+    /// Waits until an attempt may be made. Nothing is held meanwhile.
+    async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+        let (worker, lease, deadline) = (self.worker, self.lease, self.deadline);
+        loop {
+            let mut changes = worker.breaker.as_ref().map(|breaker| breaker.changes());
+            let changed = async {
+                match &mut changes {
+                    Some(changes) => drop(changes.changed().await),
+                    None => std::future::pending().await,
+                }
+            };
+            // First its turn: with a probe in hand it would wait for the record before it, and that one for the probe.
+            if !self.entered {
+                let open = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms()) == breaker::State::Open;
+                if worker.breaker.as_ref().is_some_and(open) && !self.waits_for_the_breaker(repeated) {
+                    return Err(Refused::BreakerOpen);
+                }
+                tokio::select! {
+                    biased;
+                    () = lease.revoked() => return Err(Refused::Revoked),
+                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
+                    () = self.enter() => {}
+                    () = changed => {}
+                }
+                continue;
+            }
+            let pass = worker
+                .breaker
+                .as_ref()
+                .map_or(Pass::Go(None), |breaker| breaker.pass(&worker.probe, monotonic_ms()));
+            match pass {
+                Pass::Go(probe) => tokio::select! {
+                    biased;
+                    () = lease.revoked() => return Err(Refused::Revoked),
+                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
+                    permits = worker.permits() => {
+                        let permits = permits.ok_or(Refused::Revoked)?;
+                        if deadline.remaining().is_zero() {
+                            return Err(Refused::DeadlinePassed);
+                        }
+                        return Ok(Right { probe, permits });
+                    }
+                    // It may have opened: calls that hang must not keep others waiting for their permits.
+                    () = changed, if probe.is_none() => {}
+                },
+                Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
+                Pass::Wait(wait) => tokio::select! {
+                    biased;
+                    () = lease.revoked() => return Err(Refused::Revoked),
+                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
+                    () = changed => {}
+                    () = actix::clock::sleep(wait.max(Duration::from_millis(1))) => {}
+                },
+            }
+        }
+    }
+
+    /// Waits for the record's turn, then for its place in the rate limit. Cancel safe.
+    async fn enter(&mut self) {
+        self.turn.come().await;
+        if let Some(limit) = &self.worker.rate_limit {
+            limit.until_ready().await;
+        }
+        self.entered = true;
+    }
+
+    fn pauses(&self) -> bool {
+        self.worker.topic.breaker.mode == BreakerMode::Pause
+    }
+
+    /// Nobody can be told about a record without a deadline, so it is not answered 503 but waits; once it was tried it ends as it did.
+    fn waits_for_the_breaker(&self, repeated: bool) -> bool {
+        self.pauses() || (self.deadline.until.is_none() && !repeated)
+    }
+
+    /// While intake is paused nothing is given up. But where others succeeded since the attempt before this one, it is the record that
+    /// fails.
+    fn waits_out_an_outage(&self, since: u64) -> bool {
+        let nothing_succeeded = |breaker: &Arc<Breaker>| breaker.nothing_succeeded_since(since);
+        self.pauses() && self.worker.breaker.as_ref().is_some_and(nothing_succeeded)
+    }
+}

@@ -1,0 +1,98 @@
+//! The consumer's lag: by partition, of partitions that are ours, gathered when somebody asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Opts};
+
+use crate::kafka::producer::Producer;
+use crate::processor::delivery::Deliveries;
+use crate::processor::role::{Processor, WorkerView};
+
+const NAME: &str = "processor_consumer_lag";
+const HELP: &str = "Records of a partition that are not finished; only of partitions this process consumes";
+const LABELS: [&str; 2] = ["topic", "partition"];
+/// Between two rounds of questions.
+const EVERY: Duration = Duration::from_secs(1);
+/// For one question about one partition's end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The metric. It has no state of its own, so that a partition that moved away is gone with the next look.
+pub struct ConsumerLag {
+    workers: Vec<Arc<WorkerView>>,
+    empty: IntGaugeVec,
+}
+
+impl ConsumerLag {
+    /// # Errors
+    /// Never: name and labels are legal.
+    pub fn new(workers: Vec<Arc<WorkerView>>) -> prometheus::Result<Self> {
+        let empty = gauges()?;
+        Ok(ConsumerLag { workers, empty })
+    }
+}
+
+fn gauges() -> prometheus::Result<IntGaugeVec> {
+    IntGaugeVec::new(Opts::new(NAME, HELP), &LABELS)
+}
+
+impl Collector for ConsumerLag {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(gauges) = gauges() else { return Vec::new() };
+        for worker in &self.workers {
+            for (partition, lag) in worker.lags() {
+                let labels = [worker.topic.request_topic.as_str(), &partition.to_string()];
+                gauges.with_label_values(&labels).set(lag);
+            }
+        }
+        gauges.collect()
+    }
+}
+
+/// Keeps asking for the ends of partitions that stand still: nothing is fetched of them that would tell. On a thread of its own, since
+/// questions block; it ends with the processor.
+///
+/// # Errors
+/// The operating system has no thread left.
+pub fn watch_ends(processor: &Arc<Processor>) -> std::io::Result<()> {
+    let processor = Arc::downgrade(processor);
+    let watch = move || {
+        while let Some(processor) = processor.upgrade() {
+            processor
+                .workers
+                .iter()
+                .for_each(|worker| ask_ends(worker, &processor.producer));
+            drop(processor);
+            std::thread::park_timeout(EVERY);
+        }
+    };
+    std::thread::Builder::new()
+        .name("khp-lag".into())
+        .spawn(watch)
+        .map(drop)
+}
+
+fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {
+    let mut ends = HashMap::new();
+    for backlog in worker.backlogs().iter().filter(|backlog| backlog.stands_still) {
+        let (topic, partition) = (&worker.topic.request_topic, backlog.partition);
+        match producer.end(topic, partition, PATIENCE) {
+            Ok(end) => {
+                ends.insert(partition, end);
+            }
+            Err(error) => {
+                tracing::debug!(topic, partition, %error, "the end of a partition is not known");
+                // The others would only wait, too; what was known is better than nothing.
+                return;
+            }
+        }
+    }
+    worker.set_ends(ends);
+}

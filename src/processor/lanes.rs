@@ -1,0 +1,164 @@
+//! Lanes: records that must be worked on one after the other, in the order in which they came.
+//!
+//! Of one worker, on its Arbiter. A record joins its lane when it comes in and holds it until its answer is decided, retries included;
+//! waiting for a turn costs no permit. The partition windows bound how many wait.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::settings::Ordering;
+use crate::wire::RawRecord;
+
+/// All lanes of a worker. Clones share them.
+#[derive(Clone)]
+pub struct Lanes {
+    ordering: Ordering,
+    lanes: Rc<RefCell<HashMap<Lane, Tail>>>,
+}
+
+/// Which records wait for each other: those of a partition, or those of them with the same key.
+type Lane = (i32, Option<Bytes>);
+
+/// The end of a lane.
+struct Tail {
+    /// Ends with the last that joined.
+    last: oneshot::Receiver<Ended>,
+    /// Those that joined and have not ended.
+    length: usize,
+}
+
+/// A turn ended; it may still have had one before it to wait for.
+struct Ended(Option<oneshot::Receiver<Ended>>);
+
+/// A record's place in its lane, given up on drop. Without a lane there is nothing to wait for.
+pub struct Turn(Option<Place>);
+
+struct Place {
+    lanes: Lanes,
+    lane: Lane,
+    before: Option<oneshot::Receiver<Ended>>,
+    end: Option<oneshot::Sender<Ended>>,
+}
+
+impl Lanes {
+    pub fn new(ordering: Ordering) -> Self {
+        Lanes {
+            ordering,
+            lanes: Rc::default(),
+        }
+    }
+
+    /// Queues a record up; to be called in the order of the records.
+    pub fn join(&self, record: &RawRecord) -> Turn {
+        let lane = match (self.ordering, &record.key) {
+            (Ordering::Unordered, _) | (Ordering::Key, None) => return Turn(None),
+            (Ordering::Key, Some(key)) => (record.partition, Some(key.clone())),
+            (Ordering::Partition, _) => (record.partition, None),
+        };
+        let (end, last) = oneshot::channel();
+        let mut lanes = self.lanes.borrow_mut();
+        let length = lanes.get(&lane).map_or(0, |tail| tail.length) + 1;
+        let before = lanes.insert(lane.clone(), Tail { last, length });
+        Turn(Some(Place {
+            lanes: self.clone(),
+            lane,
+            before: before.map(|tail| tail.last),
+            end: Some(end),
+        }))
+    }
+}
+
+impl Turn {
+    /// Waits until all that joined the lane before have ended. Cancel safe.
+    pub async fn come(&mut self) {
+        let Some(place) = &mut self.0 else { return };
+        while let Some(before) = &mut place.before {
+            // Err: never, a place sends as it is dropped.
+            place.before = before.await.ok().and_then(|Ended(further)| further);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            // Whoever is next inherits what this one still waited for. Err: nobody is next.
+            let _ = end.send(Ended(self.before.take()));
+        }
+        let mut lanes = self.lanes.lanes.borrow_mut();
+        if let Some(tail) = lanes.get_mut(&self.lane) {
+            tail.length -= 1;
+            if tail.length == 0 {
+                lanes.remove(&self.lane);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn record(partition: i32, key: Option<&'static str>) -> RawRecord {
+        RawRecord {
+            topic: "t".into(),
+            partition,
+            offset: 0,
+            timestamp: None,
+            key: key.map(|key| Bytes::from_static(key.as_bytes())),
+            value: None,
+            headers: vec![],
+        }
+    }
+
+    fn has_come(turn: &mut Turn) -> bool {
+        turn.come().now_or_never().is_some()
+    }
+
+    #[test]
+    fn only_records_of_one_lane_wait_for_each_other() {
+        for (ordering, waits) in [
+            (Ordering::Unordered, [false; 4]),
+            (Ordering::Key, [true, false, false, false]),
+            (Ordering::Partition, [true, true, true, false]),
+        ] {
+            let lanes = Lanes::new(ordering);
+            let mut first = lanes.join(&record(0, Some("a")));
+            let others = [(0, Some("a")), (0, Some("b")), (0, None), (1, Some("a"))];
+            assert!(has_come(&mut first));
+            for ((partition, key), waits) in others.into_iter().zip(waits) {
+                let mut turn = lanes.join(&record(partition, key));
+                assert_eq!(has_come(&mut turn), !waits, "{ordering:?} {partition} {key:?}");
+            }
+            drop(first);
+            assert!(lanes.lanes.borrow().is_empty(), "a lane that nobody is in is forgotten");
+        }
+    }
+
+    #[test]
+    fn turns_come_in_order() {
+        let lanes = Lanes::new(Ordering::Partition);
+        let mut turns: Vec<_> = (0..4).map(|_| lanes.join(&record(0, None))).collect();
+        while !turns.is_empty() {
+            let come: Vec<bool> = turns.iter_mut().map(has_come).collect();
+            assert!(come[0] && !come[1..].contains(&true));
+            turns.remove(0);
+        }
+    }
+
+    #[test]
+    fn one_that_leaves_the_queue_lets_nobody_overtake() {
+        let lanes = Lanes::new(Ordering::Key);
+        let [mut first, second, third, mut fourth] = [(); 4].map(|()| lanes.join(&record(0, Some("a"))));
+        assert!(has_come(&mut first));
+        drop((third, second));
+        assert!(!has_come(&mut fourth), "the first is still at work");
+        drop(first);
+        assert!(has_come(&mut fourth));
+    }
+}

@@ -1,0 +1,222 @@
+//! Where requests begin and end on a connection, followed just far enough to see their targets before the HTTP parser does.
+//!
+//! The `http` crate cuts a fragment off a target without a word, and `DELETE /orders/#7` would delete all orders. RFC 9112 3.2 forbids
+//! fragments there, so each `#` in a target becomes a byte that the parser refuses. For that, everything else must be told from
+//! targets as exactly as the parser does it: bodies pass untouched, whatever they look like. What the parser refuses anyway needs no
+//! care: it reads nothing more of that connection.
+
+/// Refused by the parser wherever it stands in a request line.
+const REFUSED: u8 = 0;
+
+/// The place in the stream that comes next.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing of the next request has come.
+    #[default]
+    Between,
+    /// Line ends have come, which the parser skips; they stop the timer with which it closes an idle connection.
+    LineEnds,
+    Method,
+    Target,
+    Version,
+    /// Header fields, up to the empty line.
+    Fields,
+    /// This much of a body of known length.
+    Sized(u64),
+    Chunked(Chunked),
+    /// Something that the parser refuses, too.
+    Unknown,
+}
+
+/// The place in a chunked body, as actix-http's decoder (`h1/chunked.rs`) has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunked {
+    /// The digits read so far.
+    Size(u64),
+    /// White space and extensions behind this size.
+    AfterSize(u64),
+    Data(u64),
+    AfterData,
+    /// At the first byte of a trailer, or of the end.
+    TrailerOrEnd,
+    Trailer,
+    TrailerLf,
+    EndLf,
+}
+
+/// One connection's.
+#[derive(Debug, Default)]
+pub struct Framing {
+    place: Place,
+    /// The beginning of a field whose end has not come yet.
+    line: Vec<u8>,
+    /// What the head at hand says of its body so far.
+    length: u64,
+    chunked: bool,
+    heads: u64,
+}
+
+impl Framing {
+    /// Takes in what came next, and breaks the targets that have a fragment.
+    pub fn pass(&mut self, bytes: &mut [u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.step(rest);
+            rest = &mut rest[taken..];
+        }
+    }
+
+    /// No request has begun that is not complete.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.place, Place::Between | Place::LineEnds)
+    }
+
+    /// A head has begun, be it with line ends, and is not complete.
+    pub fn is_in_head(&self) -> bool {
+        matches!(
+            self.place,
+            Place::LineEnds | Place::Method | Place::Target | Place::Version | Place::Fields
+        )
+    }
+
+    /// Complete heads so far.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Takes as much of `bytes`, which is not empty, as lies in the present place; returns how much that is.
+    fn step(&mut self, bytes: &mut [u8]) -> usize {
+        let until = |end: fn(&u8) -> bool| bytes.iter().position(end);
+        match self.place {
+            Place::Between | Place::LineEnds => match until(|byte| !matches!(byte, b'\r' | b'\n')) {
+                Some(begin) => self.go(begin, Place::Method),
+                None => self.go(bytes.len(), Place::LineEnds),
+            },
+            Place::Method => match until(|byte| matches!(byte, b' ' | b'\n')) {
+                Some(end) if bytes[end] == b' ' => self.go(end + 1, Place::Target),
+                Some(end) => self.go(end, Place::Unknown),
+                None => bytes.len(),
+            },
+            Place::Target => {
+                let end = until(|byte| matches!(byte, b' ' | b'\n'));
+                let (target, after) = bytes.split_at_mut(end.unwrap_or(bytes.len()));
+                for byte in target.iter_mut().filter(|byte| **byte == b'#') {
+                    *byte = REFUSED;
+                }
+                match after.first() {
+                    Some(b' ') => self.go(target.len() + 1, Place::Version),
+                    Some(_) => self.go(target.len(), Place::Unknown),
+                    None => target.len(),
+                }
+            }
+            Place::Version => match until(|byte| *byte == b'\n') {
+                Some(end) => self.go(end + 1, Place::Fields),
+                None => bytes.len(),
+            },
+            Place::Fields => match until(|byte| *byte == b'\n') {
+                Some(end) if self.line.is_empty() => {
+                    self.field(&bytes[..end]);
+                    end + 1
+                }
+                Some(end) => {
+                    let mut line = std::mem::take(&mut self.line);
+                    line.extend_from_slice(&bytes[..end]);
+                    self.field(&line);
+                    end + 1
+                }
+                None => {
+                    self.line.extend_from_slice(bytes);
+                    bytes.len()
+                }
+            },
+            Place::Sized(left) => {
+                let taken = left.min(bytes.len() as u64);
+                let next = match left - taken {
+                    0 => Place::Between,
+                    left => Place::Sized(left),
+                };
+                self.go(taken as usize, next)
+            }
+            Place::Chunked(Chunked::Data(left)) => {
+                let taken = left.min(bytes.len() as u64);
+                let next = match left - taken {
+                    0 => Chunked::AfterData,
+                    left => Chunked::Data(left),
+                };
+                self.go(taken as usize, Place::Chunked(next))
+            }
+            Place::Chunked(place) => self.go(1, place.after(bytes[0])),
+            Place::Unknown => bytes.len(),
+        }
+    }
+
+    fn go(&mut self, taken: usize, next: Place) -> usize {
+        self.place = next;
+        taken
+    }
+
+    /// Takes in a header field, or the empty line behind the last, without its line end. A bare LF ends a line, too: so the parser has it.
+    fn field(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return self.end_head();
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            self.place = Place::Unknown;
+            return;
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            match std::str::from_utf8(value).map(str::parse) {
+                Ok(Ok(length)) => self.length = length,
+                _ => self.place = Place::Unknown,
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            match value.eq_ignore_ascii_case(b"chunked") {
+                true => self.chunked = true,
+                false => self.place = Place::Unknown,
+            }
+        }
+    }
+
+    /// Both framings at once, or one of them twice, are refused. Where the parser reads to the end of the connection (CONNECT, and an
+    /// upgrade to websocket) it comes to no other target.
+    fn end_head(&mut self) {
+        self.place = match (self.chunked, self.length) {
+            (true, _) => Place::Chunked(Chunked::Size(0)),
+            (false, 0) => Place::Between,
+            (false, length) => Place::Sized(length),
+        };
+        (self.chunked, self.length) = (false, 0);
+        self.heads += 1;
+    }
+}
+
+impl Chunked {
+    /// The place behind the next byte.
+    fn after(self, byte: u8) -> Place {
+        Place::Chunked(match (self, byte) {
+            (Chunked::Size(0) | Chunked::AfterSize(0), b'\n') => Chunked::TrailerOrEnd,
+            (Chunked::Size(size) | Chunked::AfterSize(size), b'\n') => Chunked::Data(size),
+            (Chunked::Size(size), byte) => match char::from(byte).to_digit(16) {
+                Some(digit) => match size.checked_mul(16) {
+                    Some(size) => Chunked::Size(size + u64::from(digit)),
+                    None => return Place::Unknown,
+                },
+                None => Chunked::AfterSize(size),
+            },
+            (Chunked::AfterData, b'\n') => Chunked::Size(0),
+            (Chunked::TrailerOrEnd, b'\r') => Chunked::EndLf,
+            (Chunked::TrailerOrEnd, _) => Chunked::Trailer,
+            (Chunked::Trailer, b'\r') => Chunked::TrailerLf,
+            (Chunked::TrailerLf, b'\n') => Chunked::TrailerOrEnd,
+            (Chunked::EndLf, b'\n') => return Place::Between,
+            (Chunked::TrailerLf | Chunked::EndLf, _) => return Place::Unknown,
+            (unchanged, _) => unchanged,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,170 @@
+//! How often one client may ask: a smooth limit (GCRA), in a fixed amount of memory, however many clients there are.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+
+use crate::error::RequestError;
+use crate::settings::{ClientKey, ClientRate};
+
+/// Clients that are told apart at once, about: two that fall into the same cell share its limit. 8 bytes each.
+const CELLS: usize = 1 << 16;
+
+/// The limit of every client.
+pub struct ClientLimit {
+    limiter: RateLimiter<u64, Cells, DefaultClock, NoOpMiddleware<<DefaultClock as Clock>::Instant>>,
+    /// Random per process: nobody can aim at another's cell.
+    hasher: RandomState,
+    key: ClientKey,
+}
+
+impl ClientLimit {
+    /// `None`: the rate is beyond what can be limited.
+    pub fn new(rate: &ClientRate) -> Option<Self> {
+        let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate.per_second))?;
+        let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
+        let cells = match rate.key {
+            ClientKey::Everybody => 1,
+            ClientKey::Address | ClientKey::Header(_) => CELLS,
+        };
+        let cells = Cells(std::iter::repeat_with(InMemoryState::default).take(cells).collect());
+        Some(ClientLimit {
+            limiter: RateLimiter::new(quota, cells, DefaultClock::default()),
+            hasher: RandomState::new(),
+            key: rate.key.clone(),
+        })
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// `RateLimited`: its client asks too often.
+    pub fn check(&self, request: &HttpRequest) -> Result<(), RequestError> {
+        self.limiter.check_key(&self.client(request)).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.limiter.clock().now());
+            let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            RequestError::RateLimited {
+                retry_after: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
+            }
+        })
+    }
+
+    /// A number for the client that a request comes from. One without the header that names it goes by its address.
+    fn client(&self, request: &HttpRequest) -> u64 {
+        match &self.key {
+            ClientKey::Everybody => 0,
+            ClientKey::Address => self.address(request),
+            ClientKey::Header(name) => match request.headers().get(name) {
+                Some(value) => self.hasher.hash_one(value.as_bytes()),
+                None => self.address(request),
+            },
+        }
+    }
+
+    fn address(&self, request: &HttpRequest) -> u64 {
+        self.hasher.hash_one(request.peer_addr().map(|peer| network(peer.ip())))
+    }
+}
+
+/// What one client has of addresses: a whole /64 of IPv6, whose host part is its own to choose.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
+/// A fixed number of limits; a key's is found by its remainder.
+struct Cells(Box<[InMemoryState]>);
+
+impl StateStore for Cells {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let cell = (*key % self.0.len() as u64) as usize;
+        self.0[cell].measure_and_replace(&NotKeyed::NonKey, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn limit(key: ClientKey) -> ClientLimit {
+        ClientLimit::new(&ClientRate {
+            per_second: 0.1,
+            burst: 3,
+            key,
+        })
+        .unwrap()
+    }
+
+    fn from(address: &str, api_key: &str) -> HttpRequest {
+        TestRequest::default()
+            .peer_addr(address.parse().unwrap())
+            .insert_header(("x-api-key", api_key))
+            .to_http_request()
+    }
+
+    fn taken(limit: &ClientLimit, request: &HttpRequest) -> usize {
+        (0..10).filter(|_| limit.check(request).is_ok()).count()
+    }
+
+    #[test]
+    fn a_client_has_its_burst_and_then_waits() {
+        let limit = limit(ClientKey::Address);
+        assert_eq!(taken(&limit, &from("10.0.0.1:1", "")), 3);
+        assert_eq!(
+            taken(&limit, &from("10.0.0.1:2", "")),
+            0,
+            "another connection is no other client"
+        );
+        assert_eq!(taken(&limit, &from("10.0.0.2:1", "")), 3, "another client has its own");
+        let refused = limit.check(&from("10.0.0.1:3", ""));
+        let Err(RequestError::RateLimited { retry_after }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!((9..=10).contains(&retry_after), "one each ten seconds: {retry_after}");
+    }
+
+    #[test]
+    fn an_ipv6_client_has_a_whole_network() {
+        let limit = limit(ClientKey::Address);
+        assert_eq!(taken(&limit, &from("[2001:db8::1]:1", "")), 3);
+        assert_eq!(taken(&limit, &from("[2001:db8::2]:1", "")), 0);
+        assert_eq!(taken(&limit, &from("[2001:db8:0:1::2]:1", "")), 3);
+        assert_eq!(taken(&limit, &from("[::ffff:10.0.0.1]:1", "")), 3);
+        assert_eq!(taken(&limit, &from("10.0.0.1:1", "")), 0);
+    }
+
+    #[test]
+    fn a_header_tells_clients_behind_one_address_apart() {
+        let limit = limit(ClientKey::Header("x-api-key".into()));
+        assert_eq!(taken(&limit, &from("10.0.0.1:1", "a")), 3);
+        assert_eq!(taken(&limit, &from("10.0.0.1:1", "b")), 3);
+        assert_eq!(taken(&limit, &from("10.0.0.2:1", "a")), 0);
+        let without = TestRequest::default()
+            .peer_addr("10.0.0.1:1".parse().unwrap())
+            .to_http_request();
+        assert_eq!(taken(&limit, &without), 3);
+    }
+
+    #[test]
+    fn everybody_shares_one_limit() {
+        let limit = limit(ClientKey::Everybody);
+        assert_eq!(taken(&limit, &from("10.0.0.1:1", "a")), 3);
+        assert_eq!(taken(&limit, &from("10.0.0.2:1", "b")), 0);
+    }
+}

@@ -1,0 +1,213 @@
+//! What one router carries, and what an entry costs: figures to print, with bounds so wide that only a mistake breaks them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Arbiter};
+use bytes::Bytes;
+use prometheus::{IntCounter, Registry};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::kafka::admin::TopicAdmin;
+use crate::kafka::client_config;
+use crate::kafka::reply_stream::StrangerCounters;
+use crate::proxy::topics::Topics;
+use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
+use crate::wire::Fields;
+
+/// `KHP_LONG=1` as in the integration tests.
+fn long() -> bool {
+    std::env::var_os("KHP_LONG").is_some_and(|value| value == "1")
+}
+
+fn settings() -> Settings {
+    settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings
+}
+
+fn topics(settings: &Settings, metrics: &ProxyMetrics) -> (Arc<Topic>, Arc<Topic>) {
+    let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics.clone());
+    let known = |name: &str| topics.configured(name).unwrap();
+    (
+        known(&settings.proxy.request_topic),
+        known(&settings.proxy.response_topic),
+    )
+}
+
+/// Bytes of memory that this process has in use.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn an_entry_is_small() {
+    let count = if long() { 1_000_000 } else { 100_000 };
+    let (request_topic, reply_topic) = topics(&settings(), &ProxyMetrics::register(&Registry::new()).unwrap());
+    let queue = request_topic.load.queue(Duration::from_secs(30));
+    let before = resident();
+    let (mut pending, mut waiting) = (Pending::default(), Vec::with_capacity(count));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for _ in 0..count {
+        let (reply_tx, reply_rx) = oneshot::channel();
+        let entry = Waiting {
+            id: CorrelationId::new(7),
+            request_topic: request_topic.clone(),
+            reply_topic: reply_topic.clone(),
+            sent: Instant::now(),
+            deadline,
+            queue: queue.clone(),
+            reply_tx,
+        };
+        assert!(pending.register(entry).is_ok());
+        waiting.push(reply_rx);
+    }
+    let each = (resident() - before) / count;
+    let swept = Instant::now();
+    let ended = pending.extract(|waiting| waiting.deadline <= deadline);
+    let took = swept.elapsed();
+    assert_eq!(ended.len(), count);
+    ended
+        .into_iter()
+        .for_each(|waiting| waiting.answer(Err(RequestError::ReplyTimeout)));
+    let told = waiting
+        .iter_mut()
+        .filter_map(|waiting| waiting.try_recv().ok())
+        .filter(|result| matches!(result, Err(RequestError::ReplyTimeout)));
+    assert_eq!(told.count(), count);
+    println!("{count} entries: {each} bytes each with the client's end; all taken out in {took:?}");
+    assert!(each <= 640, "{each} bytes for an entry");
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours.
+    assert_eq!(
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) },
+        0
+    );
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+async fn cpu_time_of(arbiter: &Arbiter) -> Duration {
+    let (sender, receiver) = oneshot::channel();
+    assert!(arbiter.spawn_fn(move || assert!(sender.send(cpu_time()).is_ok())));
+    receiver.await.unwrap()
+}
+
+#[actix_web::test]
+async fn a_router_carries_many() {
+    const IN_FLIGHT: usize = 256;
+    let rounds = if long() { 2_000 } else { 100 };
+    let mut settings = settings();
+    let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+    for topic in [&settings.proxy.request_topic, &settings.proxy.response_topic] {
+        broker.create_topic(topic, 1, 1).unwrap();
+    }
+    settings.kafka = Kafka {
+        bootstrap_servers: broker.bootstrap_servers(),
+        properties: Default::default(),
+    };
+    let metrics = ProxyMetrics::register(&Registry::new()).unwrap();
+    let (request_topic, reply_topic) = topics(&settings, &metrics);
+    let entries = metrics.router_entries.clone();
+    let slot = Arc::new(RouterSlot::default());
+    slot.begin(1);
+    let mut published = slot.subscribe();
+    let config = client_config::request_producer(&settings.kafka, Duration::from_secs(30), 1_000_000);
+    let consumer = client_config::reply_consumer(&settings.kafka);
+    let strangers = StrangerCounters {
+        foreign: IntCounter::new("a", "a").unwrap(),
+        unmatched: IntCounter::new("b", "b").unwrap(),
+    };
+    let admin = TopicAdmin::new(config.clone(), settings.create_topics.clone());
+    let (stream, _nobody_replies) =
+        ReplyStream::start(&consumer, admin, |_| ReplyPartition::Auto, 0, 7, strangers).unwrap();
+    let parts = RouterParts {
+        generation: 1,
+        limits: RecordLimits::start(config.clone(), |_| ()).unwrap(),
+        producer: Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap()),
+        stream,
+        request_topics: vec![request_topic.clone()],
+        warmup: vec![reply_topic.clone()],
+        slot,
+        metrics,
+        kafka: KafkaHealth::default(),
+        progress: Progress::default(),
+    };
+    let (replies, receiver) = mpsc::channel(4);
+    let arbiter = Arbiter::new();
+    let router = ReplyRouter::start_in_arbiter(&arbiter.handle(), move |_| ReplyRouter::new(parts, receiver));
+    tokio::time::timeout(Duration::from_secs(30), published.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+
+    let headers: Fields = (0..12)
+        .map(|number| {
+            (
+                format!("x-header-{number}").into(),
+                Bytes::from_static(b"some header's value"),
+            )
+        })
+        .collect();
+    let record = Record {
+        key: None,
+        value: Bytes::from(vec![b'x'; 1000]),
+        headers,
+    };
+    let forward = |id, reply_tx| Forward {
+        id,
+        request_topic: request_topic.clone(),
+        reply_topic: reply_topic.clone(),
+        record: record.clone(),
+        deadline: Instant::now() + Duration::from_secs(30),
+        queue: request_topic.load.queue(Duration::from_secs(30)),
+        reply_tx,
+    };
+    // Until its request topic is open, a router keeps what comes.
+    let (reply_tx, _reply_rx) = oneshot::channel();
+    router.do_send(forward(CorrelationId::new(7), reply_tx));
+    while entries.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (cpu, began) = (cpu_time_of(&arbiter).await, Instant::now());
+    for _ in 0..rounds {
+        let (mut batch, mut waiting) = (Vec::with_capacity(IN_FLIGHT), Vec::with_capacity(IN_FLIGHT));
+        for _ in 0..IN_FLIGHT {
+            let (id, (reply_tx, reply_rx)) = (CorrelationId::new(7), oneshot::channel());
+            router.do_send(forward(id, reply_tx));
+            waiting.push(reply_rx);
+            let record = RawRecord {
+                topic: reply_topic.name.clone(),
+                partition: 0,
+                offset: 0,
+                timestamp: None,
+                key: None,
+                value: None,
+                headers: Vec::new(),
+            };
+            batch.push(ReplyRecord { id, record });
+        }
+        // Mail is handled in the order it was sent: when this is, all before it are registered. A batch of replies could overtake them.
+        router.send(Forget(CorrelationId::new(7))).await.unwrap();
+        replies.send(batch).await.unwrap();
+        for reply in waiting {
+            assert!(reply.await.unwrap().is_ok());
+        }
+    }
+    let carried = rounds * IN_FLIGHT;
+    let cpu = (cpu_time_of(&arbiter).await - cpu) / carried as u32;
+    println!(
+        "{carried} requests of 1,000 bytes and 12 headers: {:.0}/s through one router beside everything else, {cpu:?} of its thread's time each, \
+         which is {:.0}/s of a core",
+        carried as f64 / began.elapsed().as_secs_f64(),
+        1.0 / cpu.as_secs_f64()
+    );
+    assert!(cpu < Duration::from_millis(1), "{cpu:?}");
+    arbiter.stop();
+}

@@ -1,0 +1,61 @@
+//! The HTTP server of the proxy's port. What `actix_web::HttpServer` is made of, but for the stream that it reads: a [`Connection`].
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_http::body::MessageBody;
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::Error;
+use actix_web::dev::{AppConfig, Server, ServiceResponse};
+use tokio::net::TcpStream;
+
+use crate::proxy::connection::{Connection, HEAD_TIMEOUT, LINGER};
+
+/// Idle client connections are kept this long; longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
+const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Serves the app that `make` makes, once for each of the server's threads. At its end, requests under way have `grace` to finish.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn serve<A, S, B>(
+    listener: TcpListener,
+    grace: Duration,
+    make: impl Fn() -> A + Clone + Send + 'static,
+) -> io::Result<Server>
+where
+    A: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    B: MessageBody + 'static,
+{
+    let builder = Server::build()
+        // Signals are ours: actix-web's end the System before the actors have drained.
+        .disable_signals()
+        .shutdown_timeout(grace.as_secs().max(1));
+    // Tells connections that the server stops, so that idle ones close.
+    let stopping = builder.graceful_shutdown_signal();
+    let service = move || {
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KeepAlive::Timeout(CLIENT_KEEP_ALIVE))
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(LINGER)
+            // A client that closes is gone: its handler is dropped, and its place given back.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.answered())))
+            .finish(map_config(make().into_factory(), |()| AppConfig::default()));
+        fn_service(|io: TcpStream| async move {
+            let peer = io.peer_addr().ok();
+            Ok::<_, actix_http::error::DispatchError>((Connection::new(io), Protocol::Http1, peer))
+        })
+        .and_then(http)
+    };
+    Ok(builder.listen("proxy", listener, service)?.run())
+}
