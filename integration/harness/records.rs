@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::ops::Range;
 use std::os::raw::c_void;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -254,6 +254,29 @@ pub fn job(body: String) -> Written {
     (body, headers.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
+/// A well-formed POST whose client gave it up: its deadline passed ten seconds ago, more than clocks may differ.
+pub fn expired(body: String) -> Written {
+    let (body, mut headers) = job(body);
+    let deadline = UNIX_EPOCH.elapsed().expect("after 1970").as_millis() - 10_000;
+    for (name, value) in [("khp-deadline", deadline), ("khp-timeout", 1000)] {
+        headers.push((name.to_owned(), value.to_string().into_bytes()));
+    }
+    (body, headers)
+}
+
+/// Waits until nobody waits for a request any more, by any clock: its deadline has passed, and with it the tolerance for clocks that
+/// disagree (2 s).
+pub async fn wait_until_expired(request: &Record) {
+    let deadline: u128 = request.header_text("khp-deadline").parse().expect("a number");
+    eventually("expired", async || {
+        match UNIX_EPOCH.elapsed().expect("after 1970").as_millis() {
+            now if now > deadline + 2500 => Ok(()),
+            now => Err(format!("{now}")),
+        }
+    })
+    .await;
+}
+
 /// Writes a well-formed request that nobody waits for: no deadline, no reply topic.
 pub async fn produce_job(topic: &str, partition: i32, key: Option<&str>, method: &str, body: &str) {
     let headers: [Header<'_>; 4] = [
@@ -334,6 +357,16 @@ impl Reader {
         self.try_next()
             .await
             .unwrap_or_else(|| panic!("no record on {} within {PATIENCE:?}", self.topic))
+    }
+
+    /// The next record with this value.
+    pub async fn next_with(&self, value: &str) -> Record {
+        loop {
+            let record = self.next().await;
+            if record.value.as_deref() == Some(value.as_bytes()) {
+                return record;
+            }
+        }
     }
 
     /// The next record, if one comes in time.
