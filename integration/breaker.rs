@@ -93,7 +93,7 @@ async fn half_open_sends_one_request_at_a_time() {
     let backend = Backend::start(|_| Answer::status(502)).await;
     let processor = processor(&[(&topics, &backend.url())])
         .set_topics("breaker", json!({"failures": 3, "open_for": "300ms"}))
-        .set_topics("timeout", 3)
+        .set_topics("timeout", 60)
         .start()
         .await;
     let proxy = proxy(&topics).start().await;
@@ -103,8 +103,10 @@ async fn half_open_sends_one_request_at_a_time() {
     // The probe hangs; meanwhile nobody else is sent, and everybody else hears so at once.
     let probe = eventually("a probe", async || {
         let mut client = proxy.leave_waiting(&Request::post("/", "probe")).await;
-        let answered = tokio::time::timeout(Duration::from_millis(200), client.read_response(false)).await;
-        answered.map_or_else(|_| Ok(client), |answer| Err(format!("{answer:?}")))
+        tokio::select! {
+            answer = client.read_response(false) => Err(format!("{answer:?}")),
+            () = backend.wait_for_calls(calls + 1) => Ok(client),
+        }
     })
     .await;
     for _ in 0..5 {
@@ -114,7 +116,8 @@ async fn half_open_sends_one_request_at_a_time() {
             .assert_try_again("breaker-open");
     }
     assert_eq!(backend.received().len(), calls + 1);
-    drop(probe);
+    // Its connections close, and the call ends.
+    drop((probe, backend));
     proxy.wait_until_idle().await;
     processor.wait_until_idle().await;
 }
