@@ -293,14 +293,20 @@ async fn records_in_lanes_go_on_when_their_backend_is_back() {
 #[tokio::test]
 async fn who_waits_only_a_moment_says_nothing_about_a_backend() {
     let topics = Topics::unique("orders");
-    let backend = Backend::start(|received| Answer::echo(received).after(Duration::from_millis(300))).await;
+    let backend = Backend::start(|received| match received.target.as_str() {
+        "/hasty" => Answer::Hang,
+        _ => Answer::echo(received),
+    })
+    .await;
     let processor = processor(&[(&topics, &backend.url())]).start().await;
     let (hasty, patient) = (
-        proxy(&topics).set("default_timeout", "100ms").start().await,
+        proxy(&topics).timeout_of("/hasty", "100ms").start().await,
         proxy(&topics).start().await,
     );
+    // Its topics are open from here on.
+    assert_eq!(hasty.request(Request::post("/", "patient")).await.status, 200);
     for _ in 0..15 {
-        assert_eq!(hasty.request(Request::post("/", "hasty")).await.status, 504);
+        assert_eq!(hasty.request(Request::new("POST", "/hasty")).await.status, 504);
     }
     assert_eq!(patient.request(Request::post("/", "patient")).await.status, 200);
     let metrics = processor.metrics().await;
