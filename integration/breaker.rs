@@ -27,23 +27,26 @@ async fn open(proxy: &App, processor: &App) {
 }
 
 #[tokio::test]
-async fn an_open_breaker_answers_503_in_milliseconds_and_closes_by_itself() {
+async fn an_open_breaker_answers_503_in_milliseconds_and_leaves_the_backend_alone() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
     let backend = Backend::start(|_| Answer::status(503)).await;
     let processor = processor(&[(&topics, &backend.url())])
-        .set_topics("breaker", json!({"open_for": 2}))
-        .set("dead_letter_topic", dead_letters.as_str())
+        .set_topics("breaker", json!({"open_for": "1h"}))
         .start()
         .await;
     let proxy = proxy(&topics).start().await;
     open(&proxy, &processor).await;
     let calls = backend.received().len();
     assert_eq!(calls, 10, "as many as it takes to open it");
-    let sent = Instant::now();
-    proxy.request(Request::get("/")).await.assert_try_again("breaker-open");
-    println!("503 breaker-open after {:?}", sent.elapsed());
-    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+    // The quickest of five: a busy machine delays some.
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let sent = Instant::now();
+        proxy.request(Request::get("/")).await.assert_try_again("breaker-open");
+        quickest = quickest.min(sent.elapsed());
+    }
+    println!("503 breaker-open after {quickest:?}");
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     assert_eq!(backend.received().len(), calls, "left alone");
     let status = processor.manage("/status").await.json();
     assert_eq!(status["topics"][&topics.request]["breaker"], "open", "{status}");
@@ -52,7 +55,22 @@ async fn an_open_breaker_answers_503_in_milliseconds_and_closes_by_itself() {
         Some(200),
         "it is not the processor that fails"
     );
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
 
+#[tokio::test]
+async fn an_open_breaker_closes_by_itself_and_its_requests_are_no_dead_letters() {
+    let topics = Topics::unique("orders");
+    let dead_letters = unique("failed-requests");
+    let backend = Backend::start(|_| Answer::status(503)).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("breaker", json!({"open_for": 1}))
+        .set("dead_letter_topic", dead_letters.as_str())
+        .start()
+        .await;
+    let proxy = proxy(&topics).start().await;
+    open(&proxy, &processor).await;
     backend.answer_with(Answer::echo);
     eventually("the backend is asked again", async || {
         match proxy.request(Request::get("/")).await.status {
@@ -75,7 +93,7 @@ async fn half_open_sends_one_request_at_a_time() {
     let backend = Backend::start(|_| Answer::status(502)).await;
     let processor = processor(&[(&topics, &backend.url())])
         .set_topics("breaker", json!({"failures": 3, "open_for": "300ms"}))
-        .set_topics("timeout", 3)
+        .set_topics("timeout", 60)
         .start()
         .await;
     let proxy = proxy(&topics).start().await;
@@ -85,8 +103,10 @@ async fn half_open_sends_one_request_at_a_time() {
     // The probe hangs; meanwhile nobody else is sent, and everybody else hears so at once.
     let probe = eventually("a probe", async || {
         let mut client = proxy.leave_waiting(&Request::post("/", "probe")).await;
-        let answered = tokio::time::timeout(Duration::from_millis(200), client.read_response(false)).await;
-        answered.map_or_else(|_| Ok(client), |answer| Err(format!("{answer:?}")))
+        tokio::select! {
+            answer = client.read_response(false) => Err(format!("{answer:?}")),
+            () = backend.wait_for_calls(calls + 1) => Ok(client),
+        }
     })
     .await;
     for _ in 0..5 {
@@ -96,7 +116,8 @@ async fn half_open_sends_one_request_at_a_time() {
             .assert_try_again("breaker-open");
     }
     assert_eq!(backend.received().len(), calls + 1);
-    drop(probe);
+    // Its connections close, and the call ends.
+    drop((probe, backend));
     proxy.wait_until_idle().await;
     processor.wait_until_idle().await;
 }
@@ -272,14 +293,20 @@ async fn records_in_lanes_go_on_when_their_backend_is_back() {
 #[tokio::test]
 async fn who_waits_only_a_moment_says_nothing_about_a_backend() {
     let topics = Topics::unique("orders");
-    let backend = Backend::start(|received| Answer::echo(received).after(Duration::from_millis(300))).await;
+    let backend = Backend::start(|received| match received.target.as_str() {
+        "/hasty" => Answer::Hang,
+        _ => Answer::echo(received),
+    })
+    .await;
     let processor = processor(&[(&topics, &backend.url())]).start().await;
     let (hasty, patient) = (
-        proxy(&topics).set("default_timeout", "100ms").start().await,
+        proxy(&topics).timeout_of("/hasty", "100ms").start().await,
         proxy(&topics).start().await,
     );
+    // Its topics are open from here on.
+    assert_eq!(hasty.request(Request::post("/", "patient")).await.status, 200);
     for _ in 0..15 {
-        assert_eq!(hasty.request(Request::post("/", "hasty")).await.status, 504);
+        assert_eq!(hasty.request(Request::new("POST", "/hasty")).await.status, 504);
     }
     assert_eq!(patient.request(Request::post("/", "patient")).await.status, 200);
     let metrics = processor.metrics().await;

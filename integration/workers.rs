@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, watch};
+
 use crate::harness::Topics;
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
@@ -26,28 +28,32 @@ async fn wait_for_shares(app: &App, topic: &str, shares: &[usize]) {
 async fn two_workers_share_partitions_and_rate_limit() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 4).await;
-    let backend = Backend::echo().await;
+    let (came, mut calls) = mpsc::unbounded_channel();
+    let backend = Backend::start(move |received| {
+        came.send(Instant::now()).expect("the test listens");
+        Answer::echo(received)
+    })
+    .await;
     let processor = processor(&[(&topics, &backend.url())])
         .set_topics("workers", 2)
         .set_topics("rate_limit", 20)
         .start()
         .await;
     wait_for_shares(&processor, &topics.request, &[2, 2]).await;
-    let produce = async {
-        for partition in 0..4 {
-            let records = (0..10).map(|number| job((partition * 10 + number).to_string()));
-            produce_all(&topics.request, partition, records).await;
-        }
-    };
-    let first = async {
-        backend.wait_for_calls(1).await;
-        Instant::now()
-    };
-    let ((), first) = tokio::join!(produce, first);
+    for partition in 0..4 {
+        let records = (0..10).map(|number| job((partition * 10 + number).to_string()));
+        produce_all(&topics.request, partition, records).await;
+    }
     backend.wait_for_calls(40).await;
-    // 39 × 50 ms; with a limit for each it would be half of that.
-    assert!(first.elapsed() > Duration::from_millis(1500), "{:?}", first.elapsed());
-    println!("40 records at 20/s through two workers: {:?}", first.elapsed());
+    let mut times = Vec::new();
+    calls.recv_many(&mut times, 40).await;
+    // The middle one of all runs of ten calls, as a busy machine delays some: half a second; with a limit for each worker it would be half
+    // of that.
+    let mut runs: Vec<Duration> = times.windows(11).map(|run| run[10] - run[0]).collect();
+    runs.sort();
+    let middle = runs[runs.len() / 2];
+    println!("ten of 40 records at 20/s through two workers took {middle:?}");
+    assert!(middle >= Duration::from_millis(400), "{runs:?}");
     wait_for_commit(&topics.group, &topics.request, 40).await;
     assert_eq!(backend.received().len(), 40);
     processor.wait_until_idle().await;
@@ -57,9 +63,11 @@ async fn two_workers_share_partitions_and_rate_limit() {
 async fn two_workers_drain_clean() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 4).await;
-    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_secs(1))).await;
+    let (open, gate) = watch::channel(false);
+    let backend = Backend::start(move |received| Answer::body(received.body.clone()).until(&gate)).await;
     let mut processor = processor(&[(&topics, &backend.url())])
         .set_topics("workers", 2)
+        .set("revoke_timeout", 60)
         .start()
         .await;
     wait_for_shares(&processor, &topics.request, &[2, 2]).await;
@@ -70,6 +78,8 @@ async fn two_workers_drain_clean() {
     }
     backend.wait_for_calls(40).await;
     processor.signal("TERM").await;
+    eventually("draining", async || processor.expect_health("/health/ready", 503).await).await;
+    open.send_replace(true);
     for client in &mut waiting {
         assert_eq!(client.read_response(false).await.expect("an answer").status, 200);
     }
@@ -89,14 +99,20 @@ async fn one_partition_feeds_64_calls_at_once() {
     } else {
         2_000
     };
-    let backend =
-        Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(100))).await;
+    let (open, gate) = watch::channel(false);
+    let backend = Backend::start(move |received| {
+        let answer = Answer::body(received.body.clone()).after(Duration::from_millis(100));
+        answer.until(&gate)
+    })
+    .await;
     produce_all(&topics.request, 0, (0..records).map(|number| job(number.to_string()))).await;
     let processor = processor(&[(&topics, &backend.url())])
         .set_topics("concurrency", 64)
         .start()
         .await;
-    backend.wait_for_calls(1).await;
+    // None of them is answered before all of them are there.
+    backend.wait_for_calls(64).await;
+    open.send_replace(true);
     let first = Instant::now();
     within(PATIENCE * 4, "all were called", async || match backend.count() {
         all if all >= records => Ok(()),
@@ -106,7 +122,7 @@ async fn one_partition_feeds_64_calls_at_once() {
     let rate = records as f64 / first.elapsed().as_secs_f64();
     let most = backend.most_at_once();
     println!("{records} calls of 100 ms from one partition: {rate:.0}/s, at most {most} at once (64 allowed)");
-    assert!((60..=64).contains(&most), "{most}");
+    assert_eq!(most, 64);
     wait_for_commit(&topics.group, &topics.request, records as i64).await;
     processor.wait_until_idle().await;
 }

@@ -55,6 +55,8 @@ pub enum Answer {
     Wire(Vec<u8>),
     /// First this long nothing, then that.
     After(Duration, Box<Answer>),
+    /// Nothing until the gate is open, then that.
+    Until(watch::Receiver<bool>, Box<Answer>),
     /// Nothing, ever.
     Hang,
     /// The connection closes without an answer.
@@ -93,6 +95,11 @@ impl Answer {
 
     pub fn after(self, delay: Duration) -> Self {
         Answer::After(delay, Box::new(self))
+    }
+
+    /// Only once the gate is open (or its sender gone): until then a call is under way, however slow or quick the machine is.
+    pub fn until(self, gate: &watch::Receiver<bool>) -> Self {
+        Answer::Until(gate.clone(), Box::new(self))
     }
 }
 
@@ -230,10 +237,20 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         shared.received.send_modify(|all| all.push(received.clone()));
         let script = shared.script.borrow().clone();
         let mut answer = script(&received);
-        while let Answer::After(delay, then) = answer {
-            tokio::time::sleep(delay).await;
-            answer = *then;
-        }
+        let answer = loop {
+            answer = match answer {
+                Answer::After(delay, then) => {
+                    tokio::time::sleep(delay).await;
+                    *then
+                }
+                Answer::Until(mut gate, then) => {
+                    // Err: nobody is left to open it.
+                    let _ = gate.wait_for(|open| *open).await;
+                    *then
+                }
+                answer => break answer,
+            };
+        };
         let bytes = match answer {
             Answer::Respond { status, headers, body } => encode(&received.method, status, &headers, &body),
             Answer::Raw(bytes) => {
@@ -242,7 +259,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             }
             Answer::Wire(bytes) => bytes,
             Answer::Hang => std::future::pending().await,
-            Answer::Close | Answer::After(..) => return,
+            Answer::Close | Answer::After(..) | Answer::Until(..) => return,
         };
         // Before the answer: whoever has it may send the next at once.
         shared.under_way.fetch_sub(1, Ordering::Relaxed);

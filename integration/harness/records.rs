@@ -3,7 +3,8 @@
 use std::ffi::CString;
 use std::ops::Range;
 use std::os::raw::c_void;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -120,12 +121,19 @@ pub async fn add_partitions(topic: &str, partitions_in_all: usize) {
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     eventually(
         &format!("{partitions_in_all} partitions of {topic}"),
-        async || match partitions(topic) {
+        async || match off_thread(topic, partitions).await {
             found if found == partitions_in_all => Ok(()),
             found => Err(format!("{found}")),
         },
     )
     .await;
+}
+
+/// Asks Kafka beside the test's only thread, on which its backend and its load run, too.
+async fn off_thread<T: Send + 'static>(topic: &str, ask: impl FnOnce(&str) -> T + Send + 'static) -> T {
+    let topic = topic.to_owned();
+    let asked = tokio::task::spawn_blocking(move || ask(&topic)).await;
+    asked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Sets one of a topic's own configuration keys; the broker heeds it before it answers.
@@ -157,7 +165,7 @@ pub async fn delete_topic(topic: &str) {
 /// Waits until a topic exists.
 pub async fn wait_for_topic(topic: &str) {
     eventually(&format!("topic {topic}"), async || {
-        if partitions(topic) > 0 {
+        if off_thread(topic, partitions).await > 0 {
             Ok(())
         } else {
             Err("absent".into())
@@ -246,6 +254,29 @@ pub fn job(body: String) -> Written {
     (body, headers.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
+/// A well-formed POST whose client gave it up: its deadline passed ten seconds ago, more than clocks may differ.
+pub fn expired(body: String) -> Written {
+    let (body, mut headers) = job(body);
+    let deadline = UNIX_EPOCH.elapsed().expect("after 1970").as_millis() - 10_000;
+    for (name, value) in [("khp-deadline", deadline), ("khp-timeout", 1000)] {
+        headers.push((name.to_owned(), value.to_string().into_bytes()));
+    }
+    (body, headers)
+}
+
+/// Waits until nobody waits for a request any more, by any clock: its deadline has passed, and with it the tolerance for clocks that
+/// disagree (2 s).
+pub async fn wait_until_expired(request: &Record) {
+    let deadline: u128 = request.header_text("khp-deadline").parse().expect("a number");
+    eventually("expired", async || {
+        match UNIX_EPOCH.elapsed().expect("after 1970").as_millis() {
+            now if now > deadline + 2500 => Ok(()),
+            now => Err(format!("{now}")),
+        }
+    })
+    .await;
+}
+
 /// Writes a well-formed request that nobody waits for: no deadline, no reply topic.
 pub async fn produce_job(topic: &str, partition: i32, key: Option<&str>, method: &str, body: &str) {
     let headers: [Header<'_>; 4] = [
@@ -328,6 +359,16 @@ impl Reader {
             .unwrap_or_else(|| panic!("no record on {} within {PATIENCE:?}", self.topic))
     }
 
+    /// The next record with this value.
+    pub async fn next_with(&self, value: &str) -> Record {
+        loop {
+            let record = self.next().await;
+            if record.value.as_deref() == Some(value.as_bytes()) {
+                return record;
+            }
+        }
+    }
+
     /// The next record, if one comes in time.
     pub async fn try_next(&self) -> Option<Record> {
         let received = tokio::time::timeout(PATIENCE, self.consumer.recv()).await;
@@ -338,7 +379,7 @@ impl Reader {
 /// Reads a topic on and on, from its beginning.
 pub struct Follower {
     reader: Reader,
-    client: BaseConsumer,
+    client: Arc<BaseConsumer>,
     /// By partition, the offset after the last record read.
     next: Vec<i64>,
 }
@@ -348,20 +389,22 @@ impl Follower {
     pub fn open(topic: &str) -> Self {
         Follower {
             reader: Reader::open(topic),
-            client: config().create().expect("a client"),
+            client: Arc::new(config().create().expect("a client")),
             next: vec![0; partitions(topic)],
         }
     }
 
     /// The records since the last look, with all that are there when it is called.
     pub async fn up_to_now(&mut self) -> Vec<Record> {
-        let end = |partition| {
-            let watermarks = self
-                .client
-                .fetch_watermarks(&self.reader.topic, partition as i32, PATIENCE);
-            watermarks.expect("the broker answers").1
-        };
-        let ends: Vec<i64> = (0..self.next.len()).map(end).collect();
+        let (client, partitions) = (self.client.clone(), 0..self.next.len());
+        let ends: Vec<i64> = off_thread(&self.reader.topic, move |topic| {
+            let end = |partition| {
+                let watermarks = client.fetch_watermarks(topic, partition as i32, PATIENCE);
+                watermarks.expect("the broker answers").1
+            };
+            partitions.map(end).collect()
+        })
+        .await;
         let mut records = Vec::new();
         while self.next.iter().zip(&ends).any(|(next, end)| next < end) {
             let record = self.reader.next().await;
@@ -425,9 +468,11 @@ pub fn count_of(topic: &str, partitions: Range<usize>) -> i64 {
 
 /// Waits until a topic holds this many records.
 pub async fn wait_for_count(topic: &str, records: i64) {
-    eventually(&format!("{records} records on {topic}"), async || match count(topic) {
-        found if found == records => Ok(()),
-        found => Err(format!("{found}")),
+    eventually(&format!("{records} records on {topic}"), async || {
+        match off_thread(topic, count).await {
+            found if found == records => Ok(()),
+            found => Err(format!("{found}")),
+        }
     })
     .await;
 }
@@ -458,7 +503,8 @@ pub fn committed_by_partition(group: &str, topic: &str) -> Vec<i64> {
 /// Waits until a group has committed this many records.
 pub async fn wait_for_commit(group: &str, topic: &str, records: i64) {
     eventually(&format!("{group} commits {records}"), async || {
-        match committed(group, topic) {
+        let group = group.to_owned();
+        match off_thread(topic, move |topic| committed(&group, topic)).await {
             found if found == records => Ok(()),
             found => Err(format!("{found}")),
         }
