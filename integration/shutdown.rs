@@ -186,8 +186,22 @@ async fn a_second_signal_ends_a_processor_in_the_middle_of_its_drain() {
 
 #[tokio::test]
 async fn what_the_drain_limit_cuts_off_gets_a_definite_answer_and_exit_75() {
+    what_is_cut_off_is_told(2, 0).await;
+}
+
+/// Where the HTTP server's own limit, in whole seconds, could come first: it would drop the handlers, and their clients hear nothing.
+#[tokio::test]
+async fn a_longer_drain_limit_is_no_less_definite() {
+    tokio::join!(what_is_cut_off_is_told(6, 0), what_is_cut_off_is_told(8, 2));
+}
+
+async fn what_is_cut_off_is_told(drain_timeout: u64, pre_stop: u64) {
     let topics = Topics::unique("orders");
-    let mut proxy = proxy(&topics).set("drain_timeout", 2).start().await;
+    let mut proxy = proxy(&topics)
+        .set("drain_timeout", drain_timeout)
+        .set("pre_stop", pre_stop)
+        .start()
+        .await;
     let mut waiting = proxy.leave_waiting(&post("nobody answers".into())).await;
     proxy.wait_for_pending(1).await;
     let asked = Instant::now();
@@ -198,7 +212,26 @@ async fn what_the_drain_limit_cuts_off_gets_a_definite_answer_and_exit_75() {
         .expect("an answer")
         .assert_problem(502, "reply-lost");
     assert_eq!(proxy.wait_exit().await, Some(75));
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    // A margin for the machine, as it may be busy.
+    assert!(
+        asked.elapsed() < Duration::from_secs(drain_timeout + 6),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+/// A client that sends half of its body, and then nothing, has no request in the router: that it is cut off is told all the same.
+#[tokio::test]
+async fn a_request_that_is_still_being_sent_at_the_drain_limit_is_no_clean_end() {
+    let topics = Topics::unique("orders");
+    let mut proxy = proxy(&topics).set("drain_timeout", 4).start().await;
+    let mut half = Connection::open(&proxy.address()).await.expect("the proxy listens");
+    half.send_raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+        .await
+        .expect("the proxy takes what there is");
+    proxy.wait_for_pending(1).await;
+    proxy.signal("TERM").await;
+    assert_eq!(proxy.wait_exit().await, Some(75));
 }
 
 #[tokio::test]
