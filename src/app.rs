@@ -11,7 +11,7 @@ use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
-use crate::kafka::health::{KafkaHealth, PROBE_TIMEOUT};
+use crate::kafka::health::{KafkaHealth, Probe};
 use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;
@@ -249,12 +249,13 @@ fn watch_kafka(
             replies.iter().for_each(|producer| producer.heal());
         }
     };
-    let probe = move || match (&requests, &replies) {
-        (Some(producer), _) => producer.probe(&topic, PROBE_TIMEOUT),
-        (None, Some(producer)) => producer.probe(&topic, PROBE_TIMEOUT),
+    let mut probe = Probe::new(topic);
+    let ask = move || match (&requests, &replies) {
+        (Some(producer), _) => producer.probe(&mut probe),
+        (None, Some(producer)) => producer.probe(&mut probe),
         (None, None) => Ok(()),
     };
-    kafka.watch(probe, upkeep).map(drop)
+    kafka.watch(ask, upkeep).map(drop)
 }
 
 fn serve_requests(
