@@ -54,9 +54,9 @@ pub struct OpenTopic {
 }
 
 impl OpenTopic {
-    /// Has it partitions that are not read, because this service chose one for itself?
+    /// Has it partitions that are not read, because requests name one?
     pub fn leaves_others_out(&self) -> bool {
-        self.choice == ReplyPartition::Auto
+        self.choice != ReplyPartition::All
     }
 
     /// Is this one of the partitions that are read for good?
