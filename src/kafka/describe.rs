@@ -21,6 +21,13 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
 
+#[cfg(test)]
+impl TopicId {
+    pub fn of(number: i64) -> Self {
+        TopicId(0, number)
+    }
+}
+
 /// A topic that exists.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {

@@ -118,6 +118,36 @@ fn a_topic_of_the_same_name_is_another_topic() {
     assert_eq!(replies.blocking_recv().unwrap()[0].id, id);
 }
 
+/// Of a broker that is behind the others one may hear of fewer partitions.
+#[test]
+fn a_topic_is_told_by_its_identity_before_its_size() {
+    let opened = |id| OpenTopic {
+        name: topic(),
+        id,
+        choice: ReplyPartition::All,
+        partitions: vec![(0, 5), (1, 7)],
+        named_partition: None,
+    };
+    let now = |id, partitions| Found {
+        id,
+        partitions,
+        readable: true,
+    };
+    let (one, other) = (Some(TopicId::of(1)), Some(TopicId::of(2)));
+    for (before, now, same) in [
+        (one, now(one, 2), Some(true)),
+        (one, now(one, 1), Some(true)),
+        (one, now(one, 3), Some(true)),
+        (one, now(other, 2), Some(false)),
+        (one, now(None, 1), Some(false)),
+        (None, now(one, 1), Some(false)),
+        (None, now(None, 2), None),
+        (None, now(one, 3), None),
+    ] {
+        assert_eq!(told_by_description(&opened(before), now), same, "{before:?} {now:?}");
+    }
+}
+
 #[test]
 fn what_is_left_of_an_earlier_assignment_does_not_keep_a_topic_closed() {
     let ((stream, mut replies), topic) = (start(), topic());
