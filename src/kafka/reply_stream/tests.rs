@@ -1,6 +1,7 @@
 //! On a real Kafka: positions, identities, and the end of a client that is beyond repair.
 
 use std::ffi::CString;
+use std::time::SystemTime;
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -146,6 +147,29 @@ fn a_topic_is_told_by_its_identity_before_its_size() {
     ] {
         assert_eq!(told_by_description(&opened(before), now), same, "{before:?} {now:?}");
     }
+}
+
+/// Between the ends and the answer by time: no time is so young that the answer names it, so it has its place behind the end.
+#[test]
+fn a_search_reads_a_reply_that_comes_while_it_begins() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    publish(&topic, CorrelationId::new(TAG));
+    let elsewhere = OpenTopic {
+        name: topic.clone(),
+        id: None,
+        choice: ReplyPartition::Auto,
+        partitions: Vec::new(),
+        named_partition: None,
+    };
+    let ends = stream.ends_of_others(&elsewhere).unwrap();
+    assert_eq!(ends, [(0, 1)]);
+    let between = CorrelationId::new(TAG);
+    publish(&topic, between);
+    let future = SystemTime::now() + Duration::from_secs(3600);
+    let others = stream.others_since(&elsewhere, future, ends).unwrap();
+    stream.assign(&topic, &others).unwrap();
+    assert_eq!(replies.blocking_recv().unwrap()[0].id, between);
 }
 
 #[test]
