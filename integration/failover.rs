@@ -1,7 +1,7 @@
-//! Three brokers. One of them is killed or hangs: every request is answered. All of them are killed: nobody gets another's answer,
+//! Three brokers. One of them is killed or hangs: every request is answered, and the service stays ready. All of them are killed: nobody gets another's answer,
 //! nobody gets none, and when they are back so is the service.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
@@ -52,6 +52,47 @@ async fn lose_one_at_a_time(mut cluster: Cluster, proxy: &App) -> Cluster {
     );
     assert_eq!(report.failures, Vec::<String>::new());
     cluster
+}
+
+/// Whichever broker an idle client used last: the others answer.
+#[tokio::test]
+async fn an_idle_service_stays_ready_while_one_of_three_brokers_hangs() {
+    // Longer than three failed probes take, and than a connection that hangs is kept (socket.timeout.ms).
+    const HANGS: Duration = Duration::from_secs(8);
+    let cluster = off_thread(Cluster::start).await;
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|received| Answer::body(received.body.clone())).await;
+    let on = |spec: Spec| spec.set("kafka.bootstrap_servers", cluster.brokers());
+    let processor = on(processor(&[(&topics, &backend.url())])).start().await;
+    let proxy = on(proxy(&topics)).start().await;
+    assert_eq!(proxy.request(Request::post("/", "before")).await.status, 200);
+    for node in &cluster.nodes {
+        let frozen = Instant::now();
+        node.freeze();
+        while frozen.elapsed() < HANGS {
+            for app in [&proxy, &processor] {
+                assert_eq!(
+                    app.expect_health("/health/ready", 200).await,
+                    Ok(()),
+                    "{:?}",
+                    frozen.elapsed()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        node.thaw();
+        let (_, took) = within(RECOVERED, "an answer", async || {
+            match proxy.request(Request::post("/", "after")).await.status {
+                200 => Ok(()),
+                status => Err(format!("{status}")),
+            }
+        })
+        .await;
+        println!("answered {took:?} after the broker went on");
+    }
+    for app in [&proxy, &processor] {
+        app.wait_until_idle().await;
+    }
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_proxy_that_stops_behind_nginx_fails_no_request() {
     let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await;
     let processor = processor(&[(&orders, &backend.url())]).start().await;
     let (mut leaving, staying) = (
-        proxy(&orders).set("pre_stop", 3).start().await,
+        proxy(&orders).set("pre_stop", 6).start().await,
         proxy(&orders).start().await,
     );
     let nginx = Nginx::start(&fill(OURS, &orders, &users, &[&leaving, &staying])).await;

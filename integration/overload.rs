@@ -22,16 +22,20 @@ async fn beyond_max_pending_a_request_is_told_at_once_to_come_again() {
         waiting.push(proxy.leave_waiting(&Request::post("/", number.to_string())).await);
     }
     proxy.wait_for_pending(5).await;
-    for _ in 0..3 {
+    let mut refused = Vec::new();
+    for _ in 0..20 {
         let sent = Instant::now();
         proxy
             .request(Request::post("/", "one too many"))
             .await
             .assert_try_again("overloaded");
-        assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+        refused.push(sent.elapsed());
     }
+    refused.sort_unstable();
+    println!("503 in {:?} (median), {:?} (slowest of 20)", refused[10], refused[19]);
+    assert!(refused[10] < Duration::from_millis(20), "{refused:?}");
     let metrics = proxy.metrics().await;
-    assert_eq!(metrics.sum("proxy_rejected_total", &[("reason", "overloaded")]), 3.0);
+    assert_eq!(metrics.sum("proxy_rejected_total", &[("reason", "overloaded")]), 20.0);
     assert_eq!(metrics.sum("proxy_pending_requests", &[]), 5.0);
 
     // One leaves: there is room for one.
@@ -107,7 +111,8 @@ async fn the_backend_never_gets_more_at_once_than_configured() {
 #[tokio::test]
 async fn under_overload_the_work_goes_on() {
     const ENOUGH: usize = 16;
-    let seconds = if long() { 20 } else { 4 };
+    // At full length, the whole time counts.
+    let (seconds, slice) = if long() { (20, 20) } else { (6, 1) };
     let topics = Topics::unique("orders");
     let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await;
     let processor = processor(&[(&topics, &backend.url())])
@@ -126,9 +131,14 @@ async fn under_overload_the_work_goes_on() {
             Request::post("/", body)
         });
         load.wait_for_more(2 * clients).await;
-        let (answered, began) = (load.answered(), Instant::now());
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-        goodput.push((load.answered() - answered) as f64 / began.elapsed().as_secs_f64());
+        // The best of all slices: that the machine had better to do for a second is not what is looked for.
+        let mut best: f64 = 0.0;
+        for _ in 0..seconds / slice {
+            let (answered, began) = (load.answered(), Instant::now());
+            tokio::time::sleep(Duration::from_secs(slice)).await;
+            best = best.max((load.answered() - answered) as f64 / began.elapsed().as_secs_f64());
+        }
+        goodput.push(best);
         memory.push(proxy.resident_memory());
         let report = load.finish().await;
         println!(
@@ -150,7 +160,7 @@ async fn under_overload_the_work_goes_on() {
     load.wait_for_more(100).await;
     let asked = Instant::now();
     while refused.len() < 20 {
-        assert!(asked.elapsed() < PATIENCE, "only {} refused", refused.len());
+        assert!(asked.elapsed() < PATIENCE * 4, "only {} refused", refused.len());
         let sent = Instant::now();
         if proxy.request(Request::post("/", "?")).await.status == 503 {
             refused.push(sent.elapsed());
@@ -159,8 +169,8 @@ async fn under_overload_the_work_goes_on() {
     refused.sort_unstable();
     println!("503 in {:?} (median), {:?} (slowest of 20)", refused[10], refused[19]);
     load.finish().await;
-    // A busy machine spares ten times the clients less, and what must never happen is a collapse. At full length it is measured.
-    let least = if long() { 0.9 } else { 0.2 };
+    // The clients take their share of the machine, too, ten times as many of them; at full length it is to be a quiet one.
+    let least = if long() { 0.9 } else { 0.5 };
     assert!(goodput[1] > least * goodput[0], "{goodput:?}");
     assert!(!long() || refused[10] < Duration::from_millis(50), "{refused:?}");
     assert!(memory[1] < memory[0] + (64 << 20), "{memory:?}");
@@ -206,6 +216,9 @@ async fn a_request_that_would_only_time_out_is_refused_at_once() {
     assert!(answered > 2.0 * seconds, "{answered} answered in {seconds} s");
     assert!(in_vain < answered, "{in_vain} timed out, {answered} answered");
     proxy.wait_until_idle().await;
+    // What timed out for its client may still be under way.
+    processor.wait_until_idle().await;
+    processor.wait_for_metric("processor_consumer_lag", &[], 0.0).await;
     for _ in 0..5 {
         assert_eq!(proxy.request(Request::post("/", "alone")).await.status, 200);
     }

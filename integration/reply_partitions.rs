@@ -1,18 +1,19 @@
 //! Replies find their proxy: on the partition it reads, on those added later, and where a replier ignores what it was asked for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::harness::Topics;
-use crate::harness::app::{App, processor, proxy};
+use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::brokers;
 use crate::harness::records::{self, Reader, add_partitions, create_topic, partitions, produce};
-use crate::harness::wait::within;
+use crate::harness::wait::{PATIENCE, eventually, within};
 
 /// A replier of somebody else's: it answers each request with its own body, on the partition that `choose` makes of the one that
 /// was asked for.
@@ -46,6 +47,32 @@ async fn replier(topics: &Topics, choose: fn(i32) -> i32) -> JoinHandle<()> {
     })
 }
 
+/// What is sent to `/short` has two seconds; anything else has the default, which is long enough for a busy machine.
+fn with_short_way(topics: &Topics) -> Spec {
+    let (request, response) = (&topics.request, &topics.response);
+    proxy(topics).set(
+        "routes",
+        json!([
+            { "path": "/short", "timeout": 2, "request_topic": request, "response_topic": response },
+            { "path": "/{tail}*", "request_topic": request, "response_topic": response },
+        ]),
+    )
+}
+
+/// Waits in vain for an answer. One that was not even sent, because its topic was still opening, is sent again.
+async fn time_out(proxy: &App) {
+    eventually("504", async || {
+        match proxy.request(Request::post("/short", "nobody answers in time")).await {
+            refused if refused.status == 503 => Err(refused.text()),
+            answer => {
+                answer.assert_problem(504, "reply-timeout");
+                Ok(())
+            }
+        }
+    })
+    .await;
+}
+
 async fn answered(proxy: &App, body: &str) -> Result<(), String> {
     let answer = proxy.request(Request::post("/", body)).await;
     match (answer.status, answer.text()) {
@@ -58,15 +85,9 @@ async fn answered(proxy: &App, body: &str) -> Result<(), String> {
 async fn a_replier_that_ignores_the_partition_is_noticed_and_served() {
     let topics = Topics::unique("orders");
     let replier = replier(&topics, |asked| (asked + 1) % 4).await;
-    let proxy = proxy(&topics).set("default_timeout", 2).start().await;
-    proxy
-        .request(Request::post("/", "first"))
-        .await
-        .assert_problem(504, "reply-timeout");
-    within(Duration::from_secs(15), "served", async || {
-        answered(&proxy, "next").await
-    })
-    .await;
+    let proxy = with_short_way(&topics).start().await;
+    time_out(&proxy).await;
+    eventually("served", async || answered(&proxy, "next").await).await;
     for _ in 0..20 {
         assert_eq!(answered(&proxy, "after").await, Ok(()));
     }
@@ -77,39 +98,58 @@ async fn a_replier_that_ignores_the_partition_is_noticed_and_served() {
     replier.abort();
 }
 
+/// Its clients give up long before the proxy does; and the partition is not the proxy's choice, but the operator's.
+#[tokio::test]
+async fn such_a_replier_is_noticed_by_a_client_that_leaves_and_on_a_configured_partition() {
+    let topics = Topics::unique("orders");
+    let replier = replier(&topics, |asked| (asked + 1) % 4).await;
+    let proxy = proxy(&topics)
+        .set("reply_partition", 1)
+        .set("default_timeout", 16)
+        .start()
+        .await;
+    let waiting = proxy.leave_waiting(&Request::post("/", "first")).await;
+    proxy.wait_for_metric("proxy_router_entries", &[], 1.0).await;
+    // Over a quarter of its time.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(waiting);
+    eventually("served", async || answered(&proxy, "next").await).await;
+    let timeouts = proxy.metrics().await.sum("proxy_timeouts_total", &[]);
+    assert_eq!(timeouts, 0.0, "nobody had to wait to the end");
+    assert_eq!(proxy.logged("reply_partition: all"), 1, "{}", proxy.log());
+    proxy.wait_until_idle().await;
+    replier.abort();
+}
+
 #[tokio::test]
 async fn silence_alone_changes_nothing() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 4).await;
-    let proxy = proxy(&topics)
-        .set("default_timeout", 1)
+    let proxy = with_short_way(&topics)
         .env("RUST_LOG", "debug")
         .set("log.level", "actix_khp=debug,info")
         .start()
         .await;
     for _ in 0..3 {
-        proxy
-            .request(Request::post("/", "anybody?"))
-            .await
-            .assert_problem(504, "reply-timeout");
+        time_out(&proxy).await;
     }
+    let foreign = async || proxy.metrics().await.sum("proxy_foreign_replies_total", &[]);
     // A foreign reply on every partition: at the end of the search only one of them is read.
-    within(Duration::from_secs(30), "the search ends", async || {
-        let before = proxy.metrics().await.sum("proxy_foreign_replies_total", &[]);
+    within(PATIENCE * 2, "the search ends", async || {
+        let before = foreign().await;
         for partition in 0..4 {
             produce(&topics.response, partition, b"x", &[("kafka_correlationId", &FOREIGN)]).await;
         }
-        within(Duration::from_secs(5), "one is read", async || {
-            match proxy.metrics().await.sum("proxy_foreign_replies_total", &[]) - before {
-                0.0 => Err("none"),
-                _ => Ok(()),
+        let produced = Instant::now();
+        while foreign().await == before {
+            if produced.elapsed() > Duration::from_secs(5) {
+                return Err("none is read".into());
             }
-            .map_err(str::to_owned)
-        })
-        .await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
         tokio::time::sleep(Duration::from_millis(300)).await;
-        match proxy.metrics().await.sum("proxy_foreign_replies_total", &[]) - before {
+        match foreign().await - before {
             1.0 => Ok(()),
             read => Err(format!("{read} partitions are read")),
         }
@@ -129,15 +169,8 @@ async fn foreign_late_and_unmatched_are_told_apart_on_old_and_new_partitions() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
-    let proxy = proxy(&topics)
-        .set("default_timeout", 1)
-        .set("reply_partition", "all")
-        .start()
-        .await;
-    proxy
-        .request(Request::post("/", "late"))
-        .await
-        .assert_problem(504, "reply-timeout");
+    let proxy = with_short_way(&topics).set("reply_partition", "all").start().await;
+    time_out(&proxy).await;
     let sent = Reader::open(&topics.request).next().await;
     assert_eq!(sent.header("kafka_replyPartition"), None, "any partition will do");
     let own = sent.header("kafka_correlationId").expect("a correlation id").to_vec();

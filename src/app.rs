@@ -11,7 +11,7 @@ use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
-use crate::kafka::health::{KafkaHealth, PROBE_TIMEOUT};
+use crate::kafka::health::{KafkaHealth, Probe};
 use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;
@@ -22,7 +22,7 @@ use crate::proxy::reply_router::{Drain, LostRequests};
 use crate::proxy::role::ProxyParts;
 use crate::proxy::server;
 use crate::settings::Settings;
-use crate::shutdown::{self, Budget, Phase, RESERVE, Signals, exit};
+use crate::shutdown::{self, Budget, Phase, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
 
@@ -180,11 +180,17 @@ impl App {
                     None => 0,
                 }
             };
-            let lost = shutdown::close_listener(http, budget, end_waiting).await;
-            if lost > 0 {
+            let cut_off = shutdown::close_listener(http, budget, end_waiting).await;
+            if cut_off.waiting > 0 {
                 tracing::error!(
-                    lost,
+                    lost = cut_off.waiting,
                     "requests still waited for their replies at the drain limit; raise drain_timeout"
+                );
+                clean = false;
+            }
+            if cut_off.connections {
+                tracing::error!(
+                    "requests or answers were still under way to or from clients at the drain limit and are cut off; raise drain_timeout"
                 );
                 clean = false;
             }
@@ -243,12 +249,13 @@ fn watch_kafka(
             replies.iter().for_each(|producer| producer.heal());
         }
     };
-    let probe = move || match (&requests, &replies) {
-        (Some(producer), _) => producer.probe(&topic, PROBE_TIMEOUT),
-        (None, Some(producer)) => producer.probe(&topic, PROBE_TIMEOUT),
+    let mut probe = Probe::new(topic);
+    let ask = move || match (&requests, &replies) {
+        (Some(producer), _) => producer.probe(&mut probe),
+        (None, Some(producer)) => producer.probe(&mut probe),
         (None, None) => Ok(()),
     };
-    kafka.watch(probe, upkeep).map(drop)
+    kafka.watch(ask, upkeep).map(drop)
 }
 
 fn serve_requests(
@@ -260,9 +267,7 @@ fn serve_requests(
     let (listener, guard) = listen(bind, port)?;
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
     let own_health = settings.management.port == 0;
-    let grace = settings
-        .drain_timeout
-        .saturating_sub(settings.pre_stop + listener::SETTLE + RESERVE);
+    let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
         let app = WebApp::new()
             .wrap_fn(count_answer)
@@ -275,7 +280,7 @@ fn serve_requests(
         };
         app.default_service(web::to(forward))
     };
-    let server = server::serve(listener, grace, make)?;
+    let server = server::serve(listener, limit, make)?;
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))

@@ -62,23 +62,33 @@ impl Budget {
 }
 
 /// Kept back of the budget for what follows the listener: leftovers get their answer, pumps commit, producers flush.
-pub const RESERVE: Duration = Duration::from_secs(2);
-/// actix-web looks once a second whether its connections are gone.
+const RESERVE: Duration = Duration::from_secs(2);
+/// actix-server looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
 
+/// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. Its end drops the handlers, and their clients
+/// would hear nothing: it is later than `close_listener` needs in any case, which answers them. The end of the process comes before it.
+pub fn server_limit(drain_timeout: Duration) -> u64 {
+    drain_timeout.as_secs().saturating_add(3)
+}
+
+/// What the drain limit cut off at a listener.
+pub struct CutOff {
+    /// Requests that still waited, and were answered by `end_waiting`.
+    pub waiting: usize,
+    /// Connections were open even then: a client sends, or reads, too slowly.
+    pub connections: bool,
+}
+
 /// Closes a listener and lets its requests finish; at the limit `end_waiting` answers what still waits, and these answers go out
-/// before connections are cut. Returns how many requests that were.
-pub async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl Future<Output = usize>) -> usize {
+/// before connections are cut, which the end of the process does: a server that stops gracefully hears of nothing else.
+pub async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl Future<Output = usize>) -> CutOff {
     let mut stopped = Box::pin(server.stop(true));
     let patience = budget.left().saturating_sub(RESERVE.min(budget.left() / 2));
     let in_time = tokio::time::timeout(patience, &mut stopped).await.is_ok();
-    let left = end_waiting.await;
-    if !in_time && tokio::time::timeout(LAST_ANSWERS, &mut stopped).await.is_err() {
-        tracing::warn!("connections were still open at the drain limit and are cut off");
-        // It is heard only once the graceful stop has ended.
-        let _ = tokio::time::timeout(LAST_ANSWERS, server.stop(false)).await;
-    }
-    left
+    let waiting = end_waiting.await;
+    let connections = !in_time && tokio::time::timeout(LAST_ANSWERS, &mut stopped).await.is_err();
+    CutOff { waiting, connections }
 }
 
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.

@@ -43,6 +43,8 @@ pub struct Report {
     pub kinds: BTreeMap<String, usize>,
     /// Every request that did not get its own answer.
     pub failures: Vec<String>,
+    /// When the last of them was sent.
+    pub last_failed: Option<Instant>,
 }
 
 impl Load {
@@ -121,6 +123,7 @@ impl Load {
                 *total.kinds.entry(kind).or_default() += count;
             }
             total.failures.extend(report.failures);
+            total.last_failed = total.last_failed.max(report.last_failed);
         }
         total
     }
@@ -130,6 +133,7 @@ impl Report {
     fn failed(&mut self, failure: Failure) {
         *self.kinds.entry(failure.kind).or_default() += 1;
         self.failures.push(failure.what);
+        self.last_failed = self.last_failed.max(Some(failure.sent));
     }
 }
 
@@ -137,17 +141,19 @@ impl Report {
 struct Failure {
     kind: String,
     what: String,
+    sent: Instant,
 }
 
 impl Failure {
-    fn connection(what: impl std::fmt::Display) -> Self {
+    fn connection(sent: Instant, what: impl std::fmt::Display) -> Self {
         Failure {
             kind: "connection".into(),
             what: what.to_string(),
+            sent,
         }
     }
 
-    fn answer(body: &str, answer: &Response) -> Self {
+    fn answer(sent: Instant, body: &str, answer: &Response) -> Self {
         let code = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
         let kind = match (answer.status, code["code"].as_str()) {
             (200, _) => "WRONG".to_owned(),
@@ -155,7 +161,7 @@ impl Failure {
         };
         let via = answer.header("x-upstream").unwrap_or_default();
         let what = format!("{body}: {} via {via} {}", answer.status, answer.text());
-        Failure { kind, what }
+        Failure { kind, what, sent }
     }
 }
 
@@ -178,10 +184,10 @@ async fn run(
         let answer = connection
             .request(&request(body.clone()))
             .await
-            .map_err(|error| Failure::connection(format_args!("{body}: {error}")))?;
+            .map_err(|error| Failure::connection(sent, format_args!("{body}: {error}")))?;
         report.slowest = report.slowest.max(sent.elapsed());
         if answer.status != 200 || answer.text() != body {
-            let failure = Failure::answer(&body, &answer);
+            let failure = Failure::answer(sent, &body, &answer);
             if on_close != OnClose::Persist || answer.closes() {
                 return Err(failure);
             }
@@ -206,7 +212,8 @@ async fn run(
 }
 
 async fn connect(address: &str) -> Result<Connection, Failure> {
+    let began = Instant::now();
     Connection::open(address)
         .await
-        .map_err(|error| Failure::connection(format_args!("connect: {error}")))
+        .map_err(|error| Failure::connection(began, format_args!("connect: {error}")))
 }

@@ -6,6 +6,7 @@ use std::os::raw::c_void;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use actix_khp::kafka::describe::{self, TopicId};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -147,19 +148,30 @@ pub async fn set_topic(topic: &str, key: &str, value: &str) {
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
-/// Deletes a topic, and waits until it is gone.
+/// Deletes a topic, and waits until it is gone. A service may create it again at once: that is another one of its name.
 pub async fn delete_topic(topic: &str) {
+    let before = topic_id(topic).expect("the broker answers");
+    assert!(before.is_some(), "{topic} does not exist");
     let admin: AdminClient<DefaultClientContext> = config().create().expect("a client");
     let results = admin
         .delete_topics(&[topic], &AdminOptions::new())
         .await
         .expect("the broker answers");
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    eventually(&format!("topic {topic} gone"), async || match partitions(topic) {
-        0 => Ok(()),
-        _ => Err("still there".into()),
+    eventually(&format!("topic {topic} gone"), async || match topic_id(topic)? {
+        now if now == before => Err("still there".into()),
+        _ => Ok(()),
     })
     .await;
+}
+
+/// What tells a topic from others of its name, before it and after; `None`: there is none of this name.
+fn topic_id(topic: &str) -> Result<Option<TopicId>, String> {
+    let client: BaseConsumer = config().create().expect("a client");
+    let found = describe::topics(client.client(), [topic])
+        .and_then(|mut found| found.remove(topic).transpose())
+        .map_err(|error| error.to_string())?;
+    Ok(found.flatten().and_then(|found| found.id))
 }
 
 /// Waits until a topic exists.

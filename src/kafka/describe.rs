@@ -1,10 +1,10 @@
-//! What the cluster says of topics and consumer groups: the admin calls of librdkafka that rdkafka does not wrap.
+//! What the cluster says of itself, of topics and consumer groups: the admin calls of librdkafka that rdkafka does not wrap.
 //!
-//! Every call blocks, for `TIMEOUT` or a little more: not for an Arbiter.
+//! Every call blocks, for `TIMEOUT` or a little more where none is given: not for an Arbiter.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CString, c_char, c_int};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -20,6 +20,13 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A topic's identity: another one of the same name has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
+
+#[cfg(test)]
+impl TopicId {
+    pub fn of(number: i64) -> Self {
+        TopicId(0, number)
+    }
+}
 
 /// A topic that exists.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +120,32 @@ pub fn groups_without_members<'a, C: ClientContext>(
     }
 }
 
+/// Whether any of these brokers answers; all are asked at once, each on its own connection.
+///
+/// # Errors
+/// None did within `timeout`.
+pub fn any_broker_answers<C: ClientContext>(client: &Client<C>, brokers: &[i32], timeout: Duration) -> KafkaResult<()> {
+    let until = Instant::now() + timeout;
+    // SAFETY: the client outlives the queue, which is not used beyond this call.
+    let queue = unsafe { queue(client) };
+    for broker in brokers {
+        // SAFETY: client and queue live through the calls, which copy the options, and the error text has no room on purpose.
+        unsafe {
+            let options = options(client, Op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout);
+            rdsys::rd_kafka_AdminOptions_set_broker(options.pointer, *broker, std::ptr::null_mut(), 0);
+            rdsys::rd_kafka_DescribeCluster(client.native_ptr(), options.pointer, queue.pointer);
+        }
+    }
+    let mut answer = Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+    for _ in brokers {
+        match next_event(&queue, until.saturating_duration_since(Instant::now())) {
+            Ok(_) => return Ok(()),
+            Err(error) => answer = Err(error),
+        }
+    }
+    answer
+}
+
 /// # Safety
 /// `topic` points to a description that is alive.
 unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
@@ -180,22 +213,47 @@ fn ask<C: ClientContext>(
     op: Op,
     send: impl FnOnce(*mut rdsys::rd_kafka_AdminOptions_t, *mut rdsys::rd_kafka_queue_t),
 ) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
-    // SAFETY: the client outlives all that is made of it here, and the error text has no room on purpose.
-    let (options, queue) = unsafe {
+    // SAFETY: the client outlives all that is made of it here.
+    let (options, queue) = unsafe { (options(client, op, TIMEOUT), queue(client)) };
+    send(options.pointer, queue.pointer);
+    next_event(&queue, TIMEOUT + GRACE)
+}
+
+/// # Safety
+/// The client outlives what is returned.
+unsafe fn options<C: ClientContext>(
+    client: &Client<C>,
+    op: Op,
+    timeout: Duration,
+) -> Owned<rdsys::rd_kafka_AdminOptions_t> {
+    // SAFETY: the client is alive, and the error text has no room on purpose.
+    unsafe {
         let options = Owned {
             pointer: rdsys::rd_kafka_AdminOptions_new(client.native_ptr(), op),
             destroy: rdsys::rd_kafka_AdminOptions_destroy,
         };
-        rdsys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis(TIMEOUT), std::ptr::null_mut(), 0);
-        let queue = Owned {
-            pointer: rdsys::rd_kafka_queue_new(client.native_ptr()),
-            destroy: rdsys::rd_kafka_queue_destroy,
-        };
-        (options, queue)
-    };
-    send(options.pointer, queue.pointer);
-    // SAFETY: the queue is ours; a null event is told apart below and never destroyed.
-    let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(TIMEOUT + GRACE)) };
+        rdsys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis(timeout), std::ptr::null_mut(), 0);
+        options
+    }
+}
+
+/// # Safety
+/// The client outlives what is returned.
+unsafe fn queue<C: ClientContext>(client: &Client<C>) -> Owned<rdsys::rd_kafka_queue_t> {
+    Owned {
+        // SAFETY: the client is alive.
+        pointer: unsafe { rdsys::rd_kafka_queue_new(client.native_ptr()) },
+        destroy: rdsys::rd_kafka_queue_destroy,
+    }
+}
+
+/// Waits for the next event, which answers a request or says why nobody did.
+fn next_event(
+    queue: &Owned<rdsys::rd_kafka_queue_t>,
+    timeout: Duration,
+) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
+    // SAFETY: the queue is alive; a null event is told apart below and never destroyed.
+    let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(timeout)) };
     if event.is_null() {
         return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
     }

@@ -1,23 +1,68 @@
 //! Is Kafka there? One metadata request each second, on a thread of its own, with an answer for everybody.
 //!
-//! Three failures in a row = down (an election is not an outage); any success = up. A broker that hangs (SIGSTOP) counts too, which
-//! no connection state would show.
+//! Three failures in a row = down (an election is not an outage, nor is one broker of several that hangs); any success = up. Brokers
+//! that all hang (SIGSTOP) count too, which no connection state would show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
+
+use crate::kafka::describe;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// How long one probe waits for its answer.
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURES_TO_DOWN: u32 = 3;
 
 /// Not asked yet is 0.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
+
+/// What is asked: for one topic's metadata, which the client thereby learns. For that, librdkafka takes the broker that it used last, as
+/// long as the connection stands; one that hangs it would ask again and again, the others well (`rd_kafka_broker_weight_usable`). After
+/// a failure, therefore, all known brokers are asked, which draws the client to one that answers, too.
+pub struct Probe {
+    topic: String,
+    /// As of the last metadata.
+    brokers: Vec<i32>,
+    /// The last time, the client's own choice did not answer.
+    ask_all: bool,
+}
+
+impl Probe {
+    pub fn new(topic: String) -> Self {
+        Probe {
+            topic,
+            brokers: Vec::new(),
+            ask_all: false,
+        }
+    }
+
+    /// Blocks for `PROBE_TIMEOUT` at most.
+    ///
+    /// # Errors
+    /// Kafka did not answer.
+    pub fn ask<C: ClientContext>(&mut self, client: &Client<C>) -> KafkaResult<()> {
+        if std::mem::take(&mut self.ask_all) {
+            return describe::any_broker_answers(client, &self.brokers, PROBE_TIMEOUT);
+        }
+        match client.fetch_metadata(Some(&self.topic), PROBE_TIMEOUT) {
+            Ok(metadata) => {
+                self.brokers = metadata.brokers().iter().map(|broker| broker.id()).collect();
+                Ok(())
+            }
+            Err(error) => {
+                self.ask_all = !self.brokers.is_empty();
+                Err(error)
+            }
+        }
+    }
+}
 
 /// The shared answer. Clones share it.
 #[derive(Clone, Default)]
@@ -51,7 +96,7 @@ impl KafkaHealth {
     /// The operating system has no thread left.
     pub fn watch(
         &self,
-        probe: impl Fn() -> KafkaResult<()> + Send + 'static,
+        mut probe: impl FnMut() -> KafkaResult<()> + Send + 'static,
         upkeep: impl Fn() + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let health = self.clone();

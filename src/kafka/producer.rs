@@ -16,6 +16,7 @@ use rdkafka_sys as rdsys;
 use self::running::{Gated, Running};
 use crate::kafka::client_config;
 use crate::kafka::client_context::log_through_tracing;
+use crate::kafka::health::Probe;
 use crate::kafka::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
@@ -116,12 +117,12 @@ impl<L: DeliveryListener> Producer<L> {
         }
     }
 
-    /// Asks the cluster about a topic with the present client, which thereby learns of it. Blocks.
+    /// Asks the cluster with the present client. Blocks.
     ///
     /// # Errors
-    /// Kafka did not answer within `timeout`.
-    pub fn probe(&self, topic: &str, timeout: Duration) -> KafkaResult<()> {
-        self.client().client().fetch_metadata(Some(topic), timeout).map(drop)
+    /// See `Probe::ask`.
+    pub fn probe(&self, probe: &mut Probe) -> KafkaResult<()> {
+        probe.ask(self.client().client())
     }
 
     /// Asks for the offset one past a partition's last. Blocks.

@@ -54,9 +54,9 @@ pub struct OpenTopic {
 }
 
 impl OpenTopic {
-    /// Has it partitions that are not read, because this service chose one for itself?
+    /// Has it partitions that are not read, because requests name one?
     pub fn leaves_others_out(&self) -> bool {
-        self.choice == ReplyPartition::Auto
+        self.choice != ReplyPartition::All
     }
 
     /// Is this one of the partitions that are read for good?
@@ -271,13 +271,10 @@ impl ReplyStream {
         Ok(learned.map(|id| TopicChange::Identified(topic.name.clone(), id)))
     }
 
-    /// Told by its identity; where the brokers have none, by positions that lie behind the end of the log.
+    /// Told by its description; where that does not tell, by positions that lie behind the end of the log.
     fn is_the_same(&self, topic: &OpenTopic, now: Found) -> Result<bool, TopicError> {
-        if topic.partitions.iter().any(|(number, _)| *number >= now.partitions) {
-            return Ok(false);
-        }
-        if let (Some(before), Some(now)) = (topic.id, now.id) {
-            return Ok(before == now);
+        if let Some(same) = told_by_description(topic, now) {
+            return Ok(same);
         }
         let positions = self
             .0
@@ -323,6 +320,17 @@ impl ReplyStream {
                 Err(error) => return Err(unreachable(name, error)),
             }
         }
+    }
+}
+
+/// Whether a topic is the one that was opened. Its identity goes before its size: a broker that is behind the others may not have heard
+/// of partitions that were added. `None`: neither tells.
+fn told_by_description(topic: &OpenTopic, now: Found) -> Option<bool> {
+    match (topic.id, now.id) {
+        (Some(before), Some(now)) => Some(before == now),
+        // A topic never has fewer than before.
+        _ if topic.partitions.iter().any(|(number, _)| *number >= now.partitions) => Some(false),
+        _ => None,
     }
 }
 

@@ -237,10 +237,8 @@ impl ReplyRouter {
         let now = Instant::now();
         if now >= waiting.deadline {
             waiting.queue.waited_in_vain();
-            let waited = now - waiting.sent;
-            self.topics
-                .unanswered(&waiting.reply_topic.name, waited, &self.parts, ctx);
         }
+        self.topics.unanswered(waiting, now, &self.parts, ctx);
     }
 
     /// Ends what waits for a reply on a topic that is no longer what it was.

@@ -16,13 +16,13 @@ use crate::proxy::connection::{Connection, HEAD_TIMEOUT, LINGER};
 /// Idle client connections are kept this long; longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
 const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Serves the app that `make` makes, once for each of the server's threads. At its end, requests under way have `grace` to finish.
+/// Serves the app that `make` makes, once for each of the server's threads. When it stops, requests under way have `limit` seconds to finish.
 ///
 /// # Errors
 /// The socket cannot be used.
 pub fn serve<A, S, B>(
     listener: TcpListener,
-    grace: Duration,
+    limit: u64,
     make: impl Fn() -> A + Clone + Send + 'static,
 ) -> io::Result<Server>
 where
@@ -34,7 +34,7 @@ where
     let builder = Server::build()
         // Signals are ours: actix-web's end the System before the actors have drained.
         .disable_signals()
-        .shutdown_timeout(grace.as_secs().max(1));
+        .shutdown_timeout(limit);
     // Tells connections that the server stops, so that idle ones close.
     let stopping = builder.graceful_shutdown_signal();
     let service = move || {

@@ -21,7 +21,7 @@ use crate::supervision::spawn_watched::ExitReason;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An actor or pump without a sign of life for this long is given up.
 pub const STALLED_AFTER: Duration = if cfg!(test) {
-    Duration::from_secs(4)
+    Duration::from_secs(8)
 } else {
     Duration::from_secs(15)
 };

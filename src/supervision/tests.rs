@@ -63,6 +63,8 @@ impl Stage {
                 ("KHP__RESPONSE_TOPIC", format!("{suffix}-responses")),
                 ("KHP__CREATE_TOPICS__PARTITIONS", "2".into()),
                 ("KHP__PRE_STOP", "0".into()),
+                // Long beside what a busy machine needs: who waits for it is seen.
+                ("KHP__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "45000".into()),
             ]
             .map(|(name, value)| (name.to_string(), value)),
         );
@@ -169,7 +171,7 @@ fn a_worker_that_panics_is_replaced_and_its_records_are_answered_while_other_top
         assert_eq!(held.await.unwrap(), (200, "answered".to_string()));
         assert_eq!(struck.await.unwrap(), (200, "answered".to_string()));
         assert!(
-            began.elapsed() < Duration::from_secs(9),
+            began.elapsed() < Duration::from_secs(25),
             "the old pump left its group: no session timeout was waited for"
         );
         assert_eq!(
@@ -208,14 +210,14 @@ fn a_worker_that_stops_or_freezes_is_replaced() {
 
 #[test]
 fn requests_of_a_router_that_panics_get_reply_lost_at_once_and_the_next_one_succeeds() {
-    router_is_replaced(Fault::Panic, Duration::from_secs(2), "panicked: asked to panic");
+    router_is_replaced(Fault::Panic, Duration::from_secs(10), "panicked: asked to panic");
 }
 
 #[test]
 fn requests_of_a_router_that_freezes_get_reply_lost_once_it_is_given_up() {
     router_is_replaced(
         Fault::Freeze(Duration::from_secs(20)),
-        Duration::from_secs(10),
+        Duration::from_secs(18),
         "stalled, no sign of progress",
     );
 }
@@ -254,7 +256,7 @@ fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
         let stage = Stage::set().await;
         stage.app.board().supervisor.get().unwrap().do_send(Fault::Panic);
         let mut signals = crate::shutdown::Signals::install().unwrap();
-        let code = tokio::time::timeout(Duration::from_secs(5), stage.app.run(&mut signals)).await;
+        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
         assert_eq!(code.unwrap(), 70);
     });
 }

@@ -16,6 +16,14 @@ impl ReplyStream {
     /// # Errors
     /// Kafka did not answer.
     pub fn read_others(&self, topic: &OpenTopic, since: SystemTime) -> Result<Vec<(i32, i64)>, TopicError> {
+        let ends = self.ends_of_others(topic)?;
+        let others = self.others_since(topic, since, ends)?;
+        self.assign(&topic.name, &others)?;
+        Ok(others)
+    }
+
+    /// The partitions that the topic is not read on, each with the end of its log.
+    pub(super) fn ends_of_others(&self, topic: &OpenTopic) -> Result<Vec<(i32, i64)>, TopicError> {
         let failed = |error| unreachable(&topic.name, error);
         let now = self.look([&*topic.name]).map_err(failed)?.remove(&*topic.name);
         let count = now
@@ -23,26 +31,34 @@ impl ReplyStream {
             .map_err(failed)?
             .flatten()
             .map_or(0, |now| now.partitions);
+        let others = (0..count).filter(|number| !topic.reads(*number));
+        let end = |number| self.watermarks(&topic.name, number).map(|(_low, high)| (number, high));
+        others.map(end).collect()
+    }
+
+    /// Where each begins that was produced after `since`; where there is nothing yet, that is its end. The ends are older than the
+    /// answer: a record that comes in between has its place behind them.
+    pub(super) fn others_since(
+        &self,
+        topic: &OpenTopic,
+        since: SystemTime,
+        ends: Vec<(i32, i64)>,
+    ) -> Result<Vec<(i32, i64)>, TopicError> {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        let times: Vec<(i32, i64)> = (0..count)
-            .filter(|number| !topic.reads(*number))
-            .map(|number| (number, since))
-            .collect();
+        let times: Vec<(i32, i64)> = ends.iter().map(|(number, _)| (*number, since)).collect();
         let offsets = self
             .0
             .consumer
             .offsets_for_times(list(&topic.name, &times)?, WATERMARK_TIMEOUT)
-            .map_err(failed)?;
-        let mut others = Vec::with_capacity(times.len());
-        for (number, _) in times {
+            .map_err(|error| unreachable(&topic.name, error))?;
+        let position = |(number, end)| {
             let found = offsets.find_partition(&topic.name, number);
-            others.push(match found.map(|found| found.offset()) {
+            match found.map(|found| found.offset()) {
                 Some(Offset::Offset(offset)) => (number, offset),
-                _ => (number, self.watermarks(&topic.name, number)?.1),
-            });
-        }
-        self.assign(&topic.name, &others)?;
-        Ok(others)
+                _ => (number, end),
+            }
+        };
+        Ok(ends.into_iter().map(position).collect())
     }
 
     /// Ends what `read_others` began. Blocks.

@@ -1,6 +1,7 @@
 //! On a real Kafka: positions, identities, and the end of a client that is beyond repair.
 
 use std::ffi::CString;
+use std::time::{Instant, SystemTime};
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -60,6 +61,18 @@ fn publish_with(topic: &str, id: CorrelationId, further: Option<&str>) {
     producer.flush(Duration::from_secs(15)).unwrap();
 }
 
+/// The next batch. A reply that is not read fails a test, rather than halt it.
+fn next(replies: &mut mpsc::Receiver<Vec<ReplyRecord>>) -> Vec<ReplyRecord> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match replies.try_recv() {
+            Ok(batch) => return batch,
+            Err(error) => assert!(Instant::now() < deadline, "no reply is read: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A proxy that resolved its position has not missed a reply, whatever the consumer did so far.
 #[test]
 fn a_reply_between_position_and_assignment_is_read() {
@@ -77,7 +90,7 @@ fn a_reply_between_position_and_assignment_is_read() {
     let between = CorrelationId::new(TAG);
     publish(&topic, between);
     stream.assign(&topic, &open.partitions).unwrap();
-    let read = replies.blocking_recv().unwrap();
+    let read = next(&mut replies);
     assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [between]);
 }
 
@@ -89,7 +102,7 @@ fn a_dead_letter_is_no_reply() {
     let id = CorrelationId::new(TAG);
     publish_with(&topic, CorrelationId::new(TAG), Some("kafka_dlt-original-topic"));
     publish(&topic, id);
-    let read = replies.blocking_recv().unwrap();
+    let read = next(&mut replies);
     assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [id]);
 }
 
@@ -100,22 +113,81 @@ fn a_topic_of_the_same_name_is_another_topic() {
     let look = |name: &str| stream.look([name, name]).unwrap().remove(name).unwrap().unwrap();
     assert!(stream.check(&open, look(&topic), false).unwrap().is_none());
 
+    // What the old reading may find in the new topic, by chance, is not looked for.
+    stream.unassign(&topic);
     let admin: rdkafka::admin::AdminClient<_> = client_config::reply_consumer(&kafka()).create().unwrap();
     let deleted = futures_executor::block_on(admin.delete_topics(&[&topic], &Default::default())).unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     while look(&topic).is_some() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // As many records as before, none: only its identity tells it from the old one.
+    // As many partitions as before: only its identity tells it from the old one.
     stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    // Its end is no place to begin at: whoever answers may have known the new topic before.
+    let between = CorrelationId::new(TAG);
+    publish(&topic, between);
     let change = stream.check(&open, look(&topic), false).unwrap();
     let Some(TopicChange::Recreated(again)) = change else {
         panic!("{change:?}");
     };
     assert!(open.id.is_some() && again.id.is_some() && open.id != again.id);
-    let id = CorrelationId::new(TAG);
-    publish(&topic, id);
-    assert_eq!(replies.blocking_recv().unwrap()[0].id, id);
+    assert_eq!(next(&mut replies)[0].id, between);
+    let after = CorrelationId::new(TAG);
+    publish(&topic, after);
+    assert_eq!(next(&mut replies)[0].id, after);
+}
+
+/// Of a broker that is behind the others one may hear of fewer partitions.
+#[test]
+fn a_topic_is_told_by_its_identity_before_its_size() {
+    let opened = |id| OpenTopic {
+        name: topic(),
+        id,
+        choice: ReplyPartition::All,
+        partitions: vec![(0, 5), (1, 7)],
+        named_partition: None,
+    };
+    let now = |id, partitions| Found {
+        id,
+        partitions,
+        readable: true,
+    };
+    let (one, other) = (Some(TopicId::of(1)), Some(TopicId::of(2)));
+    for (before, now, same) in [
+        (one, now(one, 2), Some(true)),
+        (one, now(one, 1), Some(true)),
+        (one, now(one, 3), Some(true)),
+        (one, now(other, 2), Some(false)),
+        (one, now(None, 1), Some(false)),
+        (None, now(one, 1), Some(false)),
+        (None, now(None, 2), None),
+        (None, now(one, 3), None),
+    ] {
+        assert_eq!(told_by_description(&opened(before), now), same, "{before:?} {now:?}");
+    }
+}
+
+/// Between the ends and the answer by time: no time is so young that the answer names it, so it has its place behind the end.
+#[test]
+fn a_search_reads_a_reply_that_comes_while_it_begins() {
+    let ((stream, mut replies), topic) = (start(), topic());
+    stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    publish(&topic, CorrelationId::new(TAG));
+    let elsewhere = OpenTopic {
+        name: topic.clone(),
+        id: None,
+        choice: ReplyPartition::Auto,
+        partitions: Vec::new(),
+        named_partition: None,
+    };
+    let ends = stream.ends_of_others(&elsewhere).unwrap();
+    assert_eq!(ends, [(0, 1)]);
+    let between = CorrelationId::new(TAG);
+    publish(&topic, between);
+    let future = SystemTime::now() + Duration::from_secs(3600);
+    let others = stream.others_since(&elsewhere, future, ends).unwrap();
+    stream.assign(&topic, &others).unwrap();
+    assert_eq!(next(&mut replies)[0].id, between);
 }
 
 #[test]
@@ -129,7 +201,7 @@ fn what_is_left_of_an_earlier_assignment_does_not_keep_a_topic_closed() {
     stream.open(&topic, true).unwrap();
     let id = CorrelationId::new(TAG);
     publish(&topic, id);
-    assert_eq!(replies.blocking_recv().unwrap()[0].id, id);
+    assert_eq!(next(&mut replies)[0].id, id);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Finds replies of ours on partitions that were not asked for, because a replier ignores `kafka_replyPartition`. Part of the router's
 //! state.
 //!
-//! A reply topic that brings none of ours while its requests time out is read on its other partitions as well, for a while. When ours
-//! are there, that is how it stays.
+//! A reply topic that brings none of ours while its requests go unanswered is read on its other partitions as well, for a while. When
+//! ours are there, that is how it stays.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use actix::{AsyncContext, Context, Message};
 
 use super::topics::{State, TopicStates, blocking};
-use super::{ReplyRouter, RouterParts};
+use super::{ReplyRouter, RouterParts, Waiting};
 use crate::kafka::admin::TopicError;
 
 /// Requests in a row that get no reply before a search, where replies came before. Where none ever did, one is enough.
@@ -21,6 +21,15 @@ const DURATION: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(60);
 /// How far the clock that stamps replies may be behind ours.
 const CLOCK_SLACK: Duration = Duration::from_secs(10);
+
+/// A client that leaves sooner says nothing of its replier.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether a request that got no reply waited long enough to count, where it had `timeout` at most: clients that give up long before
+/// us must not hide a replier that is never heard.
+fn is_long(waited: Duration, timeout: Duration) -> bool {
+    waited >= timeout.min(SHORTEST_WAIT.max(timeout / 4))
+}
 
 /// Partitions, each with the offset it is read from.
 pub(super) type Others = Vec<(i32, i64)>;
@@ -108,18 +117,22 @@ impl Search {
 }
 
 impl TopicStates {
-    /// A request got no reply; it had waited this long.
+    /// A request got no reply until now.
     pub(super) fn unanswered(
         &mut self,
-        topic: &Arc<str>,
-        waited: Duration,
+        waiting: &Waiting,
+        now: Instant,
         parts: &RouterParts,
         ctx: &mut Context<ReplyRouter>,
     ) {
-        let Some(State::Open(reading)) = self.replies.get_mut(topic) else {
+        let waited = now - waiting.sent;
+        if !is_long(waited, waiting.deadline - waiting.sent) {
+            return;
+        }
+        let Some(State::Open(reading)) = self.replies.get_mut(&waiting.reply_topic.name) else {
             return;
         };
-        if !reading.topic.leaves_others_out() || !reading.search.unanswered(Instant::now()) {
+        if !reading.topic.leaves_others_out() || !reading.search.unanswered(now) {
             return;
         }
         let since = SystemTime::now() - waited - CLOCK_SLACK;
@@ -198,6 +211,20 @@ mod tests {
             assert!(!heard.unanswered(now) && !heard.unanswered(now), "some of it is slow");
         }
         assert!(heard.unanswered(now));
+    }
+
+    #[test]
+    fn a_client_that_leaves_counts_after_a_real_wait() {
+        let seconds = Duration::from_secs;
+        for (waited, timeout, counts) in [(7, 30, false), (8, 30, true), (0, 2, false), (1, 2, true)] {
+            assert_eq!(
+                is_long(seconds(waited), seconds(timeout)),
+                counts,
+                "{waited} of {timeout}"
+            );
+        }
+        let short = Duration::from_millis(300);
+        assert!(is_long(short, short), "its deadline");
     }
 
     #[test]
