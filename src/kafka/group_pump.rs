@@ -6,6 +6,7 @@
 //! the loop, so a revocation waits for running calls without stopping anything else.
 
 mod ahead;
+mod caught_up;
 mod context;
 mod partition;
 mod rebalance;

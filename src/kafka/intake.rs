@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
@@ -18,8 +19,15 @@ pub struct Intake {
     pub lease: Lease,
     /// Comes back in the record's completion.
     pub epoch: u32,
-    /// The consumer had caught up and this is the newest record: it cannot have waited here, whatever its deadline claims.
-    pub no_backlog: bool,
+    /// When the consumer last had nothing left to take in: the record was written after that, whatever its deadline claims.
+    pub caught_up: Option<Instant>,
+}
+
+impl Intake {
+    /// It cannot have waited longer than `span` for anybody to work on it.
+    pub fn is_newer_than(&self, span: Duration) -> bool {
+        self.caught_up.is_some_and(|at| at.elapsed() < span)
+    }
 }
 
 /// One assignment of one partition, as its records see it. Clones share it.

@@ -40,12 +40,7 @@ pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake, turn
 
 async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, turn: Turn) {
     let worker = &settlement.worker;
-    let Intake {
-        record,
-        lease,
-        no_backlog,
-        ..
-    } = intake;
+    let Intake { record, lease, .. } = intake;
     let request = match wire::decode_request(record) {
         Ok(request) => request,
         Err(error) => {
@@ -53,7 +48,8 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, 
             return give_up(settlement, record, &cause, ReplyError::BadMessage, error);
         }
     };
-    let Some(deadline) = Deadline::of(&request, *no_backlog && !worker.kafka.is_down(), worker) else {
+    let no_backlog = intake.is_newer_than(worker.clock_tolerance) && !worker.kafka.is_down();
+    let Some(deadline) = Deadline::of(&request, no_backlog, worker) else {
         return expired(settlement);
     };
     let destination = worker.destination(request.reply_topic.as_deref(), request.reply_partition);

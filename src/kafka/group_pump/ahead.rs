@@ -147,7 +147,7 @@ mod tests {
             },
             lease: Lease::default(),
             epoch: 1,
-            no_backlog: false,
+            caught_up: None,
         }
     }
 

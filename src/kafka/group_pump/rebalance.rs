@@ -148,10 +148,9 @@ impl Pump<'_> {
             let waker = self.handle.clone();
             queue.set_nonempty_callback(move || waker.wake());
             self.epochs += 1;
-            self.partitions.insert(
-                number,
-                Partition::new(queue, self.plan.topic.clone(), number, self.plan.delivery, self.epochs),
-            );
+            let (topic, delivery) = (self.plan.topic.clone(), self.plan.delivery);
+            let partition = Partition::new(&self.consumer, queue, topic, number, delivery, self.epochs);
+            self.partitions.insert(number, partition);
         }
         Rebalance::Assign(list).answer(&self.consumer);
         self.handle.status().set_partitions(self.partitions.len());
