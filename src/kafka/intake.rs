@@ -21,6 +21,8 @@ pub struct Intake {
     pub epoch: u32,
     /// When the consumer last had nothing left to take in: the record was written after that, whatever its deadline claims.
     pub caught_up: Option<Instant>,
+    /// At most once: given up as the record's work begins.
+    pub not_begun: Option<NotBegun>,
 }
 
 impl Intake {
@@ -65,6 +67,31 @@ impl Lease {
     /// Comes when a call under way must end.
     pub async fn cut_off(&self) {
         self.cut_off.cancelled().await;
+    }
+}
+
+/// At most once: a place among the records that are committed, or are about to be, and whose work has not begun: they are lost if it ends
+/// before. Given up on drop.
+pub struct NotBegun {
+    count: Arc<AtomicUsize>,
+    pump: PumpHandle,
+}
+
+impl NotBegun {
+    /// Adds one to `count`, until it is dropped.
+    pub fn new(count: &Arc<AtomicUsize>, pump: &PumpHandle) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        NotBegun {
+            count: count.clone(),
+            pump: pump.clone(),
+        }
+    }
+}
+
+impl Drop for NotBegun {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.pump.wake();
     }
 }
 

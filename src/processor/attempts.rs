@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::SemaphorePermit;
 
-use crate::kafka::intake::Lease;
+use crate::kafka::intake::{Lease, NotBegun};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::breaker::{self, Breaker, Pass, Probe};
 use crate::processor::deadline::Deadline;
@@ -39,6 +39,7 @@ pub struct Attempts<'a> {
     pub turn: Turn,
     /// The record's turn came, and it had its place in the rate limit.
     pub entered: bool,
+    pub not_begun: Option<NotBegun>,
 }
 
 /// The right to one attempt.
@@ -78,6 +79,7 @@ impl<'a> Attempts<'a> {
             if in_round == 0 {
                 round_began = Instant::now();
             }
+            self.not_begun = None;
             if attempts == 0 {
                 worker.retry_budget.deposit();
             }

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::kafka::admin::TopicAdmin;
 use crate::kafka::backlog::Backlog;
 use crate::kafka::client_config;
-use crate::kafka::group_pump::{self, PumpPlan};
+use crate::kafka::group_pump::{self, AheadLimits, PumpPlan};
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::intake::{Paused, PumpHandle};
 use crate::kafka::producer::Producer;
@@ -32,7 +32,7 @@ use crate::processor::retry_budget::RetryBudget;
 use crate::processor::topic_worker::{Inputs, TopicWorker};
 use crate::processor::trouble::{DeadLetterTrouble, Once};
 use crate::processor::worker::Worker;
-use crate::settings::{self, BreakerMode, Ordering as RecordOrdering, Settings, Topic};
+use crate::settings::{self, BreakerMode, Delivery, Ordering as RecordOrdering, Settings, Topic};
 use crate::supervision::health_supervisor::{ExitNotice, Life, Pump, Supervised};
 use crate::supervision::progress::{Progress, monotonic_ms};
 use crate::supervision::spawn_watched::spawn_watched;
@@ -189,6 +189,7 @@ pub fn assemble(
             breaker: breaker.clone(),
             gauge: topic_metrics.backend_up.clone(),
         });
+        let concurrency = topic.concurrency.min(share);
         for index in 0..topic.workers {
             let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
             let view = Arc::new(WorkerView {
@@ -221,12 +222,13 @@ pub fn assemble(
                     admin: admin.clone(),
                     window: (topic.concurrency * 4).max(256),
                     revoke_timeout: own.revoke_timeout,
-                    delivery: topic.delivery,
+                    ahead: (topic.delivery == Delivery::AtMostOnce)
+                        .then(|| AheadLimits::new(concurrency, topic.ordering, topic.rate_limit)),
                     ordered: topic.ordering != RecordOrdering::Unordered,
                 },
                 producer: producer.clone(),
                 all_calls: all_calls.clone(),
-                concurrency: topic.concurrency.min(share),
+                concurrency,
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 forbidden: forbidden.clone(),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::kafka::intake::Intake;
+use crate::kafka::intake::{Intake, NotBegun};
 use crate::processor::attempts::{Attempts, End};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::deadline::Deadline;
@@ -21,9 +21,10 @@ use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireEr
 
 /// Works on one record from intake to the sending of its reply. A panic on the way ends in a 500 and a dead letter: one record must
 /// neither restart a worker for ever nor hold up its partition.
-pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake, turn: Turn) {
+pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, mut intake: Intake, turn: Turn) {
     let settlement = Settlement::new(&worker, &intake);
-    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn))
+    let not_begun = intake.not_begun.take();
+    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn, not_begun))
         .catch_unwind()
         .await
     {
@@ -38,7 +39,13 @@ pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake, turn
     }
 }
 
-async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, turn: Turn) {
+async fn work(
+    settlement: &Arc<Settlement>,
+    backend: &Backend,
+    intake: &Intake,
+    turn: Turn,
+    not_begun: Option<NotBegun>,
+) {
     let worker = &settlement.worker;
     let Intake { record, lease, .. } = intake;
     let request = match wire::decode_request(record) {
@@ -61,6 +68,7 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, 
         lease,
         turn,
         entered: false,
+        not_begun,
     };
     let (outcome, attempts) = match attempts.run().await {
         End::Outcome(outcome, attempts) => (Ok(outcome), attempts),

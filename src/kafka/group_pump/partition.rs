@@ -14,10 +14,9 @@ use super::ahead::CommitAhead;
 use super::caught_up::CaughtUp;
 use super::context::PumpContext;
 use crate::kafka::backlog::Backlog;
-use crate::kafka::intake::{Completion, Intake, Lease, Outcome};
+use crate::kafka::intake::{Completion, Intake, Lease, NotBegun, Outcome};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
-use crate::settings::Delivery;
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
@@ -68,7 +67,7 @@ impl Partition {
         queue: PartitionQueue<PumpContext>,
         topic: Arc<str>,
         number: i32,
-        delivery: Delivery,
+        at_most_once: bool,
         epoch: u32,
     ) -> Self {
         Partition {
@@ -77,7 +76,7 @@ impl Partition {
             number,
             queue,
             tracker: Tracker::default(),
-            ahead: (delivery == Delivery::AtMostOnce).then(CommitAhead::default),
+            ahead: at_most_once.then(CommitAhead::default),
             lease: Lease::default(),
             epoch,
             stashed: VecDeque::new(),
@@ -103,8 +102,8 @@ impl Partition {
         self.idle = false;
     }
 
-    /// The next record, if there is one now.
-    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>) -> Next {
+    /// The next record, if there is one now. `not_begun` makes its place among those to be committed ahead.
+    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>, not_begun: impl FnOnce() -> NotBegun) -> Next {
         let now = Instant::now();
         self.caught_up.look(now);
         let record = match self.stashed.pop_front() {
@@ -136,6 +135,7 @@ impl Partition {
             lease,
             epoch: self.epoch,
             caught_up,
+            not_begun: self.ahead.is_some().then(not_begun),
         };
         match &mut self.ahead {
             None => Next::Record(intake),

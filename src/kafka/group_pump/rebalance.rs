@@ -148,8 +148,8 @@ impl Pump<'_> {
             let waker = self.handle.clone();
             queue.set_nonempty_callback(move || waker.wake());
             self.epochs += 1;
-            let (topic, delivery) = (self.plan.topic.clone(), self.plan.delivery);
-            let partition = Partition::new(&self.consumer, queue, topic, number, delivery, self.epochs);
+            let (topic, at_most_once) = (self.plan.topic.clone(), self.plan.ahead.is_some());
+            let partition = Partition::new(&self.consumer, queue, topic, number, at_most_once, self.epochs);
             self.partitions.insert(number, partition);
         }
         Rebalance::Assign(list).answer(&self.consumer);
