@@ -64,6 +64,7 @@ async fn work(
         worker,
         backend,
         request: &request,
+        call: async |timeout| worker.attempt(backend, &request, timeout).await,
         deadline: &deadline,
         lease,
         turn,

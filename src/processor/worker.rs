@@ -44,6 +44,8 @@ pub struct Worker {
     /// `None`: switched off.
     pub breaker: Option<Arc<Breaker>>,
     pub probe: ProbeSlot,
+    /// Backends have a health page that may be asked for.
+    pub asks_health: bool,
     pub clock_tolerance: Duration,
     pub limits: RecordLimits,
     pub kafka: KafkaHealth,
