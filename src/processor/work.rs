@@ -72,6 +72,11 @@ async fn work(
         not_begun,
     };
     let (outcome, attempts) = match attempts.run().await {
+        // The HTTP client refuses what the wire format allows; it is as malformed as the rest.
+        End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
+            let reply_to = wire::reply_address(record);
+            return give_up(settlement, record, &cause, ReplyError::BadMessage, reply_to);
+        }
         End::Outcome(outcome, attempts) => (Ok(outcome), attempts),
         End::BreakerOpen => (Err(ReplyError::BreakerOpen), 0),
         End::Expired => return expired(settlement),

@@ -77,7 +77,9 @@ impl Worker {
         let outcome = backend.call(request, timeout).await;
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
-            self.metrics.backend_errors.inc();
+            if !matches!(error, BackendError::BadMessage(_)) {
+                self.metrics.backend_errors.inc();
+            }
             tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
         }
         outcome
