@@ -26,6 +26,7 @@ use crate::processor::backend::Backend;
 use crate::processor::backend_health::{BackendCheck, BackendState};
 use crate::processor::breaker::{self, Breaker, ProbeSlot};
 use crate::processor::delivery::Deliveries;
+use crate::processor::ensured::Ensured;
 use crate::processor::lag::ConsumerLag;
 use crate::processor::metrics::{ProcessorMetrics, TopicMetrics};
 use crate::processor::retry_budget::RetryBudget;
@@ -352,6 +353,7 @@ impl Supervised for WorkerFactory {
             undelivered,
             dead_letter_trouble: self.dead_letter_trouble.clone(),
             admin: self.plan.admin.clone(),
+            ensured: Ensured::default(),
             once: Once::default(),
         });
         let progress = Progress::default();

@@ -18,6 +18,7 @@ use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::breaker::{Breaker, ProbeSlot};
 use crate::processor::delivery::{Deliveries, Parcel, Undelivered};
+use crate::processor::ensured::Ensured;
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::retry_budget::RetryBudget;
 use crate::processor::trouble::{DeadLetterTrouble, Once};
@@ -53,6 +54,7 @@ pub struct Worker {
     pub undelivered: mpsc::UnboundedSender<Undelivered>,
     pub dead_letter_trouble: DeadLetterTrouble,
     pub admin: TopicAdmin,
+    pub ensured: Ensured,
     pub once: Once,
 }
 
@@ -88,11 +90,14 @@ impl Worker {
     /// Looks for a topic that Kafka did not know, creating it where it is one of ours.
     pub async fn ensure_topic(&self, topic: &Arc<str>) {
         let ours = *topic == self.response_topic || Some(topic) == self.dead_letter_topic.as_ref();
-        let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
-        let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
-            tracing::debug!(%error, "topic not found");
-        }
+        let look = async || {
+            let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
+            let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
+                tracing::debug!(%error, "topic not found");
+            }
+        };
+        self.ensured.look(topic, look).await;
     }
 
     /// Where a request's reply may go: the topic it names where that is allowed, else the configured one.
