@@ -78,7 +78,7 @@ async fn who_sent_a_malformed_request_is_told_where_that_can_be_read() {
         .await;
     let plain = ("x-plain", &b"1"[..]);
     let endless = [b"/?".as_slice(), &[b'x'; 70_000]].concat();
-    let malformed: [(&[u8], Header); 10] = [
+    let malformed: [(&[u8], Header); 9] = [
         (b"http://elsewhere.example/", plain),
         (b"no-slash", plain),
         (b"@elsewhere.example/", plain),
@@ -87,7 +87,6 @@ async fn who_sent_a_malformed_request_is_told_where_that_can_be_read() {
         // What the HTTP client refuses, and only it.
         (b"/?a=<b", plain),
         (b"/?a=b>", plain),
-        (b"/?a=`b`", plain),
         (b"/?a=\"b\"", plain),
         (&endless, plain),
     ];

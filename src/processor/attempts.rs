@@ -207,6 +207,10 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
                         if deadline.remaining().is_zero() {
                             return Err(Refused::DeadlinePassed);
                         }
+                        if probe.is_none() && self.is_left_alone() {
+                            // It opened as this waited for its place.
+                            continue;
+                        }
                         return Ok(Right { probe, permits });
                     }
                     // It may have opened: calls that hang must not keep others waiting for their permits.
@@ -279,3 +283,7 @@ async fn passed(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "attempts_tests.rs"]
+mod tests;
