@@ -55,7 +55,7 @@ pub enum Answer {
     Wire(Vec<u8>),
     /// First this long nothing, then that.
     After(Duration, Box<Answer>),
-    /// Nothing, ever.
+    /// Nothing, until the caller leaves.
     Hang,
     /// The connection closes without an answer.
     Close,
@@ -102,6 +102,8 @@ type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 /// What the backend and its connections share.
 struct Shared {
     received: watch::Sender<Vec<Received>>,
+    /// Callers that left without an answer: what they had sent, and how many calls had come by then.
+    left: watch::Sender<Vec<(Received, usize)>>,
     script: watch::Sender<Script>,
     /// Requests that came and are not yet answered: now, and at most.
     under_way: AtomicUsize,
@@ -131,6 +133,7 @@ impl Backend {
         let script: Script = Arc::new(script);
         let shared = Arc::new(Shared {
             received: watch::Sender::new(Vec::new()),
+            left: watch::Sender::new(Vec::new()),
             script: watch::Sender::new(script),
             under_way: AtomicUsize::new(0),
             most_under_way: AtomicUsize::new(0),
@@ -187,6 +190,11 @@ impl Backend {
             .count()
     }
 
+    /// The calls whose caller left before an answer, each with how many had come by then.
+    pub fn left(&self) -> Vec<(Received, usize)> {
+        self.shared.left.borrow().clone()
+    }
+
     /// The most calls that were under way at once.
     pub fn most_at_once(&self) -> usize {
         self.shared.most_under_way.load(Ordering::Relaxed)
@@ -241,7 +249,14 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                 return;
             }
             Answer::Wire(bytes) => bytes,
-            Answer::Hang => std::future::pending().await,
+            Answer::Hang => {
+                // Ends with the connection, whatever else comes.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                let calls = shared.received.borrow().len();
+                shared.left.send_modify(|all| all.push((received, calls)));
+                shared.under_way.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
             Answer::Close | Answer::After(..) => return,
         };
         // Before the answer: whoever has it may send the next at once.

@@ -127,10 +127,15 @@ impl Pump<'_> {
                 Rebalance::Assign(list) => self.accept(list),
                 Rebalance::Revoke(list) => {
                     let revocation = Revocation::new(list, self.plan.revoke_timeout, self.plan.ordered);
+                    let mut under_way = 0;
                     for number in revocation.partitions() {
                         if let Some(partition) = self.partitions.get_mut(&number) {
                             partition.revoke();
+                            under_way += partition.outstanding();
                         }
+                    }
+                    if under_way > 0 {
+                        tracing::info!(topic = %self.plan.topic, under_way, "partitions wait for their calls to end before they go");
                     }
                     self.revocation = Some(revocation);
                 }
