@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::{count, create_topic, produce_job, wait_for_commit};
+use crate::harness::records::{count, create_topic, produce_job, read_all, wait_for_commit};
 use crate::harness::wait::eventually;
 use crate::harness::{Topics, unique};
 
@@ -225,6 +225,102 @@ async fn pause_mode_waits_an_outage_out_and_loses_nothing() {
     }
     assert_eq!(count(&dead_letters), 0);
     processor.wait_for_metric("processor_breaker_state", &[], CLOSED).await;
+    proxy.wait_until_idle().await;
+    processor.wait_until_idle().await;
+}
+
+/// Ways to be out that carry a request all the way to the backend.
+const OUTAGES: [fn() -> Answer; 3] = [|| Answer::status(503), || Answer::Close, || Answer::Hang];
+
+/// A processor of one topic in pause mode, with 20 records before it and a backend that is out; waits until the breaker is open.
+async fn outage(method: &str, answer: fn() -> Answer, health: &str) -> (Topics, String, Backend, App) {
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    for topic in [&topics.request, &topics.response, &dead_letters] {
+        create_topic(topic, 1).await;
+    }
+    for number in 0..20 {
+        produce_job(&topics.request, 0, None, method, &number.to_string()).await;
+    }
+    let backend = Backend::start(move |_| answer()).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("breaker", json!({"mode": "pause", "failures": 3, "open_for": "500ms"}))
+        .set_topics("timeout", 1)
+        .set_topics("concurrency", 4)
+        .set("health_check_interval", health)
+        .set("dead_letter_topic", dead_letters.as_str())
+        .start()
+        .await;
+    eventually("it has been open", async || match processor.logged("breaker opened") {
+        0 => Err("not yet".into()),
+        _ => Ok(()),
+    })
+    .await;
+    (topics, dead_letters, backend, processor)
+}
+
+/// How many of the replies are the backend's own good answer.
+async fn well_answered(topics: &Topics) -> usize {
+    let replies = read_all(&topics.response).await;
+    replies
+        .iter()
+        .filter(|reply| reply.header_text(":status") == "200")
+        .count()
+}
+
+#[tokio::test]
+async fn pause_mode_loses_nothing_that_can_be_sent_again_however_the_backend_fails() {
+    for answer in OUTAGES {
+        let (topics, dead_letters, backend, processor) = outage("GET", answer, "0").await;
+        // Probes, and all of them fail.
+        backend.wait_for_calls(backend.count() + 3).await;
+        assert_eq!((count(&topics.response), count(&dead_letters)), (0, 0));
+        backend.answer_with(Answer::echo);
+        wait_for_commit(&topics.group, &topics.request, 20).await;
+        assert_eq!(well_answered(&topics).await, 20);
+        assert_eq!(count(&dead_letters), 0);
+        processor.wait_until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn pause_mode_gives_up_only_what_was_under_way_of_what_must_not_be_sent_twice() {
+    for answer in OUTAGES {
+        // Its own checks are an hour apart: those that are seen are made before a probe.
+        let (topics, dead_letters, backend, processor) = outage("POST", answer, "1h").await;
+        let asked = |path: &str| backend.received().iter().filter(|call| call.target == path).count();
+        let looks = asked("/health");
+        eventually("the health page is asked for", async || match asked("/health") {
+            now if now >= looks + 3 => Ok(()),
+            now => Err(now.to_string()),
+        })
+        .await;
+        let given_up = asked("/job");
+        assert!(
+            (3..=7).contains(&given_up),
+            "{given_up}: three open it, four are under way"
+        );
+        assert_eq!(count(&topics.response), given_up as i64);
+        backend.answer_with(Answer::echo);
+        wait_for_commit(&topics.group, &topics.request, 20).await;
+        assert_eq!(asked("/job"), 20, "each was sent once");
+        assert_eq!(well_answered(&topics).await, 20 - given_up);
+        assert!(count(&dead_letters) <= given_up as i64);
+        processor.wait_until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn pause_mode_does_not_withhold_what_a_backend_says() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::status(429).header("Retry-After", "60")).await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set_topics("breaker", json!({"mode": "pause"}))
+        .start()
+        .await;
+    let proxy = proxy(&topics).start().await;
+    let answer = proxy.request(Request::get("/")).await;
+    assert_eq!((answer.status, backend.count()), (429, 1), "{}", answer.text());
+    assert_eq!(processor.metrics().await.sum("processor_retries_total", &[]), 0.0);
     proxy.wait_until_idle().await;
     processor.wait_until_idle().await;
 }

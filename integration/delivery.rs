@@ -96,3 +96,57 @@ async fn at_most_once_loses_and_repeats_nothing_while_processors_come_and_go() {
     proxy.wait_until_idle().await;
     leaving.wait_until_idle().await;
 }
+
+#[tokio::test]
+async fn at_most_once_loses_nothing_that_waits_for_its_place_in_a_rate_limit_when_its_process_ends() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 2).await;
+    let backend = Backend::echo().await;
+    for number in 0..60 {
+        produce_job(&topics.request, number % 2, None, "POST", &number.to_string()).await;
+    }
+    let spec = processor(&[(&topics, &backend.url())]).set_topics("delivery", "at-most-once");
+    let mut slow = spec.clone().set_topics("rate_limit", 2).start().await;
+    backend.wait_for_calls(4).await;
+    slow.signal("TERM").await;
+    assert_eq!(slow.wait_exit().await, Some(0));
+    assert!(backend.count() < 20, "{}", backend.count());
+    let next = spec.start().await;
+    backend.wait_for_calls(60).await;
+    for number in 0..60 {
+        assert_eq!(backend.calls_with_body(&number.to_string()), 1, "{number}");
+    }
+    next.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn at_most_once_in_order_loses_nothing_as_a_partition_moves() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 2).await;
+    let backend = Backend::start(|_| Answer::body("done").after(Duration::from_millis(300))).await;
+    let spec = processor(&[(&topics, &backend.url())])
+        .set_topics("delivery", "at-most-once")
+        .set_topics("ordering", "partition")
+        .set("revoke_timeout", 3);
+    let first = spec.clone().start().await;
+    for number in 0..80 {
+        produce_job(&topics.request, number % 2, None, "POST", &format!("{number:02}")).await;
+    }
+    backend.wait_for_calls(4).await;
+    // What lies behind the running call, 12 s worth of it, is more than a revocation waits for.
+    let second = spec.start().await;
+    wait_for_commit(&topics.group, &topics.request, 80).await;
+    backend.wait_for_calls(80).await;
+    let bodies: Vec<String> = backend.received().iter().map(|call| call.text()).collect();
+    for partition in 0..2 {
+        let of_partition: Vec<_> = bodies
+            .iter()
+            .filter(|body| body.parse::<i32>().is_ok_and(|n| n % 2 == partition))
+            .collect();
+        assert!(of_partition.is_sorted() && of_partition.len() == 40, "{of_partition:?}");
+    }
+    for processor in [&first, &second] {
+        processor.wait_until_idle().await;
+        assert_eq!(processor.metrics().await.sum("processor_lost_records_total", &[]), 0.0);
+    }
+}

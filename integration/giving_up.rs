@@ -19,7 +19,7 @@ use crate::harness::client::Request;
 use crate::harness::dead_letters::nobody;
 use crate::harness::kafka::brokers;
 use crate::harness::records::{
-    committed, create_topic, produce_all, read_all, set_topic, wait_for_commit, wait_for_count,
+    committed, create_topic, job, produce_all, read_all, set_topic, wait_for_commit, wait_for_count,
 };
 use crate::harness::wait::{PATIENCE, eventually};
 use crate::harness::{Topics, unique};
@@ -180,5 +180,36 @@ async fn while_letters_cannot_be_written_nothing_is_committed_past_them_and_inta
     })
     .await;
     assert_eq!(backend.count(), 600, "each was called once");
+    processor.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn letters_whose_topic_cannot_be_created_ask_for_it_once_at_a_time() {
+    const LETTERS: i64 = 200;
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    // More replicas than there are brokers: Kafka refuses to create it.
+    let processor = spec(&topics, &dead_letters, &nobody())
+        .await
+        .set_topics("breaker", json!({"mode": "off"}))
+        .set("create_topics.replication_factor", 3)
+        .start()
+        .await;
+    let before = processor.threads();
+    produce_all(&topics.request, 0, (0..LETTERS).map(|number| job(number.to_string()))).await;
+    wait_for_count(&topics.response, LETTERS).await;
+    processor
+        .wait_for_metric("processor_messages_in_flight", &[], LETTERS as f64)
+        .await;
+    // Each letter is tried again twice a second: twenty looks are ten rounds of them all, or more.
+    let mut most = 0;
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        most = most.max(processor.threads());
+    }
+    println!("{LETTERS} letters without a topic: {most} threads, {before} before");
+    assert!(most < before + 40, "{before} threads, then {most}");
+    create_topic(&dead_letters, 1).await;
+    wait_for_count(&dead_letters, LETTERS).await;
+    wait_for_commit(&topics.group, &topics.request, LETTERS).await;
     processor.wait_until_idle().await;
 }

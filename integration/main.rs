@@ -49,5 +49,6 @@ mod shutdown;
 mod targets;
 mod topic_changes;
 mod topics;
+mod undelivered;
 mod waiting;
 mod workers;

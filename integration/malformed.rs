@@ -5,7 +5,7 @@ use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::records::{
-    Header, Reader, count, create_topic, produce, produce_with_header_name, wait_for_commit, wait_for_count,
+    Header, Reader, count, create_topic, produce, produce_with_header_name, read_all, wait_for_commit, wait_for_count,
 };
 use crate::harness::{Topics, unique};
 
@@ -67,31 +67,42 @@ async fn malformed_requests_are_passed_over_and_kept_as_dead_letters() {
 #[tokio::test]
 async fn who_sent_a_malformed_request_is_told_where_that_can_be_read() {
     let topics = Topics::unique("orders");
+    let dead_letters = unique("failed-requests");
+    create_topic(&dead_letters, 1).await;
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .set("dead_letter_topic", dead_letters.as_str())
+        .start()
+        .await;
     let plain = ("x-plain", &b"1"[..]);
-    let malformed: [(&[u8], Header); 5] = [
+    let endless = [b"/?".as_slice(), &[b'x'; 70_000]].concat();
+    let malformed: [(&[u8], Header); 9] = [
         (b"http://elsewhere.example/", plain),
         (b"no-slash", plain),
         (b"@elsewhere.example/", plain),
         (b"/split", ("x-split", b"a\r\nX-Injected: 1")),
         (b"/nul", ("x-nul", b"a\0b")),
+        // What the HTTP client refuses, and only it.
+        (b"/?a=<b", plain),
+        (b"/?a=b>", plain),
+        (b"/?a=\"b\"", plain),
+        (&endless, plain),
     ];
-    for (path, extra) in malformed {
+    for (path, extra) in &malformed {
         let headers: [Header; 6] = [
             ("khp-version", b"1"),
             (":method", b"GET"),
             (":path", path),
-            extra,
+            *extra,
             ("kafka_correlationId", ID),
             ("kafka_replyTopic", topics.response.as_bytes()),
         ];
         produce(&topics.request, 0, b"", &headers).await;
     }
     let replies = Reader::open(&topics.response);
-    for (path, _) in malformed {
+    for (path, _) in &malformed {
         let reply = replies.next().await;
         assert_eq!(
             reply.header_text(":status"),
@@ -103,6 +114,20 @@ async fn who_sent_a_malformed_request_is_told_where_that_can_be_read() {
         assert_eq!(reply.header("kafka_correlationId"), Some(ID));
     }
     assert_eq!(backend.received().len(), 0, "{:?}", backend.received());
+    wait_for_count(&dead_letters, malformed.len() as i64).await;
+    for letter in read_all(&dead_letters).await {
+        assert_eq!(letter.header_text("khp-error"), "bad-message", "{letter:?}");
+        assert!(
+            malformed.iter().any(|(path, _)| letter.header(":path") == Some(*path)),
+            "{letter:?}"
+        );
+    }
+    let metrics = processor.metrics().await;
+    assert_eq!(
+        metrics.sum("processor_backend_errors_total", &[]),
+        0.0,
+        "no backend was asked"
+    );
     wait_for_commit(&topics.group, &topics.request, malformed.len() as i64).await;
     processor.wait_until_idle().await;
 }

@@ -132,6 +132,16 @@ async fn a_call_is_ended_before_its_partition_goes_to_another() {
         "the first of its partition again, not the second: {came:?}"
     );
     assert_eq!(came.iter().filter(|body| **body == moved).count(), 2, "{came:?}");
+    let left: Vec<(String, usize)> = backend
+        .left()
+        .iter()
+        .map(|(call, calls)| (call.text(), *calls))
+        .collect();
+    assert_eq!(
+        left,
+        [(moved, 2)],
+        "the first left before the second came, and nobody else did"
+    );
 
     // The one that hangs at the first is ended as its processor is killed; whoever is left does the rest, in order.
     open.send_replace(true);

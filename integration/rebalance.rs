@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::Topics;
-use crate::harness::app::{processor, proxy};
+use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::create_topic;
+use crate::harness::records::{create_topic, produce_job, wait_for_commit};
+use crate::harness::wait::eventually;
 
 #[tokio::test]
 async fn processors_that_join_and_leave_every_second_fail_no_request() {
@@ -49,6 +50,59 @@ async fn processors_that_join_and_leave_every_second_fail_no_request() {
         proxy.wait_until_idle().await;
     }
     for processor in &processors {
+        processor.wait_until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_moves_waits_for_the_call_that_runs() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 2).await;
+    // Longer than a processor takes to join, shorter than a revocation waits.
+    let backend = Backend::start(|_| Answer::body("done").after(Duration::from_secs(12))).await;
+    let spec = processor(&[(&topics, &backend.url())]).set("revoke_timeout", 60);
+    let first = spec.clone().start().await;
+    for partition in 0..2 {
+        produce_job(&topics.request, partition, None, "POST", &partition.to_string()).await;
+    }
+    backend.wait_for_calls(2).await;
+    let second = spec.launch().await;
+    let partitions = async |processor: &App| processor.topic_status(&topics.request).await["partitions"].clone();
+    eventually("the revocation has begun", async || {
+        match first.logged("partitions wait for their calls") {
+            0 => Err(first.log()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    assert_eq!(
+        first.metrics().await.sum("processor_messages_in_flight", &[]),
+        2.0,
+        "both run"
+    );
+    eventually("one partition each", async || {
+        match (partitions(&first).await, partitions(&second).await) {
+            (one, other) if one == 1 && other == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(
+        first.metrics().await.sum("processor_messages_in_flight", &[]),
+        0.0,
+        "it waited for them"
+    );
+    wait_for_commit(&topics.group, &topics.request, 2).await;
+    // What comes next shows that nothing is to come before it.
+    for partition in 0..2 {
+        produce_job(&topics.request, partition, None, "POST", &format!("{partition} later")).await;
+    }
+    wait_for_commit(&topics.group, &topics.request, 4).await;
+    for partition in 0..2 {
+        assert_eq!(backend.calls_with_body(&partition.to_string()), 1, "{partition}");
+    }
+    assert_eq!(backend.count(), 4);
+    for processor in [&first, &second] {
         processor.wait_until_idle().await;
     }
 }

@@ -135,3 +135,40 @@ async fn nothing_is_tried_again_once_nobody_waits() {
     let calls = backend.received().len() - 1;
     assert!((2..=11).contains(&calls), "{calls}");
 }
+
+#[tokio::test]
+async fn a_retry_that_waits_long_for_its_place_loses_nothing_of_what_the_backend_said() {
+    let topics = Topics::unique("orders");
+    // Those that come before its retry have the only place for 15 s; the first's attempts may take 6 s together.
+    let backend = Backend::start(|received| match received.target.as_str() {
+        "/first" => Answer::status(503).header("Retry-After", "2"),
+        _ => Answer::Hang,
+    })
+    .await;
+    let (processor, proxy) = pair(&topics, &backend, |spec| {
+        spec.set_topics("concurrency", 1)
+            .set_topics("timeout", 3)
+            .set_topics("max_retries", 1)
+    })
+    .await;
+    let mut first = proxy.leave_waiting(&Request::get("/first")).await;
+    backend.wait_for_calls(1).await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(proxy.leave_waiting(&Request::post("/other", "x")).await);
+    }
+    let answer = first.read_response(false).await.expect("an answer");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (503, None),
+        "{}",
+        answer.text()
+    );
+    let calls = backend.received();
+    assert_eq!(calls.iter().filter(|call| call.target == "/first").count(), 1);
+    assert_eq!(processor.metrics().await.sum("processor_retries_total", &[]), 0.0);
+    for client in &mut others {
+        client.read_response(false).await.expect("an answer");
+    }
+    assert_idle(processor, proxy).await;
+}

@@ -242,6 +242,12 @@ impl App {
         kilobytes.expect("VmRSS in kB") * 1024
     }
 
+    /// How many threads the process has.
+    pub fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");
+        tasks.count()
+    }
+
     /// What the process has printed so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.dir.path())).unwrap_or_default()

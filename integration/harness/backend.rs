@@ -57,7 +57,7 @@ pub enum Answer {
     After(Duration, Box<Answer>),
     /// Nothing until the gate is open, then that.
     Until(watch::Receiver<bool>, Box<Answer>),
-    /// Nothing, ever.
+    /// Nothing, until the caller leaves.
     Hang,
     /// The connection closes without an answer.
     Close,
@@ -109,6 +109,8 @@ type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 /// What the backend and its connections share.
 struct Shared {
     received: watch::Sender<Vec<Received>>,
+    /// Callers that left without an answer: what they had sent, and how many calls had come by then.
+    left: watch::Sender<Vec<(Received, usize)>>,
     script: watch::Sender<Script>,
     /// Requests that came and are not yet answered: now, and at most.
     under_way: AtomicUsize,
@@ -138,6 +140,7 @@ impl Backend {
         let script: Script = Arc::new(script);
         let shared = Arc::new(Shared {
             received: watch::Sender::new(Vec::new()),
+            left: watch::Sender::new(Vec::new()),
             script: watch::Sender::new(script),
             under_way: AtomicUsize::new(0),
             most_under_way: AtomicUsize::new(0),
@@ -192,6 +195,11 @@ impl Backend {
             .iter()
             .filter(|received| received.body == body.as_bytes())
             .count()
+    }
+
+    /// The calls whose caller left before an answer, each with how many had come by then.
+    pub fn left(&self) -> Vec<(Received, usize)> {
+        self.shared.left.borrow().clone()
     }
 
     /// The most calls that were under way at once.
@@ -258,7 +266,14 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                 return;
             }
             Answer::Wire(bytes) => bytes,
-            Answer::Hang => std::future::pending().await,
+            Answer::Hang => {
+                // Ends with the connection, whatever else comes.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                let calls = shared.received.borrow().len();
+                shared.left.send_modify(|all| all.push((received, calls)));
+                shared.under_way.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
             Answer::Close | Answer::After(..) | Answer::Until(..) => return,
         };
         // Before the answer: whoever has it may send the next at once.

@@ -1,7 +1,10 @@
 //! Makes sure that a topic exists before it is used, and creates it where that is allowed.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext;
@@ -16,8 +19,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A new topic's partitions have leaders, and all brokers know them, well within this.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A refused creation is not asked for again before: whoever waits for the topic may ask many times a second.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
 /// Why a topic cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum TopicError {
     #[error(
         "topic {topic} does not exist, and this service may not create it: create it, or allow it in create_topics"
@@ -35,17 +41,23 @@ pub enum TopicError {
     },
 }
 
-/// What creating topics needs; cheap to clone.
+/// What creating topics needs; cheap to clone, and clones share what was refused.
 #[derive(Clone)]
 pub struct TopicAdmin {
     config: ClientConfig,
     create: CreateTopics,
+    /// Creations that failed lately.
+    refused: Arc<ArcSwap<HashMap<String, (Instant, TopicError)>>>,
 }
 
 impl TopicAdmin {
     /// `config` reaches the cluster; any client's will do.
     pub fn new(config: ClientConfig, create: CreateTopics) -> Self {
-        TopicAdmin { config, create }
+        TopicAdmin {
+            config,
+            create,
+            refused: Arc::default(),
+        }
     }
 
     /// Returns the topic's partition count once `client`'s own metadata knows the topic, creating it first where `may_create` and
@@ -65,7 +77,7 @@ impl TopicAdmin {
         if !(may_create && self.create.enabled) {
             return Err(TopicError::Missing { topic: topic.into() });
         }
-        self.create(topic)?;
+        self.create_unless_refused(topic)?;
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             match describe(client, topic)? {
@@ -80,8 +92,27 @@ impl TopicAdmin {
         }
     }
 
-    /// Creates a topic; one that exists already is as good.
-    pub fn create(&self, topic: &str) -> Result<(), TopicError> {
+    /// `create`, or what it said a moment ago.
+    fn create_unless_refused(&self, topic: &str) -> Result<(), TopicError> {
+        if let Some((at, error)) = self.refused.load().get(topic)
+            && at.elapsed() < REFUSED_FOR
+        {
+            return Err(error.clone());
+        }
+        let created = self.create(topic);
+        if let Err(error) = &created {
+            self.refused.rcu(|refused| {
+                let mut refused = HashMap::clone(refused);
+                refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
+                refused.insert(topic.to_owned(), (Instant::now(), error.clone()));
+                refused
+            });
+        }
+        created
+    }
+
+    /// Creates a topic; one that exists already is as good. Makes a client of its own: threads and connections.
+    fn create(&self, topic: &str) -> Result<(), TopicError> {
         let unreachable = |source| TopicError::Unreachable {
             topic: topic.into(),
             source,

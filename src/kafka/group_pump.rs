@@ -6,6 +6,7 @@
 //! the loop, so a revocation waits for running calls without stopping anything else.
 
 mod ahead;
+mod caught_up;
 mod context;
 mod partition;
 mod rebalance;
@@ -14,6 +15,7 @@ mod topic;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,15 +26,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message};
 use tokio::sync::mpsc;
 
+pub use self::ahead::AheadLimits;
 use self::context::{CommitAnswer, PumpContext};
 use self::partition::{Next, Partition};
 use self::rebalance::{Rebalance, Revocation};
 use self::topic::await_topic;
 use crate::kafka::admin::TopicAdmin;
 use crate::kafka::client_context::is_denied;
-use crate::kafka::intake::{Command, Completion, Intake, PumpHandle};
+use crate::kafka::intake::{Command, Completion, Intake, NotBegun, PumpHandle};
 use crate::kafka::record::raw_record;
-use crate::settings::Delivery;
 
 /// Main-queue events served in one turn; it carries callbacks, and few records.
 const EVENTS_PER_TURN: usize = 32;
@@ -52,7 +54,8 @@ pub struct PumpPlan {
     /// Records per partition between intake and commit.
     pub window: usize,
     pub revoke_timeout: Duration,
-    pub delivery: Delivery,
+    /// At most once: how far commits may run ahead of the work.
+    pub ahead: Option<AheadLimits>,
     /// Records wait for each other: a call must not run on in a partition that has gone to another.
     pub ordered: bool,
 }
@@ -103,7 +106,7 @@ fn pump(
     };
     let (events, rebalances) = crossbeam_channel::unbounded();
     let (answers, commits) = crossbeam_channel::unbounded();
-    let answers = (plan.delivery == Delivery::AtMostOnce).then_some(answers);
+    let answers = plan.ahead.map(|_| answers);
     let context = PumpContext::new(handle.clone(), events, answers);
     let mut consumer = BaseConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
@@ -121,6 +124,8 @@ fn pump(
         rebalances,
         commits,
         committed: VecDeque::new(),
+        not_begun: Arc::default(),
+        turns: 0,
         completions,
         records,
         congested: false,
@@ -144,6 +149,10 @@ struct Pump<'a> {
     commits: Receiver<CommitAnswer>,
     /// At most once: records whose commit Kafka took, on their way to the worker.
     committed: VecDeque<Intake>,
+    /// At most once: records that were taken in and whose work has not begun.
+    not_begun: Arc<AtomicUsize>,
+    /// Intakes so far.
+    turns: usize,
     completions: Receiver<Completion>,
     records: mpsc::Sender<Intake>,
     /// The worker's channel was full at the last try.
@@ -274,8 +283,18 @@ impl Pump<'_> {
         let mut busy = false;
         let mut errors = Vec::new();
         self.congested = false;
-        for partition in self.partitions.values_mut() {
-            while partition.has_room(self.plan.window) {
+        let mut in_all = self.outstanding();
+        let mut partitions: Vec<&mut Partition> = self.partitions.values_mut().collect();
+        // Another is first in each turn: where there is room for few records, none takes it all.
+        self.turns = self.turns.wrapping_add(1);
+        let first = self.turns.checked_rem(partitions.len()).unwrap_or(0);
+        partitions.rotate_left(first);
+        for partition in partitions {
+            while partition.has_room(self.plan.window)
+                && self.plan.ahead.is_none_or(|limits| {
+                    limits.leave_room(in_all, partition.outstanding(), self.not_begun.load(Ordering::Acquire))
+                })
+            {
                 let slot = match self.records.try_reserve() {
                     Ok(slot) => slot,
                     Err(mpsc::error::TrySendError::Closed(())) => return Err(PumpError::WorkerGone),
@@ -284,10 +303,11 @@ impl Pump<'_> {
                         return Ok(busy);
                     }
                 };
-                match partition.next(&consumer) {
+                let not_begun = || NotBegun::new(&self.not_begun, self.handle);
+                match partition.next(&consumer, not_begun) {
                     Next::None => break,
                     Next::Record(intake) => slot.send(intake),
-                    Next::Waits => {}
+                    Next::Waits => in_all += 1,
                     Next::Error(error) => errors.push(error),
                     Next::WentBack(offset) => {
                         return Err(PumpError::WentBack {
@@ -319,7 +339,8 @@ impl Pump<'_> {
     fn leave(mut self) {
         for partition in self.partitions.values_mut() {
             partition.revoke();
-            if self.plan.ordered {
+            // What is committed is ended, too, so that its loss is told.
+            if self.plan.ordered || self.plan.ahead.is_some() {
                 partition.cut_off();
             }
         }

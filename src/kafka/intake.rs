@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
@@ -18,8 +19,17 @@ pub struct Intake {
     pub lease: Lease,
     /// Comes back in the record's completion.
     pub epoch: u32,
-    /// The consumer had caught up and this is the newest record: it cannot have waited here, whatever its deadline claims.
-    pub no_backlog: bool,
+    /// When the consumer last had nothing left to take in: the record was written after that, whatever its deadline claims.
+    pub caught_up: Option<Instant>,
+    /// At most once: given up as the record's work begins.
+    pub not_begun: Option<NotBegun>,
+}
+
+impl Intake {
+    /// It cannot have waited longer than `span` for anybody to work on it.
+    pub fn is_newer_than(&self, span: Duration) -> bool {
+        self.caught_up.is_some_and(|at| at.elapsed() < span)
+    }
 }
 
 /// One assignment of one partition, as its records see it. Clones share it.
@@ -57,6 +67,31 @@ impl Lease {
     /// Comes when a call under way must end.
     pub async fn cut_off(&self) {
         self.cut_off.cancelled().await;
+    }
+}
+
+/// At most once: a place among the records that are committed, or are about to be, and whose work has not begun: they are lost if it ends
+/// before. Given up on drop.
+pub struct NotBegun {
+    count: Arc<AtomicUsize>,
+    pump: PumpHandle,
+}
+
+impl NotBegun {
+    /// Adds one to `count`, until it is dropped.
+    pub fn new(count: &Arc<AtomicUsize>, pump: &PumpHandle) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        NotBegun {
+            count: count.clone(),
+            pump: pump.clone(),
+        }
+    }
+}
+
+impl Drop for NotBegun {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.pump.wake();
     }
 }
 

@@ -1,12 +1,14 @@
 //! From the first attempt to call the backend to the last: each waits for its right to begin, and a failure for its repetition.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
-use crate::kafka::intake::Lease;
+use crate::kafka::intake::{Lease, NotBegun};
 use crate::processor::backend::{Answer, Backend, BackendError};
+use crate::processor::backend_health;
 use crate::processor::breaker::{self, Breaker, Pass, Probe};
 use crate::processor::deadline::Deadline;
 use crate::processor::lanes::Turn;
@@ -29,16 +31,19 @@ pub enum End {
 }
 
 /// One record's attempts.
-pub struct Attempts<'a> {
+pub struct Attempts<'a, C> {
     pub worker: &'a Worker,
     pub backend: &'a Backend,
     pub request: &'a Request,
+    /// Makes one call, within this time.
+    pub call: C,
     pub deadline: &'a Deadline,
     pub lease: &'a Lease,
     /// The record's place in its lane, held until the outcome stands.
     pub turn: Turn,
     /// The record's turn came, and it had its place in the rate limit.
     pub entered: bool,
+    pub not_begun: Option<NotBegun>,
 }
 
 /// The right to one attempt.
@@ -51,11 +56,13 @@ struct Right<'a> {
 /// Why there is no right to an attempt.
 enum Refused {
     DeadlinePassed,
+    /// All attempts together have had their time.
+    TimeIsUp,
     Revoked,
     BreakerOpen,
 }
 
-impl<'a> Attempts<'a> {
+impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
     /// Calls until an outcome stands.
     pub async fn run(&mut self) -> End {
         let (worker, topic) = (self.worker, &self.worker.topic);
@@ -65,21 +72,40 @@ impl<'a> Attempts<'a> {
         let (mut attempts, mut last) = (0, None);
         let mut asked_before = None;
         loop {
-            let Right { probe, permits } = match (self.right(attempts > 0).await, last.take()) {
-                (Ok(right), _) => right,
+            let round_ends = round_began.checked_add(policy.longest()).filter(|_| in_round > 0);
+            let right = tokio::select! {
+                biased;
+                right = self.right(&policy, attempts > 0) => right,
+                () = passed(round_ends) => Err(Refused::TimeIsUp),
+            };
+            let Right { probe, permits } = match (right, last.take()) {
+                (Ok(right), before) => {
+                    last = before;
+                    right
+                }
                 (Err(Refused::Revoked), _) => return End::Released,
                 (Err(Refused::BreakerOpen), None) => return End::BreakerOpen,
-                (Err(Refused::DeadlinePassed), None) => return End::Expired,
-                (Err(Refused::DeadlinePassed), Some(_)) if self.pauses() => return End::Expired,
-                (Err(Refused::BreakerOpen | Refused::DeadlinePassed), Some(outcome)) => {
+                (Err(Refused::DeadlinePassed | Refused::TimeIsUp), None) => return End::Expired,
+                (Err(Refused::DeadlinePassed), Some(outcome))
+                    if self.pauses() && breaker::failed(&outcome) == Some(true) =>
+                {
+                    return End::Expired;
+                }
+                (Err(Refused::TimeIsUp), Some(outcome)) if self.waits_out_an_outage(asked_before.unwrap_or(0)) => {
+                    (in_round, last) = (0, Some(outcome));
+                    continue;
+                }
+                (Err(Refused::BreakerOpen | Refused::DeadlinePassed | Refused::TimeIsUp), Some(outcome)) => {
                     return End::Outcome(outcome, attempts);
                 }
             };
             if in_round == 0 {
                 round_began = Instant::now();
             }
-            if attempts == 0 {
-                worker.retry_budget.deposit();
+            self.not_begun = None;
+            match attempts {
+                0 => worker.retry_budget.deposit(),
+                _ => worker.metrics.retries.inc(),
             }
             (attempts, in_round) = (attempts + 1, in_round + 1);
             let asked = monotonic_ms();
@@ -89,35 +115,38 @@ impl<'a> Attempts<'a> {
             let outcome = tokio::select! {
                 biased;
                 () = self.lease.cut_off() => return End::Released,
-                outcome = worker.attempt(self.backend, self.request, timeout) => outcome,
+                outcome = (self.call)(timeout) => outcome,
             };
             // A wait for the next attempt holds nobody else up.
             drop(permits);
-            let failed = match &outcome {
-                // Cut short, because nobody waits longer: that says nothing about the backend.
-                Err(BackendError::Timeout(_)) if timeout < topic.timeout / 2 => None,
-                outcome => breaker::failed(outcome),
-            };
+            // Cut short, because nobody waits longer: that says nothing about the backend.
+            let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && timeout < topic.timeout / 2;
+            let failed = if cut_short { None } else { breaker::failed(&outcome) };
             match (&worker.breaker, failed) {
                 (Some(breaker), Some(failed)) => breaker.record(failed, probe, monotonic_ms()),
                 _ => drop(probe),
             }
-            if !policy.is_worth_another(&outcome) {
-                return End::Outcome(outcome, attempts);
-            }
+            let outcome = match last.take() {
+                // Nor is it what the backend answered when it had time to.
+                Some(before) if cut_short => before,
+                _ => outcome,
+            };
             let mut wait = policy.wait_before(in_round, &outcome);
-            let time_is_up = round_began.elapsed().saturating_add(wait) >= policy.longest();
-            if in_round > topic.max_retries || time_is_up || !worker.retry_budget.withdraw(monotonic_ms()) {
+            let in_time =
+                round_began.elapsed().saturating_add(wait) < policy.longest() && wait < self.deadline.remaining();
+            let again = policy.is_worth_another(&outcome) && in_round <= topic.max_retries && in_time;
+            if !(again && worker.retry_budget.withdraw(monotonic_ms())) {
                 // An outage is not the record's fault: it waits for the backend's return, and begins anew.
-                if !(failed == Some(true) && self.waits_out_an_outage(since)) {
+                let outage = match failed {
+                    Some(failed) => failed && self.waits_out_an_outage(since),
+                    None => cut_short && self.pauses() && self.is_left_alone(),
+                };
+                if !(outage && policy.can_repeat(&outcome)) {
                     return End::Outcome(outcome, attempts);
                 }
                 in_round = 0;
                 // A backend that is back earlier than it said is noticed.
                 wait = wait.min(topic.retry.max_wait);
-            }
-            if wait >= self.deadline.remaining() && !self.pauses() {
-                return End::Outcome(outcome, attempts);
             }
             tokio::select! {
                 biased;
@@ -125,14 +154,13 @@ impl<'a> Attempts<'a> {
                 () = self.deadline.passed() => {}
                 () = actix::clock::sleep(wait) => {}
             }
-            worker.metrics.retries.inc();
-            tracing::debug!(topic = %topic.request_topic, attempts, "backend attempt repeated");
+            tracing::debug!(topic = %topic.request_topic, attempts, "backend attempt is to be repeated");
             last = Some(outcome);
         }
     }
 
     /// Waits until an attempt may be made. Nothing is held meanwhile.
-    async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+    async fn right(&mut self, policy: &Policy<'_>, repeated: bool) -> Result<Right<'a>, Refused> {
         let (worker, lease, deadline) = (self.worker, self.lease, self.deadline);
         loop {
             let mut changes = worker.breaker.as_ref().map(|breaker| breaker.changes());
@@ -157,10 +185,18 @@ impl<'a> Attempts<'a> {
                 }
                 continue;
             }
-            let pass = worker
-                .breaker
-                .as_ref()
-                .map_or(Pass::Go(None), |breaker| breaker.pass(&worker.probe, monotonic_ms()));
+            let pass = match &worker.breaker {
+                None => Pass::Go(None),
+                Some(breaker) => match breaker.pass(&worker.probe, monotonic_ms()) {
+                    Pass::Go(Some(probe)) if self.pauses() && worker.asks_health && !policy.repeatable => {
+                        match self.vouch(breaker, probe).await? {
+                            Some(probe) => Pass::Go(Some(probe)),
+                            None => continue,
+                        }
+                    }
+                    pass => pass,
+                },
+            };
             match pass {
                 Pass::Go(probe) => tokio::select! {
                     biased;
@@ -170,6 +206,10 @@ impl<'a> Attempts<'a> {
                         let permits = permits.ok_or(Refused::Revoked)?;
                         if deadline.remaining().is_zero() {
                             return Err(Refused::DeadlinePassed);
+                        }
+                        if probe.is_none() && self.is_left_alone() {
+                            // It opened as this waited for its place.
+                            continue;
                         }
                         return Ok(Right { probe, permits });
                     }
@@ -197,6 +237,28 @@ impl<'a> Attempts<'a> {
         self.entered = true;
     }
 
+    /// A request that cannot be sent twice would be lost to a backend that is still out: the health page is asked for before it is a probe.
+    async fn vouch(&self, breaker: &Breaker, probe: Probe) -> Result<Option<Probe>, Refused> {
+        tokio::select! {
+            biased;
+            () = self.lease.revoked() => Err(Refused::Revoked),
+            () = self.deadline.passed() => Err(Refused::DeadlinePassed),
+            (up, _) = backend_health::ask(self.backend, &self.worker.topic.health_path) => match up {
+                true => Ok(Some(probe)),
+                false => {
+                    breaker.record(true, Some(probe), monotonic_ms());
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// The backend is, until a probe of it succeeds.
+    fn is_left_alone(&self) -> bool {
+        let is_closed = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms()) == breaker::State::Closed;
+        !self.worker.breaker.as_ref().is_none_or(is_closed)
+    }
+
     fn pauses(&self) -> bool {
         self.worker.topic.breaker.mode == BreakerMode::Pause
     }
@@ -206,10 +268,22 @@ impl<'a> Attempts<'a> {
         self.pauses() || (self.deadline.until.is_none() && !repeated)
     }
 
-    /// While intake is paused nothing is given up. But where others succeeded since the attempt before this one, it is the record that
-    /// fails.
+    /// While intake is paused nothing is given up. But where the backend worked all the time since the attempt before this one, it is the
+    /// record that fails.
     fn waits_out_an_outage(&self, since: u64) -> bool {
-        let nothing_succeeded = |breaker: &Arc<Breaker>| breaker.nothing_succeeded_since(since);
-        self.pauses() && self.worker.breaker.as_ref().is_some_and(nothing_succeeded)
+        let was_out = |breaker: &Arc<Breaker>| breaker.was_out_since(since);
+        self.pauses() && self.worker.breaker.as_ref().is_some_and(was_out)
     }
 }
+
+/// Comes at a time; never, where there is none.
+async fn passed(time: Option<Instant>) {
+    match time {
+        Some(time) => actix::clock::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "attempts_tests.rs"]
+mod tests;

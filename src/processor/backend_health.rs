@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::IntGauge;
 
-use crate::processor::backend::Backend;
+use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::breaker::Breaker;
 use crate::settings::{HostHeader, Topic};
 use crate::supervision::progress::monotonic_ms;
@@ -80,10 +80,14 @@ impl BackendChecks {
     }
 }
 
+/// Asks for the health page. Any answer below 500 shows a backend that works: not all have such a page.
+pub async fn ask(backend: &Backend, path: &str) -> (bool, Result<Answer, BackendError>) {
+    let outcome = backend.call(&request(path), TIMEOUT).await;
+    (outcome.as_ref().is_ok_and(|answer| answer.status < 500), outcome)
+}
+
 async fn look(backend: &Backend, check: &BackendCheck) {
-    let outcome = backend.call(&request(&check.topic.health_path), TIMEOUT).await;
-    // Any answer below 500 shows a backend that works: not all have a health page.
-    let up = outcome.as_ref().is_ok_and(|answer| answer.status < 500);
+    let (up, outcome) = ask(backend, &check.topic.health_path).await;
     check.gauge.set(up.into());
     if let (Some(breaker), true) = (&check.breaker, up) {
         breaker.health_check_succeeded(monotonic_ms());

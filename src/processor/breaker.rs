@@ -30,6 +30,8 @@ pub struct Breaker {
     open_until: AtomicU64,
     /// When the last attempt succeeded.
     last_success: AtomicU64,
+    /// When it last closed again.
+    closed_at: AtomicU64,
     span: Span,
     /// Counts changes of state, and probes that ended without a result: whoever waits looks again.
     changes: watch::Sender<u64>,
@@ -89,6 +91,7 @@ impl Breaker {
             in_a_row: AtomicU32::new(0),
             open_until: AtomicU64::new(CLOSED),
             last_success: AtomicU64::new(0),
+            closed_at: AtomicU64::new(0),
             span: Span::default(),
             changes: watch::Sender::new(0),
         }
@@ -117,7 +120,7 @@ impl Breaker {
             self.in_a_row.store(0, Ordering::Relaxed);
             self.last_success.fetch_max(now, Ordering::Relaxed);
             if probe.is_some() {
-                self.close("a probe succeeded");
+                self.close("a probe succeeded", now);
             }
             return;
         }
@@ -137,12 +140,14 @@ impl Breaker {
     /// The backend was seen to work; closes it.
     pub fn health_check_succeeded(&self, now: u64) {
         self.last_success.fetch_max(now, Ordering::Relaxed);
-        self.close("a health check succeeded");
+        self.close("a health check succeeded", now);
     }
 
-    /// Nothing has succeeded since `then`: the backend is down as far as anybody knows.
-    pub fn nothing_succeeded_since(&self, then: u64) -> bool {
-        self.last_success.load(Ordering::Relaxed) < then
+    /// The backend was down at some time since `then`, as far as anybody knows: the breaker was not closed, or nothing has succeeded.
+    pub fn was_out_since(&self, then: u64) -> bool {
+        self.open_until.load(Ordering::Acquire) != CLOSED
+            || self.closed_at.load(Ordering::Relaxed) > then
+            || self.last_success.load(Ordering::Relaxed) < then
     }
 
     pub fn state(&self, now: u64) -> State {
@@ -175,8 +180,9 @@ impl Breaker {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn close(&self, why: &str) {
+    fn close(&self, why: &str, now: u64) {
         self.in_a_row.store(0, Ordering::Relaxed);
+        self.closed_at.fetch_max(now, Ordering::Relaxed);
         if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
             // The failures that opened it say nothing about the backend that is back.
             self.span.clear();
@@ -313,11 +319,26 @@ mod tests {
         let breaker = breaker(1, 0.0);
         let mut changes = breaker.changes();
         breaker.record(true, None, 1);
-        assert!(changes.has_changed().unwrap() && breaker.nothing_succeeded_since(1));
+        assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
         breaker.health_check_succeeded(2);
-        assert!(changes.has_changed().unwrap() && !breaker.nothing_succeeded_since(1));
+        assert!(changes.has_changed().unwrap());
         assert_eq!(breaker.state(2), State::Closed);
+    }
+
+    #[test]
+    fn an_outage_is_told_from_a_record_that_fails_while_others_succeed() {
+        let breaker = breaker(2, 0.0);
+        breaker.record(false, None, 5);
+        breaker.record(true, None, 6);
+        assert!(!breaker.was_out_since(5), "another succeeded");
+        assert!(breaker.was_out_since(6), "nobody has since");
+        breaker.record(true, None, 7);
+        assert!(breaker.was_out_since(1), "it is open");
+        breaker.health_check_succeeded(9);
+        assert!(breaker.was_out_since(8), "it was");
+        breaker.record(false, None, 11);
+        assert!(!breaker.was_out_since(10));
     }
 
     #[test]

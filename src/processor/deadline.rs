@@ -1,6 +1,8 @@
 //! How long somebody waits for an answer, by this machine's clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::processor::worker::Worker;
 use crate::wire::{self, Request};
@@ -12,7 +14,7 @@ const WAY_BACK: Duration = Duration::from_millis(200);
 /// How long there is for a request.
 pub struct Deadline {
     /// When nobody waits any more. `None`: the request says nothing; the backend's own timeouts bound it.
-    pub until: Option<Instant>,
+    pub until: Option<std::time::Instant>,
     /// When calls have to be over.
     calls_until: Option<Instant>,
 }
@@ -53,7 +55,7 @@ impl Deadline {
         };
         let until = Instant::now() + left;
         Some(Deadline {
-            until: Some(until),
+            until: Some(until.into_std()),
             calls_until: Some(until - WAY_BACK.min(left / 10)),
         })
     }
@@ -67,7 +69,7 @@ impl Deadline {
     /// Comes when it is too late for a call; never, where there is no deadline.
     pub async fn passed(&self) {
         match self.calls_until {
-            Some(until) => actix::clock::sleep_until(until.into()).await,
+            Some(until) => actix::clock::sleep_until(until).await,
             None => std::future::pending().await,
         }
     }

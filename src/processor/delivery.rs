@@ -12,6 +12,7 @@ use crate::kafka::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::trouble::Trouble;
 use crate::processor::worker::Worker;
+use crate::settings::Delivery;
 use crate::wire::correlation::id_text;
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::{Fields, Record, ReplyError, Response, headers};
@@ -50,8 +51,14 @@ impl Settlement {
         self.end(Outcome::Done);
     }
 
-    /// Unanswered: whoever owns the partition next runs it.
+    /// Unanswered: whoever owns the partition next runs it; but nobody does where it is committed already.
     pub fn release(&self) {
+        let worker = &self.worker;
+        if worker.topic.delivery == Delivery::AtMostOnce {
+            worker.metrics.lost.inc();
+            tracing::warn!(topic = %worker.topic.request_topic, partition = self.partition, offset = self.offset,
+                "record lost: its partition or its process went before it was answered, and it is committed (delivery: at-most-once)");
+        }
         self.end(Outcome::Released);
     }
 

@@ -6,6 +6,7 @@ pub mod backend_health;
 pub mod breaker;
 pub mod deadline;
 pub mod delivery;
+pub mod ensured;
 pub mod lag;
 pub mod lanes;
 pub mod metrics;

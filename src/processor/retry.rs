@@ -12,7 +12,7 @@ use crate::wire::{Request, headers};
 pub struct Policy<'a> {
     topic: &'a Topic,
     /// It can run twice without harm: RFC 9110 9.2.2, or the client's own word.
-    repeatable: bool,
+    pub repeatable: bool,
 }
 
 impl<'a> Policy<'a> {
@@ -35,6 +35,11 @@ impl<'a> Policy<'a> {
             Err(BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
             Ok(answer) => is_on(RetryOn::Status(answer.status)),
         }
+    }
+
+    /// May it be sent again at all, retries or not?
+    pub fn can_repeat(&self, outcome: &Result<Answer, BackendError>) -> bool {
+        self.repeatable || matches!(outcome, Err(BackendError::Unreachable(_)))
     }
 
     /// The wait before retry number `retry` (1 = the first): anything up to `wait` doubled each time, `max_wait` at most. Full jitter,

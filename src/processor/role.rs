@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::kafka::admin::TopicAdmin;
 use crate::kafka::backlog::Backlog;
 use crate::kafka::client_config;
-use crate::kafka::group_pump::{self, PumpPlan};
+use crate::kafka::group_pump::{self, AheadLimits, PumpPlan};
 use crate::kafka::health::KafkaHealth;
 use crate::kafka::intake::{Paused, PumpHandle};
 use crate::kafka::producer::Producer;
@@ -26,13 +26,14 @@ use crate::processor::backend::Backend;
 use crate::processor::backend_health::{BackendCheck, BackendState};
 use crate::processor::breaker::{self, Breaker, ProbeSlot};
 use crate::processor::delivery::Deliveries;
+use crate::processor::ensured::Ensured;
 use crate::processor::lag::ConsumerLag;
 use crate::processor::metrics::{ProcessorMetrics, TopicMetrics};
 use crate::processor::retry_budget::RetryBudget;
 use crate::processor::topic_worker::{Inputs, TopicWorker};
 use crate::processor::trouble::{DeadLetterTrouble, Once};
 use crate::processor::worker::Worker;
-use crate::settings::{self, BreakerMode, Ordering as RecordOrdering, Settings, Topic};
+use crate::settings::{self, BreakerMode, Delivery, Ordering as RecordOrdering, Settings, Topic};
 use crate::supervision::health_supervisor::{ExitNotice, Life, Pump, Supervised};
 use crate::supervision::progress::{Progress, monotonic_ms};
 use crate::supervision::spawn_watched::spawn_watched;
@@ -189,6 +190,7 @@ pub fn assemble(
             breaker: breaker.clone(),
             gauge: topic_metrics.backend_up.clone(),
         });
+        let concurrency = topic.concurrency.min(share);
         for index in 0..topic.workers {
             let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
             let view = Arc::new(WorkerView {
@@ -221,14 +223,16 @@ pub fn assemble(
                     admin: admin.clone(),
                     window: (topic.concurrency * 4).max(256),
                     revoke_timeout: own.revoke_timeout,
-                    delivery: topic.delivery,
+                    ahead: (topic.delivery == Delivery::AtMostOnce)
+                        .then(|| AheadLimits::new(concurrency, topic.ordering, topic.rate_limit)),
                     ordered: topic.ordering != RecordOrdering::Unordered,
                 },
                 producer: producer.clone(),
                 all_calls: all_calls.clone(),
-                concurrency: topic.concurrency.min(share),
+                concurrency,
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
+                asks_health: !own.health_check_interval.is_zero(),
                 forbidden: forbidden.clone(),
                 dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
                 clock_tolerance: own.clock_tolerance,
@@ -308,6 +312,7 @@ struct WorkerFactory {
     concurrency: usize,
     rate_limit: Option<Arc<DefaultDirectRateLimiter>>,
     retry_budget: Arc<RetryBudget>,
+    asks_health: bool,
     forbidden: Arc<HashSet<String>>,
     dead_letter_topic: Option<Arc<str>>,
     clock_tolerance: Duration,
@@ -340,6 +345,7 @@ impl Supervised for WorkerFactory {
             retry_budget: self.retry_budget.clone(),
             breaker: self.view.breaker.clone(),
             probe: ProbeSlot::default(),
+            asks_health: self.asks_health,
             clock_tolerance: self.clock_tolerance,
             limits: self.limits.clone(),
             kafka: self.kafka.clone(),
@@ -347,6 +353,7 @@ impl Supervised for WorkerFactory {
             undelivered,
             dead_letter_trouble: self.dead_letter_trouble.clone(),
             admin: self.plan.admin.clone(),
+            ensured: Ensured::default(),
             once: Once::default(),
         });
         let progress = Progress::default();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::kafka::intake::Intake;
+use crate::kafka::intake::{Intake, NotBegun};
 use crate::processor::attempts::{Attempts, End};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::deadline::Deadline;
@@ -21,9 +21,10 @@ use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireEr
 
 /// Works on one record from intake to the sending of its reply. A panic on the way ends in a 500 and a dead letter: one record must
 /// neither restart a worker for ever nor hold up its partition.
-pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake, turn: Turn) {
+pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, mut intake: Intake, turn: Turn) {
     let settlement = Settlement::new(&worker, &intake);
-    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn))
+    let not_begun = intake.not_begun.take();
+    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn, not_begun))
         .catch_unwind()
         .await
     {
@@ -38,14 +39,15 @@ pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, intake: Intake, turn
     }
 }
 
-async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, turn: Turn) {
+async fn work(
+    settlement: &Arc<Settlement>,
+    backend: &Backend,
+    intake: &Intake,
+    turn: Turn,
+    not_begun: Option<NotBegun>,
+) {
     let worker = &settlement.worker;
-    let Intake {
-        record,
-        lease,
-        no_backlog,
-        ..
-    } = intake;
+    let Intake { record, lease, .. } = intake;
     let request = match wire::decode_request(record) {
         Ok(request) => request,
         Err(error) => {
@@ -53,7 +55,8 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, 
             return give_up(settlement, record, &cause, ReplyError::BadMessage, error);
         }
     };
-    let Some(deadline) = Deadline::of(&request, *no_backlog && !worker.kafka.is_down(), worker) else {
+    let no_backlog = intake.is_newer_than(worker.clock_tolerance) && !worker.kafka.is_down();
+    let Some(deadline) = Deadline::of(&request, no_backlog, worker) else {
         return expired(settlement);
     };
     let destination = worker.destination(request.reply_topic.as_deref(), request.reply_partition);
@@ -61,12 +64,19 @@ async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, 
         worker,
         backend,
         request: &request,
+        call: async |timeout| worker.attempt(backend, &request, timeout).await,
         deadline: &deadline,
         lease,
         turn,
         entered: false,
+        not_begun,
     };
     let (outcome, attempts) = match attempts.run().await {
+        // The HTTP client refuses what the wire format allows; it is as malformed as the rest.
+        End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
+            let reply_to = wire::reply_address(record);
+            return give_up(settlement, record, &cause, ReplyError::BadMessage, reply_to);
+        }
         End::Outcome(outcome, attempts) => (Ok(outcome), attempts),
         End::BreakerOpen => (Err(ReplyError::BreakerOpen), 0),
         End::Expired => return expired(settlement),

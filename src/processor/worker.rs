@@ -18,6 +18,7 @@ use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::breaker::{Breaker, ProbeSlot};
 use crate::processor::delivery::{Deliveries, Parcel, Undelivered};
+use crate::processor::ensured::Ensured;
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::retry_budget::RetryBudget;
 use crate::processor::trouble::{DeadLetterTrouble, Once};
@@ -44,6 +45,8 @@ pub struct Worker {
     /// `None`: switched off.
     pub breaker: Option<Arc<Breaker>>,
     pub probe: ProbeSlot,
+    /// Backends have a health page that may be asked for.
+    pub asks_health: bool,
     pub clock_tolerance: Duration,
     pub limits: RecordLimits,
     pub kafka: KafkaHealth,
@@ -51,6 +54,7 @@ pub struct Worker {
     pub undelivered: mpsc::UnboundedSender<Undelivered>,
     pub dead_letter_trouble: DeadLetterTrouble,
     pub admin: TopicAdmin,
+    pub ensured: Ensured,
     pub once: Once,
 }
 
@@ -75,7 +79,9 @@ impl Worker {
         let outcome = backend.call(request, timeout).await;
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
-            self.metrics.backend_errors.inc();
+            if !matches!(error, BackendError::BadMessage(_)) {
+                self.metrics.backend_errors.inc();
+            }
             tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
         }
         outcome
@@ -84,11 +90,14 @@ impl Worker {
     /// Looks for a topic that Kafka did not know, creating it where it is one of ours.
     pub async fn ensure_topic(&self, topic: &Arc<str>) {
         let ours = *topic == self.response_topic || Some(topic) == self.dead_letter_topic.as_ref();
-        let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
-        let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
-            tracing::debug!(%error, "topic not found");
-        }
+        let look = async || {
+            let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
+            let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
+                tracing::debug!(%error, "topic not found");
+            }
+        };
+        self.ensured.look(topic, look).await;
     }
 
     /// Where a request's reply may go: the topic it names where that is allowed, else the configured one.

@@ -11,12 +11,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as rdsys;
 
 use super::ahead::CommitAhead;
+use super::caught_up::CaughtUp;
 use super::context::PumpContext;
 use crate::kafka::backlog::Backlog;
-use crate::kafka::intake::{Completion, Intake, Lease, Outcome};
+use crate::kafka::intake::{Completion, Intake, Lease, NotBegun, Outcome};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
-use crate::settings::Delivery;
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
@@ -53,28 +53,30 @@ pub struct Partition {
     oldest: Option<(i64, Instant)>,
     /// The partition's end when the queue was last seen empty.
     caught_up_at: Option<i64>,
-    /// The queue was empty since the last record.
+    /// The queue was empty since the last record, or since intake went on.
     idle: bool,
-    /// Before the first record: where the partition ended when the queue was empty. Not `position`: librdkafka knows the end of a
-    /// partition a moment before it hands out the records up to there.
-    first_end: Option<i64>,
+    /// When it had caught up.
+    caught_up: CaughtUp,
     revoking: bool,
 }
 
 impl Partition {
+    /// `consumer` must not have been given the assignment yet: the end that it knows is that of an earlier one.
     pub fn new(
+        consumer: &BaseConsumer<PumpContext>,
         queue: PartitionQueue<PumpContext>,
         topic: Arc<str>,
         number: i32,
-        delivery: Delivery,
+        at_most_once: bool,
         epoch: u32,
     ) -> Self {
         Partition {
+            caught_up: CaughtUp::new(high_watermark(consumer, &topic, number)),
             topic,
             number,
             queue,
             tracker: Tracker::default(),
-            ahead: (delivery == Delivery::AtMostOnce).then(CommitAhead::default),
+            ahead: at_most_once.then(CommitAhead::default),
             lease: Lease::default(),
             epoch,
             stashed: VecDeque::new(),
@@ -82,7 +84,6 @@ impl Partition {
             oldest: None,
             caught_up_at: None,
             idle: false,
-            first_end: None,
             revoking: false,
         }
     }
@@ -99,19 +100,19 @@ impl Partition {
     /// Nobody looks into the queue for now: what comes meanwhile waits.
     pub fn not_looked_at(&mut self) {
         self.idle = false;
-        self.first_end = None;
     }
 
-    /// The next record, if there is one now.
-    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>) -> Next {
+    /// The next record, if there is one now. `not_begun` makes its place among those to be committed ahead.
+    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>, not_begun: impl FnOnce() -> NotBegun) -> Next {
+        let now = Instant::now();
+        self.caught_up.look(now);
         let record = match self.stashed.pop_front() {
             Some(record) => record,
             None => match self.queue.poll(Duration::ZERO) {
                 None => {
                     self.idle = true;
-                    if self.position.is_none() && self.first_end.is_none() {
-                        self.first_end = high_watermark(consumer, &self.topic, self.number);
-                    }
+                    let end = || high_watermark(consumer, &self.topic, self.number);
+                    self.caught_up.empty(now, self.position, end);
                     return Next::None;
                 }
                 Some(Err(error)) => return Next::Error(error),
@@ -121,13 +122,7 @@ impl Partition {
         if self.position.is_some_and(|position| record.offset < position) {
             return Next::WentBack(record.offset);
         }
-        let had_caught_up = match self.position {
-            Some(position) => position == record.offset,
-            None => self.first_end.is_some_and(|end| end <= record.offset),
-        };
-        let no_backlog = self.idle
-            && had_caught_up
-            && high_watermark(consumer, &self.topic, record.partition).is_some_and(|high| high <= record.offset + 1);
+        let caught_up = self.caught_up.took(self.position, record.offset);
         self.idle = false;
         self.position = Some(record.offset + 1);
         self.tracker.start(record.offset, size(&record));
@@ -139,7 +134,8 @@ impl Partition {
             record,
             lease,
             epoch: self.epoch,
-            no_backlog,
+            caught_up,
+            not_begun: self.ahead.is_some().then(not_begun),
         };
         match &mut self.ahead {
             None => Next::Record(intake),

@@ -127,10 +127,15 @@ impl Pump<'_> {
                 Rebalance::Assign(list) => self.accept(list),
                 Rebalance::Revoke(list) => {
                     let revocation = Revocation::new(list, self.plan.revoke_timeout, self.plan.ordered);
+                    let mut under_way = 0;
                     for number in revocation.partitions() {
                         if let Some(partition) = self.partitions.get_mut(&number) {
                             partition.revoke();
+                            under_way += partition.outstanding();
                         }
+                    }
+                    if under_way > 0 {
+                        tracing::info!(topic = %self.plan.topic, under_way, "partitions wait for their calls to end before they go");
                     }
                     self.revocation = Some(revocation);
                 }
@@ -148,10 +153,9 @@ impl Pump<'_> {
             let waker = self.handle.clone();
             queue.set_nonempty_callback(move || waker.wake());
             self.epochs += 1;
-            self.partitions.insert(
-                number,
-                Partition::new(queue, self.plan.topic.clone(), number, self.plan.delivery, self.epochs),
-            );
+            let (topic, at_most_once) = (self.plan.topic.clone(), self.plan.ahead.is_some());
+            let partition = Partition::new(&self.consumer, queue, topic, number, at_most_once, self.epochs);
+            self.partitions.insert(number, partition);
         }
         Rebalance::Assign(list).answer(&self.consumer);
         self.handle.status().set_partitions(self.partitions.len());
