@@ -210,6 +210,30 @@ async fn a_target_or_name_beyond_what_the_http_crate_takes_is_a_400() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_reads_does_not_keep_its_connection() {
+    let topics = Topics::unique("orders");
+    let proxy = proxy(&topics).set("management_token", "s3cret").start().await;
+    for (path, status) in [
+        ("/health", 200),
+        ("/health/live", 200),
+        ("/health/ready", 200),
+        ("/metrics", 401),
+    ] {
+        // No chunk of it ever comes.
+        let wire = format!("GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = last_answer(&proxy, wire.as_bytes()).await;
+        assert!(answer.status == status && answer.closes(), "{path}: {answer:?}");
+        // Its opposite: without one, it stays.
+        let mut connection = open(&proxy).await;
+        for _ in 0..2 {
+            let answer = connection.request(&Request::get(path)).await.expect("an answer");
+            assert!(answer.status == status && !answer.closes(), "{path}: {answer:?}");
+        }
+    }
+    assert_nothing_was_sent(&proxy, &topics).await;
+}
+
+#[tokio::test]
 async fn ambiguous_requests_are_a_400_and_end_the_connection() {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics).start().await;
