@@ -22,7 +22,8 @@ async fn last_answer(proxy: &App, wire: &[u8]) -> Response {
     connection.send_raw(wire).await.expect("sent");
     let answer = connection.read_response(false).await;
     let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", wire[..wire.len().min(200)].escape_ascii()));
-    assert!(connection.read_response(false).await.is_err(), "still open: {answer:?}");
+    let ended = connection.read_end().await;
+    ended.unwrap_or_else(|error| panic!("{answer:?} and then {error}"));
     answer
 }
 
@@ -183,6 +184,51 @@ async fn a_head_that_is_too_large_is_a_431_that_its_client_reads() {
     for fields in [field(200_000), field(900_000), "X-A: 1\r\n".repeat(97)] {
         let answer = last_answer(&proxy, head(&fields).as_bytes()).await;
         assert_eq!((answer.status, answer.body.len()), (431, 0), "{answer:?}");
+    }
+    assert_nothing_was_sent(&proxy, &topics).await;
+}
+
+#[tokio::test]
+async fn a_target_or_name_beyond_what_the_http_crate_takes_is_a_400() {
+    let topics = Topics::unique("orders");
+    let proxy = proxy(&topics).start().await;
+    let target = |size: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "t".repeat(size - 1));
+    let name = |size: usize| format!("GET / HTTP/1.1\r\nHost: x\r\n{}: 1\r\n\r\n", "n".repeat(size));
+    for wire in [target(65_535), target(100_000), name(65_536), name(120_000)] {
+        let answer = last_answer(&proxy, wire.as_bytes()).await;
+        assert_eq!((answer.status, answer.body.len()), (400, 0), "{} bytes", wire.len());
+    }
+    // Its opposite: what is just not beyond is only too large, and the connection stays.
+    let mut connection = open(&proxy).await;
+    for wire in [target(65_534), name(65_535)] {
+        connection.send_raw(wire.as_bytes()).await.expect("sent");
+        let answer = connection.read_response(false).await.expect("an answer");
+        answer.assert_problem(431, "head-too-large");
+    }
+    assert_eq!(proxy.logged("panicked"), 0, "{}", proxy.log());
+    assert_nothing_was_sent(&proxy, &topics).await;
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_does_not_keep_its_connection() {
+    let topics = Topics::unique("orders");
+    let proxy = proxy(&topics).set("management_token", "s3cret").start().await;
+    for (path, status) in [
+        ("/health", 200),
+        ("/health/live", 200),
+        ("/health/ready", 200),
+        ("/metrics", 401),
+    ] {
+        // No chunk of it ever comes.
+        let wire = format!("GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = last_answer(&proxy, wire.as_bytes()).await;
+        assert!(answer.status == status && answer.closes(), "{path}: {answer:?}");
+        // Its opposite: without one, it stays.
+        let mut connection = open(&proxy).await;
+        for _ in 0..2 {
+            let answer = connection.request(&Request::get(path)).await.expect("an answer");
+            assert!(answer.status == status && !answer.closes(), "{path}: {answer:?}");
+        }
     }
     assert_nothing_was_sent(&proxy, &topics).await;
 }

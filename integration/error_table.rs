@@ -1,5 +1,7 @@
 //! The table of errors in the README, row by row: status, code and document of each, and nothing in them of what is behind.
 
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use serde_json::json;
 
 use crate::harness::app::{App, Spec, processor, proxy};
@@ -10,14 +12,15 @@ use crate::harness::records::{Header, Reader, create_topic, produce};
 use crate::harness::wait::eventually;
 use crate::harness::{Topics, unique};
 
-/// Rows that no client can bring about by itself, or that have a file of their own.
-const ELSEWHERE: [&str; 5] = [
-    "processor-failed",
-    "draining",
-    "breaker-open",
-    "no-consumers",
-    "rate-limited",
+/// Rows that have a file of their own, which brings them about.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("breaker-open", include_str!("breaker.rs")),
+    ("no-consumers", include_str!("no_consumers.rs")),
+    ("rate-limited", include_str!("client_rate_limit.rs")),
 ];
+
+/// A panic inside the processor: no record and no backend is known that brings one about, and the binary has no switch for it.
+const NOWHERE: &str = "processor-failed";
 
 /// What has been seen, and what no answer may show.
 struct Table {
@@ -91,20 +94,26 @@ async fn every_row_is_what_the_readme_says() {
     backends(&mut table, &topics, &backend, &nowhere).await;
     repliers(&mut table).await;
     kafka(&mut table).await;
+    draining(&mut table).await;
 
     let readme = include_str!("../README.md");
     let rows = readme
         .lines()
         .filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
     let codes = rows.flat_map(|row| row.split('|').nth(2).unwrap_or_default().split('`').skip(1).step_by(2));
-    let codes: Vec<&str> = codes.collect();
+    let mut codes: Vec<&str> = codes.collect();
     assert!(codes.len() > 20, "{codes:?}");
-    for code in codes {
+    for (code, file) in ELSEWHERE {
         assert!(
-            table.seen.contains(&code) || ELSEWHERE.contains(&code),
-            "{code} was not brought about"
+            file.contains(&format!("\"{code}\")")),
+            "no test of {code} where it should be"
         );
     }
+    let mut known = [table.seen, ELSEWHERE.map(|(code, _)| code).into(), vec![NOWHERE]].concat();
+    known.sort_unstable();
+    known.dedup();
+    codes.sort_unstable();
+    assert_eq!(codes, known, "the README's, and those brought about");
 }
 
 /// What the proxy refuses by itself.
@@ -115,7 +124,7 @@ async fn refusals(table: &mut Table) {
             "routes",
             json!([{
                 "path": "/orders/{id}", "methods": ["GET", "POST", "CONNECT-ish"],
-                "request_topic": topics.request, "response_topic": topics.response, "timeout": 1,
+                "request_topic": topics.request, "response_topic": topics.response, "timeout": 4,
             }]),
         )
         .set("topic_headers", true)
@@ -175,7 +184,11 @@ async fn refusals(table: &mut Table) {
 
 /// What backends bring about.
 async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, nowhere: &str) {
-    let (unreachable, hanging) = (Topics::unique("unreachable"), Topics::unique("hanging"));
+    let (unreachable, hanging, unserved) = (
+        Topics::unique("unreachable"),
+        Topics::unique("hanging"),
+        Topics::unique("unserved"),
+    );
     let hangs = Backend::start(|_| Answer::Hang).await;
     let processor = processor(&[
         (topics, &backend.url()),
@@ -183,7 +196,8 @@ async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, nowhere
         (&hanging, &hangs.url()),
     ])
     .set_topics("max_retries", 0)
-    .set_topics("timeout", 1)
+    // The others may take as long as the machine does.
+    .set_topic(2, "timeout", 1)
     .start()
     .await;
     let proxy = proxy(topics).set("max_pending_per_topic", 1).start().await;
@@ -193,9 +207,9 @@ async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, nowhere
     table.check(&proxy.request(Request::post("/", "x")).await, 502, "backend-reset");
     backend.answer_with(|_| Answer::body(vec![b'x'; 2_000_000]));
     table.check(&proxy.request(Request::get("/")).await, 502, "response-too-large");
-    let waiting = proxy.leave_waiting(&via(&hanging)).await;
+    let waiting = proxy.leave_waiting(&via(&unserved)).await;
     proxy.wait_for_pending(1).await;
-    table.check(&proxy.request(via(&hanging)).await, 503, "overloaded");
+    table.check(&proxy.request(via(&unserved)).await, 503, "overloaded");
     drop(waiting);
     proxy.wait_until_idle().await;
     table.check(&proxy.request(via(&hanging)).await, 504, "backend-timeout");
@@ -267,4 +281,28 @@ async fn kafka(table: &mut Table) {
         }
     });
     table.check(&unavailable.await, 503, "kafka-unavailable");
+}
+
+/// A proxy stops while a request of its waits for a topic to open: for one that no broker leads, it would wait on and on.
+async fn draining(table: &mut Table) {
+    const LEADERLESS: &str = "leaderless-responses";
+    let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).expect("a mock broker");
+    let topics = Topics::unique("orders");
+    for topic in [topics.request.as_str(), &topics.response, LEADERLESS] {
+        broker.create_topic(topic, 1, 1).expect("created");
+    }
+    broker.partition_leader(LEADERLESS, 0, None).expect("set");
+    let mut proxy = proxy(&topics)
+        .set("kafka.bootstrap_servers", broker.bootstrap_servers())
+        .set("create_topics.enabled", false)
+        .set("drain_timeout", 2)
+        .start()
+        .await;
+    let mut waiting = proxy
+        .leave_waiting(&Request::get("/").via(&topics.request, LEADERLESS))
+        .await;
+    proxy.wait_for_pending(1).await;
+    proxy.signal("TERM").await;
+    table.check(&waiting.read_response(false).await.expect("an answer"), 503, "draining");
+    assert_eq!(proxy.wait_exit().await, Some(75), "something was cut off");
 }

@@ -17,6 +17,7 @@ mod disconnect;
 mod error_table;
 mod failover;
 mod failures;
+mod forwarding;
 mod giving_up;
 mod groups;
 mod hostile;

@@ -82,7 +82,8 @@ async fn only_allowed_topics_can_be_named_and_only_so_many() {
     let proxy = proxy(&topics)
         .set("allowed_topics", patterns)
         .set("max_client_topics", 2)
-        .set("default_timeout", 1)
+        // Time to create a topic, too: what still waits for one shortly before its deadline is a 503.
+        .set("default_timeout", 4)
         .start()
         .await;
     let other = unique("bank-requests");

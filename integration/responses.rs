@@ -137,6 +137,19 @@ async fn a_body_that_the_end_of_the_connection_frames_arrives_whole() {
 }
 
 #[tokio::test]
+async fn a_status_that_is_none_is_no_answer() {
+    let pair = Pair::start(Backend::echo().await).await;
+    for status in ["101 Switching Protocols", "600 Beyond", "999 Beyond", "099 Below"] {
+        let wire = format!("HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\nx");
+        pair.backend
+            .answer_with(move |_| Answer::Raw(wire.clone().into_bytes()));
+        let answer = pair.request(Request::get("/")).await;
+        answer.assert_problem(502, "backend-reset");
+    }
+    pair.wait_until_idle().await;
+}
+
+#[tokio::test]
 async fn a_replier_cannot_write_a_body_where_there_is_none() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;

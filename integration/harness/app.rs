@@ -113,6 +113,12 @@ impl Spec {
         self.set("routes", json!([own, rest]))
     }
 
+    /// Sets a key of one entry in `topics`.
+    pub fn set_topic(mut self, index: usize, key: &str, value: impl Into<Value>) -> Self {
+        self.config["topics"][index][key] = value.into();
+        self
+    }
+
     /// Takes a key out of the configuration file, so that the environment or the default stands.
     pub fn unset(mut self, key: &str) -> Self {
         self.config.as_object_mut().expect("a map").remove(key);

@@ -215,6 +215,25 @@ impl Connection {
         }
     }
 
+    /// Waits for a `100 Continue`.
+    pub async fn read_continue(&mut self) -> std::io::Result<()> {
+        match timeout(PATIENCE, self.read_head()).await {
+            Ok(head) if head.as_ref().is_ok_and(|(status, _)| *status == 100) => Ok(()),
+            other => Err(fault(format!("no 100 Continue: {other:?}"))),
+        }
+    }
+
+    /// Waits until the server has closed the connection; fails when it sends more, or leaves it open.
+    pub async fn read_end(&mut self) -> std::io::Result<()> {
+        match timeout(PATIENCE, self.fill()).await {
+            Ok(Ok(false)) if self.buffer.is_empty() => Ok(()),
+            // What it had not read any more.
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
+            Ok(_) => Err(fault(format!("more came: {}", self.buffer.escape_ascii()))),
+            Err(_) => Err(fault(format!("open for {PATIENCE:?}"))),
+        }
+    }
+
     async fn read_final(&mut self, to_head: bool) -> std::io::Result<Response> {
         loop {
             let (status, headers) = self.read_head().await?;

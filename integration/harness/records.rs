@@ -58,6 +58,8 @@ fn config() -> ClientConfig {
         .set("bootstrap.servers", brokers())
         // As large as any topic of the tests takes.
         .set("message.max.bytes", "8000000")
+        // A producer's default is true: looking for a topic would create it.
+        .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", "5000");
     config
 }

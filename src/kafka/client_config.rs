@@ -30,6 +30,8 @@ pub const OWNED: &[&str] = &[
     // Whether what a broken-off redrive wrote is executed.
     "isolation.level",
     "transactional.id",
+    // Whether a topic that a client made up is there, with the broker's partitions.
+    "allow.auto.create.topics",
 ];
 
 /// The operator's properties that librdkafka does not take, each with its reason, and without its value, which may be a secret.

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, HttpRequest, HttpResponse, Route, web};
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
 use crate::kafka::health::KafkaHealth;
 use crate::processor::role::{Processor, WorkerView};
 use crate::proxy::http::Proxy;
+use crate::proxy::request::with_unread;
 use crate::settings::Secret;
 use crate::shutdown::Phase;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
@@ -97,25 +101,39 @@ fn openssl_eq(given: &[u8], token: &[u8]) -> bool {
 /// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy.
 pub fn health_and_metrics(service: &mut web::ServiceConfig) {
     service
-        .route("/health", web::get().to(ready))
-        .route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+        .route("/health", bodiless(web::get().to(ready)))
+        .route("/health/live", bodiless(web::get().to(live)))
+        .route("/health/ready", bodiless(web::get().to(ready)))
+        .route("/metrics", bodiless(web::get().to(metrics)));
 }
 
 /// Everything, on the management port.
 pub fn all(service: &mut web::ServiceConfig) {
     health_and_metrics(service);
     service
-        .route("/status", web::get().to(status))
+        .route("/status", bodiless(web::get().to(status)))
         .route(
             "/topics/{name}/pause",
-            web::post().to(async |request, name, board| set_paused(request, name, board, true)),
+            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, true))),
         )
         .route(
             "/topics/{name}/resume",
-            web::post().to(async |request, name, board| set_paused(request, name, board, false)),
+            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, false))),
         );
+}
+
+/// A route whose handler reads no body. One that comes all the same, and does not end, must not keep its connection.
+fn bodiless(route: Route) -> Route {
+    route.wrap(from_fn(leave_unread))
+}
+
+async fn leave_unread(
+    rest: web::Payload,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let (request, response) = next.call(request).await?.into_parts();
+    Ok(ServiceResponse::new(request, with_unread(response, rest)))
 }
 
 async fn live() -> HttpResponse {

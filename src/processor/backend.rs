@@ -14,7 +14,7 @@ use openssl::ssl::{SslConnector, SslMethod};
 
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
-use crate::wire::{Fields, ReplyError, Request, headers};
+use crate::wire::{self, Fields, ReplyError, Request, headers};
 
 /// A TCP or TLS connection that is not up by then counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,6 +113,11 @@ impl Backend {
     async fn exchange(&self, request: &Request) -> Result<Answer, BackendError> {
         let response = self.client.request(self.outgoing(request)?).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        // No reply can carry another one: 101 ends HTTP on that connection, and beyond 599 there is nothing (RFC 9110 15).
+        if !wire::is_final_status(&status) {
+            return Err(BackendError::Reset(format!("status {status}")));
+        }
         let body = Limited::new(body, self.max_body).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 BackendError::TooLarge(self.max_body)
@@ -131,7 +136,7 @@ impl Backend {
             .map(|(name, value)| (name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())))
             .collect();
         Ok(Answer {
-            status: head.status.as_u16(),
+            status,
             headers: fields,
             body: body.to_bytes(),
         })

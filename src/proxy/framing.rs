@@ -5,8 +5,14 @@
 //! targets as exactly as the parser does it: bodies pass untouched, whatever they look like. What the parser refuses anyway needs no
 //! care: it reads nothing more of that connection.
 
-/// Refused by the parser wherever it stands in a request line.
+/// Refused by the parser wherever it stands in a request line or in a field.
 const REFUSED: u8 = 0;
+/// The longest name of a field that the `http` crate takes; actix-http's decoder panics at a longer one.
+const MAX_NAME: usize = (1 << 16) - 1;
+/// The longest field that is looked at. actix-http gives a head up before: at 128 KiB, or at what its buffer took along with those.
+const MAX_FIELD: usize = 256 << 10;
+
+const CONNECT: &[u8] = b"CONNECT";
 
 /// The place in the stream that comes next.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +30,7 @@ enum Place {
     /// This much of a body of known length.
     Sized(u64),
     Chunked(Chunked),
-    /// Something that the parser refuses, too.
+    /// Behind something that the parser refuses, or where it takes all the rest for one body.
     Unknown,
 }
 
@@ -48,12 +54,20 @@ enum Chunked {
 #[derive(Debug, Default)]
 pub struct Framing {
     place: Place,
-    /// The beginning of a field whose end has not come yet.
+    /// The beginning of a method or field whose end has not come yet.
     line: Vec<u8>,
-    /// What the head at hand says of its body so far.
-    length: u64,
-    chunked: bool,
+    /// What the head at hand says of itself so far.
+    head: Head,
     heads: u64,
+}
+
+/// What tells where a head's body ends.
+#[derive(Debug, Default)]
+struct Head {
+    connect: bool,
+    websocket: bool,
+    chunked: bool,
+    length: u64,
 }
 
 impl Framing {
@@ -93,9 +107,16 @@ impl Framing {
                 None => self.go(bytes.len(), Place::LineEnds),
             },
             Place::Method => match until(|byte| matches!(byte, b' ' | b'\n')) {
-                Some(end) if bytes[end] == b' ' => self.go(end + 1, Place::Target),
+                Some(end) if bytes[end] == b' ' => {
+                    self.method(&bytes[..end]);
+                    self.head.connect = std::mem::take(&mut self.line) == CONNECT;
+                    self.go(end + 1, Place::Target)
+                }
                 Some(end) => self.go(end, Place::Unknown),
-                None => bytes.len(),
+                None => {
+                    self.method(bytes);
+                    bytes.len()
+                }
             },
             Place::Target => {
                 let end = until(|byte| matches!(byte, b' ' | b'\n'));
@@ -113,22 +134,32 @@ impl Framing {
                 Some(end) => self.go(end + 1, Place::Fields),
                 None => bytes.len(),
             },
-            Place::Fields => match until(|byte| *byte == b'\n') {
-                Some(end) if self.line.is_empty() => {
-                    self.field(&bytes[..end]);
-                    end + 1
+            Place::Fields => {
+                let end = until(|byte| *byte == b'\n');
+                let there = end.unwrap_or(bytes.len());
+                let piece = &mut bytes[..there];
+                if let Some(at) = self.too_long(piece) {
+                    piece[at] = REFUSED;
+                    self.line = Vec::new();
+                    return self.go(at, Place::Unknown);
                 }
-                Some(end) => {
-                    let mut line = std::mem::take(&mut self.line);
-                    line.extend_from_slice(&bytes[..end]);
-                    self.field(&line);
-                    end + 1
+                match end {
+                    Some(end) if self.line.is_empty() => {
+                        self.field(piece);
+                        end + 1
+                    }
+                    Some(end) => {
+                        let mut line = std::mem::take(&mut self.line);
+                        line.extend_from_slice(piece);
+                        self.field(&line);
+                        end + 1
+                    }
+                    None => {
+                        self.line.extend_from_slice(piece);
+                        piece.len()
+                    }
                 }
-                None => {
-                    self.line.extend_from_slice(bytes);
-                    bytes.len()
-                }
-            },
+            }
             Place::Sized(left) => {
                 let taken = left.min(bytes.len() as u64);
                 let next = match left - taken {
@@ -155,6 +186,23 @@ impl Framing {
         taken
     }
 
+    /// Takes in more of a method: as much as tells whether it is CONNECT.
+    fn method(&mut self, piece: &[u8]) {
+        let missing = (CONNECT.len() + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(&piece[..missing.min(piece.len())]);
+    }
+
+    /// Where in this piece of a field its name or the whole becomes longer than anything that the parser could take. It may come
+    /// without an end: after its answer actix-http reads on for a while, and throws away what it reads.
+    fn too_long(&self, piece: &[u8]) -> Option<usize> {
+        let known = self.line.len();
+        let first_beyond = |limit: usize| limit.checked_sub(known).filter(|at| *at < piece.len());
+        let name_goes_on = |at: &usize| !self.line.contains(&b':') && !piece[..=*at].contains(&b':');
+        first_beyond(MAX_NAME)
+            .filter(name_goes_on)
+            .or_else(|| first_beyond(MAX_FIELD))
+    }
+
     /// Takes in a header field, or the empty line behind the last, without its line end. A bare LF ends a line, too: so the parser has it.
     fn field(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -168,26 +216,31 @@ impl Framing {
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             match std::str::from_utf8(value).map(str::parse) {
-                Ok(Ok(length)) => self.length = length,
+                Ok(Ok(length)) => self.head.length = length,
                 _ => self.place = Place::Unknown,
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             match value.eq_ignore_ascii_case(b"chunked") {
-                true => self.chunked = true,
+                true => self.head.chunked = true,
                 false => self.place = Place::Unknown,
             }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.head.websocket |= value.eq_ignore_ascii_case(b"websocket");
         }
     }
 
-    /// Both framings at once, or one of them twice, are refused. Where the parser reads to the end of the connection (CONNECT, and an
-    /// upgrade to websocket) it comes to no other target.
+    /// Both framings at once, or one of them twice, are refused. After an upgrade to websocket, and after CONNECT without a body, the
+    /// parser reads to the end of the connection.
     fn end_head(&mut self) {
-        self.place = match (self.chunked, self.length) {
-            (true, _) => Place::Chunked(Chunked::Size(0)),
-            (false, 0) => Place::Between,
-            (false, length) => Place::Sized(length),
+        self.place = match std::mem::take(&mut self.head) {
+            Head { chunked: true, .. } => Place::Chunked(Chunked::Size(0)),
+            Head { websocket: true, .. } => Place::Unknown,
+            Head {
+                length: length @ 1.., ..
+            } => Place::Sized(length),
+            Head { connect: true, .. } => Place::Unknown,
+            Head { .. } => Place::Between,
         };
-        (self.chunked, self.length) = (false, 0);
         self.heads += 1;
     }
 }

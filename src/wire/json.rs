@@ -7,6 +7,8 @@
 mod fields;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -313,15 +315,22 @@ fn read_body(body: Option<&RawValue>, encoding: Option<String>) -> Result<Option
     }))
 }
 
-/// The names and values of a query; those of a name that repeats are a list.
+/// The names and values of a query, in the order of the names; those of a name that repeats are a list.
 fn query_params(query: &str) -> Object<Cow<'_, str>, Value> {
     let mut params: Vec<(Cow<'_, str>, Value)> = Vec::new();
+    // A head has room for thousands of names: to look through all of them for each would hold up an HTTP worker.
+    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let value = Value::String(value.into_owned());
-        match params.iter_mut().find(|(known, _)| *known == name) {
-            None => params.push((name, value)),
-            Some((_, Value::Array(values))) => values.push(value),
-            Some((_, first)) => *first = Value::Array(vec![first.take(), value]),
+        match places.entry(name) {
+            Entry::Vacant(new) => {
+                params.push((new.key().clone(), value));
+                new.insert(params.len() - 1);
+            }
+            Entry::Occupied(known) => match &mut params[*known.get()].1 {
+                Value::Array(values) => values.push(value),
+                first => *first = Value::Array(vec![first.take(), value]),
+            },
         }
     }
     Object(params)

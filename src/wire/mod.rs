@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 pub use arena::Arena;
 pub use correlation::CorrelationId;
-pub use http::check_target;
+pub use http::{check_target, is_final_status};
 
 /// How a record is written. Reading needs no choice: the record shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

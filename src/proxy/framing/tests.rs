@@ -130,6 +130,81 @@ fn a_head_is_seen_until_it_is_complete() {
     assert!(framing.is_between_requests() && framing.is_in_head());
 }
 
+#[test]
+fn what_comes_without_an_end_is_not_kept() {
+    let endless = |head: &str| {
+        let mut framing = pass(head.as_bytes(), &[usize::MAX]).1;
+        for _ in 0..64 {
+            framing.pass(&mut [b'x'; 64 << 10]);
+            assert!(framing.line.capacity() <= 2 * MAX_FIELD, "{head:?}");
+        }
+        framing
+    };
+    for head in [
+        "",
+        "GET / HTTP/1.1\r\nX: ",
+        "GET / HTTP/1.1\r\nX",
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcA B C\nX: ",
+    ] {
+        endless(head);
+    }
+    // The parser takes all that follows for one body.
+    for head in [
+        "CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT a:1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nUPGRADE: WebSocket \r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nUpgrade: websocket\r\n\r\nabc",
+    ] {
+        let framing = endless(&format!("{head}A B C\nX"));
+        assert_eq!(
+            (framing.place, framing.line.capacity()),
+            (Place::Unknown, 0),
+            "{head:?}"
+        );
+        assert_eq!(framing.heads(), 1);
+    }
+    // Their opposite: what looks alike, and is followed by another request.
+    for head in [
+        "CONNECTED a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "connect a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT a:1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        for piece in [1, 3, usize::MAX] {
+            let (passed, framing) = pass(head.repeat(2).as_bytes(), &[piece]);
+            assert!(framing.is_between_requests() && framing.heads() == 2, "{head:?}");
+            assert_eq!(parse(&passed).requests.len(), 2, "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_would_make_the_parser_panic_is_refused() {
+    for (length, is_refused) in [(MAX_NAME, false), (MAX_NAME + 1, true), (100_000, true)] {
+        let (before, name) = ("GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\n", "n".repeat(length));
+        // Its value may be as long.
+        let stream = format!("{before}{name}: {}\r\n\r\n", "v:".repeat(10_000));
+        for piece in [1, 1000, usize::MAX] {
+            let (passed, framing) = pass(stream.as_bytes(), &[piece]);
+            assert_eq!(
+                framing.is_between_requests(),
+                !is_refused,
+                "{length} in pieces of {piece}"
+            );
+            let parsed = parse(&passed);
+            assert_eq!(
+                (parsed.refused, parsed.requests.len()),
+                (is_refused, usize::from(!is_refused))
+            );
+        }
+    }
+    // A value of any length is no name.
+    let stream = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "v".repeat(120_000));
+    let (passed, framing) = pass(stream.as_bytes(), &[8000]);
+    assert!(framing.is_between_requests() && passed == stream.as_bytes());
+}
+
 /// Pieces of streams: such as are well formed when they are put together, and such as break or blur what is around them.
 fn piece() -> impl Strategy<Value = String> {
     let line = "(GET|PUT|CONNECT|M#) (/|/a#b|/\\?#|\\*|http://x/#|/%23) HTTP/1\\.[01]\r?\n";

@@ -282,6 +282,25 @@ fn owned_properties_are_refused_however_they_are_written() {
 }
 
 #[test]
+fn every_owned_property_is_refused_and_the_reference_says_so() {
+    let list = REFERENCE
+        .split("# Refused, ")
+        .nth(1)
+        .unwrap()
+        .split("Environment")
+        .next()
+        .unwrap();
+    for name in crate::kafka::client_config::OWNED {
+        let faults = faults(Mode::Proxy, &format!("kafka: {{properties: {{{name}: 'true'}}}}"), &[]);
+        assert!(
+            faults[0].starts_with(&format!("kafka.properties.{name}: is set by the service")),
+            "{faults:?}"
+        );
+        assert!(list.contains(name), "{name}");
+    }
+}
+
+#[test]
 fn a_short_timeout_is_a_warning() {
     let Loaded { warnings, .. } = loaded(Mode::Proxy, "default_timeout: 15", &[]);
     assert!(
