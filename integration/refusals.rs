@@ -83,7 +83,7 @@ async fn only_allowed_topics_can_be_named_and_only_so_many() {
         .set("allowed_topics", patterns)
         .set("max_client_topics", 2)
         // Time to create a topic, too: what still waits for one shortly before its deadline is a 503.
-        .set("default_timeout", 4)
+        .set("default_timeout", 6)
         .start()
         .await;
     let other = unique("bank-requests");

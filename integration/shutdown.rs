@@ -195,7 +195,7 @@ async fn a_second_signal_ends_a_processor_in_the_middle_of_its_drain() {
 
 #[tokio::test]
 async fn what_the_drain_limit_cuts_off_gets_a_definite_answer_and_exit_75() {
-    what_is_cut_off_is_told(2, 0).await;
+    what_is_cut_off_is_told(4, 0).await;
 }
 
 /// Where the HTTP server's own limit, in whole seconds, could come first: it would drop the handlers, and their clients hear nothing.
