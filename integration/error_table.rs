@@ -4,13 +4,13 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use serde_json::json;
 
+use crate::harness::Topics;
 use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request, Response};
 use crate::harness::kafka::{brokers, free_port};
-use crate::harness::records::{Header, Reader, create_topic, produce};
+use crate::harness::records::{Header, Reader, create_topic, partitions, produce};
 use crate::harness::wait::eventually;
-use crate::harness::{Topics, unique};
 
 /// Rows that have a file of their own, which brings them about.
 const ELSEWHERE: [(&str, &str); 3] = [
@@ -264,8 +264,11 @@ async fn repliers(table: &mut Table) {
 async fn kafka(table: &mut Table) {
     let topics = Topics::unique("orders");
     let without = proxy(&topics).set("create_topics.allow", json!([])).start().await;
-    let request = Request::get("/").via(&unique("never-created-requests"), &topics.response);
-    table.check(&without.request(request).await, 503, "kafka-unavailable");
+    let absent = Topics::unique("never-created");
+    for (requests, replies) in [(&absent.request, &topics.response), (&topics.request, &absent.response)] {
+        let request = Request::get("/").via(requests, replies);
+        table.check(&without.request(request).await, 503, "kafka-unavailable");
+    }
     without.wait_until_idle().await;
 
     let nobody = Spec::new("proxy")
@@ -281,6 +284,9 @@ async fn kafka(table: &mut Table) {
         }
     });
     table.check(&unavailable.await, 503, "kafka-unavailable");
+    // The broker, which creates what a client asks for with such a wish, has had its time.
+    let created = partitions(&absent.request) + partitions(&absent.response);
+    assert_eq!(created, 0, "asking for a topic creates it");
 }
 
 /// A proxy stops while a request of its waits for a topic to open: for one that no broker leads, it would wait on and on.
