@@ -7,7 +7,7 @@ use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::{committed, create_topic, produce_job, wait_for_commit};
+use crate::harness::records::{committed, create_topic, job, produce_all, produce_job, wait_for_commit};
 
 #[tokio::test]
 async fn a_redelivered_request_carries_the_same_ids() {
@@ -123,17 +123,23 @@ async fn at_most_once_loses_nothing_that_waits_for_its_place_in_a_rate_limit_whe
 async fn at_most_once_in_order_loses_nothing_as_a_partition_moves() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
-    let backend = Backend::start(|_| Answer::body("done").after(Duration::from_millis(300))).await;
+    let backend = Backend::start(|_| Answer::body("done").after(Duration::from_millis(400))).await;
+    for partition in 0..2 {
+        let numbers = (0..80).filter(|number| number % 2 == partition);
+        produce_all(
+            &topics.request,
+            partition,
+            numbers.map(|number| job(format!("{number:02}"))),
+        )
+        .await;
+    }
     let spec = processor(&[(&topics, &backend.url())])
         .set_topics("delivery", "at-most-once")
         .set_topics("ordering", "partition")
         .set("revoke_timeout", 3);
     let first = spec.clone().start().await;
-    for number in 0..80 {
-        produce_job(&topics.request, number % 2, None, "POST", &format!("{number:02}")).await;
-    }
     backend.wait_for_calls(4).await;
-    // What lies behind the running call, 12 s worth of it, is more than a revocation waits for.
+    // What lies behind the running call, 15 s worth of it, is more than a revocation waits for.
     let second = spec.start().await;
     wait_for_commit(&topics.group, &topics.request, 80).await;
     backend.wait_for_calls(80).await;
