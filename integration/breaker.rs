@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::{count, create_topic, produce_job, read_all, wait_for_commit};
+use crate::harness::records::{produce_job, read_all};
+use crate::harness::topics::{count, create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 use crate::harness::{Topics, unique};
 

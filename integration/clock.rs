@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::harness::Topics;
 use crate::harness::app::{App, processor};
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::records::{Reader, Written, create_topic, expired, produce_all, wait_for_commit};
+use crate::harness::records::{Reader, Written, expired, produce_all};
+use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 
 const SPAN_MS: i64 = 5_000;

@@ -9,7 +9,7 @@ use crate::harness::app::{App, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request, Response};
 use crate::harness::pair::Pair;
-use crate::harness::records::count;
+use crate::harness::topics::count;
 use crate::harness::wait::eventually;
 
 async fn open(proxy: &App) -> Connection {

@@ -6,7 +6,7 @@ use crate::harness::Topics;
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::wait_for_count;
+use crate::harness::topics::wait_for_count;
 use crate::harness::wait::eventually;
 
 #[tokio::test]

@@ -6,9 +6,8 @@ use crate::harness::client::Request;
 use crate::harness::dead_letters::{Place, by_value, nobody};
 use crate::harness::kafka::free_port;
 use crate::harness::one_shot::run;
-use crate::harness::records::{
-    Record, count, create_topic, produce, produce_all, read_all, wait_for_commit, wait_for_count,
-};
+use crate::harness::records::{Record, produce, produce_all, read_all};
+use crate::harness::topics::{count, create_topic, wait_for_commit, wait_for_count};
 use crate::harness::unique;
 use crate::harness::wait::eventually;
 

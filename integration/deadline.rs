@@ -6,9 +6,8 @@ use crate::harness::Topics;
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
-use crate::harness::records::{
-    Reader, count, create_topic, expired, produce, produce_all, wait_for_commit, wait_until_expired,
-};
+use crate::harness::records::{Reader, expired, produce, produce_all, wait_until_expired};
+use crate::harness::topics::{count, create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::{committed, create_topic, job, produce_all, produce_job, wait_for_commit};
+use crate::harness::records::{job, produce_all, produce_job};
+use crate::harness::topics::{committed, create_topic, wait_for_commit};
 
 #[tokio::test]
 async fn a_redelivered_request_carries_the_same_ids() {

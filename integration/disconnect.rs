@@ -8,7 +8,7 @@ use crate::harness::Topics;
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request};
-use crate::harness::records::count;
+use crate::harness::topics::count;
 use crate::harness::wait::within;
 
 /// Well before the deadline, 50 s.

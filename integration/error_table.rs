@@ -9,7 +9,8 @@ use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request, Response};
 use crate::harness::kafka::{brokers, free_port};
-use crate::harness::records::{Header, Reader, create_topic, partitions, produce};
+use crate::harness::records::{Header, Reader, produce};
+use crate::harness::topics::{create_topic, partitions};
 use crate::harness::wait::eventually;
 
 /// Rows that have a file of their own, which brings them about.

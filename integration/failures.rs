@@ -7,7 +7,8 @@ use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Request, Response};
 use crate::harness::kafka::free_port;
-use crate::harness::records::{Reader, wait_for_commit, wait_for_topic};
+use crate::harness::records::Reader;
+use crate::harness::topics::{wait_for_commit, wait_for_topic};
 use crate::harness::{Topics, unique};
 
 /// Well before the deadline, 50 s, and more than a busy machine takes.

@@ -18,9 +18,8 @@ use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::dead_letters::nobody;
 use crate::harness::kafka::brokers;
-use crate::harness::records::{
-    committed, create_topic, job, produce_all, read_all, set_topic, wait_for_commit, wait_for_count,
-};
+use crate::harness::records::{job, produce_all, read_all};
+use crate::harness::topics::{committed, create_topic, set_topic, wait_for_commit, wait_for_count};
 use crate::harness::wait::{PATIENCE, eventually};
 use crate::harness::{Topics, unique};
 

@@ -9,7 +9,7 @@ use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::create_topic;
+use crate::harness::topics::create_topic;
 use crate::harness::wait::eventually;
 
 /// A session is over after 45 s, by KIP-848's default and where a test sets it: what took less did not wait for that.

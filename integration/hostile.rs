@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::{Connection, Request};
-use crate::harness::records::{
-    Header, Reader, Record, create_limited_topic, create_topic, produce, produce_with_header_name, wait_for_commit,
-    wait_for_count,
-};
+use crate::harness::records::{Header, Reader, Record, produce, produce_with_header_name};
+use crate::harness::topics::{create_limited_topic, create_topic, wait_for_commit, wait_for_count};
 use crate::harness::{Topics, unique};
 
 /// Larger than what our producers take: a foreign client's.

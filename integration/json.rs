@@ -6,7 +6,8 @@ use crate::harness::Topics;
 use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Body, Request};
-use crate::harness::records::{Reader, Record, create_topic, produce};
+use crate::harness::records::{Reader, Record, produce};
+use crate::harness::topics::create_topic;
 
 /// A proxy that writes json.
 pub fn json_proxy(topics: &Topics) -> Spec {

@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::harness::Topics;
 use crate::harness::app::{App, processor};
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::records::{Follower, committed_by_partition, create_topic, job, produce_all, wait_for_commit};
+use crate::harness::records::{Follower, job, produce_all};
+use crate::harness::topics::{committed_by_partition, create_topic, wait_for_commit};
 
 const PARTITIONS: usize = 12;
 

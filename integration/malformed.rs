@@ -4,9 +4,8 @@
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
-use crate::harness::records::{
-    Header, Reader, count, create_topic, produce, produce_with_header_name, read_all, wait_for_commit, wait_for_count,
-};
+use crate::harness::records::{Header, Reader, produce, produce_with_header_name, read_all};
+use crate::harness::topics::{count, create_topic, wait_for_commit, wait_for_count};
 use crate::harness::{Topics, unique};
 
 const ID: &[u8] = b"\x01\x02\x03\x04\x05\x06\x87\x08\x89\x0a\x0b\x0c\x0d\x0e\x0f\x10";

@@ -9,7 +9,8 @@ use crate::harness::app::{Spec, all, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::brokers;
-use crate::harness::records::{Reader, count, wait_for_commit};
+use crate::harness::records::Reader;
+use crate::harness::topics::{count, wait_for_commit};
 
 #[tokio::test]
 async fn mode_all_plays_both_roles_on_a_real_kafka() {

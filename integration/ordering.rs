@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use crate::harness::Topics;
 use crate::harness::app::processor;
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::records::{create_topic, produce_job, wait_for_commit};
+use crate::harness::records::produce_job;
+use crate::harness::topics::{create_topic, wait_for_commit};
 
 /// The bodies that came, in order.
 fn bodies(backend: &Backend) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::harness::Topics;
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
-use crate::harness::records::{create_topic, wait_for_commit, wait_for_count};
+use crate::harness::topics::{create_topic, wait_for_commit, wait_for_count};
 use crate::harness::wait::eventually;
 
 #[tokio::test]

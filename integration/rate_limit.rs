@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use crate::harness::Topics;
 use crate::harness::app::processor;
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::records::{create_topic, produce_job, wait_for_commit};
+use crate::harness::records::produce_job;
+use crate::harness::topics::{create_topic, wait_for_commit};
 
 #[tokio::test]
 async fn a_topic_s_workers_share_a_rate_without_bursts() {

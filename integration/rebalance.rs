@@ -7,7 +7,8 @@ use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::{create_topic, produce_job, wait_for_commit};
+use crate::harness::records::produce_job;
+use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 
 #[tokio::test]

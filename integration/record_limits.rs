@@ -6,7 +6,8 @@ use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::kafka::free_port;
-use crate::harness::records::{Reader, create_limited_topic, create_topic, limit_topic, wait_for_count};
+use crate::harness::records::Reader;
+use crate::harness::topics::{create_limited_topic, create_topic, limit_topic, wait_for_count};
 use crate::harness::wait::eventually;
 use crate::harness::{Topics, unique};
 

@@ -6,7 +6,7 @@ use crate::harness::Topics;
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::{count, create_topic, delete_topic, wait_for_commit, wait_for_topic};
+use crate::harness::topics::{count, create_topic, delete_topic, wait_for_commit, wait_for_topic};
 use crate::harness::wait::within;
 
 /// Deletion is noticed at the second of two looks, two seconds apart; the rest is the broker's.

@@ -2,7 +2,8 @@
 
 use crate::harness::dead_letters::{Place, by_value, nobody};
 use crate::harness::one_shot::Begun;
-use crate::harness::records::{create_topic, produce, produce_all, read_all, set_topic};
+use crate::harness::records::{produce, produce_all, read_all};
+use crate::harness::topics::{create_topic, set_topic};
 use crate::harness::unique;
 use crate::harness::wait::eventually;
 

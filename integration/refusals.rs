@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::app::{App, proxy};
 use crate::harness::client::{Body, Connection, Request, Response};
-use crate::harness::records::{count, create_topic, partitions};
+use crate::harness::topics::{count, create_topic, partitions};
 use crate::harness::{Topics, unique};
 
 async fn exchange(proxy: &App, wire: &[u8]) -> Response {

@@ -12,7 +12,8 @@ use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::brokers;
-use crate::harness::records::{self, Reader, add_partitions, create_topic, partitions, produce};
+use crate::harness::records::{Reader, produce};
+use crate::harness::topics::{add_partitions, count, create_topic, partitions};
 use crate::harness::wait::{PATIENCE, eventually, within};
 
 /// A replier of somebody else's: it answers each request with its own body, on the partition that `choose` makes of the one that
@@ -211,7 +212,7 @@ async fn a_hundred_first_requests_to_a_new_reply_topic_are_all_answered() {
         assert_eq!(answer.json()["body"].as_str(), Some(number.to_string().as_str()));
     }
     assert_eq!(backend.received().len(), 100, "each was executed once");
-    assert_eq!(records::count(&new.response), 100);
+    assert_eq!(count(&new.response), 100);
     proxy.wait_until_idle().await;
     processor.wait_until_idle().await;
 }

@@ -5,7 +5,8 @@ use crate::harness::app::proxy;
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request};
 use crate::harness::pair::Pair;
-use crate::harness::records::{Header, Reader, create_topic, produce};
+use crate::harness::records::{Header, Reader, produce};
+use crate::harness::topics::create_topic;
 
 async fn pair_that_answers(wire: &'static [u8]) -> Pair {
     Pair::start(Backend::start(move |_| Answer::Raw(wire.to_vec())).await).await

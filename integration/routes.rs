@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::harness::app::{Spec, processor};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::{Reader, count, partitions, wait_for_count};
+use crate::harness::records::Reader;
+use crate::harness::topics::{count, partitions, wait_for_count};
 use crate::harness::{Topics, unique};
 
 /// A route to these topics, with these keys besides.

@@ -7,9 +7,8 @@ use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
-use crate::harness::records::{
-    add_partitions, count_of, create_topic, delete_topic, partitions, produce, wait_for_count,
-};
+use crate::harness::records::produce;
+use crate::harness::topics::{add_partitions, count_of, create_topic, delete_topic, partitions, wait_for_count};
 use crate::harness::wait::eventually;
 
 const CLIENTS: usize = 8;
@@ -122,7 +121,7 @@ async fn topics_recreated_under_load_cost_only_what_was_in_them() {
         delete_topic(topic).await;
         // Either we or the service may be the quicker one.
         if partitions(topic) == 0 {
-            crate::harness::records::try_create_topic(topic, 4).await;
+            crate::harness::topics::try_create_topic(topic, 4).await;
         }
         // Replies may be found before that, and requests in flight when it comes are told that theirs are lost.
         eventually("the end of the reply topic is noticed", async || {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Request};
-use crate::harness::records::{count, create_topic, partitions, wait_for_count};
+use crate::harness::topics::{count, create_topic, partitions, wait_for_count};
 use crate::harness::{Topics, unique};
 
 #[tokio::test]

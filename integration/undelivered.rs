@@ -5,7 +5,8 @@ use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::Node;
-use crate::harness::records::{Header, Reader, create_topic, produce, wait_for_commit};
+use crate::harness::records::{Header, Reader, produce};
+use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 use crate::harness::{Topics, unique};
 

@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 use crate::harness::app::{open_files, proxy};
 use crate::harness::client::{Connection, Request};
-use crate::harness::records::create_topic;
+use crate::harness::topics::create_topic;
 use crate::harness::wait::within;
 use crate::harness::{Topics, long};
 

@@ -8,7 +8,8 @@ use crate::harness::Topics;
 use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
-use crate::harness::records::{create_topic, job, produce_all, wait_for_commit};
+use crate::harness::records::{job, produce_all};
+use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::{PATIENCE, eventually, within};
 
 async fn wait_for_shares(app: &App, topic: &str, shares: &[usize]) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::app::{Spec, processor};
 use super::kafka::free_port;
 use super::one_shot::{Said, run};
-use super::records::{Record, Written, create_topic};
+use super::records::{Record, Written};
+use super::topics::create_topic;
 use super::{Topics, unique};
 
 /// The topics of one service, and where its failures go.

@@ -12,6 +12,7 @@ pub mod nginx;
 pub mod one_shot;
 pub mod pair;
 pub mod records;
+pub mod topics;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

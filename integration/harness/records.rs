@@ -1,24 +1,17 @@
 //! Records written and read past the service: what a foreign client of Kafka would do, and see.
 
 use std::ffi::CString;
-use std::ops::Range;
 use std::os::raw::c_void;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use actix_khp::kafka::describe::{self, TopicId};
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedHeaders, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::kafka::brokers;
+use super::topics::{config, off_thread, partitions};
 use super::wait::{PATIENCE, eventually};
 
 /// A record header to be written: name and value.
@@ -50,156 +43,6 @@ impl Record {
     pub fn header_text(&self, name: &str) -> String {
         String::from_utf8_lossy(self.header(name).unwrap_or_default()).into_owned()
     }
-}
-
-fn config() -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", brokers())
-        // As large as any topic of the tests takes.
-        .set("message.max.bytes", "8000000")
-        // A producer's default is true: looking for a topic would create it.
-        .set("allow.auto.create.topics", "false")
-        .set("topic.metadata.refresh.interval.ms", "5000");
-    config
-}
-
-/// Creates a topic and waits until the broker serves it.
-pub async fn create_topic(topic: &str, partitions: i32) {
-    create(topic, NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await;
-}
-
-/// Creates a topic of one partition whose records are at most this large.
-pub async fn create_limited_topic(topic: &str, max_message_bytes: usize) {
-    let limit = max_message_bytes.to_string();
-    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-    create(topic, new).await;
-}
-
-/// Changes the limit of a topic that is in use.
-pub async fn limit_topic(topic: &str, max_message_bytes: usize) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let limit = max_message_bytes.to_string();
-    let changed = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &limit);
-    let results = admin
-        .alter_configs([&changed], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-}
-
-async fn create(topic: &str, new: NewTopic<'_>) {
-    assert!(try_create(&new).await, "{topic} exists already");
-    wait_for_topic(topic).await;
-}
-
-/// Creates a topic; false if somebody was quicker.
-pub async fn try_create_topic(topic: &str, partitions: i32) -> bool {
-    try_create(&NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await
-}
-
-async fn try_create(new: &NewTopic<'_>) -> bool {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let results = admin
-        .create_topics([new], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    match results.as_slice() {
-        [Err((_, RDKafkaErrorCode::TopicAlreadyExists))] => false,
-        results => {
-            assert!(results.iter().all(Result::is_ok), "{results:?}");
-            true
-        }
-    }
-}
-
-/// Gives a topic this many partitions in all.
-pub async fn add_partitions(topic: &str, partitions_in_all: usize) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let new = NewPartitions::new(topic, partitions_in_all);
-    let results = admin
-        .create_partitions([&new], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    eventually(
-        &format!("{partitions_in_all} partitions of {topic}"),
-        async || match off_thread(topic, partitions).await {
-            found if found == partitions_in_all => Ok(()),
-            found => Err(format!("{found}")),
-        },
-    )
-    .await;
-}
-
-/// Asks Kafka beside the test's only thread, on which its backend and its load run, too.
-async fn off_thread<T: Send + 'static>(topic: &str, ask: impl FnOnce(&str) -> T + Send + 'static) -> T {
-    let topic = topic.to_owned();
-    let asked = tokio::task::spawn_blocking(move || ask(&topic)).await;
-    asked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-/// Sets one of a topic's own configuration keys; the broker heeds it before it answers.
-pub async fn set_topic(topic: &str, key: &str, value: &str) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let set = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
-    let results = admin
-        .alter_configs([&set], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-}
-
-/// Deletes a topic, and waits until it is gone. A service may create it again at once: that is another one of its name.
-pub async fn delete_topic(topic: &str) {
-    let before = topic_id(topic).expect("the broker answers");
-    assert!(before.is_some(), "{topic} does not exist");
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("a client");
-    let results = admin
-        .delete_topics(&[topic], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    eventually(&format!("topic {topic} gone"), async || match topic_id(topic)? {
-        now if now == before => Err("still there".into()),
-        _ => Ok(()),
-    })
-    .await;
-}
-
-/// What tells a topic from others of its name, before it and after; `None`: there is none of this name.
-fn topic_id(topic: &str) -> Result<Option<TopicId>, String> {
-    let client: BaseConsumer = config().create().expect("a client");
-    let found = describe::topics(client.client(), [topic])
-        .and_then(|mut found| found.remove(topic).transpose())
-        .map_err(|error| error.to_string())?;
-    Ok(found.flatten().and_then(|found| found.id))
-}
-
-/// Waits until a topic exists.
-pub async fn wait_for_topic(topic: &str) {
-    eventually(&format!("topic {topic}"), async || {
-        if off_thread(topic, partitions).await > 0 {
-            Ok(())
-        } else {
-            Err("absent".into())
-        }
-    })
-    .await;
-}
-
-/// The number of partitions; 0 when there is no such topic.
-pub fn partitions(topic: &str) -> usize {
-    let client: BaseConsumer = config().create().expect("a client");
-    let metadata = client
-        .fetch_metadata(Some(topic), PATIENCE)
-        .expect("the broker answers");
-    metadata
-        .topics()
-        .iter()
-        .filter(|found| found.error().is_none())
-        .map(|found| found.partitions().len())
-        .sum()
 }
 
 /// Writes a record without a key to a partition.
@@ -458,70 +301,4 @@ fn record(message: &impl Message<Headers = BorrowedHeaders>) -> Record {
             .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
             .collect(),
     }
-}
-
-/// How many records a topic holds.
-pub fn count(topic: &str) -> i64 {
-    count_of(topic, 0..partitions(topic))
-}
-
-/// How many records these partitions of a topic hold.
-pub fn count_of(topic: &str, partitions: Range<usize>) -> i64 {
-    let client: BaseConsumer = config().create().expect("a client");
-    let records = |partition| {
-        let answered = client.fetch_watermarks(topic, partition as i32, PATIENCE);
-        match answered.map_err(|error| (error.rdkafka_error_code(), error)) {
-            Ok((low, high)) => high - low,
-            // A partition that was just made has no leader yet, and thus no record.
-            Err((Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable), _)) => 0,
-            Err((_, error)) => panic!("the broker does not answer: {error}"),
-        }
-    };
-    partitions.map(records).sum()
-}
-
-/// Waits until a topic holds this many records.
-pub async fn wait_for_count(topic: &str, records: i64) {
-    eventually(&format!("{records} records on {topic}"), async || {
-        match off_thread(topic, count).await {
-            found if found == records => Ok(()),
-            found => Err(format!("{found}")),
-        }
-    })
-    .await;
-}
-
-/// The sum of a group's committed offsets over a topic's partitions.
-pub fn committed(group: &str, topic: &str) -> i64 {
-    committed_by_partition(group, topic).iter().sum()
-}
-
-/// A group's committed offsets, by partition; 0 where there is none.
-pub fn committed_by_partition(group: &str, topic: &str) -> Vec<i64> {
-    let client: BaseConsumer = config().set("group.id", group).create().expect("a client");
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition_range(topic, 0, partitions(topic) as i32 - 1);
-    let offsets = client
-        .committed_offsets(asked, Duration::from_secs(10))
-        .expect("the broker answers");
-    offsets
-        .elements()
-        .iter()
-        .map(|element| match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        })
-        .collect()
-}
-
-/// Waits until a group has committed this many records.
-pub async fn wait_for_commit(group: &str, topic: &str, records: i64) {
-    eventually(&format!("{group} commits {records}"), async || {
-        let group = group.to_owned();
-        match off_thread(topic, move |topic| committed(&group, topic)).await {
-            found if found == records => Ok(()),
-            found => Err(format!("{found}")),
-        }
-    })
-    .await;
 }
