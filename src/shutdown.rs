@@ -65,6 +65,8 @@ impl Budget {
 const RESERVE: Duration = Duration::from_secs(2);
 /// actix-server looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
+/// How long a pump that was cut off has to end what is committed, and its worker to log and count that loss.
+const TELLS_IN: Duration = Duration::from_millis(300);
 
 /// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. Its end drops the handlers, and their clients
 /// would hear nothing: it is later than `close_listener` needs in any case, which answers them. The end of the process comes before it.
@@ -112,6 +114,9 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
             );
             all = false;
         }
+    }
+    if !all {
+        tokio::time::sleep(TELLS_IN).await;
     }
     all
 }

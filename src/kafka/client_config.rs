@@ -27,6 +27,10 @@ pub const OWNED: &[&str] = &[
     "auto.offset.reset",
     "delivery.report.only.error",
     "enable.gapless.guarantee",
+    // Whether what Kafka acknowledged is there, once, and in its order.
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
     // Whether what a broken-off redrive wrote is executed.
     "isolation.level",
     "transactional.id",

@@ -33,7 +33,7 @@ use self::rebalance::{Rebalance, Revocation};
 use self::topic::await_topic;
 use crate::kafka::admin::TopicAdmin;
 use crate::kafka::client_context::is_denied;
-use crate::kafka::intake::{Command, Completion, Intake, NotBegun, PumpHandle};
+use crate::kafka::intake::{Ahead, Command, Completion, Intake, Place, PumpHandle};
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; it carries callbacks, and few records.
@@ -125,6 +125,7 @@ fn pump(
         commits,
         committed: VecDeque::new(),
         not_begun: Arc::default(),
+        unfinished: Arc::default(),
         turns: 0,
         completions,
         records,
@@ -151,6 +152,8 @@ struct Pump<'a> {
     committed: VecDeque<Intake>,
     /// At most once: records that were taken in and whose work has not begun.
     not_begun: Arc<AtomicUsize>,
+    /// At most once: records that were taken in and whose outcome does not stand.
+    unfinished: Arc<AtomicUsize>,
     /// Intakes so far.
     turns: usize,
     completions: Receiver<Completion>,
@@ -252,6 +255,8 @@ impl Pump<'_> {
                     tracing::error!(topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
                 }
                 tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
+                let now = Instant::now();
+                self.partitions.values_mut().for_each(|partition| partition.doubt(now));
                 Ok(())
             }
         }
@@ -283,7 +288,6 @@ impl Pump<'_> {
         let mut busy = false;
         let mut errors = Vec::new();
         self.congested = false;
-        let mut in_all = self.outstanding();
         let mut partitions: Vec<&mut Partition> = self.partitions.values_mut().collect();
         // Another is first in each turn: where there is room for few records, none takes it all.
         self.turns = self.turns.wrapping_add(1);
@@ -292,7 +296,9 @@ impl Pump<'_> {
         for partition in partitions {
             while partition.has_room(self.plan.window)
                 && self.plan.ahead.is_none_or(|limits| {
-                    limits.leave_room(in_all, partition.outstanding(), self.not_begun.load(Ordering::Acquire))
+                    let [in_all, not_begun] =
+                        [&self.unfinished, &self.not_begun].map(|count| count.load(Ordering::Acquire));
+                    limits.leave_room(in_all, partition.unfinished(), not_begun)
                 })
             {
                 let slot = match self.records.try_reserve() {
@@ -303,11 +309,14 @@ impl Pump<'_> {
                         return Ok(busy);
                     }
                 };
-                let not_begun = || NotBegun::new(&self.not_begun, self.handle);
-                match partition.next(&consumer, not_begun) {
+                let ahead = |of_partition: &Arc<AtomicUsize>| Ahead {
+                    not_begun: Place::new(vec![self.not_begun.clone()], self.handle),
+                    unfinished: Place::new(vec![self.unfinished.clone(), of_partition.clone()], self.handle),
+                };
+                match partition.next(&consumer, ahead) {
                     Next::None => break,
                     Next::Record(intake) => slot.send(intake),
-                    Next::Waits => in_all += 1,
+                    Next::Waits => {}
                     Next::Error(error) => errors.push(error),
                     Next::WentBack(offset) => {
                         return Err(PumpError::WentBack {
@@ -337,6 +346,8 @@ impl Pump<'_> {
 
     /// Leaves the group, so that its partitions move on at once. Blocks until the broker has heard, or the session has run out.
     fn leave(mut self) {
+        // Err: the worker is gone. Else it tells of their loss.
+        let _ = self.hand_over_committed();
         for partition in self.partitions.values_mut() {
             partition.revoke();
             // What is committed is ended, too, so that its loss is told.

@@ -21,8 +21,8 @@ pub struct Intake {
     pub epoch: u32,
     /// When the consumer last had nothing left to take in: the record was written after that, whatever its deadline claims.
     pub caught_up: Option<Instant>,
-    /// At most once: given up as the record's work begins.
-    pub not_begun: Option<NotBegun>,
+    /// At most once: what it counts among.
+    pub ahead: Option<Ahead>,
 }
 
 impl Intake {
@@ -70,27 +70,38 @@ impl Lease {
     }
 }
 
-/// At most once: a place among the records that are committed, or are about to be, and whose work has not begun: they are lost if it ends
-/// before. Given up on drop.
-pub struct NotBegun {
-    count: Arc<AtomicUsize>,
+/// The places of a record that is committed, or is about to be, before it is worked on: it is lost if its process goes before its end.
+pub struct Ahead {
+    /// Given up as its work begins.
+    pub not_begun: Place,
+    /// Given up as its outcome stands: to deliver that takes nobody's place.
+    pub unfinished: Place,
+}
+
+/// One among those that are counted. Given up on drop.
+pub struct Place {
+    counts: Vec<Arc<AtomicUsize>>,
     pump: PumpHandle,
 }
 
-impl NotBegun {
-    /// Adds one to `count`, until it is dropped.
-    pub fn new(count: &Arc<AtomicUsize>, pump: &PumpHandle) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        NotBegun {
-            count: count.clone(),
+impl Place {
+    /// Adds one to each of `counts`, until it is dropped.
+    pub fn new(counts: Vec<Arc<AtomicUsize>>, pump: &PumpHandle) -> Self {
+        for count in &counts {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+        Place {
+            counts,
             pump: pump.clone(),
         }
     }
 }
 
-impl Drop for NotBegun {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
+        for count in &self.counts {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
         self.pump.wake();
     }
 }

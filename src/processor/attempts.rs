@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::kafka::intake::{Lease, NotBegun};
+use crate::kafka::intake::{Lease, Place};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::backend_health;
 use crate::processor::breaker::{self, Breaker, Pass, Probe};
@@ -43,7 +43,7 @@ pub struct Attempts<'a, C> {
     pub turn: Turn,
     /// The record's turn came, and it had its place in the rate limit.
     pub entered: bool,
-    pub not_begun: Option<NotBegun>,
+    pub not_begun: Option<Place>,
 }
 
 /// The right to one attempt.
@@ -127,8 +127,9 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
                 _ => drop(probe),
             }
             let outcome = match last.take() {
-                // Nor is it what the backend answered when it had time to.
-                Some(before) if cut_short => before,
+                // Nor is it what the backend answered when it had time to. Only an answer goes before: this call may have been executed,
+                // whatever became of the connection before.
+                Some(Ok(answer)) if cut_short => Ok(answer),
                 _ => outcome,
             };
             let mut wait = policy.wait_before(in_round, &outcome);

@@ -222,3 +222,17 @@ proptest! {
         })?;
     }
 }
+
+/// Its connection was refused, then stood; the answer did not come before the deadline: it may have been executed.
+#[test]
+fn a_call_that_was_cut_short_is_not_taken_for_the_refused_one_before_it() {
+    let mut topic = plain_topic("a", "b", "http://c", 10);
+    topic.timeout = Duration::from_secs(30);
+    with_paused_time(async {
+        let span = Some(Duration::from_secs(5));
+        let script = [(Does::Refuse, 0), (Does::Answer(200), 60_000)];
+        let (calls, end, _) = run(&worker(topic), "POST", span, &script).await;
+        assert_eq!(calls.len(), 2);
+        assert!(matches!(end, End::Outcome(Err(BackendError::Timeout(_)), 2)));
+    });
+}

@@ -182,7 +182,10 @@ impl Breaker {
 
     fn close(&self, why: &str, now: u64) {
         self.in_a_row.store(0, Ordering::Relaxed);
-        self.closed_at.fetch_max(now, Ordering::Relaxed);
+        if self.open_until.load(Ordering::Acquire) != CLOSED {
+            // Before it is closed: whoever sees that sees when.
+            self.closed_at.fetch_max(now, Ordering::Relaxed);
+        }
         if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
             // The failures that opened it say nothing about the backend that is back.
             self.span.clear();
@@ -339,6 +342,8 @@ mod tests {
         assert!(breaker.was_out_since(8), "it was");
         breaker.record(false, None, 11);
         assert!(!breaker.was_out_since(10));
+        breaker.health_check_succeeded(13);
+        assert!(!breaker.was_out_since(12), "a look at one that works is no outage");
     }
 
     #[test]

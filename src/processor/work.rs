@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::kafka::intake::{Intake, NotBegun};
+use crate::kafka::intake::{Ahead, Intake};
 use crate::processor::attempts::{Attempts, End};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::deadline::Deadline;
@@ -23,8 +23,8 @@ use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireEr
 /// neither restart a worker for ever nor hold up its partition.
 pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, mut intake: Intake, turn: Turn) {
     let settlement = Settlement::new(&worker, &intake);
-    let not_begun = intake.not_begun.take();
-    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn, not_begun))
+    let ahead = intake.ahead.take();
+    if let Err(panic) = AssertUnwindSafe(work(&settlement, &backend, &intake, turn, ahead))
         .catch_unwind()
         .await
     {
@@ -39,13 +39,8 @@ pub async fn run(worker: Arc<Worker>, backend: Rc<Backend>, mut intake: Intake, 
     }
 }
 
-async fn work(
-    settlement: &Arc<Settlement>,
-    backend: &Backend,
-    intake: &Intake,
-    turn: Turn,
-    not_begun: Option<NotBegun>,
-) {
+async fn work(settlement: &Arc<Settlement>, backend: &Backend, intake: &Intake, turn: Turn, ahead: Option<Ahead>) {
+    let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
     let worker = &settlement.worker;
     let Intake { record, lease, .. } = intake;
     let request = match wire::decode_request(record) {
@@ -71,7 +66,9 @@ async fn work(
         entered: false,
         not_begun,
     };
-    let (outcome, attempts) = match attempts.run().await {
+    let end = attempts.run().await;
+    drop(unfinished);
+    let (outcome, attempts) = match end {
         // The HTTP client refuses what the wire format allows; it is as malformed as the rest.
         End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
             let reply_to = wire::reply_address(record);

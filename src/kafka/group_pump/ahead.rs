@@ -190,7 +190,7 @@ mod tests {
             lease: Lease::default(),
             epoch: 1,
             caught_up: None,
-            not_begun: None,
+            ahead: None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! When a partition was last seen empty up to its end: what comes within moments of that cannot have waited in a backlog.
 //!
 //! librdkafka tells a partition's end as the last fetch answer had it, and keeps that for the life of the client: through a revocation,
-//! and while the process or the intake stands still. So an end that was known before the assignment proves nothing, nor does a look right
-//! after a time without looks.
+//! while the process or the intake stands still, and while its broker is gone. So an end that was known before the assignment proves
+//! nothing, nor does a look right after a time without looks, or after trouble with a broker.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const LOOKED_AWAY: Duration = Duration::from_millis(500);
 /// What librdkafka had to read meanwhile is in the queue by then.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+/// After trouble with a broker: by then its partitions have another leader, and what waited for that elsewhere is written and read.
+const ELECTED_IN: Duration = Duration::from_secs(15);
 /// The end is asked for no more often: each turn of the pump looks.
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -43,8 +45,14 @@ impl CaughtUp {
     pub fn look(&mut self, now: Instant) {
         let before = self.looked.replace(now);
         if before.is_some_and(|before| now.duration_since(before) > LOOKED_AWAY) {
-            self.settled = Some(now + SETTLES_IN);
+            self.settled = self.settled.max(Some(now + SETTLES_IN));
         }
+    }
+
+    /// A broker is in trouble: while no fetch is answered the end stands still, and what comes after that may have waited to be written.
+    pub fn doubt(&mut self, now: Instant) {
+        self.at = None;
+        self.settled = Some(now + ELECTED_IN);
     }
 
     /// The queue is empty, and `position` is the offset after the last record. `end`: asks for the partition's.
@@ -155,6 +163,20 @@ mod tests {
         let mut looks = Looks::new(Some(7));
         looks.empty(None, Some(9));
         assert_eq!(looks.took(None, 9), Some(Duration::ZERO), "a fetch of this one told it");
+    }
+
+    #[test]
+    fn a_look_while_a_broker_is_in_trouble_proves_nothing() {
+        let mut looks = Looks::new(None);
+        looks.empty(Some(5), Some(5));
+        looks.caught_up.doubt(looks.now);
+        for _ in 1..ELECTED_IN.as_millis() / TURN.as_millis() {
+            looks.empty(Some(5), Some(5));
+            assert_eq!(looks.caught_up.at, None);
+        }
+        assert_eq!(looks.took(Some(5), 5), None);
+        looks.empty(Some(6), Some(6));
+        assert_eq!(looks.took(Some(6), 6), Some(Duration::ZERO));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -14,7 +15,7 @@ use super::ahead::CommitAhead;
 use super::caught_up::CaughtUp;
 use super::context::PumpContext;
 use crate::kafka::backlog::Backlog;
-use crate::kafka::intake::{Completion, Intake, Lease, NotBegun, Outcome};
+use crate::kafka::intake::{Ahead, Completion, Intake, Lease, Outcome};
 use crate::kafka::offsets::Tracker;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
@@ -42,6 +43,8 @@ pub struct Partition {
     tracker: Tracker,
     /// At most once: what was taken in and is not committed yet.
     ahead: Option<CommitAhead>,
+    /// Of these, and of those at work, the ones whose outcome does not stand.
+    unfinished: Arc<AtomicUsize>,
     lease: Lease,
     /// This assignment's number; completions of an earlier one are dropped.
     epoch: u32,
@@ -77,6 +80,7 @@ impl Partition {
             queue,
             tracker: Tracker::default(),
             ahead: at_most_once.then(CommitAhead::default),
+            unfinished: Arc::default(),
             lease: Lease::default(),
             epoch,
             stashed: VecDeque::new(),
@@ -102,8 +106,17 @@ impl Partition {
         self.idle = false;
     }
 
-    /// The next record, if there is one now. `not_begun` makes its place among those to be committed ahead.
-    pub fn next(&mut self, consumer: &BaseConsumer<PumpContext>, not_begun: impl FnOnce() -> NotBegun) -> Next {
+    /// Kafka is in trouble: what is known of the end may be old.
+    pub fn doubt(&mut self, now: Instant) {
+        self.caught_up.doubt(now);
+    }
+
+    /// The next record, if there is one now. `ahead` makes its places among those to be committed ahead, from the count of this partition's.
+    pub fn next(
+        &mut self,
+        consumer: &BaseConsumer<PumpContext>,
+        ahead: impl FnOnce(&Arc<AtomicUsize>) -> Ahead,
+    ) -> Next {
         let now = Instant::now();
         self.caught_up.look(now);
         let record = match self.stashed.pop_front() {
@@ -135,7 +148,7 @@ impl Partition {
             lease,
             epoch: self.epoch,
             caught_up,
-            not_begun: self.ahead.is_some().then(not_begun),
+            ahead: self.ahead.is_some().then(|| ahead(&self.unfinished)),
         };
         match &mut self.ahead {
             None => Next::Record(intake),
@@ -221,6 +234,11 @@ impl Partition {
             oldest_since: self.oldest.map(|(_, since)| since),
             stands_still,
         }
+    }
+
+    /// At most once: records taken in whose outcome does not stand.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Acquire)
     }
 
     pub fn outstanding(&self) -> usize {
