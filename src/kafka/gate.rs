@@ -2,7 +2,9 @@
 //!
 //! Batches form that way without lingering: a record that finds nothing under way goes at once. librdkafka would do the same by itself,
 //! but spins on `poll(0)` meanwhile, once five messages of a partition are unacknowledged and more wait (`rdkafka_broker.c:4064`, 2.12):
-//! that was a fifth of both roles' CPU time. With nothing waiting in there, it sleeps. What is stuck holds up the others for a moment, once a
+//! that was a fifth of both roles' CPU time. With nothing waiting in there, it sleeps. Some of that is left: a batch goes in record by record,
+//! and its first ones may be sent before the rest is in. To hand it over on librdkafka's own thread (an interceptor) would end that, but
+//! is forbidden there; a linger of parts of a millisecond is spun through as well. What is stuck holds up the others for a moment, once a
 //! second; between, all is as without a gate.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
