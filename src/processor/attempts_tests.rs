@@ -94,15 +94,7 @@ async fn run(
         timeout_ms: span.map(|span| span.as_millis() as i64),
         ..Request::default()
     };
-    let record = RawRecord {
-        topic: "a".into(),
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: None,
-        headers: vec![],
-    };
+    let record = RawRecord::empty(&"a".into());
     let backend = Backend::new(&worker.topic.backend_url, HostHeader::Backend, 1, 1000).unwrap();
     let calls = RefCell::new(Vec::new());
     let call = async |timeout: Duration| {

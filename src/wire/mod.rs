@@ -161,6 +161,22 @@ pub struct RawRecord {
     pub headers: RawFields,
 }
 
+#[cfg(test)]
+impl RawRecord {
+    /// A test's record of which only the topic counts.
+    pub fn empty(topic: &std::sync::Arc<str>) -> Self {
+        RawRecord {
+            topic: topic.clone(),
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
 /// An HTTP request as it travels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {

@@ -179,13 +179,8 @@ mod tests {
     fn intake(offset: i64) -> Intake {
         Intake {
             record: RawRecord {
-                topic: "t".into(),
-                partition: 0,
                 offset,
-                timestamp: None,
-                key: None,
-                value: None,
-                headers: vec![],
+                ..RawRecord::empty(&"t".into())
             },
             lease: Lease::default(),
             epoch: 1,

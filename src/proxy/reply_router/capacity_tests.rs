@@ -193,15 +193,7 @@ async fn a_router_carries_many() {
             let (id, (reply_tx, reply_rx)) = (CorrelationId::new(7), oneshot::channel());
             router.do_send(forward(id, reply_tx));
             waiting.push(reply_rx);
-            let record = RawRecord {
-                topic: reply_topic.name.clone(),
-                partition: 0,
-                offset: 0,
-                timestamp: None,
-                key: None,
-                value: None,
-                headers: Vec::new(),
-            };
+            let record = RawRecord::empty(&reply_topic.name);
             batch.push(ReplyRecord { id, record });
         }
         // Mail is handled in the order it was sent: when this is, all before it are registered. A batch of replies could overtake them.

@@ -92,18 +92,6 @@ mod tests {
     use crate::proxy::topics::Topics;
     use crate::settings::{self, Mode};
 
-    fn record(topic: &Arc<Topic>) -> RawRecord {
-        RawRecord {
-            topic: topic.name.clone(),
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        }
-    }
-
     #[test]
     fn a_request_is_not_its_own_answer() {
         let settings = settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
@@ -123,9 +111,9 @@ mod tests {
             reply_tx,
         };
         assert!(pending.register(waiting).is_ok());
-        assert!(!pending.complete(id, record(&request_topic)));
+        assert!(!pending.complete(id, RawRecord::empty(&request_topic.name)));
         assert!(reply_rx.try_recv().is_err() && pending.len() == 1, "it still waits");
-        assert!(pending.complete(id, record(&reply_topic)));
+        assert!(pending.complete(id, RawRecord::empty(&reply_topic.name)));
         assert_eq!(reply_rx.try_recv().unwrap().unwrap().topic, reply_topic.name);
     }
 }
