@@ -11,7 +11,7 @@ use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
-use crate::kafka::health::{KafkaHealth, Probe};
+use crate::kafka::cluster::health::{KafkaHealth, Probe};
 use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;

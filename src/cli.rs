@@ -9,8 +9,8 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::dlq;
-use crate::kafka::admin::{TopicAdmin, TopicError, describe};
-use crate::kafka::client_config;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
+use crate::kafka::client::properties;
 use crate::settings::{self, Loaded, Mode, Settings};
 use crate::shutdown::exit;
 
@@ -109,7 +109,7 @@ fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
 
 /// `topics create`: creates what is missing, says what is there; returns the exit code.
 pub fn create_topics(settings: &Settings) -> u8 {
-    let config = client_config::reply_producer(&settings.kafka, settings.proxy.default_timeout);
+    let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
     let client = match BaseProducer::from_config_and_context(&config, rdkafka::producer::DefaultProducerContext) {
         Ok(client) => client,
         Err(error) => {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::kafka::intake::Command;
+use crate::kafka::group_pump::intake::Command;
 use crate::supervision::health_supervisor::Retired;
 
 /// Exit codes, as sysexits.h names them where it does.

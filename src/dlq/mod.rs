@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 
 use crate::dlq::filter::Filter;
 use crate::dlq::letter::Place;
-use crate::kafka::admin::TopicError;
+use crate::kafka::cluster::admin::TopicError;
 use crate::settings::Settings;
 use crate::shutdown::exit;
 

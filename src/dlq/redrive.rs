@@ -21,8 +21,8 @@ use crate::dlq::letter::{Letter, Place};
 use crate::dlq::letters::{Letters, Next};
 use crate::dlq::printable::line;
 use crate::dlq::{DlqError, Redrive};
-use crate::kafka::client_config;
-use crate::kafka::outgoing::Outgoing;
+use crate::kafka::client::properties;
+use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::settings::Settings;
@@ -278,7 +278,7 @@ impl DeliveryListener for Refusals {
 impl<'a> Transactions<'a> {
     /// Shuts out any other run on the same topic, and ends what it left open.
     fn start(settings: &Settings, dead_letter_topic: &'a str) -> Result<Self, DlqError> {
-        let config = client_config::redrive_producer(&settings.kafka, dead_letter_topic);
+        let config = properties::redrive_producer(&settings.kafka, dead_letter_topic);
         // Bounded by the batch: one report a record.
         let (refusals, refused) = crossbeam_channel::unbounded();
         let context = Context(Arc::new(Refusals(refusals)));

@@ -12,7 +12,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Route, web};
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
-use crate::kafka::health::KafkaHealth;
+use crate::kafka::cluster::health::KafkaHealth;
 use crate::processor::role::{Processor, WorkerView};
 use crate::proxy::http::Proxy;
 use crate::proxy::request::with_unread;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::kafka::intake::{Lease, Place};
+use crate::kafka::group_pump::intake::{Lease, Place};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::backend_health;
 use crate::processor::breaker::{self, Breaker, Pass, Probe};

@@ -11,11 +11,11 @@ use rdkafka::ClientConfig;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::health::KafkaHealth;
-use crate::kafka::intake::PumpHandle;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::group_pump::intake::PumpHandle;
 use crate::kafka::producer::Producer;
-use crate::kafka::record_limit::RecordLimits;
+use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::processor::breaker::ProbeSlot;
 use crate::processor::delivery::Deliveries;
 use crate::processor::ensured::Ensured;

@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
 use crate::error::PROBLEM_JSON;
-use crate::kafka::intake::{Completion, Intake, Outcome};
+use crate::kafka::group_pump::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::trouble::Trouble;
 use crate::processor::worker::Worker;

@@ -13,14 +13,14 @@ use prometheus::Registry;
 use rdkafka::error::KafkaError;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::backlog::Backlog;
-use crate::kafka::client_config;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::group_pump::backlog::Backlog;
+use crate::kafka::client::properties;
 use crate::kafka::group_pump::{self, AheadLimits, PumpPlan};
-use crate::kafka::health::KafkaHealth;
-use crate::kafka::intake::{Paused, PumpHandle};
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::group_pump::intake::{Paused, PumpHandle};
 use crate::kafka::producer::Producer;
-use crate::kafka::record_limit::RecordLimits;
+use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::topic_name::globs;
 use crate::processor::backend::Backend;
 use crate::processor::backend_health::{BackendCheck, BackendState};
@@ -152,7 +152,7 @@ pub fn assemble(
         .map(|topic| topic.timeout)
         .max()
         .unwrap_or(Duration::ZERO);
-    let config = client_config::reply_producer(&settings.kafka, longest);
+    let config = properties::reply_producer(&settings.kafka, longest);
     let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
     let batches = producer.clone();
     let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
@@ -214,7 +214,7 @@ pub fn assemble(
                         .flatten()
                         .cloned()
                         .collect(),
-                    config: client_config::request_consumer(
+                    config: properties::request_consumer(
                         &settings.kafka,
                         &topic.consumer_group,
                         instance.as_deref(),

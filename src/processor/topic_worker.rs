@@ -11,7 +11,7 @@ use actix::{Actor, AsyncContext, Context, StreamHandler};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
-use crate::kafka::intake::Intake;
+use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::Backend;
 use crate::processor::delivery::{Undelivered, UndeliveredReceiver, redeliver};
 use crate::processor::lanes::Lanes;

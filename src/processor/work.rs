@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::kafka::intake::{Ahead, Intake};
+use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::attempts::{Attempts, End};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::deadline::Deadline;

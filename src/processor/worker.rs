@@ -9,11 +9,11 @@ use governor::DefaultDirectRateLimiter;
 use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::health::KafkaHealth;
-use crate::kafka::intake::PumpHandle;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::group_pump::intake::PumpHandle;
 use crate::kafka::producer::Producer;
-use crate::kafka::record_limit::RecordLimits;
+use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::processor::backend::{Answer, Backend, BackendError};
 use crate::processor::breaker::{Breaker, ProbeSlot};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::producer::Producer as _;
 use tokio::time::MissedTickBehavior;
 
-use crate::kafka::describe;
+use crate::kafka::cluster::describe;
 use crate::kafka::producer::{DeliveryListener, Producer};
 
 /// How often Kafka is asked: a group that gets a member again is found within this.

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::RequestError;
-use crate::kafka::health::KafkaHealth;
+use crate::kafka::cluster::health::KafkaHealth;
 use crate::proxy::in_flight::Admission;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};

@@ -6,11 +6,11 @@ use actix::ArbiterHandle;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::client_config;
-use crate::kafka::health::KafkaHealth;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::client::properties;
+use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
-use crate::kafka::record_limit::RecordLimits;
+use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
 use crate::processor::role::AssembleError;
 use crate::proxy::consumers::{self, Group};
@@ -49,7 +49,7 @@ pub fn assemble(
     let own = &settings.proxy;
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
-    let config = client_config::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
+    let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
     let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
     let batches = producer.clone();
     let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
@@ -70,7 +70,7 @@ pub fn assemble(
     let supervised = Box::new(RouterFactory {
         producer: producer.clone(),
         limits,
-        config: client_config::reply_consumer(&settings.kafka),
+        config: properties::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(config, settings.create_topics.clone()),
         settings: own.clone(),
         instance: instance.clone(),

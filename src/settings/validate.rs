@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::kafka::client_config::{self, OWNED};
+use crate::kafka::client::properties::{self, OWNED};
 
 use super::fault::Report;
 use super::keys::{self, Key, route, top, topic};
@@ -45,7 +45,7 @@ fn kafka(settings: &Settings, report: &mut Report) {
             None,
         );
     }
-    for (name, problem) in client_config::refused(&settings.kafka) {
+    for (name, problem) in properties::refused(&settings.kafka) {
         report.fault(keys::join(top::PROPERTIES.name, &name), problem, None);
     }
     let poll = Duration::from_millis(property(settings, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));

@@ -12,7 +12,7 @@ use actix::{Actor, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Messa
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
-use crate::kafka::intake::{Command, PumpHandle};
+use crate::kafka::group_pump::intake::{Command, PumpHandle};
 use crate::processor::backend_health::{BackendCheck, BackendChecks};
 use crate::supervision::backoff::restart_wait;
 use crate::supervision::progress::Progress;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::context::PumpContext;
 use super::{Pump, PumpError, rebalance};
-use crate::kafka::intake::Intake;
+use crate::kafka::group_pump::intake::Intake;
 use crate::settings::Ordering;
 
 /// With `ordering: key` those of one key wait for each other, and which have the same is known only to the worker.
@@ -173,7 +173,7 @@ fn begin_commit(consumer: &BaseConsumer<PumpContext>, list: &TopicPartitionList)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::intake::Lease;
+    use crate::kafka::group_pump::intake::Lease;
     use crate::wire::RawRecord;
 
     fn intake(offset: i64) -> Intake {

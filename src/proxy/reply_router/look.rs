@@ -7,8 +7,8 @@ use actix::{AsyncContext, Context, Message};
 
 use super::topics::{Serving, State, TopicStates};
 use super::{ReplyRouter, RouterParts};
-use crate::kafka::client_context::is_denied;
-use crate::kafka::describe::{self, Found};
+use crate::kafka::client::context::is_denied;
+use crate::kafka::cluster::describe::{self, Found};
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
 
 /// What a look at all open topics found.

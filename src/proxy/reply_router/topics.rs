@@ -12,8 +12,8 @@ use rdkafka::producer::Producer as _;
 
 use super::search::Search;
 use super::{ReplyRouter, RouterParts};
-use crate::kafka::admin::TopicError;
-use crate::kafka::describe::TopicId;
+use crate::kafka::cluster::admin::TopicError;
+use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::reply_stream::OpenTopic;
 use crate::proxy::pace::Pace;
 use crate::proxy::topics::Topic;
@@ -229,7 +229,7 @@ impl TopicStates {
         }
     }
 
-    /// What Kafka's silence is about is said by `kafka::health`; the rest needs an operator.
+    /// What Kafka's silence is about is said by `cluster::health`; the rest needs an operator.
     fn log(&mut self, topic: &Topic, error: &TopicError) {
         let text = error.to_string();
         match error {

@@ -99,7 +99,7 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
         )
         // A topic that is gone must be told soon: until then its records wait unseen (default 30,000).
         .set("topic.metadata.propagation.max.ms", "5000")
-        // `kafka::gate` counts them, and on the processor offsets wait for them.
+        // `producer::gate` counts them, and on the processor offsets wait for them.
         .set("delivery.report.only.error", "false")
         // A request waits for its answer: batches form while the one produce request is under way, never by lingering.
         .set("linger.ms", "0")
@@ -107,7 +107,7 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
         // are partitions. Longer than this, all load would go to one processor after the other. The default, twice linger.ms, and 0
         // alike mean no stickiness.
         .set("sticky.partitioning.linger.ms", "10")
-        // The next batch is to grow meanwhile (`kafka::gate`).
+        // The next batch is to grow meanwhile (`producer::gate`).
         .set("max.in.flight.requests.per.connection", "1")
         // As Java clients hash keys, so that a key lands on the same partition from both.
         .set("partitioner", "murmur2_random");

@@ -22,9 +22,9 @@ use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc;
 
 use self::reader::Reader;
-use crate::kafka::admin::{TopicAdmin, TopicError};
-use crate::kafka::client_context::LogOnly;
-use crate::kafka::describe::{self, Found, TopicId};
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
+use crate::kafka::client::context::LogOnly;
+use crate::kafka::cluster::describe::{self, Found, TopicId};
 use crate::settings::ReplyPartition;
 use crate::wire::{CorrelationId, RawRecord};
 

@@ -6,8 +6,11 @@
 //! the loop, so a revocation waits for running calls without stopping anything else.
 
 mod ahead;
+pub mod backlog;
 mod caught_up;
 mod context;
+pub mod intake;
+mod offsets;
 mod partition;
 mod rebalance;
 mod shown;
@@ -31,9 +34,9 @@ use self::context::{CommitAnswer, PumpContext};
 use self::partition::{Next, Partition};
 use self::rebalance::{Rebalance, Revocation};
 use self::topic::await_topic;
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::client_context::is_denied;
-use crate::kafka::intake::{Ahead, Command, Completion, Intake, Place, PumpHandle};
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::client::context::is_denied;
+use crate::kafka::group_pump::intake::{Ahead, Command, Completion, Intake, Place, PumpHandle};
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; it carries callbacks, and few records.

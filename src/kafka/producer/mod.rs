@@ -1,5 +1,7 @@
 //! The producers: one per role, owned by the process, replaced when librdkafka declares one dead.
 
+mod gate;
+pub mod outgoing;
 mod running;
 
 use std::sync::Arc;
@@ -14,10 +16,10 @@ use rdkafka::{ClientConfig, ClientContext};
 use rdkafka_sys as rdsys;
 
 use self::running::{Gated, Running};
-use crate::kafka::client_config;
-use crate::kafka::client_context::log_through_tracing;
-use crate::kafka::health::Probe;
-use crate::kafka::outgoing::Outgoing;
+use crate::kafka::client::properties;
+use crate::kafka::client::context::log_through_tracing;
+use crate::kafka::cluster::health::Probe;
+use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
@@ -166,7 +168,7 @@ impl<L: DeliveryListener> Producer<L> {
     /// be changed: a new client takes over, and what the old one holds goes out as it is, on a thread of its own.
     pub fn limit_batches(&self, bytes: usize) {
         self.config
-            .rcu(|config| client_config::with_max_batch(config, bytes.min(client_config::max_batch(config))));
+            .rcu(|config| properties::with_max_batch(config, bytes.min(properties::max_batch(config))));
         loop {
             let config = self.config.load_full();
             let old = match Running::start(&config, self.listener.clone()) {
@@ -202,7 +204,7 @@ impl<L: DeliveryListener> Producer<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::client_config;
+    use crate::kafka::client::properties;
     use crate::settings::Kafka;
     use crate::test_kafka;
     use tokio::sync::mpsc;
@@ -223,7 +225,7 @@ mod tests {
             properties: Default::default(),
         };
         let (sender, mut reports) = mpsc::unbounded_channel();
-        let config = client_config::reply_producer(&kafka, Duration::from_secs(15));
+        let config = properties::reply_producer(&kafka, Duration::from_secs(15));
         let producer = Producer::new(config, Reports(sender)).unwrap();
         let before = producer.client();
         // SAFETY: the client is alive, and librdkafka copies the reason.
@@ -235,7 +237,7 @@ mod tests {
             );
         }
         let topic = format!("{:08x}-heal", rand::random::<u32>());
-        let admin: rdkafka::admin::AdminClient<_> = client_config::reply_consumer(&kafka).create().unwrap();
+        let admin: rdkafka::admin::AdminClient<_> = properties::reply_consumer(&kafka).create().unwrap();
         let new = rdkafka::admin::NewTopic::new(&topic, 1, rdkafka::admin::TopicReplication::Fixed(1));
         let made = futures_executor::block_on(admin.create_topics([&new], &Default::default())).unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");

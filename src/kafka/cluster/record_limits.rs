@@ -15,8 +15,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::config::FromClientConfigAndContext;
 
-use crate::kafka::client_config;
-use crate::kafka::client_context::LogOnly;
+use crate::kafka::client::properties;
+use crate::kafka::client::context::LogOnly;
 
 /// How often all topics in use are looked at again.
 const EVERY: Duration = Duration::from_secs(30);
@@ -52,9 +52,9 @@ impl RecordLimits {
     /// The operating system has no thread left.
     pub fn start(producer: ClientConfig, limit_batches: impl Fn(usize) + Send + Sync + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            own: client_config::max_record(&producer),
+            own: properties::max_record(&producer),
             limit_batches: Box::new(limit_batches),
-            batch: AtomicUsize::new(client_config::max_batch(&producer)),
+            batch: AtomicUsize::new(properties::max_batch(&producer)),
             config: producer,
             topics: ArcSwap::default(),
         });

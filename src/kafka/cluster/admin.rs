@@ -11,7 +11,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::kafka::client_context::LogOnly;
+use crate::kafka::client::context::LogOnly;
 use crate::settings::CreateTopics;
 
 /// One metadata or admin request may take this long.

@@ -4,7 +4,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Logs a line of librdkafka's. Lost connections are its everyday business and repeat each second, so they stay at debug:
-/// `kafka::health` says once when Kafka is gone and once when it is back.
+/// `cluster::health` says once when Kafka is gone and once when it is back.
 pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match (level, facility) {
         (_, "FAIL" | "ERROR" | "TERMINATE" | "GETSUBSCRIPTIONS") => {
@@ -50,10 +50,10 @@ pub fn is_denied(error: &KafkaError) -> bool {
 macro_rules! log_through_tracing {
     () => {
         fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-            $crate::kafka::client_context::log_line(level, facility, message);
+            $crate::kafka::client::context::log_line(level, facility, message);
         }
         fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-            $crate::kafka::client_context::log_error(&error, reason);
+            $crate::kafka::client::context::log_error(&error, reason);
         }
         // Statistics are off; where an operator turns them on, the default would parse them on the polling thread and log them at info.
         fn stats_raw(&self, statistics: &[u8]) {

@@ -12,7 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
 
-use crate::kafka::describe;
+use crate::kafka::cluster::describe;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// How long one probe waits for its answer.

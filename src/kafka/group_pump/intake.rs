@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::backlog::Backlog;
+use crate::kafka::group_pump::backlog::Backlog;
 use crate::supervision::progress::Progress;
 use crate::wire::RawRecord;
 
