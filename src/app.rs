@@ -15,7 +15,7 @@ use crate::kafka::cluster::health::{KafkaHealth, Probe};
 use crate::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;
-use crate::processor::role::{AssembleError, Processor, ProcessorParts};
+use crate::processor::assemble::{AssembleError, Processor, ProcessorParts};
 use crate::proxy::connection::Answered;
 use crate::proxy::http::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
@@ -75,7 +75,7 @@ impl App {
         let processor = settings
             .mode
             .is_processor()
-            .then(|| crate::processor::role::assemble(&settings, &registry, &kafka))
+            .then(|| crate::processor::assemble::assemble(&settings, &registry, &kafka))
             .transpose()?;
         watch_kafka(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
         if let Some(parts) = &processor {

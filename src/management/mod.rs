@@ -13,7 +13,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::processor::role::{Processor, WorkerView};
+use crate::processor::assemble::{Processor, WorkerView};
 use crate::proxy::http::Proxy;
 use crate::proxy::request::with_unread;
 use crate::settings::Secret;

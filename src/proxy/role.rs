@@ -12,7 +12,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
-use crate::processor::role::AssembleError;
+use crate::processor::assemble::AssembleError;
 use crate::proxy::consumers::{self, Group};
 use crate::proxy::http::Proxy;
 use crate::proxy::in_flight::Admission;

@@ -13,7 +13,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
 use crate::kafka::group_pump::intake::{Command, PumpHandle};
-use crate::processor::backend_health::{BackendCheck, BackendChecks};
+use crate::processor::backend::health::{BackendCheck, BackendChecks};
 use crate::supervision::backoff::restart_wait;
 use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::ExitReason;

@@ -7,7 +7,7 @@ use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::processor::topic_worker::tests::FAULT_HEADER;
+use crate::processor::worker::actor::tests::FAULT_HEADER;
 use crate::proxy::reply_router::Fault;
 use crate::settings::{self, Mode};
 use crate::supervision::health_supervisor::Survey;

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
 use crate::kafka::group_pump::intake::Intake;
-use crate::processor::backend::Backend;
-use crate::processor::delivery::{Undelivered, UndeliveredReceiver, redeliver};
-use crate::processor::lanes::Lanes;
-use crate::processor::work::run;
-use crate::processor::worker::Worker;
+use crate::processor::backend::client::Backend;
+use crate::processor::record::outbox::{Undelivered, UndeliveredReceiver, redeliver};
+use crate::processor::worker::lanes::Lanes;
+use crate::processor::record::way::run;
+use crate::processor::worker::shared::Worker;
 use crate::supervision::progress::Progress;
 
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);

@@ -7,13 +7,13 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::kafka::group_pump::intake::{Lease, Place};
-use crate::processor::backend::{Answer, Backend, BackendError};
-use crate::processor::backend_health;
-use crate::processor::breaker::{self, Breaker, Pass, Probe};
-use crate::processor::deadline::Deadline;
-use crate::processor::lanes::Turn;
-use crate::processor::retry::Policy;
-use crate::processor::worker::Worker;
+use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::health;
+use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
+use crate::processor::record::deadline::Deadline;
+use crate::processor::worker::lanes::Turn;
+use crate::processor::backend::retry::Policy;
+use crate::processor::worker::shared::Worker;
 use crate::settings::BreakerMode;
 use crate::supervision::progress::monotonic_ms;
 use crate::wire::Request;
@@ -244,7 +244,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
             biased;
             () = self.lease.revoked() => Err(Refused::Revoked),
             () = self.deadline.passed() => Err(Refused::DeadlinePassed),
-            (up, _) = backend_health::ask(self.backend, &self.worker.topic.health_path) => match up {
+            (up, _) = health::ask(self.backend, &self.worker.topic.health_path) => match up {
                 true => Ok(Some(probe)),
                 false => {
                     breaker.record(true, Some(probe), monotonic_ms());
@@ -286,5 +286,4 @@ async fn passed(time: Option<Instant>) {
 }
 
 #[cfg(test)]
-#[path = "attempts_tests.rs"]
 mod tests;

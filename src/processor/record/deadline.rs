@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::processor::worker::Worker;
+use crate::processor::worker::shared::Worker;
 use crate::wire::{self, Request};
 
 /// A call ends so much before its deadline, or a tenth of what is left where that is less: what went wrong with the backend has to

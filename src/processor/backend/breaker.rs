@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::processor::backend::{Answer, BackendError};
+use crate::processor::backend::client::{Answer, BackendError};
 use crate::settings;
 
 /// Attempts are counted over spans of this length.

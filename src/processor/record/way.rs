@@ -9,12 +9,12 @@ use std::time::Instant;
 use futures_util::FutureExt;
 
 use crate::kafka::group_pump::intake::{Ahead, Intake};
-use crate::processor::attempts::{Attempts, End};
-use crate::processor::backend::{Answer, Backend, BackendError};
-use crate::processor::deadline::Deadline;
-use crate::processor::delivery::{Parcel, Settlement, dispatch, error_response};
-use crate::processor::lanes::Turn;
-use crate::processor::worker::{Destination, Worker};
+use crate::processor::record::attempts::{Attempts, End};
+use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::record::deadline::Deadline;
+use crate::processor::record::outbox::{Parcel, Settlement, dispatch, error_response};
+use crate::processor::worker::lanes::Turn;
+use crate::processor::worker::shared::{Destination, Worker};
 use crate::supervision::spawn_watched::panic_message;
 use crate::wire::correlation::id_text;
 use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireError};

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 
-use crate::processor::backend::{Answer, BackendError};
+use crate::processor::backend::client::{Answer, BackendError};
 use crate::settings::{Delivery, RetryOn, Topic};
 use crate::wire::{Request, headers};
 

@@ -1,0 +1,9 @@
+//! The actor of one request topic.
+//!
+//! - [`actor`]: takes records and works on each in a task of its own.
+//! - [`lanes`]: records that wait for each other.
+//! - [`shared`]: what all records of one worker share.
+
+pub mod actor;
+pub mod lanes;
+pub mod shared;
