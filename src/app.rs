@@ -17,10 +17,10 @@ use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;
 use crate::processor::assemble::{AssembleError, Processor, ProcessorParts};
 use crate::proxy::connection::Answered;
-use crate::proxy::http::{Proxy, forward};
+use crate::proxy::handler::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
-use crate::proxy::role::ProxyParts;
-use crate::proxy::server;
+use crate::proxy::assemble::ProxyParts;
+use crate::proxy::connection::server;
 use crate::settings::Settings;
 use crate::shutdown::{self, Budget, Phase, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
@@ -70,7 +70,7 @@ impl App {
         let proxy = settings
             .mode
             .is_proxy()
-            .then(|| crate::proxy::role::assemble(&settings, &registry, &kafka, &phase))
+            .then(|| crate::proxy::assemble::assemble(&settings, &registry, &kafka, &phase))
             .transpose()?;
         let processor = settings
             .mode

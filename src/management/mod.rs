@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::processor::assemble::{Processor, WorkerView};
-use crate::proxy::http::Proxy;
-use crate::proxy::request::with_unread;
+use crate::proxy::handler::Proxy;
+use crate::proxy::handler::request::with_unread;
 use crate::settings::Secret;
 use crate::shutdown::Phase;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};

@@ -14,7 +14,7 @@ use super::*;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::client::properties;
 use crate::kafka::reply_stream::StrangerCounters;
-use crate::proxy::topics::Topics;
+use crate::proxy::routing::topics::Topics;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
 use crate::wire::Fields;
 

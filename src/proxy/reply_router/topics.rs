@@ -15,8 +15,8 @@ use super::{ReplyRouter, RouterParts};
 use crate::kafka::cluster::admin::TopicError;
 use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::reply_stream::OpenTopic;
-use crate::proxy::pace::Pace;
-use crate::proxy::topics::Topic;
+use crate::proxy::admission::pace::Pace;
+use crate::proxy::routing::topics::Topic;
 
 /// How long a failure is remembered before the next request tries again.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(5);

@@ -154,5 +154,4 @@ impl Seen {
 }
 
 #[cfg(test)]
-#[path = "pace_tests.rs"]
 mod tests;

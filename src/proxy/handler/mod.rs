@@ -1,5 +1,7 @@
 //! The HTTP handler: permit → one message to the `ReplyRouter` → one oneshot awaited under the deadline. Holds no state.
 
+pub mod request;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +13,14 @@ use tokio::time::Instant;
 
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::proxy::in_flight::Admission;
+use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
-use crate::proxy::rate_limit::ClientLimit;
+use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
-use crate::proxy::request::{Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread};
-use crate::proxy::routes::{Route, Routes};
-use crate::proxy::topics::{Topic, Topics, Use};
+use crate::proxy::handler::request::{Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread};
+use crate::proxy::routing::routes::{Route, Routes};
+use crate::proxy::routing::topics::{Topic, Topics, Use};
 use crate::shutdown::Phase;
 use crate::wire::{CorrelationId, headers};
 

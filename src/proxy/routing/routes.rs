@@ -11,7 +11,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
-use crate::proxy::topics::{Topic, Topics};
+use crate::proxy::routing::topics::{Topic, Topics};
 use crate::settings::{self, RecordKey};
 use crate::wire::Format;
 

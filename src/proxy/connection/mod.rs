@@ -5,6 +5,9 @@
 //! that the parser gives up in the middle of a request is not dropped with bytes unread, which would reset it: its client would lose the
 //! answer that says why.
 
+pub mod framing;
+pub mod server;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
@@ -18,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::proxy::framing::Framing;
+use crate::proxy::connection::framing::Framing;
 
 /// A request's head must be whole by then.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use globset::GlobSet;
 
 use crate::error::RequestError;
 use crate::kafka::topic_name::{globs, is_internal, is_legal};
-use crate::proxy::consumers::Consumers;
-use crate::proxy::in_flight::TopicLoad;
+use crate::proxy::admission::consumers::Consumers;
+use crate::proxy::admission::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
 use crate::settings::{CreateTopics, Proxy};
 

@@ -7,7 +7,7 @@ use prometheus::IntGauge;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proxy::in_flight::{Admission, Permit, TopicLoad};
+use crate::proxy::admission::in_flight::{Admission, Permit, TopicLoad};
 
 /// From one arrival of requests to the next.
 const STEP: Duration = Duration::from_millis(100);

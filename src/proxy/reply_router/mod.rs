@@ -1,6 +1,6 @@
 //! Pairs each reply record with the HTTP request that waits for it.
 //!
-//! Owns: `pending`, one entry per request in flight, and the state of every topic in use. Sent to by: `proxy::http` (`Forward`,
+//! Owns: `pending`, one entry per request in flight, and the state of every topic in use. Sent to by: `proxy::handler` (`Forward`,
 //! `Forget`), the request producer (`RequestLost`), its own blocking tasks, and the supervisor. Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new one.
 
@@ -8,10 +8,10 @@
 mod capacity_tests;
 #[cfg(test)]
 mod fault;
-mod look;
 mod pending;
 mod search;
 mod slot;
+mod topic_check;
 mod topics;
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 #[cfg(test)]
 pub use self::fault::Fault;
-use self::look::TopicChanges;
+use self::topic_check::TopicChanges;
 pub use self::pending::{Pending, Waiting};
 use self::search::OthersRead;
 pub use self::slot::{LostRequests, RouterHandle, RouterSlot};
@@ -35,10 +35,10 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
-use crate::proxy::in_flight::Queue;
+use crate::proxy::admission::in_flight::Queue;
 use crate::proxy::metrics::ProxyMetrics;
-use crate::proxy::pace::TICK;
-use crate::proxy::topics::Topic;
+use crate::proxy::admission::pace::TICK;
+use crate::proxy::routing::topics::Topic;
 use crate::supervision::progress::Progress;
 use crate::wire::{CorrelationId, RawRecord, Record, native};
 
@@ -52,7 +52,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// What a waiting request gets: the reply record, or why there is none.
 pub type ReplyResult = Result<RawRecord, RequestError>;
 
-/// Registers a request and produces its record. Sent by `proxy::http`. Never blocks: librdkafka queues the record.
+/// Registers a request and produces its record. Sent by `proxy::handler`. Never blocks: librdkafka queues the record.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Forward {
@@ -67,7 +67,7 @@ pub struct Forward {
     pub reply_tx: oneshot::Sender<ReplyResult>,
 }
 
-/// Nobody waits for this request any more. Sent by `proxy::http` when the client left or the deadline passed.
+/// Nobody waits for this request any more. Sent by `proxy::handler` when the client left or the deadline passed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Forget(pub CorrelationId);

@@ -14,8 +14,8 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::RequestError;
-use crate::proxy::in_flight::Permit;
-use crate::proxy::routes::Route;
+use crate::proxy::admission::in_flight::Permit;
+use crate::proxy::routing::routes::Route;
 use crate::wire::{self, CorrelationId, Fields, RawRecord, Request, Response, WireError, headers};
 
 /// What this gateway calls itself in `Via` (RFC 9110 7.6.3).

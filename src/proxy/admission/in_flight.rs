@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prometheus::IntGauge;
 
-use crate::proxy::pace::{Pace, Seen};
+use crate::proxy::admission::pace::{Pace, Seen};
 
 /// So few requests in flight are no queue, and what they find out ends a refusal: `pace` is asked only beyond.
 const ALWAYS_ADMITTED: usize = 16;
