@@ -4,22 +4,15 @@
 //! environment < flags. `load` merges them, `read` turns the tree into these types, `validate` checks across keys; all faults are
 //! reported at once.
 
-mod delivery;
-mod env;
+mod check;
 mod fault;
 mod keys;
-mod layer;
 mod load;
-mod name;
+mod masked;
+mod model;
+mod parse;
 mod read;
-mod reader;
-mod reference;
-mod routing;
-mod shown;
-mod unknown;
-mod validate;
-mod value;
-mod yaml;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -29,12 +22,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
+pub use model::delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, REFERENCE, load};
-pub use read::plain_topic;
-pub use routing::{RecordKey, Route};
-pub use value::rate;
+pub use read::tree::plain_topic;
+pub use parse::routing::{RecordKey, Route};
+pub use parse::value::rate;
 
 use crate::wire::Format;
 
@@ -99,7 +92,7 @@ impl fmt::Debug for Kafka {
         let properties: BTreeMap<&String, String> = self
             .properties
             .iter()
-            .map(|(name, value)| (name, shown::property(name, value)))
+            .map(|(name, value)| (name, masked::property(name, value)))
             .collect();
         f.debug_struct("Kafka")
             .field("bootstrap_servers", &self.bootstrap_servers)

@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use config::ValueKind;
 use strsim::damerau_levenshtein;
 
-use super::fault::Report;
-use super::keys::{self, Key};
-use super::layer::Table;
+use crate::settings::fault::Report;
+use crate::settings::keys::{self, Key};
+use crate::settings::sources::layer::Table;
 
 /// Reports every key of the merged tree that is not a setting, and every section that is not a mapping.
-pub(super) fn check(tree: &Table, report: &mut Report) {
+pub(in crate::settings) fn check(tree: &Table, report: &mut Report) {
     check_table(tree, "", "", keys::top::ALL, report);
     for (list, known) in [
         (keys::top::ROUTES.name, keys::route::ALL),

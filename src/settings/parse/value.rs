@@ -5,18 +5,18 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start};
+use crate::settings::{BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start};
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
 
 /// What a parser returns: the value, or what would have been allowed.
-pub(super) type Parsed<T> = Result<T, &'static str>;
+pub(in crate::settings) type Parsed<T> = Result<T, &'static str>;
 
 /// Longer than any timeout that makes sense, and short enough to be added to an `Instant` without overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A number of seconds, or a number with units.
-pub(super) fn duration(text: &str) -> Parsed<Duration> {
+pub(in crate::settings) fn duration(text: &str) -> Parsed<Duration> {
     const ALLOWED: &str = r#"a duration (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -26,7 +26,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A duration that is not zero.
-pub(super) fn positive_duration(text: &str) -> Parsed<Duration> {
+pub(in crate::settings) fn positive_duration(text: &str) -> Parsed<Duration> {
     const ALLOWED: &str = r#"a duration above 0 (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
     duration(text)
         .ok()
@@ -35,7 +35,7 @@ pub(super) fn positive_duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A number of bytes above 0, or a number with a unit.
-pub(super) fn size(text: &str) -> Parsed<usize> {
+pub(in crate::settings) fn size(text: &str) -> Parsed<usize> {
     const ALLOWED: &str = r#"a size above 0 (bytes, or "900KiB", "1MB")"#;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -58,23 +58,23 @@ pub(super) fn size(text: &str) -> Parsed<usize> {
 }
 
 /// A whole number, 0 included.
-pub(super) fn whole<T: FromStr>(text: &str) -> Parsed<T> {
+pub(in crate::settings) fn whole<T: FromStr>(text: &str) -> Parsed<T> {
     text.parse().map_err(|_| "a whole number, 0 or more")
 }
 
 /// A whole number, 0 not included.
-pub(super) fn positive(text: &str) -> Parsed<usize> {
+pub(in crate::settings) fn positive(text: &str) -> Parsed<usize> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
 
 /// `positive`, for counts that are small.
-pub(super) fn positive_u32(text: &str) -> Parsed<u32> {
+pub(in crate::settings) fn positive_u32(text: &str) -> Parsed<u32> {
     let number = text.parse().ok().filter(|n| *n > 0);
     number.ok_or("a whole number, 1 or more")
 }
 
 /// A share of a whole; 0 = nothing.
-pub(super) fn share(text: &str) -> Parsed<f64> {
+pub(in crate::settings) fn share(text: &str) -> Parsed<f64> {
     let number = text.parse().ok().filter(|n| (0.0..=1.0).contains(n));
     number.ok_or("a number from 0 to 1")
 }
@@ -88,12 +88,12 @@ pub fn rate(text: &str) -> Result<f64, &'static str> {
 }
 
 /// How much at once.
-pub(super) fn burst(text: &str) -> Parsed<u32> {
+pub(in crate::settings) fn burst(text: &str) -> Parsed<u32> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
 
 /// See [`ClientKey`].
-pub(super) fn client_key(text: &str) -> Parsed<ClientKey> {
+pub(in crate::settings) fn client_key(text: &str) -> Parsed<ClientKey> {
     match text.split_once(':') {
         None if text == "address" => Ok(ClientKey::Address),
         None if text == "everybody" => Ok(ClientKey::Everybody),
@@ -103,7 +103,7 @@ pub(super) fn client_key(text: &str) -> Parsed<ClientKey> {
 }
 
 /// Partitions or replicas of a topic to create.
-pub(super) fn broker_count(text: &str) -> Parsed<i32> {
+pub(in crate::settings) fn broker_count(text: &str) -> Parsed<i32> {
     text.parse()
         .ok()
         .filter(|n| *n == -1 || *n > 0)
@@ -111,18 +111,18 @@ pub(super) fn broker_count(text: &str) -> Parsed<i32> {
 }
 
 /// A TCP port.
-pub(super) fn port(text: &str) -> Parsed<u16> {
+pub(in crate::settings) fn port(text: &str) -> Parsed<u16> {
     text.parse().map_err(|_| "a port, 0 to 65535")
 }
 
 /// Where to listen.
-pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
+pub(in crate::settings) fn ip(text: &str) -> Parsed<IpAddr> {
     text.parse()
         .map_err(|_| "an IP address such as 0.0.0.0, 127.0.0.1 or ::")
 }
 
 /// Yes or no; the words people write into environment variables are understood too.
-pub(super) fn flag(text: &str) -> Parsed<bool> {
+pub(in crate::settings) fn flag(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -131,7 +131,7 @@ pub(super) fn flag(text: &str) -> Parsed<bool> {
 }
 
 /// Any text that has something in it, on one line.
-pub(super) fn text(text: &str) -> Parsed<String> {
+pub(in crate::settings) fn text(text: &str) -> Parsed<String> {
     let printable = !text.trim().is_empty() && !text.contains(char::is_control);
     printable
         .then(|| text.to_owned())
@@ -139,7 +139,7 @@ pub(super) fn text(text: &str) -> Parsed<String> {
 }
 
 /// A filter of `tracing`. It takes a bare word for the name of a module, so that a mistyped level would silence everything.
-pub(super) fn log_filter(text: &str) -> Parsed<String> {
+pub(in crate::settings) fn log_filter(text: &str) -> Parsed<String> {
     let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
     let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
     let legal =
@@ -150,7 +150,7 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
 }
 
 /// See [`Format`].
-pub(super) fn wire_format(text: &str) -> Parsed<Format> {
+pub(in crate::settings) fn wire_format(text: &str) -> Parsed<Format> {
     let known = [Format::Native, Format::Json];
     known
         .into_iter()
@@ -159,7 +159,7 @@ pub(super) fn wire_format(text: &str) -> Parsed<Format> {
 }
 
 /// See [`ReplyPartition`].
-pub(super) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
+pub(in crate::settings) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
     match text {
         "auto" => Ok(ReplyPartition::Auto),
         "all" => Ok(ReplyPartition::All),
@@ -171,7 +171,7 @@ pub(super) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
 }
 
 /// See [`Ordering`].
-pub(super) fn ordering(text: &str) -> Parsed<Ordering> {
+pub(in crate::settings) fn ordering(text: &str) -> Parsed<Ordering> {
     match text {
         "unordered" => Ok(Ordering::Unordered),
         "key" => Ok(Ordering::Key),
@@ -181,7 +181,7 @@ pub(super) fn ordering(text: &str) -> Parsed<Ordering> {
 }
 
 /// See [`Delivery`].
-pub(super) fn delivery(text: &str) -> Parsed<Delivery> {
+pub(in crate::settings) fn delivery(text: &str) -> Parsed<Delivery> {
     match text {
         "at-least-once" => Ok(Delivery::AtLeastOnce),
         "at-most-once" => Ok(Delivery::AtMostOnce),
@@ -190,7 +190,7 @@ pub(super) fn delivery(text: &str) -> Parsed<Delivery> {
 }
 
 /// See [`RetryOn`].
-pub(super) fn retry_on(text: &str) -> Parsed<RetryOn> {
+pub(in crate::settings) fn retry_on(text: &str) -> Parsed<RetryOn> {
     match (text, text.parse()) {
         ("timeout", _) => Ok(RetryOn::Timeout),
         ("reset", _) => Ok(RetryOn::Reset),
@@ -200,7 +200,7 @@ pub(super) fn retry_on(text: &str) -> Parsed<RetryOn> {
 }
 
 /// See [`BreakerMode`].
-pub(super) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
+pub(in crate::settings) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
     match text {
         "reject" => Ok(BreakerMode::Reject),
         "pause" => Ok(BreakerMode::Pause),
@@ -210,7 +210,7 @@ pub(super) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
 }
 
 /// See [`Start`].
-pub(super) fn start(text: &str) -> Parsed<Start> {
+pub(in crate::settings) fn start(text: &str) -> Parsed<Start> {
     match text {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
@@ -219,7 +219,7 @@ pub(super) fn start(text: &str) -> Parsed<Start> {
 }
 
 /// See [`HostHeader`].
-pub(super) fn host(text: &str) -> Parsed<HostHeader> {
+pub(in crate::settings) fn host(text: &str) -> Parsed<HostHeader> {
     match text {
         "backend" => Ok(HostHeader::Backend),
         "preserve" => Ok(HostHeader::Preserve),
@@ -228,7 +228,7 @@ pub(super) fn host(text: &str) -> Parsed<HostHeader> {
 }
 
 /// See [`LogFormat`].
-pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+pub(in crate::settings) fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),

@@ -3,22 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::env::Env;
-use super::fault::Report;
-use super::keys::{route, top, topic};
-use super::layer::Table;
-use super::reader::Reader;
-use super::yaml::Yaml;
-use super::{
+use crate::settings::fault::Report;
+use crate::settings::keys::{route, top, topic};
+use crate::settings::parse::{name, routing, value};
+use crate::settings::read::reader::Reader;
+use crate::settings::sources::env::Env;
+use crate::settings::sources::layer::Table;
+use crate::settings::sources::yaml::Yaml;
+use crate::settings::{
     Breaker, ClientRate, CreateTopics, Format, Kafka, Log, Management, Mode, Processor, Proxy, Retry, Route, Secret,
-    Settings, Topic, name, routing, value,
+    Settings, Topic,
 };
 
 /// Stands for an address that is at fault.
 const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
-pub(super) fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
+pub(in crate::settings) fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);

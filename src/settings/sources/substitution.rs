@@ -1,12 +1,12 @@
 //! `${file:PATH}` and `${env:NAME}` in values: secrets live elsewhere than in the configuration file.
 
-use super::env::Env;
+use crate::settings::sources::env::Env;
 
 /// Puts in what the references in `text` name. Any other `${` is left as it is; what is put in is not searched again.
 ///
 /// # Errors
 /// Says what is wrong with the first reference that cannot be followed.
-pub(super) fn resolve(text: &str, env: &Env) -> Result<String, String> {
+pub(in crate::settings) fn resolve(text: &str, env: &Env) -> Result<String, String> {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {

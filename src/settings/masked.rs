@@ -1,6 +1,6 @@
 //! How values are shown to people: secrets never.
 
-use super::keys::{Key, Kind};
+use crate::settings::keys::{Key, Kind};
 
 /// What stands where a secret would.
 const MASK: &str = "***";

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
-use super::env::Env;
-use super::fault::Report;
-use super::keys::{self, Key};
-use super::layer::{self, Table};
-use super::value::Parsed;
-use super::yaml::{self, Yaml};
-use super::{reference, shown};
+use crate::settings::sources::env::Env;
+use crate::settings::fault::Report;
+use crate::settings::keys::{self, Key};
+use crate::settings::sources::layer::{self, Table};
+use crate::settings::parse::value::Parsed;
+use crate::settings::sources::yaml::{self, Yaml};
+use crate::settings::masked;
+use crate::settings::sources::substitution;
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
 /// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
-pub(super) struct Reader<'a> {
+pub(in crate::settings) struct Reader<'a> {
     table: &'a Table,
     /// Path of the table: empty, or `topics[0]`.
     place: String,
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
         } else {
             let text = self.given(key).unwrap_or_else(|| Text::default(default));
             match text.holds_references() {
-                true => self.note(key, yaml::scalar(&shown::value(key, &text.written))),
+                true => self.note(key, yaml::scalar(&masked::value(key, &text.written))),
                 false => self.note_list(key, &text.split()),
             }
             text.split()
@@ -158,7 +159,7 @@ impl<'a> Reader<'a> {
                     let Some(text) = self.scalar(&path, value) else {
                         continue;
                     };
-                    noted.insert(name.clone(), shown::property(name, &text.written));
+                    noted.insert(name.clone(), masked::property(name, &text.written));
                     properties.insert(name.clone(), text.resolved);
                 }
             }
@@ -238,7 +239,7 @@ impl<'a> Reader<'a> {
             ValueKind::Nil => Err("is a single value, not nothing".to_owned()),
             scalar => {
                 let written = scalar.to_string();
-                reference::resolve(&written, self.env).map(|resolved| Text {
+                substitution::resolve(&written, self.env).map(|resolved| Text {
                     written,
                     resolved,
                     origin,
@@ -249,13 +250,13 @@ impl<'a> Reader<'a> {
     }
 
     fn take<T>(&mut self, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        self.note(key, yaml::scalar(&shown::value(key, &text.written)));
+        self.note(key, yaml::scalar(&masked::value(key, &text.written)));
         let path = self.path(key);
         self.parse(&path, key, text, parse)
     }
 
     fn parse<T>(&mut self, path: &str, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        let problem = |allowed| format!("{:?} is not {allowed}", shown::value(key, &text.written));
+        let problem = |allowed| format!("{:?} is not {allowed}", masked::value(key, &text.written));
         let parsed = parse(text.resolved.trim());
         parsed
             .map_err(|allowed| self.report.fault(path, problem(allowed), text.origin))
@@ -265,7 +266,7 @@ impl<'a> Reader<'a> {
     fn note_list(&mut self, key: &Key, texts: &[Text<'_>]) {
         self.note(
             key,
-            yaml::list(texts.iter().map(|text| shown::value(key, &text.written))),
+            yaml::list(texts.iter().map(|text| masked::value(key, &text.written))),
         );
     }
 

@@ -2,20 +2,20 @@
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
-use super::keys::top;
+use crate::settings::keys::top;
 
 /// A table of values, as the `config` crate keeps it.
-pub(super) type Table = Map<String, Value>;
+pub(in crate::settings) type Table = Map<String, Value>;
 
 /// A source that was read: `kafka.properties` has one flat spelling, and keys without a value are gone.
 #[derive(Debug, Clone)]
-pub(super) struct Layer {
+pub(in crate::settings) struct Layer {
     table: Table,
 }
 
 /// What `_` means in the name of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Underscore {
+pub(in crate::settings) enum Underscore {
     Itself,
     /// An environment name cannot hold a dot, and no librdkafka property that can be set holds an underscore.
     Dot,
@@ -84,7 +84,7 @@ fn flatten(prefix: &str, nested: Table, underscore: Underscore, flat: &mut Table
         } else {
             name
         };
-        let name = super::keys::join(prefix, &name);
+        let name = crate::settings::keys::join(prefix, &name);
         match value.kind {
             ValueKind::Table(inner) => flatten(&name, inner, underscore, flat),
             _ => {
@@ -95,7 +95,7 @@ fn flatten(prefix: &str, nested: Table, underscore: Underscore, flat: &mut Table
 }
 
 /// The value at a dotted path.
-pub(super) fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+pub(in crate::settings) fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
         None => table.get(path),
         Some((section, rest)) => match &table.get(section)?.kind {

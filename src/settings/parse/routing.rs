@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use super::value::Parsed;
+use crate::settings::parse::value::Parsed;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
 
@@ -49,14 +49,14 @@ const MAX_SEGMENTS: usize = 16;
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
 
 /// A pattern of actix-router, checked so that `ResourceDef::new`, which panics at a bad one, takes it.
-pub(super) fn pattern(text: &str) -> Parsed<String> {
+pub(in crate::settings) fn pattern(text: &str) -> Parsed<String> {
     const ALLOWED: &str = r#"a path such as "/orders", "/orders/{id}", "/orders/{id:[0-9]+}" or "/files/{tail}*" (ASCII, percent-encoded as clients send it)"#;
     let sound = text.starts_with('/') && parts(text).is_some_and(|parts| compiles(&parts));
     sound.then(|| text.to_owned()).ok_or(ALLOWED)
 }
 
 /// A method that a route takes.
-pub(super) fn method(text: &str) -> Parsed<String> {
+pub(in crate::settings) fn method(text: &str) -> Parsed<String> {
     let miscased = METHODS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(text) && *known != text);
@@ -67,7 +67,7 @@ pub(super) fn method(text: &str) -> Parsed<String> {
 }
 
 /// Where the key of a route's records comes from.
-pub(super) fn record_key(text: &str) -> Parsed<RecordKey> {
+pub(in crate::settings) fn record_key(text: &str) -> Parsed<RecordKey> {
     match text.split_once(':') {
         Some(("header", name)) if name_is_legal(name) => Ok(RecordKey::Header(name.to_ascii_lowercase())),
         Some(("query", name)) if !name.is_empty() => Ok(RecordKey::Query(name.to_owned())),
@@ -77,7 +77,7 @@ pub(super) fn record_key(text: &str) -> Parsed<RecordKey> {
 }
 
 /// The beginning of a path, up to a slash that stays.
-pub(super) fn prefix(text: &str) -> Parsed<String> {
+pub(in crate::settings) fn prefix(text: &str) -> Parsed<String> {
     let prefix = text.trim_end_matches('/');
     let sound = prefix.starts_with('/') && is_literal(prefix);
     sound
@@ -86,13 +86,13 @@ pub(super) fn prefix(text: &str) -> Parsed<String> {
 }
 
 /// Does every path of `pattern` begin with `prefix`, and go on with a slash or not at all?
-pub(super) fn begins_with(pattern: &str, prefix: &str) -> bool {
+pub(in crate::settings) fn begins_with(pattern: &str, prefix: &str) -> bool {
     let literal = &pattern[..pattern.find('{').unwrap_or(pattern.len())];
     pattern == prefix || literal.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Has `pattern` a segment of this name?
-pub(super) fn has_segment(pattern: &str, wanted: &str) -> bool {
+pub(in crate::settings) fn has_segment(pattern: &str, wanted: &str) -> bool {
     let mut parts = parts(pattern).unwrap_or_default().into_iter();
     parts.any(|part| matches!(part, Part::Segment { name, .. } if name == wanted))
 }
