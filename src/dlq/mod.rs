@@ -16,7 +16,7 @@ use crate::dlq::filter::Filter;
 use crate::dlq::letter::Place;
 use crate::kafka::cluster::admin::TopicError;
 use crate::settings::Settings;
-use crate::shutdown::exit;
+use crate::app::shutdown::exit;
 
 /// What is to be done with dead letters.
 #[derive(Debug, Subcommand)]

@@ -17,7 +17,7 @@ use crate::processor::assemble::{Processor, WorkerView};
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::request::with_unread;
 use crate::settings::Secret;
-use crate::shutdown::Phase;
+use crate::app::shutdown::Phase;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 
 /// What the management API looks at.

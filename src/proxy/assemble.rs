@@ -23,7 +23,7 @@ use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterS
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{Topic, Topics};
 use crate::settings::{self, Settings};
-use crate::shutdown::Phase;
+use crate::app::shutdown::Phase;
 use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::spawn_watched;

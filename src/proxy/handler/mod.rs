@@ -21,7 +21,7 @@ use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
 use crate::proxy::handler::request::{Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread};
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{Topic, Topics, Use};
-use crate::shutdown::Phase;
+use crate::app::shutdown::Phase;
 use crate::wire::{CorrelationId, headers};
 
 /// Bytes of a request's head.

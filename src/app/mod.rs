@@ -1,5 +1,8 @@
 //! One process from its settings to its exit code.
 
+pub mod demo;
+pub mod shutdown;
+
 use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +15,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use crate::kafka::cluster::health::{KafkaHealth, Probe};
-use crate::listener::{self, ListenerGuard};
+use crate::process::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
 use crate::processor::lag::watch_ends;
 use crate::processor::assemble::{AssembleError, Processor, ProcessorParts};
@@ -22,7 +25,7 @@ use crate::proxy::reply_router::{Drain, LostRequests};
 use crate::proxy::assemble::ProxyParts;
 use crate::proxy::connection::server;
 use crate::settings::Settings;
-use crate::shutdown::{self, Budget, Phase, Signals, exit};
+use crate::app::shutdown::{self, Budget, Phase, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
 

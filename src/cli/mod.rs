@@ -12,7 +12,7 @@ use crate::dlq;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::client::properties;
 use crate::settings::{self, Loaded, Mode, Settings};
-use crate::shutdown::exit;
+use crate::app::shutdown::exit;
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 #[derive(Debug, Parser)]
