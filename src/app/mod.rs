@@ -14,18 +14,21 @@ use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
+use crate::app::shutdown::Budget;
 use crate::kafka::cluster::health::{KafkaHealth, Probe};
-use crate::process::listener::{self, ListenerGuard};
 use crate::management::{self, Board};
-use crate::processor::lag::watch_ends;
+use crate::process::exit;
+use crate::process::listener::{self, ListenerGuard};
+use crate::process::phase::Phase;
+use crate::process::signals::Signals;
 use crate::processor::assemble::{AssembleError, Processor, ProcessorParts};
+use crate::processor::lag::watch_ends;
+use crate::proxy::assemble::ProxyParts;
 use crate::proxy::connection::Answered;
+use crate::proxy::connection::server;
 use crate::proxy::handler::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
-use crate::proxy::assemble::ProxyParts;
-use crate::proxy::connection::server;
 use crate::settings::Settings;
-use crate::app::shutdown::{self, Budget, Phase, Signals, exit};
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
 

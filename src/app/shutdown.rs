@@ -3,44 +3,12 @@
 //! Order (README, "Stopping"): readiness fails and requests are still served → the listener closes, what is pending finishes → the
 //! router's leftovers get their answer → pumps drain and leave their groups → producers flush → Arbiters stop.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::kafka::group_pump::intake::Command;
 use crate::supervision::health_supervisor::Retired;
-
-/// Exit codes, as sysexits.h names them where it does.
-pub mod exit {
-    /// Drained.
-    pub const OK: u8 = 0;
-    /// `EX_USAGE`: bad configuration.
-    pub const USAGE: u8 = 64;
-    /// `EX_UNAVAILABLE`: Kafka cannot be reached by a one-shot command.
-    pub const UNAVAILABLE: u8 = 69;
-    /// `EX_SOFTWARE`: an actor could not be kept alive.
-    pub const SOFTWARE: u8 = 70;
-    /// `EX_TEMPFAIL`: the drain limit cut something off.
-    pub const CUT_OFF: u8 = 75;
-}
-
-/// Where the process is in its life; moves only forward. Clones share it.
-#[derive(Clone, Default)]
-pub struct Phase(Arc<AtomicU8>);
-
-impl Phase {
-    /// From now on the process is not ready.
-    pub fn drain(&self) {
-        self.0.store(1, Ordering::Release);
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 1
-    }
-}
 
 /// How much time is left for the whole shutdown.
 #[derive(Clone, Copy)]
@@ -128,32 +96,5 @@ pub async fn stop_arbiters(retired: Vec<Retired>) {
         let joined = tokio::task::spawn_blocking(move || arbiter.join());
         // Err: it is stuck, and ends with the process.
         let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
-    }
-}
-
-/// SIGTERM and SIGINT, ours from `install` on: actix-web's own handling ends the System before the actors have drained.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from their default, which is to end the process.
-    ///
-    /// # Errors
-    /// The operating system refuses.
-    pub fn install() -> std::io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next of either.
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

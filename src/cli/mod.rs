@@ -9,10 +9,10 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::dlq;
-use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
+use crate::process::exit;
 use crate::settings::{self, Loaded, Mode, Settings};
-use crate::app::shutdown::exit;
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 #[derive(Debug, Parser)]

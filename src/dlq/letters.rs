@@ -11,9 +11,9 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::DlqError;
 use crate::dlq::letter::{Letter, Place};
-use crate::kafka::cluster::admin::{TopicError, describe};
-use crate::kafka::client::properties;
 use crate::kafka::client::context::{LogOnly, is_denied};
+use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
 use crate::settings::Settings;
 use crate::wire::{RawRecord, redrive};

@@ -15,8 +15,8 @@ use rdkafka::error::KafkaError;
 use crate::dlq::filter::Filter;
 use crate::dlq::letter::Place;
 use crate::kafka::cluster::admin::TopicError;
+use crate::process::exit;
 use crate::settings::Settings;
-use crate::app::shutdown::exit;
 
 /// What is to be done with dead letters.
 #[derive(Debug, Subcommand)]

@@ -25,8 +25,9 @@ use crate::kafka::client::properties;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::kafka::topic_name::{is_internal, is_legal};
+use crate::process::exit;
+use crate::process::signals::Signals;
 use crate::settings::Settings;
-use crate::app::shutdown::{Signals, exit};
 use crate::wire::redrive::{Redriven, Stays, mark};
 
 /// Letters in one transaction. While it is open, consumers of its partitions wait, so it is made of what is at hand.

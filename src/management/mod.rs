@@ -13,11 +13,11 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
 use crate::kafka::cluster::health::KafkaHealth;
+use crate::process::phase::Phase;
 use crate::processor::assemble::{Processor, WorkerView};
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::request::with_unread;
 use crate::settings::Secret;
-use crate::app::shutdown::Phase;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 
 /// What the management API looks at.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, File, FileFormat};
 
-use crate::settings::sources::env::{self, Env};
-use crate::settings::fault::{Report, SettingsError};
-use crate::settings::sources::layer::{Layer, Table, Underscore};
 use crate::settings::check::{rules, unknown};
+use crate::settings::fault::{Report, SettingsError};
 use crate::settings::read::tree;
+use crate::settings::sources::env::{self, Env};
+use crate::settings::sources::layer::{Layer, Table, Underscore};
 use crate::settings::{Mode, Settings};
 
 /// Documents every key, and is the defaults: the two cannot disagree.

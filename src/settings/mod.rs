@@ -22,12 +22,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use model::delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, REFERENCE, load};
-pub use read::tree::plain_topic;
+pub use model::delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use parse::routing::{RecordKey, Route};
 pub use parse::value::rate;
+pub use read::tree::plain_topic;
 
 use crate::wire::Format;
 

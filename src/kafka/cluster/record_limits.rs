@@ -15,8 +15,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::config::FromClientConfigAndContext;
 
-use crate::kafka::client::properties;
 use crate::kafka::client::context::LogOnly;
+use crate::kafka::client::properties;
 
 /// How often all topics in use are looked at again.
 const EVERY: Duration = Duration::from_secs(30);

@@ -34,8 +34,8 @@ use self::context::{CommitAnswer, PumpContext};
 use self::partition::{Next, Partition};
 use self::rebalance::{Rebalance, Revocation};
 use self::topic::await_topic;
-use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::client::context::is_denied;
+use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::group_pump::intake::{Ahead, Command, Completion, Intake, Place, PumpHandle};
 use crate::kafka::record::raw_record;
 

@@ -16,8 +16,8 @@ use rdkafka::{ClientConfig, ClientContext};
 use rdkafka_sys as rdsys;
 
 use self::running::{Gated, Running};
-use crate::kafka::client::properties;
 use crate::kafka::client::context::log_through_tracing;
+use crate::kafka::client::properties;
 use crate::kafka::cluster::health::Probe;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;

@@ -78,11 +78,7 @@ impl<L: DeliveryListener> Running<L> {
     pub(super) fn start(config: &ClientConfig, listener: Arc<L>) -> KafkaResult<Self> {
         let gated = Arc::new(Gated {
             listener,
-            gate: Gate::new(
-                properties::max_batch(config),
-                PATIENCE,
-                properties::max_queued(config),
-            ),
+            gate: Gate::new(properties::max_batch(config), PATIENCE, properties::max_queued(config)),
             client: OnceLock::new(),
         });
         let client = Arc::new(BaseProducer::from_config_and_context(config, Context(gated.clone()))?);

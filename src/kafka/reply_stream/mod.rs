@@ -22,8 +22,8 @@ use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc;
 
 use self::reader::Reader;
-use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::client::context::LogOnly;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
 use crate::settings::ReplyPartition;
 use crate::wire::{CorrelationId, RawRecord};

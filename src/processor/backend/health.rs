@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::IntGauge;
 
-use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::processor::backend::breaker::Breaker;
+use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::settings::{HostHeader, Topic};
 use crate::supervision::progress::monotonic_ms;
 use crate::wire::Request;

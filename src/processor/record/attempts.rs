@@ -7,12 +7,12 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::kafka::group_pump::intake::{Lease, Place};
+use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
 use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::processor::backend::health;
-use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
+use crate::processor::backend::retry::Policy;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::worker::lanes::Turn;
-use crate::processor::backend::retry::Policy;
 use crate::processor::worker::shared::Worker;
 use crate::settings::BreakerMode;
 use crate::supervision::progress::monotonic_ms;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use futures_util::FutureExt;
 
 use crate::kafka::group_pump::intake::{Ahead, Intake};
-use crate::processor::record::attempts::{Attempts, End};
 use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::record::attempts::{Attempts, End};
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::outbox::{Parcel, Settlement, dispatch, error_response};
 use crate::processor::worker::lanes::Turn;

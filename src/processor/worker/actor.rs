@@ -14,8 +14,8 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::client::Backend;
 use crate::processor::record::outbox::{Undelivered, UndeliveredReceiver, redeliver};
-use crate::processor::worker::lanes::Lanes;
 use crate::processor::record::way::run;
+use crate::processor::worker::lanes::Lanes;
 use crate::processor::worker::shared::Worker;
 use crate::supervision::progress::Progress;
 

@@ -13,15 +13,17 @@ use tokio::time::Instant;
 
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
+use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
+use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::handler::request::{
+    Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread,
+};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
-use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
-use crate::proxy::handler::request::{Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread};
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{Topic, Topics, Use};
-use crate::app::shutdown::Phase;
 use crate::wire::{CorrelationId, headers};
 
 /// Bytes of a request's head.

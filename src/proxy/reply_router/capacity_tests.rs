@@ -11,8 +11,8 @@ use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::reply_stream::StrangerCounters;
 use crate::proxy::routing::topics::Topics;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};

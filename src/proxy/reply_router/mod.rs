@@ -25,19 +25,19 @@ use tokio_stream::wrappers::ReceiverStream;
 
 #[cfg(test)]
 pub use self::fault::Fault;
-use self::topic_check::TopicChanges;
 pub use self::pending::{Pending, Waiting};
 use self::search::OthersRead;
 pub use self::slot::{LostRequests, RouterHandle, RouterSlot};
+use self::topic_check::TopicChanges;
 use self::topics::{ReplyTopicOpened, RequestTopicOpened, TopicStates};
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::proxy::admission::in_flight::Queue;
-use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::admission::pace::TICK;
+use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::Topic;
 use crate::supervision::progress::Progress;
 use crate::wire::{CorrelationId, RawRecord, Record, native};

@@ -2,9 +2,9 @@
 
 use globset::Glob;
 
+use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::settings::BackendUrl;
 use crate::settings::parse::value::Parsed;
-use crate::kafka::topic_name::{is_internal, is_legal};
 
 /// A topic that requests or replies may travel on. Kafka's own topics begin with `__`.
 pub(in crate::settings) fn topic(name: &str) -> Parsed<String> {

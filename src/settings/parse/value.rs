@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::settings::{BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start};
+use crate::settings::{
+    BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start,
+};
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
 

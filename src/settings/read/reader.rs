@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
-use crate::settings::sources::env::Env;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
-use crate::settings::sources::layer::{self, Table};
-use crate::settings::parse::value::Parsed;
-use crate::settings::sources::yaml::{self, Yaml};
 use crate::settings::masked;
+use crate::settings::parse::value::Parsed;
+use crate::settings::sources::env::Env;
+use crate::settings::sources::layer::{self, Table};
 use crate::settings::sources::substitution;
+use crate::settings::sources::yaml::{self, Yaml};
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_khp::kafka::cluster::admin::TopicAdmin;
-use actix_khp::kafka::client::properties;
 use actix_khp::kafka::client::context::LogOnly;
+use actix_khp::kafka::client::properties;
+use actix_khp::kafka::cluster::admin::TopicAdmin;
 use actix_khp::kafka::record::raw_record;
 use actix_khp::settings::{Settings, Start};
 use actix_khp::wire::{RawRecord, headers};
