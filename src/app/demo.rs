@@ -23,7 +23,7 @@ const PARTITIONS: i32 = 4;
 /// A port is taken, or the broker does not start.
 pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     let broker: MockCluster<'static, DefaultProducerContext> =
-        MockCluster::new(1).map_err(crate::processor::assemble::AssembleError::Kafka)?;
+        MockCluster::new(1).map_err(crate::process::assemble_error::AssembleError::Kafka)?;
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
     actix_web::rt::spawn(
@@ -38,7 +38,7 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     for name in [&topic.request_topic, &topic.response_topic] {
         broker
             .create_topic(name, PARTITIONS, 1)
-            .map_err(crate::processor::assemble::AssembleError::Kafka)?;
+            .map_err(crate::process::assemble_error::AssembleError::Kafka)?;
     }
     settings.kafka.bootstrap_servers = broker.bootstrap_servers();
     settings

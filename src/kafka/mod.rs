@@ -1,5 +1,6 @@
 //! Everything that speaks to librdkafka: the only place where its keys, clients and threads are known.
 //!
+//! - [`config`]: the types that clients are configured with.
 //! - [`client`]: what every client shares: its properties and how it logs.
 //! - [`cluster`]: what the cluster is asked: topics, groups, limits, and whether it is there.
 //! - [`group_pump`]: the processor's consumer, a thread that feeds one worker.
@@ -10,6 +11,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod config;
 pub mod group_pump;
 pub mod producer;
 pub mod record;

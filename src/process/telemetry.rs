@@ -2,7 +2,24 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{Log, LogFormat};
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A tracing filter directive (`info`, `actix_khp=debug,info`); `RUST_LOG` wins.
+    pub level: String,
+    /// The shape of its lines.
+    pub format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
 
 /// Libraries whose lines tell an operator nothing that ours do not, or that any client can provoke; `log.level` and `RUST_LOG` can name them all the same.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";

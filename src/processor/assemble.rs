@@ -10,7 +10,6 @@ use actix::ArbiterHandle;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use prometheus::Registry;
-use rdkafka::error::KafkaError;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::kafka::client::properties;
@@ -19,9 +18,11 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::group_pump::backlog::Backlog;
 use crate::kafka::group_pump::intake::{Paused, PumpHandle};
-use crate::kafka::group_pump::{self, AheadLimits, PumpPlan};
+use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
 use crate::kafka::topic_name::globs;
+use crate::process::assemble_error::AssembleError;
+use crate::process::progress::{Progress, monotonic_ms};
 use crate::processor::backend::breaker::{self, Breaker, ProbeSlot};
 use crate::processor::backend::client::Backend;
 use crate::processor::backend::health::{BackendCheck, BackendState};
@@ -32,10 +33,10 @@ use crate::processor::record::outbox::Deliveries;
 use crate::processor::record::topic_lookup::Ensured;
 use crate::processor::record::trouble::{DeadLetterTrouble, Once};
 use crate::processor::worker::actor::{Inputs, TopicWorker};
+use crate::processor::worker::ahead_limits::ahead_limits;
 use crate::processor::worker::shared::Worker;
 use crate::settings::{self, BreakerMode, Delivery, Ordering as RecordOrdering, Settings, Topic};
 use crate::supervision::health_supervisor::{ExitNotice, Life, Pump, Supervised};
-use crate::supervision::progress::{Progress, monotonic_ms};
 use crate::supervision::spawn_watched::spawn_watched;
 
 /// Records on their way from a pump to its worker.
@@ -224,7 +225,7 @@ pub fn assemble(
                     window: (topic.concurrency * 4).max(256),
                     revoke_timeout: own.revoke_timeout,
                     ahead: (topic.delivery == Delivery::AtMostOnce)
-                        .then(|| AheadLimits::new(concurrency, topic.ordering, topic.rate_limit)),
+                        .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit)),
                     ordered: topic.ordering != RecordOrdering::Unordered,
                 },
                 producer: producer.clone(),
@@ -273,19 +274,6 @@ impl Breakers {
             breaker
         }))
     }
-}
-
-/// Why a role cannot be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    #[error("kafka client: {0}")]
-    Kafka(#[from] KafkaError),
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    #[error("a configured topic is not known to the proxy")]
-    Topic,
 }
 
 /// A smooth limit: one record each 1/rate seconds, none saved up beyond one.

@@ -12,8 +12,9 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
+use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
-use crate::processor::assemble::AssembleError;
+use crate::process::progress::Progress;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
@@ -25,7 +26,6 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{Topic, Topics};
 use crate::settings::{self, Settings};
 use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
-use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::spawn_watched;
 
 /// Everything the process needs to run the role.

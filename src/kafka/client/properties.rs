@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use crate::settings::{Kafka, Start};
+use crate::kafka::config::{Kafka, Start};
 
 /// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
 /// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).

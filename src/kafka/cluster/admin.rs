@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::kafka::client::context::LogOnly;
-use crate::settings::CreateTopics;
+use crate::kafka::config::CreateTopics;
 
 /// One metadata or admin request may take this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::group_pump::backlog::Backlog;
-use crate::supervision::progress::Progress;
+use crate::process::progress::Progress;
 use crate::wire::RawRecord;
 
 /// A record on its way to the worker, with the partition's lease at the time.

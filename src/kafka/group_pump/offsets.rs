@@ -85,11 +85,6 @@ impl Tracker {
         self.window.len()
     }
 
-    /// Nothing is taken in that is not committable.
-    pub fn is_empty(&self) -> bool {
-        self.window.is_empty()
-    }
-
     /// Records still being worked on.
     pub fn outstanding(&self) -> usize {
         self.outstanding
@@ -116,7 +111,7 @@ mod tests {
         assert_eq!(tracker.oldest(), Some(10));
         assert_eq!(tracker.finish(10), Some(12));
         assert_eq!(tracker.finish(15), Some(16));
-        assert!(tracker.is_empty() && tracker.oldest().is_none());
+        assert_eq!((tracker.len(), tracker.oldest()), (0, None));
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl<L: DeliveryListener> Producer<L> {
 mod tests {
     use super::*;
     use crate::kafka::client::properties;
-    use crate::settings::Kafka;
+    use crate::kafka::config::Kafka;
     use crate::test_kafka;
     use tokio::sync::mpsc;
 

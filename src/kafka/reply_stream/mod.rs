@@ -25,7 +25,7 @@ use self::reader::Reader;
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
-use crate::settings::ReplyPartition;
+use crate::kafka::config::ReplyPartition;
 use crate::wire::{CorrelationId, RawRecord};
 
 /// Batches on the way to the router; the thread waits when it is that far behind.

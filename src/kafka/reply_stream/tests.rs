@@ -9,7 +9,7 @@ use rdkafka_sys as rdsys;
 
 use super::*;
 use crate::kafka::client::properties;
-use crate::settings::{CreateTopics, Kafka};
+use crate::kafka::config::{CreateTopics, Kafka};
 use crate::test_kafka;
 
 const TAG: u16 = 0x1234;

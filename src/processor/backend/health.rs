@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::IntGauge;
 
+use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
 use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::settings::{HostHeader, Topic};
-use crate::supervision::progress::monotonic_ms;
 use crate::wire::Request;
 
 /// One check may take this long.

@@ -7,6 +7,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::kafka::group_pump::intake::{Lease, Place};
+use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
 use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::processor::backend::health;
@@ -15,7 +16,6 @@ use crate::processor::record::deadline::Deadline;
 use crate::processor::worker::lanes::Turn;
 use crate::processor::worker::shared::Worker;
 use crate::settings::BreakerMode;
-use crate::supervision::progress::monotonic_ms;
 use crate::wire::Request;
 
 /// How it ended.

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
 use crate::kafka::group_pump::intake::Intake;
+use crate::process::progress::Progress;
 use crate::processor::backend::client::Backend;
 use crate::processor::record::outbox::{Undelivered, UndeliveredReceiver, redeliver};
 use crate::processor::record::way::run;
 use crate::processor::worker::lanes::Lanes;
 use crate::processor::worker::shared::Worker;
-use crate::supervision::progress::Progress;
 
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
 

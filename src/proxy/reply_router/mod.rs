@@ -35,11 +35,11 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
+use crate::process::progress::Progress;
 use crate::proxy::admission::in_flight::Queue;
 use crate::proxy::admission::pace::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::Topic;
-use crate::supervision::progress::Progress;
 use crate::wire::{CorrelationId, RawRecord, Record, native};
 
 /// The net under `ForgetOnDrop`: what it finds is counted, and expected to be nothing.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
+use crate::kafka::config::shown;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
 use crate::settings::masked;
@@ -159,7 +160,7 @@ impl<'a> Reader<'a> {
                     let Some(text) = self.scalar(&path, value) else {
                         continue;
                     };
-                    noted.insert(name.clone(), masked::property(name, &text.written));
+                    noted.insert(name.clone(), shown(name, &text.written));
                     properties.insert(name.clone(), text.resolved);
                 }
             }
