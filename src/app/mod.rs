@@ -23,15 +23,15 @@ use crate::process::listener::{self, ListenerGuard};
 use crate::process::phase::Phase;
 use crate::process::signals::Signals;
 use crate::processor::assemble::{Processor, ProcessorParts};
-use crate::processor::lag::watch_ends;
 use crate::proxy::assemble::ProxyParts;
 use crate::proxy::connection::Answered;
 use crate::proxy::connection::server;
 use crate::proxy::handler::{Proxy, forward};
 use crate::proxy::reply_router::{Drain, LostRequests};
 use crate::settings::Settings;
-use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::Supervised;
 
 /// A started process.
 pub struct App {
@@ -72,6 +72,14 @@ impl App {
     /// # Errors
     /// A port is taken, or librdkafka refuses the settings.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, std::convert::identity)
+    }
+
+    /// The same, with each actor's factory put into `wrap` before it is supervised.
+    fn start_with(
+        settings: Settings,
+        wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
+    ) -> Result<Self, StartError> {
         let registry = Registry::new();
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
         let proxy = settings
@@ -85,9 +93,6 @@ impl App {
             .then(|| crate::processor::assemble::assemble(&settings, &registry, &kafka))
             .transpose()?;
         watch_kafka(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
-        if let Some(parts) = &processor {
-            watch_ends(&parts.processor)?;
-        }
         let board = web::Data::new(Board {
             phase,
             kafka,
@@ -105,26 +110,16 @@ impl App {
             .then(|| serve_management(&settings, &board))
             .transpose()?;
         let (proxy, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
-        let (workers, checks, processor) = match processor {
-            Some(ProcessorParts {
-                processor,
-                supervised,
-                checks,
-            }) => (supervised, checks, Some(processor)),
-            None => (Vec::new(), Vec::new(), None),
-        };
+        let (processor, workers) = processor.map(|parts| (parts.processor, parts.supervised)).unzip();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
-        let backends = Backends {
-            checks,
-            every: settings.processor.health_check_interval,
-        };
-        let supervised = router.into_iter().chain(workers).collect();
+        let workers: Vec<_> = workers.unwrap_or_default();
+        let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-            HealthSupervisor::new(supervised, backends, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
+            HealthSupervisor::new(supervised, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
         };
         let supervisor = spawn_watched(&Arbiter::current(), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))
@@ -344,3 +339,6 @@ fn counted(registry: &Registry) -> PrometheusMetrics {
 fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, ListenerGuard), StartError> {
     listener::listen(bind, port).map_err(|source| StartError::Listen { bind, port, source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 
-use crate::kafka::group_pump::intake::Command;
 use crate::supervision::health_supervisor::Retired;
 
 /// How much time is left for the whole shutdown.
@@ -67,15 +66,18 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
         .iter_mut()
         .filter_map(|actor| Some((actor.name.clone(), actor.life.pump.take()?)))
         .collect();
-    pumps.iter().for_each(|(_, pump)| pump.handle.command(Command::Drain));
+    pumps.iter().for_each(|(_, pump)| pump.drain());
     let mut all = true;
-    for (name, pump) in pumps {
-        let handle = pump.handle.clone();
-        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left_to_finish()))
-            .await
-            .unwrap_or(false);
-        if !(ended && handle.status().is_drained()) {
-            handle.command(Command::Stop);
+    for (name, mut pump) in pumps {
+        let wait = move || {
+            let drained = pump.join(budget.left_to_finish()) && pump.is_drained();
+            if !drained {
+                pump.stop();
+            }
+            drained
+        };
+        // Err: never, `wait` does not panic.
+        if !tokio::task::spawn_blocking(wait).await.unwrap_or(false) {
             tracing::error!(
                 actor = name,
                 "the worker did not drain: records were under way at the limit (raise drain_timeout) or their offsets not committed; they run again"

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
-use crate::processor::assemble::{Processor, WorkerView};
+use crate::processor::assemble::Processor;
+use crate::processor::worker::view::WorkerView;
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::request::with_unread;
 use crate::settings::Secret;

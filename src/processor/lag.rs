@@ -9,16 +9,16 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 use crate::kafka::producer::Producer;
-use crate::processor::assemble::{Processor, WorkerView};
 use crate::processor::record::outbox::Deliveries;
+use crate::processor::worker::view::WorkerView;
 
 const NAME: &str = "processor_consumer_lag";
 const HELP: &str = "Records of a partition that are not finished; only of partitions this process consumes";
 const LABELS: [&str; 2] = ["topic", "partition"];
 /// Between two rounds of questions.
 const EVERY: Duration = Duration::from_secs(1);
-/// For one question about one partition's end.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// One question about one partition's end may take this long.
+const QUESTION_LIMIT: Duration = Duration::from_secs(3);
 
 /// The metric. It has no state of its own, so that a partition that moved away is gone with the next look.
 pub struct ConsumerLag {
@@ -57,19 +57,16 @@ impl Collector for ConsumerLag {
 }
 
 /// Keeps asking for the ends of partitions that stand still: nothing is fetched of them that would tell. On a thread of its own, since
-/// questions block; it ends with the processor.
+/// questions block; it ends with the producer.
 ///
 /// # Errors
 /// The operating system has no thread left.
-pub fn watch_ends(processor: &Arc<Processor>) -> std::io::Result<()> {
-    let processor = Arc::downgrade(processor);
+pub fn watch_ends(workers: Vec<Arc<WorkerView>>, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<()> {
+    let producer = Arc::downgrade(producer);
     let watch = move || {
-        while let Some(processor) = processor.upgrade() {
-            processor
-                .workers
-                .iter()
-                .for_each(|worker| ask_ends(worker, &processor.producer));
-            drop(processor);
+        while let Some(producer) = producer.upgrade() {
+            workers.iter().for_each(|worker| ask_ends(worker, &producer));
+            drop(producer);
             std::thread::park_timeout(EVERY);
         }
     };
@@ -83,7 +80,7 @@ fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {
     let mut ends = HashMap::new();
     for backlog in worker.backlogs().iter().filter(|backlog| backlog.stands_still) {
         let (topic, partition) = (&worker.topic.request_topic, backlog.partition);
-        match producer.end(topic, partition, PATIENCE) {
+        match producer.end(topic, partition, QUESTION_LIMIT) {
             Ok(end) => {
                 ends.insert(partition, end);
             }

@@ -25,8 +25,8 @@ use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterS
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{Topic, Topics};
 use crate::settings::{self, Settings};
-use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::{ExitNotice, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -180,7 +180,7 @@ impl Supervised for RouterFactory {
     }
 
     /// Waiting handlers see this at once, even when the router froze and keeps their senders.
-    fn fell(&mut self) {
+    fn generation_ended(&mut self) {
         self.slot.withdraw();
     }
 }

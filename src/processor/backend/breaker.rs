@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::processor::backend::client::{Answer, BackendError};
-use crate::settings;
+use crate::settings::{self, BackendUrl, BreakerMode, Topic};
 
 /// Attempts are counted over spans of this length.
 const SPAN_MS: u64 = 10_000;
@@ -195,6 +195,26 @@ impl Breaker {
     }
 }
 
+/// One breaker for each backend and way to judge it.
+#[derive(Default)]
+pub struct Breakers(Vec<(BackendUrl, settings::Breaker, Arc<Breaker>)>);
+
+impl Breakers {
+    /// The topic's breaker; `None`: switched off.
+    pub fn of(&mut self, topic: &Topic) -> Option<Arc<Breaker>> {
+        let (url, own) = (&topic.backend_url, topic.breaker);
+        if own.mode == BreakerMode::Off {
+            return None;
+        }
+        let known = self.0.iter().find(|(known, how, _)| known == url && *how == own);
+        Some(known.map(|(.., breaker)| breaker.clone()).unwrap_or_else(|| {
+            let breaker = Arc::new(Breaker::new(url.to_string(), &own));
+            self.0.push((url.clone(), own, breaker.clone()));
+            breaker
+        }))
+    }
+}
+
 /// Does an outcome speak against the backend, whatever the request? `None`: it says nothing.
 pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
     match outcome {
@@ -245,7 +265,7 @@ mod tests {
         Breaker::new(
             "http://a".into(),
             &settings::Breaker {
-                mode: settings::BreakerMode::Reject,
+                mode: BreakerMode::Reject,
                 failures,
                 failure_rate,
                 open_for: Duration::from_secs(5),

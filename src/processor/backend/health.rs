@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::IntGauge;
+use tokio::time::MissedTickBehavior;
 
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
@@ -54,27 +55,25 @@ pub struct BackendCheck {
     pub gauge: IntGauge,
 }
 
-/// All checks, made on the Arbiter they run on.
-pub struct BackendChecks(Vec<Rc<(Backend, BackendCheck)>>);
-
-impl BackendChecks {
-    /// Checks whose backend cannot even be addressed are left out, with a log line.
-    pub fn new(checks: Vec<BackendCheck>) -> Self {
-        let with_backend =
-            |check: BackendCheck| match Backend::new(&check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY) {
-                Ok(backend) => Some(Rc::new((backend, check))),
-                Err(error) => {
-                    tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
-                    None
-                }
-            };
-        BackendChecks(checks.into_iter().filter_map(with_backend).collect())
-    }
-
-    /// Starts one check of each; returns at once.
-    pub fn start_round(&self) {
-        for check in &self.0 {
+/// Checks these backends for as long as the System runs, each once in `every`. A backend that cannot even be addressed is left out, with a
+/// log line.
+pub async fn watch(checks: Vec<BackendCheck>, every: Duration) {
+    let with_backend =
+        |check: BackendCheck| match Backend::new(&check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY) {
+            Ok(backend) => Some(Rc::new((backend, check))),
+            Err(error) => {
+                tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
+                None
+            }
+        };
+    let checks: Vec<_> = checks.into_iter().filter_map(with_backend).collect();
+    let mut ticks = actix::clock::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for check in &checks {
             let check = check.clone();
+            // A task of its own: one that hangs holds up no other.
             actix::spawn(async move { look(&check.0, &check.1).await });
         }
     }
