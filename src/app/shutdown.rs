@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 
-use crate::kafka::group_pump::intake::Command;
+use crate::kafka::group_pump::handle::Command;
 use crate::supervision::health_supervisor::Retired;
 
 /// How much time is left for the whole shutdown.

@@ -17,7 +17,7 @@ use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::group_pump::backlog::Backlog;
-use crate::kafka::group_pump::intake::{Paused, PumpHandle};
+use crate::kafka::group_pump::handle::{Paused, PumpHandle};
 use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
 use crate::kafka::topic_name::globs;

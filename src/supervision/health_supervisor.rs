@@ -12,7 +12,7 @@ use actix::{Actor, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Messa
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
-use crate::kafka::group_pump::intake::{Command, PumpHandle};
+use crate::kafka::group_pump::handle::{Command, PumpHandle};
 use crate::process::progress::Progress;
 use crate::processor::backend::health::{BackendCheck, BackendChecks};
 use crate::supervision::backoff::restart_wait;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::kafka::group_pump::intake::{Lease, Place};
+use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
 use crate::processor::backend::client::{Answer, Backend, BackendError};
@@ -43,7 +43,7 @@ pub struct Attempts<'a, C> {
     pub turn: Turn,
     /// The record's turn came, and it had its place in the rate limit.
     pub entered: bool,
-    pub not_begun: Option<Place>,
+    pub not_begun: Option<Counted>,
 }
 
 /// The right to one attempt.

@@ -8,7 +8,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
 use crate::error::PROBLEM_JSON;
-use crate::kafka::group_pump::intake::{Completion, Intake, Outcome};
+use crate::kafka::group_pump::completion::{Completion, Outcome};
+use crate::kafka::group_pump::intake::Intake;
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::record::trouble::Trouble;
 use crate::processor::worker::shared::Worker;

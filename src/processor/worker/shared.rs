@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
-use crate::kafka::group_pump::intake::PumpHandle;
+use crate::kafka::group_pump::handle::PumpHandle;
 use crate::kafka::producer::Producer;
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::processor::backend::breaker::{Breaker, ProbeSlot};

@@ -14,7 +14,7 @@ use super::*;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
-use crate::kafka::group_pump::intake::PumpHandle;
+use crate::kafka::group_pump::handle::PumpHandle;
 use crate::kafka::producer::Producer;
 use crate::processor::backend::breaker::ProbeSlot;
 use crate::processor::backend::retry_budget::RetryBudget;
