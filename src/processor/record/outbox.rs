@@ -205,7 +205,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         return send(ticket);
     }
     if class == CodeClass::TooLarge && may_fit(&mut ticket) {
-        worker.limits.look_again();
+        worker.limits.ask_again();
         actix::clock::sleep(RESEND_AFTER).await;
         if worker.limits.known(&ticket.topic) >= Some(ticket.parcel.encoded_size()) {
             return send(ticket);

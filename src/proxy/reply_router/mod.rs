@@ -175,7 +175,7 @@ impl ReplyRouter {
             self.topics.request_topic_is_gone(topic);
         }
         if class == CodeClass::TooLarge {
-            self.parts.limits.look_again();
+            self.parts.limits.ask_again();
         }
         waiting.answer(Err(if why.not_persisted {
             refusal(class)
