@@ -9,6 +9,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 use crate::kafka::producer::Producer;
+use crate::process::periodic;
 use crate::processor::assemble::{Processor, WorkerView};
 use crate::processor::record::outbox::Deliveries;
 
@@ -62,21 +63,11 @@ impl Collector for ConsumerLag {
 /// # Errors
 /// The operating system has no thread left.
 pub fn watch_ends(processor: &Arc<Processor>) -> std::io::Result<()> {
-    let processor = Arc::downgrade(processor);
-    let watch = move || {
-        while let Some(processor) = processor.upgrade() {
-            processor
-                .workers
-                .iter()
-                .for_each(|worker| ask_ends(worker, &processor.producer));
-            drop(processor);
-            std::thread::park_timeout(EVERY);
-        }
+    let ask_all = |processor: &Processor| {
+        let producer = &processor.producer;
+        processor.workers.iter().for_each(|worker| ask_ends(worker, producer));
     };
-    std::thread::Builder::new()
-        .name("khp-lag".into())
-        .spawn(watch)
-        .map(drop)
+    periodic::while_alive("khp-lag", EVERY, processor, ask_all).map(drop)
 }
 
 fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {

@@ -27,6 +27,7 @@ use super::partition::{Next, Partition};
 use super::plan::PumpPlan;
 use super::request_topic::await_topic;
 use crate::kafka::client::context::is_denied;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; that queue carries callbacks, and few records.
@@ -214,11 +215,7 @@ impl Pump<'_> {
                     Stage::Closed
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Err(
-                    RDKafkaErrorCode::RebalanceInProgress
-                    | RDKafkaErrorCode::IllegalGeneration
-                    | RDKafkaErrorCode::StaleMemberEpoch,
-                ) => stage,
+                Err(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => stage,
                 Err(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
                     Stage::Closed
