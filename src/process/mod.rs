@@ -5,6 +5,7 @@
 //! - [`phase`]: where the process is in its life.
 //! - [`signals`]: the signals that end it.
 //! - [`masked`]: what stands where a secret would.
+//! - [`periodic`]: a thread that works again and again for as long as its owner lives.
 //! - [`progress`]: signs of life, and one monotonic clock.
 //! - [`listener`]: listening sockets that close without losing a connection.
 //! - [`telemetry`]: the log.
@@ -13,6 +14,7 @@ pub mod assemble_error;
 pub mod exit;
 pub mod listener;
 pub mod masked;
+pub mod periodic;
 pub mod phase;
 pub mod progress;
 pub mod signals;

@@ -9,6 +9,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 use crate::kafka::producer::Producer;
+use crate::process::periodic;
 use crate::processor::record::outbox::Deliveries;
 use crate::processor::worker::view::WorkerView;
 
@@ -62,18 +63,8 @@ impl Collector for ConsumerLag {
 /// # Errors
 /// The operating system has no thread left.
 pub fn watch_ends(workers: Vec<Arc<WorkerView>>, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<()> {
-    let producer = Arc::downgrade(producer);
-    let watch = move || {
-        while let Some(producer) = producer.upgrade() {
-            workers.iter().for_each(|worker| ask_ends(worker, &producer));
-            drop(producer);
-            std::thread::park_timeout(EVERY);
-        }
-    };
-    std::thread::Builder::new()
-        .name("khp-lag".into())
-        .spawn(watch)
-        .map(drop)
+    let ask_all = move |producer: &Producer<Deliveries>| workers.iter().for_each(|worker| ask_ends(worker, producer));
+    periodic::while_alive("khp-lag", EVERY, producer, ask_all).map(drop)
 }
 
 fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {

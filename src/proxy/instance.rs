@@ -1,6 +1,6 @@
 //! Who this proxy is among its siblings.
 
-use rand::Rng;
+use rand::RngExt;
 
 /// An instance's identity for one run.
 #[derive(Debug, Clone)]

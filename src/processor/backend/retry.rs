@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rand::Rng;
+use rand::RngExt;
 
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::settings::{Delivery, RetryOn, Topic};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::group_pump::intake::{Lease, Place};
+use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
 use crate::processor::backend::client::{Answer, BackendError};
@@ -38,7 +38,7 @@ pub struct Attempts<'a, C> {
     /// The record's place in its lane, held until the outcome stands.
     turn: Turn,
     /// At most once: given up as the first attempt begins.
-    not_begun: Option<Place>,
+    not_begun: Option<Counted>,
 }
 
 /// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
@@ -102,7 +102,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
         deadline: &'a Deadline,
         lease: &'a Lease,
         turn: Turn,
-        not_begun: Option<Place>,
+        not_begun: Option<Counted>,
     ) -> Self {
         Attempts {
             caller,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::dead_letter_trouble::{DeadLetterTrouble, Trouble};
@@ -167,12 +168,12 @@ fn send(ticket: Box<Ticket>) {
 pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     let outbox = ticket.outbox.clone();
     let topic = ticket.parcel.destination.topic.clone();
-    let verdict = classify(code);
-    if matches!(verdict, Verdict::NoSuchTopic) {
+    let class = CodeClass::from(code);
+    if class == CodeClass::NoSuchTopic {
         // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
         outbox.look_up(&topic).await;
     }
-    if matches!(verdict, Verdict::NoSuchPartition) && ticket.parcel.destination.partition.is_some() {
+    if class == CodeClass::NoSuchPartition && ticket.parcel.destination.partition.is_some() {
         // The topic may have grown since our client last looked; a reply elsewhere would not be read.
         match std::mem::replace(&mut ticket.counted, true) {
             false => outbox.look_up(&topic).await,
@@ -180,30 +181,28 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         }
         return send(ticket);
     }
-    if matches!(verdict, Verdict::TooLarge) && may_fit(&mut ticket) {
-        outbox.limits.look_again();
+    if class == CodeClass::TooLarge && may_fit(&mut ticket) {
+        outbox.limits.ask_again();
         actix::clock::sleep(RESEND_AFTER).await;
         if outbox.limits.known(&topic) >= Some(ticket.parcel.content.encoded_size()) {
             return send(ticket);
         }
     }
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
-    match (&mut ticket.parcel.content, verdict) {
-        (Content::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
+    match (&mut ticket.parcel.content, class) {
+        (Content::Reply { record, .. }, CodeClass::TooLarge) => match too_large(record) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },
-        (Content::DeadLetter(letter), verdict) => {
-            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter, outbox.limits.of(&topic))) {
+        (Content::DeadLetter(letter), class) => {
+            if !(class == CodeClass::TooLarge && shrink(letter, outbox.limits.of(&topic))) {
                 let begin = || outbox.dead_letter_trouble.begin(&topic, code);
                 ticket.trouble.get_or_insert_with(begin);
                 actix::clock::sleep(RESEND_AFTER).await;
             }
         }
-        (Content::Reply { .. }, Verdict::ForGood) => return give_up(&ticket, code),
-        (Content::Reply { .. }, Verdict::NoSuchTopic | Verdict::NoSuchPartition) if !young => {
-            return give_up(&ticket, code);
-        }
+        (Content::Reply { .. }, class) if class.is_final() => return give_up(&ticket, code),
+        (Content::Reply { .. }, class) if class.is_not_found() && !young => return give_up(&ticket, code),
         (Content::Reply { until, .. }, _) => {
             if !is_in_time(*until) {
                 return give_up(&ticket, code);
@@ -248,27 +247,4 @@ fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
             "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
     }
     ticket.settlement.acknowledged();
-}
-
-enum Verdict {
-    ForNow,
-    NoSuchTopic,
-    ForGood,
-    TooLarge,
-    NoSuchPartition,
-}
-
-fn classify(code: RDKafkaErrorCode) -> Verdict {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Verdict::TooLarge,
-        Code::UnknownPartition => Verdict::NoSuchPartition,
-        Code::UnknownTopic | Code::UnknownTopicOrPartition => Verdict::NoSuchTopic,
-        Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::InvalidTopic
-        | Code::InvalidRecord
-        | Code::PolicyViolation => Verdict::ForGood,
-        _ => Verdict::ForNow,
-    }
 }

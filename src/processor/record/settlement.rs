@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use crate::kafka::group_pump::intake::{Completion, Intake, Outcome, PumpHandle};
+use crate::kafka::group_pump::completion::{Completion, Outcome};
+use crate::kafka::group_pump::handle::PumpHandle;
+use crate::kafka::group_pump::intake::Intake;
 use crate::processor::metrics::TopicMetrics;
 use crate::settings::{Delivery, Topic};
 

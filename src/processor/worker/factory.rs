@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
-use crate::kafka::group_pump::intake::{Command, PumpHandle};
+use crate::kafka::group_pump::handle::{Command, PumpHandle};
 use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
 use crate::process::progress::Progress;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::kafka::group_pump::backlog::Backlog;
-use crate::kafka::group_pump::intake::{Paused, PumpHandle};
+use crate::kafka::group_pump::handle::{Paused, PumpHandle};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, State};
 use crate::processor::backend::health::BackendState;

@@ -41,7 +41,7 @@ impl TopicStates {
         actix::spawn(async move {
             let look = move || {
                 let names = replies.iter().map(|topic| &topic.name).chain(&requests);
-                let found = stream.look(names.map(|name| &**name)).unwrap_or_else(|error| {
+                let found = stream.describe(names.map(|name| &**name)).unwrap_or_else(|error| {
                     tracing::debug!(%error, "topics not looked at");
                     HashMap::new()
                 });
@@ -147,7 +147,7 @@ impl TopicStates {
 }
 
 /// What a look says of one topic, unless that is nothing.
-fn known(topic: Option<&describe::Topic>) -> Option<Option<Found>> {
+fn known(topic: Option<&describe::Answer>) -> Option<Option<Found>> {
     match topic? {
         Ok(found) => Some(*found),
         Err(error) => {
@@ -158,7 +158,7 @@ fn known(topic: Option<&describe::Topic>) -> Option<Option<Found>> {
 }
 
 /// Whether Kafka lets us read a topic, where that is known.
-fn is_readable(topic: &describe::Topic) -> Option<bool> {
+fn is_readable(topic: &describe::Answer) -> Option<bool> {
     match topic {
         Ok(found) => Some(found.is_none_or(|found| found.readable)),
         Err(error) => is_denied(error).then_some(false),

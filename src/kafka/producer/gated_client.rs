@@ -1,4 +1,4 @@
-//! One Kafka client of a producer with its polling thread, and the gate through which it is given its records.
+//! One librdkafka client of a producer, with its polling thread and the gate that forms its batches.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -11,31 +11,32 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::util::Timeout;
 
-use super::{Context, Delivered, DeliveryListener, not_sent};
+use super::delivery::{Context, Delivered, DeliveryListener, not_sent};
 use crate::kafka::client::properties;
 use crate::kafka::producer::gate::Gate;
 use crate::kafka::producer::outgoing::Outgoing;
 
-/// How long a batch is waited for. So often the polling thread looks whether one takes longer.
+/// How long the gate waits for a batch. The polling thread checks as often whether one takes longer.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// One client with its polling thread, and what it is given bit by bit.
-pub(super) struct Running<L: DeliveryListener> {
-    pub(super) client: Arc<BaseProducer<Context<Gated<L>>>>,
-    gated: Arc<Gated<L>>,
+/// A running client. Dropping it ends its thread.
+pub(super) struct GatedClient<L: DeliveryListener> {
+    pub(super) client: Arc<BaseProducer<Context<Feed<L>>>>,
+    feed: Arc<Feed<L>>,
     stop: Arc<AtomicBool>,
     polling: Option<JoinHandle<()>>,
 }
 
-/// Between a client's reports and their listener: the last one of a batch opens the gate for the next.
-pub struct Gated<L: DeliveryListener> {
+/// Feeds records to a client through the gate, and stands between the client's reports and their listener: the last report of a batch
+/// lets the next batch go.
+pub struct Feed<L: DeliveryListener> {
     listener: Arc<L>,
     gate: Gate<Outgoing<L::Ticket>>,
-    /// Set once: the client, which owns its context and with it this.
-    client: OnceLock<Weak<BaseProducer<Context<Gated<L>>>>>,
+    /// The client that is fed. Set once; weak, because the client owns its context, and the context owns this.
+    client: OnceLock<Weak<BaseProducer<Context<Feed<L>>>>>,
 }
 
-impl<L: DeliveryListener> Gated<L> {
+impl<L: DeliveryListener> Feed<L> {
     fn send(&self, record: Outgoing<L::Ticket>) {
         let bytes = record.bytes();
         match self.gate.hold(record, bytes) {
@@ -48,7 +49,7 @@ impl<L: DeliveryListener> Gated<L> {
     }
 
     fn release(&self) {
-        // None: the client is going, and `Running` reports what is held.
+        // None: the client is being dropped, and `GatedClient::drop` reports what is held.
         let Some(client) = self.client.get().and_then(Weak::upgrade) else {
             return;
         };
@@ -61,7 +62,7 @@ impl<L: DeliveryListener> Gated<L> {
     }
 }
 
-impl<L: DeliveryListener> DeliveryListener for Gated<L> {
+impl<L: DeliveryListener> DeliveryListener for Feed<L> {
     type Ticket = L::Ticket;
 
     fn delivered(&self, ticket: L::Ticket, outcome: Delivered) {
@@ -72,24 +73,24 @@ impl<L: DeliveryListener> DeliveryListener for Gated<L> {
     }
 }
 
-impl<L: DeliveryListener> Running<L> {
+impl<L: DeliveryListener> GatedClient<L> {
     /// # Errors
     /// librdkafka refuses the configuration.
     pub(super) fn start(config: &ClientConfig, listener: Arc<L>) -> KafkaResult<Self> {
-        let gated = Arc::new(Gated {
+        let feed = Arc::new(Feed {
             listener,
             gate: Gate::new(properties::max_batch(config), PATIENCE, properties::max_queued(config)),
             client: OnceLock::new(),
         });
-        let client = Arc::new(BaseProducer::from_config_and_context(config, Context(gated.clone()))?);
+        let client = Arc::new(BaseProducer::from_config_and_context(config, Context(feed.clone()))?);
         // Err: it was set already, which it was not.
-        let _ = gated.client.set(Arc::downgrade(&client));
+        let _ = feed.client.set(Arc::downgrade(&client));
         let stop = Arc::new(AtomicBool::new(false));
-        let (polled, opened, stopped) = (client.clone(), gated.clone(), stop.clone());
+        let (polled, opened, stopped) = (client.clone(), feed.clone(), stop.clone());
         let poll = move || {
             while !stopped.load(Ordering::Relaxed) {
                 polled.poll(PATIENCE);
-                // What is held behind a batch that is not acknowledged in time.
+                // Records may be held behind a batch that was not acknowledged in time.
                 opened.release();
             }
         };
@@ -97,16 +98,16 @@ impl<L: DeliveryListener> Running<L> {
             .name("khp-producer".into())
             .spawn(poll)
             .map_err(|error| KafkaError::ClientCreation(format!("no thread for the producer: {error}")))?;
-        Ok(Running {
+        Ok(GatedClient {
             client,
-            gated,
+            feed,
             stop,
             polling: Some(polling),
         })
     }
 
-    /// Lets it go, once nobody is in the midst of a send: whoever drops it last waits for its thread and its last reports, which an Arbiter
-    /// must not. Blocks.
+    /// Waits until no send uses it any more, then drops it. Dropping waits for the thread and the last reports, which an Arbiter must not do.
+    /// Blocks.
     pub(super) fn retire(self: Arc<Self>) {
         while Arc::strong_count(&self) > 1 {
             std::thread::sleep(Duration::from_millis(1));
@@ -114,22 +115,22 @@ impl<L: DeliveryListener> Running<L> {
     }
 
     pub(super) fn send(&self, record: Outgoing<L::Ticket>) {
-        self.gated.send(record);
+        self.feed.send(record);
     }
 
     /// Records held back, queued or under way.
     pub(super) fn queued(&self) -> usize {
-        self.client.in_flight_count().max(0) as usize + self.gated.gate.held()
+        self.client.in_flight_count().max(0) as usize + self.feed.gate.held()
     }
 
-    /// Waits until all is delivered; false when `timeout` passed first.
+    /// Waits until all is delivered; false when `timeout` passed first. Blocks.
     pub(super) fn flush(&self, timeout: Timeout) -> bool {
         let until = match timeout {
             Timeout::After(timeout) => Instant::now().checked_add(timeout),
             Timeout::Never => None,
         };
-        // What is held follows as soon as what is under way is through; librdkafka knows of that alone.
-        while !self.gated.gate.is_idle() {
+        // librdkafka's own flush knows only what was handed over; what the gate holds follows after that.
+        while !self.feed.gate.is_idle() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return false;
@@ -141,15 +142,15 @@ impl<L: DeliveryListener> Running<L> {
     }
 }
 
-impl<L: DeliveryListener> Drop for Running<L> {
-    /// What it was given and could not deliver is reported as failed, by the client as it goes.
+impl<L: DeliveryListener> Drop for GatedClient<L> {
+    /// Records that the client holds are reported as failed by librdkafka, those at the gate by us.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Err: it panicked, which the panic hook has told.
+        // Err: it panicked, and the panic hook logged that.
         let _ = self.polling.take().map(JoinHandle::join);
-        while let Some(record) = self.gated.gate.take() {
+        while let Some(record) = self.feed.gate.take() {
             let gone = not_sent(RDKafkaErrorCode::PurgeQueue);
-            self.gated.listener.delivered(record.into_ticket(), gone);
+            self.feed.listener.delivered(record.into_ticket(), gone);
         }
     }
 }

@@ -1,25 +1,25 @@
-//! Before a pump subscribes: its topic must exist.
+//! Waits until the request topic exists, before the pump subscribes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 
-use super::PumpPlan;
-use super::context::PumpContext;
+use super::consumer::GroupConsumer;
+use super::handle::{Command, PumpHandle};
+use super::plan::PumpPlan;
 use crate::kafka::cluster::admin::TopicError;
-use crate::kafka::group_pump::intake::{Command, PumpHandle};
 
 /// Wait between tries to find or create the request topic.
 const TOPIC_RETRY: Duration = Duration::from_secs(1);
 
-/// Waits until the request topic exists, creating it where that is allowed; false when told to end first. The topics that are written
-/// to come after it: a definite no on one of them is said, and does not keep requests waiting.
-pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer<PumpContext>) -> bool {
+/// Waits until the request topic exists, creating it where that is allowed. False: the pump was told to end first. The topics that are
+/// written to come after it: when Kafka refuses one of them, that is logged, and requests do not wait for it.
+pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsumer) -> bool {
     let mut open: VecDeque<&str> = std::iter::once(&*plan.topic)
         .chain(plan.also.iter().map(String::as_str))
         .collect();
-    let mut told = false;
+    let mut logged = false;
     while let Some(&topic) = open.front() {
         if handle.current_command() != Command::Run {
             handle.status().set_drained();
@@ -38,7 +38,7 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer
                 continue;
             }
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut logged, true) {
                     tracing::error!(%error, "cannot consume; trying again every second");
                 }
             }
