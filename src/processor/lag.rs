@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// One question about one partition's end may take this long.
 const QUESTION_LIMIT: Duration = Duration::from_secs(3);
 
-/// The metric. It has no state of its own, so that a partition that moved away is gone with the next look.
+/// The metric. It has no state of its own, so a partition that moved away is gone from the next scrape.
 pub struct ConsumerLag {
     workers: Vec<Arc<WorkerView>>,
     empty: IntGaugeVec,
@@ -57,8 +57,8 @@ impl Collector for ConsumerLag {
     }
 }
 
-/// Keeps asking for the ends of partitions that stand still: nothing is fetched of them that would tell. On a thread of its own, since
-/// questions block; it ends with the producer.
+/// Keeps asking for the ends of partitions that stand still: nothing is fetched of them, so no fetch answer tells their ends. It has a
+/// thread of its own, since the questions block. The thread ends with the producer.
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -77,7 +77,7 @@ fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {
             }
             Err(error) => {
                 tracing::debug!(topic, partition, %error, "the end of a partition is not known");
-                // The others would only wait, too; what was known is better than nothing.
+                // The others would only wait, too. What was known before stays.
                 return;
             }
         }

@@ -1,5 +1,5 @@
-//! Asks each backend from time to time whether it is there. For operators, and for a breaker that is open: a check that succeeds closes
-//! it, one that fails opens nothing.
+//! Checks each backend's health page from time to time, for operators and for breakers: a check that succeeds closes an open breaker; one
+//! that fails opens none.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::wire::Request;
 
 /// One check may take this long.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A health answer's body does not matter, but must be read.
+/// The body of a health answer does not matter, but must be read.
 const MAX_BODY: usize = 1 << 20;
 
 /// What the last check found. Clones share it.
@@ -41,13 +41,13 @@ impl BackendState {
         }
     }
 
-    /// Takes in a result; true when it changed.
+    /// Stores a result; true when it differs from the last.
     fn set(&self, up: bool) -> bool {
         self.0.swap(up.into(), Ordering::Relaxed) != i8::from(up)
     }
 }
 
-/// One topic's backend and where its state is shown.
+/// One topic's backend, and where the result of its check is shown.
 pub struct BackendCheck {
     pub topic: Topic,
     pub state: BackendState,
@@ -74,18 +74,18 @@ pub async fn watch(checks: Vec<BackendCheck>, every: Duration) {
         for check in &checks {
             let check = check.clone();
             // A task of its own: one that hangs holds up no other.
-            actix::spawn(async move { look(&check.0, &check.1).await });
+            actix::spawn(async move { self::check(&check.0, &check.1).await });
         }
     }
 }
 
-/// Asks for the health page. Any answer below 500 shows a backend that works: not all have such a page.
+/// Asks for the health page. Any status below 500 shows a backend that works, since not all backends have such a page.
 pub async fn ask(backend: &Backend, path: &str) -> (bool, Result<Answer, BackendError>) {
     let outcome = backend.call(&request(path), TIMEOUT).await;
     (outcome.as_ref().is_ok_and(|answer| answer.status < 500), outcome)
 }
 
-async fn look(backend: &Backend, check: &BackendCheck) {
+async fn check(backend: &Backend, check: &BackendCheck) {
     let (up, outcome) = ask(backend, &check.topic.health_path).await;
     check.gauge.set(up.into());
     if let (Some(breaker), true) = (&check.breaker, up) {
