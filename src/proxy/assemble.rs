@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix::ArbiterHandle;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 
@@ -26,7 +25,7 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{Topic, Topics};
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::{ExitNotice, Life, Supervised};
+use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -142,7 +141,12 @@ impl Supervised for RouterFactory {
         "reply_router"
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    /// Every reply of the process goes through it.
+    fn needs_own_thread(&self) -> bool {
+        true
+    }
+
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
@@ -171,7 +175,7 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |_| ReplyRouter::new(parts, replies), exited)
+        spawn_watched(home, move |_| ReplyRouter::new(parts, replies), exited)
             .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
