@@ -25,10 +25,10 @@ use crate::process::signals::Signals;
 use crate::processor::assemble::{Processor, ProcessorParts};
 use crate::processor::lag::watch_ends;
 use crate::proxy::assemble::ProxyParts;
-use crate::proxy::connection::Answered;
 use crate::proxy::connection::server;
+use crate::proxy::connection::stream::Answered;
 use crate::proxy::handler::{Proxy, forward};
-use crate::proxy::reply_router::{Drain, LostRequests};
+use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
 use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
@@ -183,7 +183,7 @@ impl App {
             let end_waiting = async {
                 let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
                 match router {
-                    Some(router) => router.addr.send(Drain).await.unwrap_or(0),
+                    Some(router) => router.drain().await,
                     None => 0,
                 }
             };

@@ -16,7 +16,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::processor::assemble::{Processor, WorkerView};
 use crate::proxy::handler::Proxy;
-use crate::proxy::handler::request::with_unread;
+use crate::proxy::handler::response::with_unread;
 use crate::settings::Secret;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 

@@ -360,11 +360,3 @@ impl Handler<Retire> for HealthSupervisor {
         MessageResult(retired.collect())
     }
 }
-
-#[cfg(test)]
-impl Handler<crate::proxy::reply_router::Fault> for HealthSupervisor {
-    type Result = ();
-    fn handle(&mut self, _: crate::proxy::reply_router::Fault, _: &mut Self::Context) {
-        panic!("asked to panic");
-    }
-}

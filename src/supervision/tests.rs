@@ -3,15 +3,61 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use actix::{Handler, Message};
 use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
-use tokio::sync::watch;
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
 
 use crate::app::App;
 use crate::processor::worker::actor::tests::FAULT_HEADER;
-use crate::proxy::reply_router::Fault;
+use crate::proxy::reply_router::messages::Forward;
 use crate::settings::{self, Mode};
-use crate::supervision::health_supervisor::Survey;
+use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 use crate::test_kafka;
+use crate::wire::{CorrelationId, Record};
+
+/// Makes an actor under test panic or freeze.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Panic,
+    Freeze(Duration),
+}
+
+impl Fault {
+    fn strike(self) {
+        match self {
+            Fault::Panic => panic!("asked to panic"),
+            Fault::Freeze(time) => std::thread::sleep(time),
+        }
+    }
+}
+
+/// Bytes of a record. They strike whoever drops them.
+struct Struck(Fault);
+
+impl AsRef<[u8]> for Struck {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl Drop for Struck {
+    fn drop(&mut self) {
+        self.0.strike();
+    }
+}
+
+/// Sent to the supervisor, which then panics.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for HealthSupervisor {
+    type Result = ();
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        Fault::Panic.strike();
+    }
+}
 
 /// Both roles, two topics, two backends, and what tests ask of them.
 struct Stage {
@@ -109,6 +155,28 @@ impl Stage {
             let body = response.body().await.unwrap();
             (response.status().as_u16(), String::from_utf8(body.to_vec()).unwrap())
         }
+    }
+
+    /// Strikes the router: it drops a request whose client has left, and the request's record with it.
+    fn strike_router(&self, fault: Fault) {
+        let proxy = self.app.board().proxy.as_ref().unwrap();
+        let known = |name: &str| proxy.topics.configured(&format!("{}-{name}", self.suffix)).unwrap();
+        let (request_topic, timeout) = (known("a-requests"), Duration::from_secs(30));
+        let (reply_tx, _) = oneshot::channel();
+        let router = proxy.router.borrow().clone().unwrap();
+        router.forward(Forward {
+            id: CorrelationId::new(0),
+            queue: request_topic.load.queue(timeout),
+            request_topic,
+            reply_topic: known("responses"),
+            record: Record {
+                key: None,
+                value: Bytes::from_owner(Struck(fault)),
+                headers: Vec::new(),
+            },
+            deadline: Instant::now() + timeout,
+            reply_tx,
+        });
     }
 
     async fn restarts(&self, actor: &str) -> (u64, Option<String>) {
@@ -229,7 +297,7 @@ fn router_is_replaced(fault: Fault, limit: Duration, cause: &str) {
         stage.until("a call under way", |stage| *stage.held.borrow() == 1).await;
         let router = || stage.app.board().proxy.as_ref().unwrap().router.borrow().clone();
         let began = Instant::now();
-        router().unwrap().addr.do_send(fault);
+        stage.strike_router(fault);
         let (status, body) = held.await.unwrap();
         assert_eq!(status, 502, "{body}");
         assert!(body.contains(r#""code":"reply-lost""#), "{body}");
@@ -254,7 +322,7 @@ fn router_is_replaced(fault: Fault, limit: Duration, cause: &str) {
 fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
     actix::System::new().block_on(async {
         let stage = Stage::set().await;
-        stage.app.board().supervisor.get().unwrap().do_send(Fault::Panic);
+        stage.app.board().supervisor.get().unwrap().do_send(Panic);
         let mut signals = crate::process::signals::Signals::install().unwrap();
         let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
         assert_eq!(code.unwrap(), 70);

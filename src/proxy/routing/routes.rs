@@ -11,7 +11,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
-use crate::proxy::routing::topics::{Topic, Topics};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
 use crate::wire::Format;
 
@@ -24,8 +24,8 @@ pub struct Route {
     pattern: Option<ResourceDef>,
     /// Empty = any.
     methods: Vec<String>,
-    pub request_topic: Arc<Topic>,
-    pub reply_topic: Arc<Topic>,
+    pub request_topic: Arc<KnownTopic>,
+    pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
     key: Option<RecordKey>,
@@ -35,7 +35,7 @@ pub struct Route {
 
 impl Routes {
     /// The routes that the settings name; `None` if `topics` does not know their topics.
-    pub fn new(proxy: &settings::Proxy, topics: &Topics) -> Option<Self> {
+    pub fn new(proxy: &settings::Proxy, topics: &KnownTopics) -> Option<Self> {
         let route = |route: &settings::Route| {
             Some(Route {
                 // Panics at a bad pattern; the settings let none through.
@@ -149,7 +149,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let settings = settings.unwrap_or_else(|error| panic!("{error}")).settings;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-        let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics);
+        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
         Routes::new(&settings.proxy, &topics).unwrap()
     }
 
