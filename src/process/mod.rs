@@ -3,6 +3,7 @@
 //! - [`assemble_error`]: why a role cannot be put together.
 //! - [`exit`]: exit codes.
 //! - [`phase`]: where the process is in its life.
+//! - [`rate`]: a rate as a quota.
 //! - [`signals`]: the signals that end it.
 //! - [`masked`]: what stands where a secret would.
 //! - [`progress`]: signs of life, and one monotonic clock.
@@ -15,5 +16,6 @@ pub mod listener;
 pub mod masked;
 pub mod phase;
 pub mod progress;
+pub mod rate;
 pub mod signals;
 pub mod telemetry;

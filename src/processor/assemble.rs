@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::ArbiterHandle;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -23,6 +23,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::topic_name::globs;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::{Progress, monotonic_ms};
+use crate::process::rate::per_second;
 use crate::processor::backend::breaker::{self, Breaker, ProbeSlot};
 use crate::processor::backend::client::Backend;
 use crate::processor::backend::health::{BackendCheck, BackendState};
@@ -278,8 +279,7 @@ impl Breakers {
 
 /// A smooth limit: one record each 1/rate seconds, none saved up beyond one.
 fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
-    let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?;
-    Some(RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN)))
+    per_second(rate, NonZeroU32::MIN).map(RateLimiter::direct)
 }
 
 /// The most of the process's calls that one worker may have under way: what is left when each of the others has half its even share, so
