@@ -1,4 +1,4 @@
-//! The proxy's parts, put together: what belongs to the process, and how its router is made.
+//! Puts the proxy together: what belongs to the process, and the factory of its routers.
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ pub fn assemble(
     })
 }
 
-/// Looks after the consumer groups that the settings name.
+/// Watches the consumer groups that the settings name.
 fn watch_consumers(own: &settings::Proxy, topics: &KnownTopics, producer: &Arc<Producer<LostRequests>>) {
     let groups = own.consumer_groups().into_iter();
     let groups: Vec<Group> = groups

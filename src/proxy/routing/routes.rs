@@ -29,7 +29,7 @@ pub struct Route {
     pub timeout: Duration,
     pub wire_format: Format,
     key: Option<RecordKey>,
-    /// Bytes cut off the beginning of each path; a slash or nothing follows them.
+    /// Bytes that are cut off the beginning of each path: the length of `strip_prefix`. A slash or nothing follows them.
     stripped: usize,
 }
 
@@ -67,7 +67,7 @@ impl Routes {
     /// The route that takes a request.
     ///
     /// # Errors
-    /// `NoRoute`: none has this path. `MethodNotAllowed`: only the method is none of theirs.
+    /// `NoRoute`: no route has this path. `MethodNotAllowed`: some have this path, and none of them this method.
     pub fn find(&self, method: &Method, path: &str) -> Result<&Route, RequestError> {
         let mut with_path = self.with_path(path).peekable();
         with_path.peek().ok_or(RequestError::NoRoute)?;

@@ -1,4 +1,4 @@
-//! The topics requests go to: which names a client may give, and one shared entry for each that is known.
+//! The topics that requests go to and replies come from: which names a client may give, and one shared entry for each known topic.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::proxy::admission::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
 use crate::settings::{CreateTopics, Proxy};
 
-/// What a topic is there for.
+/// What a topic is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicUse {
     Requests,
@@ -29,7 +29,7 @@ pub struct KnownTopic {
     pub metrics: TopicMetrics,
     /// May be created when it is missing.
     pub may_create: bool,
-    /// Of a request topic whose consumer group is looked after.
+    /// Set for a request topic whose consumer group is watched.
     pub consumers: Option<Arc<Consumers>>,
 }
 
@@ -37,10 +37,10 @@ pub struct KnownTopic {
 pub struct KnownTopics {
     known: ArcSwap<HashMap<Arc<str>, Arc<KnownTopic>>>,
     allowed: Option<GlobSet>,
-    /// Those that `allowed_topics` names in full have a label of their own.
+    /// The names that `allowed_topics` gives in full. They have a metrics label of their own.
     labelled: HashSet<String>,
     may_create: GlobSet,
-    /// Known topics at most: the configured ones and `max_client_topics`.
+    /// The most known topics: the configured ones and `max_client_topics`.
     limit: usize,
     metrics: ProxyMetrics,
 }
@@ -87,7 +87,7 @@ impl KnownTopics {
     ///
     /// # Errors
     /// `BadTopic`: Kafka would refuse the name. `TopicNotAllowed`: it is internal, not in `allowed_topics`, one more than
-    /// `max_client_topics`, or configured for the other use: requests would be read as replies. Neither asks Kafka anything.
+    /// `max_client_topics`, or configured for the other use: requests would be read as replies. Kafka is not asked.
     pub fn named_by_client(&self, name: &str, wanted: TopicUse) -> Result<Arc<KnownTopic>, RequestError> {
         if let Some(topic) = self.known.load().get(name) {
             let is_for_this = topic.configured_for.is_none_or(|configured| configured == wanted);
@@ -104,7 +104,7 @@ impl KnownTopics {
             name: name.clone(),
             configured_for: None,
             load: Arc::default(),
-            // Labels come from bounded sets: what clients make up is `other`.
+            // Labels come from bounded sets: a name that a client made up is `other`.
             metrics: self.metrics.topic(match self.labelled.contains(&*name) {
                 true => &name,
                 false => OTHER_TOPIC,
