@@ -22,6 +22,7 @@ use crate::dlq::letters::{Letters, Next};
 use crate::dlq::printable::line;
 use crate::dlq::{DlqError, Redrive};
 use crate::kafka::client::properties;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::kafka::topic_name::{is_internal, is_legal};
@@ -351,18 +352,8 @@ impl<'a> Transactions<'a> {
 
 /// Another try would end the same way.
 fn is_for_good(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
-            | Code::MessageBatchTooLarge
-            | Code::TopicAuthorizationFailed
-            | Code::InvalidRecord
-            | Code::PolicyViolation
-            | Code::UnknownTopic
-            | Code::UnknownTopicOrPartition
-    )
+    let class = CodeClass::from(code);
+    class.is_final() || matches!(class, CodeClass::TooLarge | CodeClass::NoSuchTopic)
 }
 
 /// True once a signal came: the batch at hand is finished first, so that no open transaction holds up a request topic. A second signal

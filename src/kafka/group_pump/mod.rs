@@ -36,6 +36,7 @@ use self::rebalance::{Rebalance, Revocation};
 use self::topic::await_topic;
 use crate::kafka::client::context::is_denied;
 use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::group_pump::intake::{Ahead, Command, Completion, Intake, Place, PumpHandle};
 use crate::kafka::record::raw_record;
 
@@ -193,11 +194,7 @@ impl Pump<'_> {
                         return Ok(());
                     }
                     // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                    Err(
-                        RDKafkaErrorCode::RebalanceInProgress
-                        | RDKafkaErrorCode::IllegalGeneration
-                        | RDKafkaErrorCode::StaleMemberEpoch,
-                    ) => {}
+                    Err(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => {}
                     Err(error) => {
                         tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
                         return Ok(());

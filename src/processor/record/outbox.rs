@@ -8,6 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
 use crate::error::PROBLEM_JSON;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::group_pump::intake::{Completion, Intake, Outcome};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::processor::record::trouble::Trouble;
@@ -190,12 +191,12 @@ pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 /// Decides what becomes of a record that Kafka did not take: the same bytes again, never a second backend call.
 pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     let worker = ticket.settlement.worker.clone();
-    let verdict = classify(code);
-    if matches!(verdict, Verdict::NoSuchTopic) {
+    let class = CodeClass::from(code);
+    if class == CodeClass::NoSuchTopic {
         // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
         worker.ensure_topic(&ticket.topic).await;
     }
-    if matches!(verdict, Verdict::NoSuchPartition) && ticket.partition.is_some() {
+    if class == CodeClass::NoSuchPartition && ticket.partition.is_some() {
         // The topic may have grown since our client last looked; a reply elsewhere would not be read.
         match std::mem::replace(&mut ticket.counted, true) {
             false => worker.ensure_topic(&ticket.topic).await,
@@ -203,7 +204,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         }
         return send(ticket);
     }
-    if matches!(verdict, Verdict::TooLarge) && may_fit(&mut ticket) {
+    if class == CodeClass::TooLarge && may_fit(&mut ticket) {
         worker.limits.look_again();
         actix::clock::sleep(RESEND_AFTER).await;
         if worker.limits.known(&ticket.topic) >= Some(ticket.parcel.encoded_size()) {
@@ -211,22 +212,20 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         }
     }
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
-    match (&mut ticket.parcel, verdict) {
-        (Parcel::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
+    match (&mut ticket.parcel, class) {
+        (Parcel::Reply { record, .. }, CodeClass::TooLarge) => match too_large(record) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },
-        (Parcel::DeadLetter(letter), verdict) => {
-            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter, worker.limits.of(&ticket.topic))) {
+        (Parcel::DeadLetter(letter), class) => {
+            if !(class == CodeClass::TooLarge && shrink(letter, worker.limits.of(&ticket.topic))) {
                 let begin = || worker.dead_letter_trouble.begin(&ticket.topic, code);
                 ticket.trouble.get_or_insert_with(begin);
                 actix::clock::sleep(RESEND_AFTER).await;
             }
         }
-        (Parcel::Reply { .. }, Verdict::ForGood) => return give_up(&ticket, code),
-        (Parcel::Reply { .. }, Verdict::NoSuchTopic | Verdict::NoSuchPartition) if !young => {
-            return give_up(&ticket, code);
-        }
+        (Parcel::Reply { .. }, class) if class.is_final() => return give_up(&ticket, code),
+        (Parcel::Reply { .. }, class) if class.is_not_found() && !young => return give_up(&ticket, code),
         (Parcel::Reply { until, .. }, _) => {
             if !is_in_time(*until) {
                 return give_up(&ticket, code);
@@ -268,29 +267,6 @@ fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
     worker.metrics.undeliverable.inc();
     worker.once.undeliverable(&ticket.topic, code);
     ticket.settlement.acknowledged();
-}
-
-enum Verdict {
-    ForNow,
-    NoSuchTopic,
-    ForGood,
-    TooLarge,
-    NoSuchPartition,
-}
-
-fn classify(code: RDKafkaErrorCode) -> Verdict {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Verdict::TooLarge,
-        Code::UnknownPartition => Verdict::NoSuchPartition,
-        Code::UnknownTopic | Code::UnknownTopicOrPartition => Verdict::NoSuchTopic,
-        Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::InvalidTopic
-        | Code::InvalidRecord
-        | Code::PolicyViolation => Verdict::ForGood,
-        _ => Verdict::ForNow,
-    }
 }
 
 /// The small answer instead of one that no record can hold; `None` where it is that already.

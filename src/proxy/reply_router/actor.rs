@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, StreamHandler};
-use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -21,6 +20,7 @@ use super::topics::{Ready, TopicStates};
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::process::progress::Progress;
@@ -138,19 +138,15 @@ impl ReplyRouter {
         };
         let topic = &waiting.request_topic.name;
         tracing::warn!(%topic, code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
-        if matches!(
-            why.code,
-            RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownPartition
-        ) {
+        let class = CodeClass::from(why.code);
+        if class.is_not_found() {
             self.topics.request_topic_is_gone(topic);
         }
-        if matches!(refusal(why.code), RequestError::BodyTooLarge) {
+        if class == CodeClass::TooLarge {
             self.parts.limits.look_again();
         }
         waiting.answer(Err(if why.not_persisted {
-            refusal(why.code)
+            refusal(class)
         } else {
             RequestError::ReplyLost
         }));
@@ -337,11 +333,10 @@ impl Handler<Drain> for ReplyRouter {
 }
 
 /// What a client gets for a record that certainly was not sent.
-fn refusal(code: RDKafkaErrorCode) -> RequestError {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::QueueFull => RequestError::Overloaded,
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize => RequestError::BodyTooLarge,
+fn refusal(class: CodeClass) -> RequestError {
+    match class {
+        CodeClass::QueueFull => RequestError::Overloaded,
+        CodeClass::TooLarge => RequestError::BodyTooLarge,
         _ => RequestError::KafkaUnavailable,
     }
 }
