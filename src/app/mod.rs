@@ -24,10 +24,10 @@ use crate::process::phase::Phase;
 use crate::process::signals::Signals;
 use crate::processor::assemble::{Processor, ProcessorParts};
 use crate::proxy::assemble::ProxyParts;
-use crate::proxy::connection::Answered;
 use crate::proxy::connection::server;
+use crate::proxy::connection::stream::Answered;
 use crate::proxy::handler::{Proxy, forward};
-use crate::proxy::reply_router::{Drain, LostRequests};
+use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
@@ -178,7 +178,7 @@ impl App {
             let end_waiting = async {
                 let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
                 match router {
-                    Some(router) => router.addr.send(Drain).await.unwrap_or(0),
+                    Some(router) => router.drain().await,
                     None => 0,
                 }
             };

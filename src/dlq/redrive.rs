@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
@@ -27,6 +27,7 @@ use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::process::exit;
+use crate::process::rate::per_second;
 use crate::process::signals::Signals;
 use crate::settings::Settings;
 use crate::wire::redrive::{Redriven, Stays, mark};
@@ -170,13 +171,10 @@ impl<'a> Run<'a> {
             true => None,
             false => Some(Transactions::start(settings, dead_letter_topic)?),
         };
-        let quota = |rate| Quota::with_period(Duration::from_secs_f64(1.0 / rate));
+        let quota = |rate| per_second(rate, NonZeroU32::MIN);
         Ok(Run {
             transactions,
-            limit: redrive
-                .rate
-                .and_then(quota)
-                .map(|quota| RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN))),
+            limit: redrive.rate.and_then(quota).map(RateLimiter::direct),
             batch: Vec::new(),
             // Ten transactions a second: a slow rate does not make a letter wait for a hundred others.
             batch_size: redrive

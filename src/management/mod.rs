@@ -17,7 +17,7 @@ use crate::process::phase::Phase;
 use crate::processor::assemble::Processor;
 use crate::processor::worker::view::WorkerView;
 use crate::proxy::handler::Proxy;
-use crate::proxy::handler::request::with_unread;
+use crate::proxy::handler::response::with_unread;
 use crate::settings::Secret;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 

@@ -3,6 +3,7 @@
 //! - [`assemble_error`]: why a role cannot be put together.
 //! - [`exit`]: exit codes.
 //! - [`phase`]: where the process is in its life.
+//! - [`rate`]: a rate as a quota.
 //! - [`signals`]: the signals that end it.
 //! - [`masked`]: what stands where a secret would.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
@@ -17,5 +18,6 @@ pub mod masked;
 pub mod periodic;
 pub mod phase;
 pub mod progress;
+pub mod rate;
 pub mod signals;
 pub mod telemetry;

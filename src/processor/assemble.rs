@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 use prometheus::Registry;
 use tokio::sync::Semaphore;
 
@@ -17,6 +17,7 @@ use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
+use crate::process::rate::per_second;
 use crate::processor::backend::breaker::Breakers;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
@@ -157,8 +158,7 @@ fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
 
 /// A smooth limit: one record each 1/rate seconds, none saved up beyond one.
 fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
-    let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?;
-    Some(RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN)))
+    per_second(rate, NonZeroU32::MIN).map(RateLimiter::direct)
 }
 
 /// The most of the process's calls that one worker may have under way: what is left when each of the others has half its even share, so

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_khp::proxy::metrics::ProxyMetrics;
-use actix_khp::proxy::reply_router::{Pending, ReplyResult, Waiting};
-use actix_khp::proxy::routing::topics::{Topic, Topics};
+use actix_khp::proxy::reply_router::messages::ReplyResult;
+use actix_khp::proxy::reply_router::pending::{Pending, Waiting};
+use actix_khp::proxy::routing::topics::{KnownTopic, KnownTopics};
 use actix_khp::settings::{self, Mode};
 use actix_khp::wire::{self, CorrelationId, Fields, Format, RawRecord, Record, Request, Response};
 use bytes::Bytes;
@@ -188,7 +189,7 @@ fn bytes_per_entry() -> f64 {
     (BYTES.load(Ordering::Relaxed) - before) as f64 / ENTRIES as f64
 }
 
-fn register(pending: &mut Pending, topic: &Arc<Topic>, id: CorrelationId) -> oneshot::Receiver<ReplyResult> {
+fn register(pending: &mut Pending, topic: &Arc<KnownTopic>, id: CorrelationId) -> oneshot::Receiver<ReplyResult> {
     let (reply_tx, reply_rx) = oneshot::channel();
     let registered = pending.register(Waiting {
         id,
@@ -203,12 +204,12 @@ fn register(pending: &mut Pending, topic: &Arc<Topic>, id: CorrelationId) -> one
     reply_rx
 }
 
-fn topic() -> Arc<Topic> {
+fn topic() -> Arc<KnownTopic> {
     let settings = settings::load(Mode::Proxy, &[], &BTreeMap::new())
         .expect("the defaults are legal")
         .settings;
     let metrics = ProxyMetrics::register(&prometheus::Registry::new()).expect("a new registry is empty");
-    let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics);
+    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
     topics
         .configured(&settings.proxy.request_topic)
         .expect("a default topic is known")
