@@ -15,8 +15,8 @@ use crate::harness::wait::eventually;
 
 /// Rows that have a file of their own, which brings them about.
 const ELSEWHERE: [(&str, &str); 3] = [
-    ("breaker-open", include_str!("breaker.rs")),
-    ("no-consumers", include_str!("no_consumers.rs")),
+    ("breaker-open", include_str!("../delivery/breaker.rs")),
+    ("no-consumers", include_str!("../kafka/no_consumers.rs")),
     ("rate-limited", include_str!("client_rate_limit.rs")),
 ];
 
@@ -97,7 +97,7 @@ async fn every_row_is_what_the_readme_says() {
     kafka(&mut table).await;
     draining(&mut table).await;
 
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let rows = readme
         .lines()
         .filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));

@@ -204,7 +204,7 @@ async fn mode_and_configuration_file_may_come_from_the_environment() {
 
 #[tokio::test]
 async fn the_environments_of_the_compose_file_are_accepted() {
-    let compose = config::File::from_str(include_str!("../docker/compose.yaml"), config::FileFormat::Yaml);
+    let compose = config::File::from_str(include_str!("../../docker/compose.yaml"), config::FileFormat::Yaml);
     let compose = config::Config::builder().add_source(compose).build().expect("YAML");
     for (service, shows) in [("proxy", "users-responses"), ("processor", "http://users-backend:8080")] {
         let lines = compose

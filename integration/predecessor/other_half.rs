@@ -8,6 +8,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 
+use super::json_format::{assert_idle, envelope, json_proxy};
 use crate::harness::app::processor;
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
@@ -16,7 +17,6 @@ use crate::harness::records::Reader;
 use crate::harness::topics::{count, create_topic, wait_for_commit};
 use crate::harness::wait::PATIENCE;
 use crate::harness::{Topics, unique};
-use crate::json::{assert_idle, envelope, json_proxy};
 
 const ID: &str = "3f1c9a52-7d0e-4b6a-9c41-5e2d8f7a6b10";
 

@@ -47,7 +47,7 @@ server {
 "#;
 
 /// What docker/compose.yaml mounts.
-const OURS: &str = include_str!("../docker/nginx.conf");
+const OURS: &str = include_str!("../../docker/nginx.conf");
 
 /// The blocks with this test's topics and proxies in the place of the names they hold.
 fn fill(blocks: &str, orders: &Topics, users: &Topics, proxies: &[&App]) -> String {
