@@ -10,6 +10,8 @@
 mod error;
 /// What a run finds, as `bench.json` holds it.
 mod figures;
+/// A real Kafka, the one that the tests use.
+mod kafka;
 /// The run: every system with every number of connections.
 mod measure;
 /// From points to rows: medians and the limit.
@@ -34,10 +36,6 @@ mod role;
 mod service;
 /// Everything that runs beside the load.
 mod stage;
-
-/// A real Kafka, the one that the tests use.
-#[path = "../../harness/kafka.rs"]
-mod kafka;
 
 use std::process::ExitCode;
 
