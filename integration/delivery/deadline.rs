@@ -1,17 +1,17 @@
-//! Nobody waits longer than the deadline, and nothing is done for nobody.
+//! No client waits longer than its deadline, and no expired request is executed.
 
 use std::time::{Duration, Instant};
 
-use crate::harness::Topics;
-use crate::harness::app::{processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::names::Topics;
 use crate::harness::records::{Reader, expired, produce, produce_all, wait_until_expired};
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{count, create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
 
 #[tokio::test]
-async fn when_nobody_answers_the_client_hears_so_at_the_deadline() {
+async fn a_request_without_an_answer_is_a_504_at_its_deadline() {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics)
         .set("default_timeout", 1)
@@ -37,11 +37,10 @@ async fn when_nobody_answers_the_client_hears_so_at_the_deadline() {
         metrics.sum("proxy_requests_total", &[("topic", &topics.request), ("status", "504")]),
         1.0
     );
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_reply_that_comes_late_is_counted_and_harms_nobody() {
+async fn a_late_reply_is_counted_and_reaches_no_other_client() {
     let topics = Topics::unique("orders");
     create_topic(&topics.response, 1).await;
     let proxy = proxy(&topics).timeout_of("/hasty", 2).start().await;
@@ -50,41 +49,39 @@ async fn a_reply_that_comes_late_is_counted_and_harms_nobody() {
         .request(Request::post("/hasty", "too slow"))
         .await
         .assert_problem(504, "reply-timeout");
-    // Our own processor ends a call in time to say so: this is another's, or one whose reply was held up in Kafka.
+    // Our own processor ends a call before its deadline. This reply is another replier's, or it was delayed in Kafka.
     let request = Reader::open(&topics.request).next_with("too slow").await;
-    let id = request.header("kafka_correlationId").expect("an id");
-    produce(&topics.response, 0, b"late", &[("kafka_correlationId", id)]).await;
+    let id = ("kafka_correlationId", request.correlation_id());
+    produce(&topics.response, 0, b"late", &[id]).await;
     proxy.wait_for_metric("proxy_late_replies_total", &[], 1.0).await;
 
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())])
+    let _processor = processor(&[(&topics, &backend.url())])
         .set("clock_tolerance", 0)
         .start()
         .await;
     let answer = proxy.request(Request::post("/", "in time")).await;
-    assert_eq!((answer.status, answer.json()["body"].as_str()), (200, Some("in time")));
+    answer.assert_echo("in time");
     assert_eq!(proxy.metrics().await.sum("proxy_unmatched_replies_total", &[]), 0.0);
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
-/// Requests that nobody waits for any more when the processor starts: a whole backlog, and a few that a proxy gave up.
+/// Requests whose deadline has passed long before the processor starts.
 const EXPIRED: i64 = 500;
-const GIVEN_UP: usize = 10;
+/// Requests of a proxy that expire while no processor runs.
+const TIMED_OUT: usize = 10;
 
 #[tokio::test]
-async fn work_that_has_expired_never_reaches_the_backend() {
+async fn an_expired_request_never_reaches_the_backend() {
     let topics = Topics::unique("orders");
-    // One partition: what has expired lies before what has not.
+    // One partition, so that the expired requests are before the others.
     create_topic(&topics.request, 1).await;
     let backend = Backend::echo().await;
     let spec = processor(&[(&topics, &backend.url())]);
     let proxy = proxy(&topics).timeout_of("/hasty", 1).start().await;
-    // Its topics are open from here on.
-    let mut first = spec.clone().start().await;
+    // From here on the topics are open.
+    let first = spec.clone().start().await;
     assert_eq!(proxy.request(Request::post("/", "before")).await.status, 200);
-    first.signal("TERM").await;
-    assert_eq!(first.wait_exit().await, Some(0));
+    first.stop().await;
 
     produce_all(
         &topics.request,
@@ -92,13 +89,13 @@ async fn work_that_has_expired_never_reaches_the_backend() {
         (0..EXPIRED).map(|number| expired(number.to_string())),
     )
     .await;
-    // A machine that stands still for a second sends none.
-    eventually("some were sent and given up", async || {
-        let mut given_up = Vec::new();
-        for _ in 0..GIVEN_UP {
-            given_up.push(proxy.leave_waiting(&Request::post("/hasty", "expired")).await);
+    // A machine that stands still for a second sends none of them.
+    eventually("some were sent and timed out", async || {
+        let mut timed_out = Vec::new();
+        for _ in 0..TIMED_OUT {
+            timed_out.push(proxy.leave_waiting(&Request::post("/hasty", "expired")).await);
         }
-        for client in &mut given_up {
+        for client in &mut timed_out {
             let answer = client.read_response(false).await.expect("an answer");
             answer.assert_problem(504, "reply-timeout");
         }
@@ -114,15 +111,12 @@ async fn work_that_has_expired_never_reaches_the_backend() {
     while request.value.as_deref() != Some(b"still wanted") {
         last_expired = Some(std::mem::replace(&mut request, requests.next().await));
     }
-    wait_until_expired(&last_expired.expect("those before it")).await;
+    wait_until_expired(&last_expired.expect("the expired requests before it")).await;
 
     let processor = spec.start().await;
     let answer = waiting.read_response(false).await.expect("an answer");
-    assert_eq!(
-        (answer.status, answer.json()["body"].as_str()),
-        (200, Some("still wanted"))
-    );
-    // All between the first and the last.
+    answer.assert_echo("still wanted");
+    // All requests between the first and the last.
     let expired = request.offset - 1;
     assert!(expired > EXPIRED, "{expired}");
     processor
@@ -130,12 +124,10 @@ async fn work_that_has_expired_never_reaches_the_backend() {
         .await;
     assert_eq!(backend.received().len(), 2, "{:?}", backend.received());
     wait_for_commit(&topics.group, &topics.request, request.offset + 1).await;
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn what_expired_while_its_topic_was_paused_never_reaches_the_backend() {
+async fn a_request_that_expires_while_its_topic_is_paused_never_reaches_the_backend() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     let backend = Backend::echo().await;
@@ -145,18 +137,11 @@ async fn what_expired_while_its_topic_was_paused_never_reaches_the_backend() {
         .await;
     let proxy = proxy(&topics).timeout_of("/hasty", 2).start().await;
     assert_eq!(proxy.request(Request::post("/", "before")).await.status, 200);
-    let order = |what: &str| {
-        Request::post(&format!("/topics/{}/{what}", topics.request), "{}")
-            .header("Content-Type", "application/json")
-            .header("Authorization", "Bearer t")
-    };
-    let manage = async |what| crate::harness::client::request(&processor.management_address(), order(what)).await;
-    assert_eq!(manage("pause").await.status, 200);
+    let path = |action: &str| format!("/topics/{}/{action}", topics.request);
+    assert_eq!(processor.order(&path("pause")).await.status, 200);
     assert_eq!(proxy.request(Request::post("/hasty", "expired")).await.status, 504);
     wait_until_expired(&Reader::open(&topics.request).next_with("expired").await).await;
-    assert_eq!(manage("resume").await.status, 200);
+    assert_eq!(processor.order(&path("resume")).await.status, 200);
     processor.wait_for_metric("processor_expired_total", &[], 1.0).await;
     assert_eq!(backend.calls_with_body("expired"), 0);
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }

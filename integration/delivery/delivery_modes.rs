@@ -1,17 +1,17 @@
-//! `delivery`: at least once, a backend can tell a repetition; at most once, there is none.
+//! `delivery`: with `at-least-once` a backend can recognise a repeated call; with `at-most-once` no call is repeated.
 
 use std::time::Duration;
 
-use crate::harness::Topics;
-use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
+use crate::harness::names::Topics;
 use crate::harness::records::{job, produce_all, produce_job};
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{committed, create_topic, wait_for_commit};
 
 #[tokio::test]
-async fn a_redelivered_request_carries_the_same_ids() {
+async fn a_repeated_call_has_the_same_ids() {
     let topics = Topics::unique("orders");
     let backend = Backend::start(|_| Answer::Hang).await;
     let spec = processor(&[(&topics, &backend.url())]);
@@ -22,9 +22,9 @@ async fn a_redelivered_request_carries_the_same_ids() {
         .await;
     let mut unnamed = proxy.leave_waiting(&Request::post("/", "unnamed")).await;
     backend.wait_for_calls(2).await;
-    first.signal("KILL").await;
+    first.signal("KILL");
     backend.answer_with(Answer::echo);
-    let second = spec.start().await;
+    let _second = spec.start().await;
     for client in [&mut named, &mut unnamed] {
         assert_eq!(client.read_response(false).await.expect("an answer").status, 200);
     }
@@ -37,12 +37,10 @@ async fn a_redelivered_request_carries_the_same_ids() {
             assert_eq!(calls[0].all(name).len(), 1, "{name}");
         }
     }
-    proxy.wait_until_idle().await;
-    second.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn at_most_once_is_committed_before_the_call_and_a_kill_repeats_nothing() {
+async fn at_most_once_commits_before_the_call_and_a_kill_repeats_none() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     let backend = Backend::start(|_| Answer::Hang).await;
@@ -54,9 +52,9 @@ async fn at_most_once_is_committed_before_the_call_and_a_kill_repeats_nothing() 
     backend.wait_for_calls(10).await;
     // Every call came after its commit.
     assert_eq!(committed(&topics.group, &topics.request), 10);
-    first.signal("KILL").await;
+    first.signal("KILL");
     backend.answer_with(Answer::echo);
-    let second = spec.start().await;
+    let _second = spec.start().await;
     produce_job(&topics.request, 0, None, "POST", "after the kill").await;
     wait_for_commit(&topics.group, &topics.request, 11).await;
     backend.wait_for_calls(11).await;
@@ -64,13 +62,12 @@ async fn at_most_once_is_committed_before_the_call_and_a_kill_repeats_nothing() 
     for number in 0..10 {
         assert_eq!(backend.calls_with_body(&number.to_string()), 1, "{number}");
     }
-    second.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn at_most_once_loses_and_repeats_nothing_while_processors_come_and_go() {
+async fn at_most_once_loses_and_repeats_no_request_while_processors_come_and_go() {
     let topics = Topics::unique("orders");
-    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(5))).await;
+    let backend = Backend::start(|received| Answer::same_body(received).after(Duration::from_millis(5))).await;
     let spec = processor(&[(&topics, &backend.url())]).set_topics("delivery", "at-most-once");
     let mut leaving = spec.clone().start().await;
     let proxy = proxy(&topics).start().await;
@@ -81,25 +78,22 @@ async fn at_most_once_loses_and_repeats_nothing_while_processors_come_and_go() {
     for _ in 0..2 {
         let joining = spec.clone().start().await;
         load.wait_for_more(200).await;
-        leaving.signal("TERM").await;
-        assert_eq!(leaving.wait_exit().await, Some(0));
+        leaving.stop().await;
         load.wait_for_more(200).await;
         leaving = joining;
     }
     let report = load.finish().await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
-    assert_eq!(backend.received().len(), report.answered, "each once");
+    assert_eq!(backend.received().len(), report.answered, "each was executed once");
     wait_for_commit(&topics.group, &topics.request, report.answered as i64).await;
     println!(
         "{} requests through three processors, each executed once",
         report.answered
     );
-    proxy.wait_until_idle().await;
-    leaving.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn at_most_once_loses_nothing_that_waits_for_its_place_in_a_rate_limit_when_its_process_ends() {
+async fn at_most_once_loses_no_record_that_waits_for_the_rate_limit_when_its_process_ends() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let backend = Backend::echo().await;
@@ -107,21 +101,19 @@ async fn at_most_once_loses_nothing_that_waits_for_its_place_in_a_rate_limit_whe
         produce_job(&topics.request, number % 2, None, "POST", &number.to_string()).await;
     }
     let spec = processor(&[(&topics, &backend.url())]).set_topics("delivery", "at-most-once");
-    let mut slow = spec.clone().set_topics("rate_limit", 2).start().await;
+    let slow = spec.clone().set_topics("rate_limit", 2).start().await;
     backend.wait_for_calls(4).await;
-    slow.signal("TERM").await;
-    assert_eq!(slow.wait_exit().await, Some(0));
+    slow.stop().await;
     assert!(backend.count() < 20, "{}", backend.count());
-    let next = spec.start().await;
+    let _next = spec.start().await;
     backend.wait_for_calls(60).await;
     for number in 0..60 {
         assert_eq!(backend.calls_with_body(&number.to_string()), 1, "{number}");
     }
-    next.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn at_most_once_in_order_loses_nothing_as_a_partition_moves() {
+async fn at_most_once_in_order_loses_no_record_when_a_partition_moves() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let backend = Backend::start(|_| Answer::body("done").after(Duration::from_millis(400))).await;
@@ -140,7 +132,7 @@ async fn at_most_once_in_order_loses_nothing_as_a_partition_moves() {
         .set("revoke_timeout", 3);
     let first = spec.clone().start().await;
     backend.wait_for_calls(4).await;
-    // What lies behind the running call, 15 s worth of it, is more than a revocation waits for.
+    // The records behind the running call take 15 s, which is longer than a revocation waits.
     let second = spec.start().await;
     wait_for_commit(&topics.group, &topics.request, 80).await;
     backend.wait_for_calls(80).await;
@@ -153,7 +145,6 @@ async fn at_most_once_in_order_loses_nothing_as_a_partition_moves() {
         assert!(of_partition.is_sorted() && of_partition.len() == 40, "{of_partition:?}");
     }
     for processor in [&first, &second] {
-        processor.wait_until_idle().await;
         assert_eq!(processor.metrics().await.sum("processor_lost_records_total", &[]), 0.0);
     }
 }

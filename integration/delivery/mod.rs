@@ -1,30 +1,34 @@
 //! What becomes of a request between its record and its answer.
 
-/// A backend that fails: the client's answer, and the record that is kept.
+/// A backend that fails: the client's answer, and the dead letter.
 mod backend_failures;
-/// The circuit breaker.
+/// The circuit breaker: a failing backend is not called.
 mod breaker;
+/// The circuit breaker in pause mode: records wait while their backend is out.
+mod breaker_pause_mode;
 /// Clocks of proxy and processor that disagree.
 mod clock_skew;
 /// The records that a processor writes to the dead letter topic.
 mod dead_letter_records;
-/// No client waits longer than its deadline, and no expired request is executed.
+/// No client waits beyond its deadline, and no expired request is executed.
 mod deadline;
-/// At least once and at most once.
+/// `at-least-once` and `at-most-once`.
 mod delivery_modes;
 /// The `dlq` commands list, show and redrive dead letters.
 mod dlq_commands;
-/// A redrive moves each dead letter once, whatever ends the command.
+/// A redrive moves each dead letter once, even where it is killed.
 mod dlq_redrive;
-/// Records of any shape stop neither role.
-mod hostile;
-/// What clients see when a proxy or a processor is killed.
+/// Records that another program than the proxy wrote.
+mod foreign_records;
+/// kill -9, as clients see it.
 mod killed_services;
-/// Malformed records are counted, kept and answered.
-mod malformed;
+/// Replies that cannot be read.
+mod malformed_replies;
+/// Requests that cannot be read.
+mod malformed_requests;
 /// Records that must wait for each other do.
 mod ordering;
-/// Processors that are killed lose no record and commit none that is unanswered.
+/// kill -9, as records see it.
 mod records_survive_kills;
 /// Which calls of a backend are repeated, when and how often.
 mod retries;

@@ -1,4 +1,4 @@
-//! `ordering`: records that must wait for each other do, through retries and rebalances, and keep nobody else waiting.
+//! `ordering`: records that must wait for each other do, through retries and rebalances. No other record waits for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::harness::Topics;
-use crate::harness::app::processor;
 use crate::harness::backend::{Answer, Backend};
+use crate::harness::names::Topics;
 use crate::harness::records::produce_job;
+use crate::harness::spec::processor;
 use crate::harness::topics::{create_topic, wait_for_commit};
 
-/// The bodies that came, in order.
+/// The bodies that the backend received, in order.
 fn bodies(backend: &Backend) -> Vec<String> {
     backend.received().iter().map(|received| received.text()).collect()
 }
 
 #[tokio::test]
-async fn records_of_one_key_run_one_after_the_other_and_no_others_wait() {
+async fn records_of_one_key_run_one_after_the_other_and_others_do_not_wait() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     let overlaps = Arc::new(AtomicUsize::new(0));
     let (open, gate) = watch::channel(false);
-    // By lane, in ms: its call is not answered before then, so that the next one comes later.
+    // For each lane, in ms: its call is not answered before then, so the next one must come later.
     let (began, under_way) = (Instant::now(), [const { AtomicU64::new(0) }; 3]);
     let seen = overlaps.clone();
     let backend = Backend::start(move |received| {
@@ -40,32 +40,31 @@ async fn records_of_one_key_run_one_after_the_other_and_no_others_wait() {
     for number in 0..60 {
         let lane = number % 4;
         let key = format!("key {lane}");
-        // A null key is unordered.
+        // A record with a null key is not ordered.
         let key = (lane < 3).then_some(key.as_str());
         produce_job(&topics.request, 0, key, "POST", &format!("{lane} {number:02}")).await;
     }
-    let processor = processor(&[(&topics, &backend.url())])
+    let _processor = processor(&[(&topics, &backend.url())])
         .set_topics("ordering", "key")
         .start()
         .await;
-    // While none is answered, one of each key comes, and all without one.
+    // While no call is answered, one record of each key comes, and all records without a key.
     backend.wait_for_calls(18).await;
     let mut first: Vec<String> = bodies(&backend).iter().map(|body| body[..1].into()).collect();
     first.sort();
     assert_eq!(first.concat(), format!("012{}", "3".repeat(15)));
     open.send_replace(true);
     wait_for_commit(&topics.group, &topics.request, 60).await;
-    assert_eq!(overlaps.load(Ordering::SeqCst), 0, "never two of a key at once");
+    assert_eq!(overlaps.load(Ordering::SeqCst), 0, "never two calls of one key at once");
     let came = bodies(&backend);
     for lane in ["0", "1", "2"] {
         let of_lane: Vec<_> = came.iter().filter(|body| body.starts_with(lane)).collect();
         assert!(of_lane.is_sorted() && of_lane.len() == 15, "{of_lane:?}");
     }
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_lane_is_held_through_retries_but_no_permit_is() {
+async fn a_record_that_waits_for_its_retry_holds_its_lane_but_no_permit() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     let failing = Arc::new(AtomicUsize::new(2));
@@ -84,19 +83,18 @@ async fn a_lane_is_held_through_retries_but_no_permit_is() {
     for (key, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")] {
         produce_job(&topics.request, 0, Some(key), "GET", body).await;
     }
-    let processor = processor(&[(&topics, &backend.url())])
+    let _processor = processor(&[(&topics, &backend.url())])
         .set_topics("ordering", "key")
         .set_topics("concurrency", 1)
         .start()
         .await;
     wait_for_commit(&topics.group, &topics.request, 4).await;
-    // The only permit there is goes to the other lane while the first waits for its retries.
+    // The only permit goes to the other lane while the first lane waits for its retries.
     assert_eq!(bodies(&backend), ["a1", "b1", "b2", "a1", "a1", "a2"]);
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_call_is_ended_before_its_partition_goes_to_another() {
+async fn a_call_is_ended_before_its_partition_moves() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let (open, opened) = watch::channel(false);
@@ -130,7 +128,7 @@ async fn a_call_is_ended_before_its_partition_goes_to_another() {
     let moved = came.last().expect("three calls").clone();
     assert!(
         moved.ends_with(" 1"),
-        "the first of its partition again, not the second: {came:?}"
+        "the first record of its partition comes again, not the second: {came:?}"
     );
     assert_eq!(came.iter().filter(|body| **body == moved).count(), 2, "{came:?}");
     let left: Vec<(String, usize)> = backend
@@ -141,15 +139,15 @@ async fn a_call_is_ended_before_its_partition_goes_to_another() {
     assert_eq!(
         left,
         [(moved, 2)],
-        "the first left before the second came, and nobody else did"
+        "the first call ended before the second came, and no other call ended"
     );
 
-    // The one that hangs at the first is ended as its processor is killed; whoever is left does the rest, in order.
+    // The call that still hangs ends when its processor is killed. The last processor executes the rest, in order.
     open.send_replace(true);
     for processor in [first, second] {
-        processor.signal("KILL").await;
+        processor.signal("KILL");
     }
-    let last = processor(&[(&topics, &backend.url())])
+    let _last = processor(&[(&topics, &backend.url())])
         .set_topics("ordering", "partition")
         .start()
         .await;
@@ -162,5 +160,4 @@ async fn a_call_is_ended_before_its_partition_goes_to_another() {
         of_partition.dedup();
         assert_eq!(of_partition, [format!("{partition} 1"), format!("{partition} 2")]);
     }
-    last.wait_until_idle().await;
 }

@@ -1,33 +1,29 @@
-//! Replies that Kafka does not take: the same bytes again while somebody waits, never a second call of the backend; then counted.
+//! Replies that Kafka does not take: they are written again until the deadline, without a second call of the backend, and then counted.
 
 use crate::harness::acls::{AUTHORIZER, Operation, Permission, rule};
-use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::Node;
-use crate::harness::records::{Header, Reader, produce};
+use crate::harness::names::{Topics, unique};
+use crate::harness::records::{Reader, produce, request_headers};
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::eventually;
-use crate::harness::{Topics, unique};
 
-/// A request whose reply is awaited on a topic that is not there, and the processor that worked on it.
-async fn answer_nowhere(topics: &Topics, backend: &Backend, reply_topic: &str) -> App {
+/// A request that names a reply topic which does not exist, and the processor that executes it.
+async fn answer_nowhere(topics: &Topics, backend: &Backend, reply_topic: &str) -> Service {
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
     let processor = processor(&[(topics, &backend.url())])
         .set("log.level", "debug")
         .start()
         .await;
-    let headers: [Header<'_>; 5] = [
-        ("khp-version", b"1"),
-        ("kafka_correlationId", b"batch-9"),
-        ("kafka_replyTopic", reply_topic.as_bytes()),
-        (":method", b"POST"),
-        (":path", b"/job"),
-    ];
+    let reply_topic = ("kafka_replyTopic", reply_topic.as_bytes());
+    let headers = request_headers("batch-9", "POST", "/job", &[reply_topic]);
     produce(&topics.request, 0, b"once", &headers).await;
     backend.wait_for_calls(1).await;
-    eventually("the reply was tried, twice", async || {
+    eventually("the reply was tried twice", async || {
         match processor.logged("topic not found") {
             tries if tries >= 2 => Ok(()),
             tries => Err(tries.to_string()),
@@ -38,7 +34,7 @@ async fn answer_nowhere(topics: &Topics, backend: &Backend, reply_topic: &str) -
 }
 
 #[tokio::test]
-async fn a_reply_that_kafka_does_not_take_for_now_is_sent_again_and_its_call_is_not() {
+async fn a_reply_that_kafka_does_not_take_is_written_again_without_a_second_call() {
     let topics = Topics::unique("orders");
     let reply_topic = unique("late-responses");
     let backend = Backend::echo().await;
@@ -51,11 +47,10 @@ async fn a_reply_that_kafka_does_not_take_for_now_is_sent_again_and_its_call_is_
     assert_eq!(backend.count(), 1);
     let metrics = processor.metrics().await;
     assert_eq!(metrics.sum("processor_undeliverable_replies_total", &[]), 0.0);
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_reply_whose_topic_never_comes_is_counted_and_keeps_nobody_waiting() {
+async fn a_reply_whose_topic_never_exists_is_counted_and_its_request_committed() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let processor = answer_nowhere(&topics, &backend, &unique("no-responses")).await;
@@ -64,15 +59,13 @@ async fn a_reply_whose_topic_never_comes_is_counted_and_keeps_nobody_waiting() {
         .await;
     wait_for_commit(&topics.group, &topics.request, 1).await;
     assert_eq!(backend.count(), 1);
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn replies_that_must_not_be_written_end_in_504_counted_and_logged_once() {
+async fn replies_without_the_right_to_write_end_in_504_counted_and_logged_once() {
     use Operation::*;
     use Permission::*;
-    let kafka = tokio::task::spawn_blocking(|| Node::try_start(&AUTHORIZER)).await;
-    let kafka = kafka.expect("no panic").expect("Kafka starts");
+    let kafka = Node::try_start(&AUTHORIZER).expect("Kafka starts");
     let topics = Topics::unique("orders");
     for (topic, permission, operation) in [
         (
@@ -91,14 +84,18 @@ async fn replies_that_must_not_be_written_end_in_504_counted_and_logged_once() {
             RD_KAFKA_ACL_OPERATION_WRITE,
         ),
     ] {
-        let (brokers, topic) = (kafka.brokers(), topic.clone());
-        let make = move || rule(&brokers, &topic, permission, operation, true);
-        tokio::task::spawn_blocking(make).await.expect("it is made");
+        rule(&kafka.brokers(), topic, permission, operation, true);
     }
-    let on = |spec: Spec| spec.set("kafka.bootstrap_servers", kafka.brokers());
     let backend = Backend::echo().await;
-    let processor = on(processor(&[(&topics, &backend.url())])).start().await;
-    let proxy = on(proxy(&topics)).set("default_timeout", 3).start().await;
+    let processor = processor(&[(&topics, &backend.url())])
+        .on(kafka.brokers())
+        .start()
+        .await;
+    let proxy = proxy(&topics)
+        .on(kafka.brokers())
+        .set("default_timeout", 3)
+        .start()
+        .await;
     for call in 1..=3 {
         let answer = proxy.request(Request::post("/", "never answered")).await;
         answer.assert_problem(504, "reply-timeout");
@@ -113,6 +110,4 @@ async fn replies_that_must_not_be_written_end_in_504_counted_and_logged_once() {
         "{}",
         processor.log()
     );
-    processor.wait_until_idle().await;
-    proxy.wait_until_idle().await;
 }

@@ -1,11 +1,11 @@
-//! Clients that people use, as they come: curl, Python's http.client and urllib, Node's fetch and http.
+//! Clients of three languages with their default settings: curl, Python's http.client and urllib, Node's fetch and http.
 
 use tokio::process::Command;
 
 use crate::harness::backend::{Answer, Backend, Received};
 use crate::harness::pair::Pair;
 
-/// What each client meets: a redirect, a gzip body, cookies, a stream of chunks, and an echo of everything else.
+/// Answers with a redirect, a gzip body, cookies or a chunked body, and echoes every other request.
 fn script(received: &Received) -> Answer {
     match received.target.split('?').next().unwrap_or_default() {
         "/old" => Answer::status(302).header("Location", "/new?from=old"),
@@ -17,12 +17,12 @@ fn script(received: &Received) -> Answer {
         "/chunks" => Answer::Wire(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n".to_vec(),
         ),
-        "/bytes" => Answer::body(received.body.clone()),
+        "/bytes" => Answer::same_body(received),
         _ => Answer::echo(received),
     }
 }
 
-/// Runs a client; what it prints last has to be `ok`.
+/// Runs a client, which must print `ok` at its end.
 async fn run(pair: &Pair, command: &[&str]) {
     let output = Command::new(command[0])
         .args(&command[1..])
@@ -32,13 +32,12 @@ async fn run(pair: &Pair, command: &[&str]) {
         .await
         .unwrap_or_else(|error| panic!("{}: {error}; integration/install installs it", command[0]));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complained = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && printed.ends_with("ok\n"),
-        "{}: {printed}\n{complained}",
+        "{}: {printed}\n{errors}",
         command[0]
     );
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -63,11 +62,11 @@ is "$(c -I "$URL/gzip" | tr -d '\r' | grep -i '^content-length:')" 'content-leng
 is "$(c --path-as-is "$URL/a/../b//%2F?x=1&&x=" | sed 's/.*"target":"\([^"]*\)".*/\1/')" '/a/../b//%2F?x=1&&x='
 is "$(c -X PURGE "$URL/x" | sed 's/.*"method":"\([^"]*\)".*/\1/')" PURGE
 is "$(c --request-target '/x#frag' -o /dev/null -w '%{http_code}' "$URL")" 400
-# Too large: the answer is read although the body is not.
+# The body is too large: curl reads the answer although the proxy does not read the body.
 head -c 3000000 /dev/urandom >"$dir/huge"
 is "$(c --data-binary @"$dir/huge" -o /dev/null -w '%{http_code}' "$URL/bytes")" 413
 is "$(c -H 'Expect:' --data-binary @"$dir/huge" -o /dev/null -w '%{http_code}' "$URL/bytes")" 413
-# One connection for many.
+# Three requests on one connection.
 is "$(c -w '%{num_connects}' -o /dev/null -o /dev/null -o /dev/null "$URL/[1-3]" | tail -c 3)" 100
 echo ok
 "#;

@@ -1,16 +1,17 @@
-//! A client that asks too often is told so, and the others are not bothered.
+//! `rate_limit`: a client that asks too often is refused, and the others are not.
 
-use crate::harness::Topics;
-use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::{Request, Response};
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{Spec, processor, proxy};
 
-/// Three at once, then one in a hundred seconds.
+/// A client may send three requests at once, and then one in a hundred seconds.
 fn limited(topics: &Topics) -> Spec {
     proxy(topics).set("rate_limit", 0.01).set("rate_limit_burst", 3)
 }
 
-async fn ask(proxy: &App, client: &str) -> Response {
+async fn ask(proxy: &Service, client: &str) -> Response {
     proxy
         .request(Request::post("/", "hello").header("X-Real-IP", client))
         .await
@@ -20,7 +21,7 @@ async fn ask(proxy: &App, client: &str) -> Response {
 async fn a_client_beyond_its_rate_gets_429_and_others_their_answer() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = limited(&topics).set("rate_limit_per", "header:X-Real-IP").start().await;
     for _ in 0..3 {
         assert_eq!(ask(&proxy, "10.0.0.1").await.status, 200);
@@ -37,19 +38,17 @@ async fn a_client_beyond_its_rate_gets_429_and_others_their_answer() {
     assert_eq!(backend.received().len(), 4);
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("proxy_rejected_total", &[("reason", "rate-limited")]), 1.0);
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn by_address_a_header_changes_nothing() {
+async fn a_header_does_not_change_a_limit_by_address() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = limited(&topics).start().await;
     for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
         assert_eq!(ask(&proxy, client).await.status, 200);
     }
     ask(&proxy, "10.0.0.4").await.assert_problem(429, "rate-limited");
     assert_eq!(proxy.health("/health/ready").await, Some(200), "probes are not counted");
-    processor.wait_until_idle().await;
 }

@@ -1,69 +1,14 @@
-//! Connections whose client sends too much, too slowly or ambiguously end with an answer that it can read.
+//! Connections whose client sends slowly or ambiguously, or does not read, end with an answer that it can read.
 
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
-use crate::harness::Topics;
-use crate::harness::app::{App, proxy};
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::client::{Connection, Request, Response};
+use crate::harness::client::Request;
+use crate::harness::exchange::{assert_nothing_was_sent, connect, last_answer};
+use crate::harness::names::Topics;
 use crate::harness::pair::Pair;
-use crate::harness::topics::count;
+use crate::harness::spec::proxy;
 use crate::harness::wait::eventually;
-
-async fn open(proxy: &App) -> Connection {
-    Connection::open(&proxy.address()).await.expect("the proxy listens")
-}
-
-/// The answer to these bytes, after which the connection has to be closed.
-async fn last_answer(proxy: &App, wire: &[u8]) -> Response {
-    let mut connection = open(proxy).await;
-    connection.send_raw(wire).await.expect("sent");
-    let answer = connection.read_response(false).await;
-    let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", wire[..wire.len().min(200)].escape_ascii()));
-    let ended = connection.read_end().await;
-    ended.unwrap_or_else(|error| panic!("{answer:?} and then {error}"));
-    answer
-}
-
-async fn assert_nothing_was_sent(proxy: &App, topics: &Topics) {
-    proxy.wait_until_idle().await;
-    assert_eq!(count(&topics.request), 0);
-}
-
-#[tokio::test]
-async fn a_client_that_goes_on_sending_reads_its_413() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).set("max_body_size", 1000).start().await;
-    let sized = [
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n".to_vec(),
-        vec![b'x'; 4_000_000],
-    ]
-    .concat();
-    let answer = last_answer(&proxy, &sized).await;
-    answer.assert_problem(413, "body-too-large");
-    assert!(answer.closes(), "{answer:?}");
-
-    // A chunked body is told at the limit, and not read for as long as it comes.
-    let mut connection = open(&proxy).await;
-    connection
-        .send_raw(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        .await
-        .expect("sent");
-    let chunk = [&b"1000\r\n"[..], &[b'x'; 4096], b"\r\n"].concat();
-    connection.send_raw(&chunk).await.expect("sent");
-    let answer = connection.read_response(false).await.expect("an answer");
-    answer.assert_problem(413, "body-too-large");
-    assert!(answer.closes(), "{answer:?}");
-    let cut_off = timeout(Duration::from_secs(20), async {
-        while connection.send_raw(&chunk).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    cut_off.await.expect("cut off");
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
 
 #[tokio::test]
 async fn a_body_that_trickles_is_a_408() {
@@ -83,7 +28,7 @@ async fn a_body_that_trickles_is_a_408() {
 #[tokio::test]
 async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
     let topics = Topics::unique("orders");
-    // Longer than the 10 s that a head may take; nobody answers.
+    // Longer than the 10 s that a head may take. No processor answers.
     let proxy = proxy(&topics)
         .set("default_timeout", 12)
         .set("topic_headers", true)
@@ -96,7 +41,7 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
         began.elapsed()
     };
     let second = async {
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         let answer = connection
             .request(&Request::get("/health/live"))
             .await
@@ -112,9 +57,9 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
             .expect_err("closed without an answer");
         began.elapsed()
     };
-    // Line ends are all that came of the next one.
+    // Only a line end of the next head arrives.
     let line_end = async {
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         let answer = connection.request(&Request::get("/health/live")).await;
         assert_eq!(answer.expect("an answer").status, 200);
         connection.send_raw(b"\r\n").await.expect("sent");
@@ -124,9 +69,9 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
             .expect_err("closed without an answer");
         began.elapsed()
     };
-    // Its opposite: what waits for its answer is not cut off by the half of the next head.
+    // A client that waits for its answer is not cut off, although half of its next head has come.
     let waiting = async {
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         connection
             .send_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP")
             .await
@@ -137,9 +82,9 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
             .expect("an answer")
             .assert_problem(504, "reply-timeout");
     };
-    // Nor what waits behind another answer, or behind a 100 Continue.
+    // Neither is one that waits behind another answer, or behind a 100 Continue.
     let pipelined = async {
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         connection
             .send_raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP")
             .await
@@ -150,7 +95,7 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
         second.assert_problem(504, "reply-timeout");
     };
     let continued = async {
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         connection
             .send_raw(b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
             .await
@@ -167,50 +112,10 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
             "{took:?}"
         );
     }
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_a_431_that_its_client_reads() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).start().await;
-    let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-    let field = |size: usize| format!("X-Large: {}\r\n", "x".repeat(size));
-    let answer = proxy
-        .request(Request::get("/").header("X-Large", vec![b'x'; 70_000]))
-        .await;
-    answer.assert_problem(431, "head-too-large");
-    // Beyond the parser's own limits of size and number; the client still sends when the answer comes.
-    for fields in [field(200_000), field(900_000), "X-A: 1\r\n".repeat(97)] {
-        let answer = last_answer(&proxy, head(&fields).as_bytes()).await;
-        assert_eq!((answer.status, answer.body.len()), (431, 0), "{answer:?}");
-    }
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
-
-#[tokio::test]
-async fn a_target_or_name_beyond_what_the_http_crate_takes_is_a_400() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).start().await;
-    let target = |size: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "t".repeat(size - 1));
-    let name = |size: usize| format!("GET / HTTP/1.1\r\nHost: x\r\n{}: 1\r\n\r\n", "n".repeat(size));
-    for wire in [target(65_535), target(100_000), name(65_536), name(120_000)] {
-        let answer = last_answer(&proxy, wire.as_bytes()).await;
-        assert_eq!((answer.status, answer.body.len()), (400, 0), "{} bytes", wire.len());
-    }
-    // Its opposite: what is just not beyond is only too large, and the connection stays.
-    let mut connection = open(&proxy).await;
-    for wire in [target(65_534), name(65_535)] {
-        connection.send_raw(wire.as_bytes()).await.expect("sent");
-        let answer = connection.read_response(false).await.expect("an answer");
-        answer.assert_problem(431, "head-too-large");
-    }
-    assert_eq!(proxy.logged("panicked"), 0, "{}", proxy.log());
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
-
-#[tokio::test]
-async fn a_body_that_nobody_reads_does_not_keep_its_connection() {
+async fn an_unread_body_ends_its_connection() {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics).set("management_token", "s3cret").start().await;
     for (path, status) in [
@@ -219,12 +124,12 @@ async fn a_body_that_nobody_reads_does_not_keep_its_connection() {
         ("/health/ready", 200),
         ("/metrics", 401),
     ] {
-        // No chunk of it ever comes.
+        // The body is announced, and no chunk of it ever comes.
         let wire = format!("GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         let answer = last_answer(&proxy, wire.as_bytes()).await;
         assert!(answer.status == status && answer.closes(), "{path}: {answer:?}");
-        // Its opposite: without one, it stays.
-        let mut connection = open(&proxy).await;
+        // Without a body, the connection stays open.
+        let mut connection = connect(&proxy).await;
         for _ in 0..2 {
             let answer = connection.request(&Request::get(path)).await.expect("an answer");
             assert!(answer.status == status && !answer.closes(), "{path}: {answer:?}");
@@ -273,7 +178,7 @@ async fn ambiguous_requests_are_a_400_and_end_the_connection() {
         let answer = last_answer(&proxy, wire.as_bytes()).await;
         assert_eq!(answer.status, 400, "{wire:?}: {answer:?}");
     }
-    // Where the head is sound and the chunks are not, the request is refused as one.
+    // Where the head is legal and the chunks are not, the refusal is a problem document.
     for body in [
         "x\r\n",
         "-1\r\n",
@@ -285,7 +190,7 @@ async fn ambiguous_requests_are_a_400_and_end_the_connection() {
             .await
             .assert_problem(400, "bad-request");
     }
-    // A large body behind a refused head does not reset the connection before its answer is read.
+    // A large body behind a refused head does not reset the connection before the answer is read.
     let large = post(
         "Content-Length: 800000\r\nTransfer-Encoding: chunked",
         &"x".repeat(800_000),
@@ -295,22 +200,18 @@ async fn ambiguous_requests_are_a_400_and_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_bare_line_feed_ends_a_line_and_nothing_of_it_crosses() {
+async fn a_bare_line_feed_ends_a_line_and_does_not_pass() {
     let pair = Pair::start(Backend::echo().await).await;
-    let mut connection = open(&pair.proxy).await;
+    let mut connection = connect(&pair.proxy).await;
     let wire = b"PUT /lf HTTP/1.1\nHost: x\nX-A: 1\nContent-Length: 12\nX-B: 2\n\nX-C: 3\n\nbody";
     connection.send_raw(wire).await.expect("sent");
     let answer = connection.read_response(false).await.expect("an answer");
-    assert_eq!(
-        (answer.status, answer.json()["body"].as_str()),
-        (200, Some("X-C: 3\n\nbody"))
-    );
+    answer.assert_echo("X-C: 3\n\nbody");
     let received = pair.backend.last();
     assert_eq!(
         (received.all("x-a"), received.all("x-b"), received.all("x-c")),
         (vec!["1".into()], vec!["2".into()], vec![])
     );
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -326,7 +227,7 @@ async fn tunnels_and_upgrades_are_refused_at_once_with_their_bodies_unread() {
     ] {
         // The proxy waits 10 s for a body that does not come.
         let began = Instant::now();
-        let mut connection = open(&proxy).await;
+        let mut connection = connect(&proxy).await;
         connection
             .send_raw(format!("{head}\r\n\r\n").as_bytes())
             .await
@@ -343,7 +244,7 @@ async fn tunnels_and_upgrades_are_refused_at_once_with_their_bodies_unread() {
 }
 
 #[tokio::test]
-async fn an_answer_that_its_client_does_not_read_holds_its_place() {
+async fn an_answer_that_its_client_does_not_read_stays_in_flight() {
     const SIZE: usize = 800_000;
     let backend = Backend::start(|received| match received.target.as_str() {
         "/large" => Answer::body(vec![b'x'; SIZE]),
@@ -351,15 +252,15 @@ async fn an_answer_that_its_client_does_not_read_holds_its_place() {
     })
     .await;
     let pair = Pair::start(backend).await;
-    let mut unread = open(&pair.proxy).await;
-    // More than the sockets hold.
+    let mut unread = connect(&pair.proxy).await;
+    // More than the buffers of the sockets hold.
     const ANSWERS: usize = 12;
     for _ in 0..ANSWERS {
         unread.send(&Request::get("/large")).await.expect("sent");
     }
-    // Pipelined, they are answered in turn: as soon as one is stuck, no call comes after it.
+    // They are pipelined, so they are answered in turn: no call follows one whose answer is stuck.
     let mut calls = 0;
-    eventually("stuck", async || {
+    eventually("one answer is stuck", async || {
         let before = std::mem::replace(&mut calls, pair.backend.received().len());
         tokio::time::sleep(Duration::from_secs(1)).await;
         match (calls == before, calls) {
@@ -369,11 +270,10 @@ async fn an_answer_that_its_client_does_not_read_holds_its_place() {
     })
     .await;
     pair.proxy.wait_for_pending(1).await;
-    // Another client is not bothered, and what is read at last is whole.
+    // Another client is served meanwhile, and the late answers are whole.
     assert_eq!(pair.proxy.request(Request::get("/small")).await.text(), "small");
     for _ in 0..ANSWERS {
         let answer = unread.read_response(false).await.expect("an answer");
         assert!(answer.body.len() == SIZE && answer.body.iter().all(|byte| *byte == b'x'));
     }
-    pair.wait_until_idle().await;
 }

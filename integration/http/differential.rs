@@ -1,5 +1,5 @@
-//! Neither client nor backend can tell that the tunnel is there: generated requests, sent to the backend directly and through it, are
-//! seen and answered alike, but for the fields that a gateway has to add or to keep to its hop.
+//! Generated requests go to the backend directly and through the service. Backend and client see the same both times, except for the
+//! fields that a gateway has to add and those that belong to one hop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,16 +10,17 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::harness::backend::{Answer, Backend, Received};
-use crate::harness::client::{Body, Connection, Request, Response, values};
+use crate::harness::client::{Body, Connection, Request, Response};
+use crate::harness::message::{Fields, values, write_field};
 use crate::harness::pair::Pair;
 
 const CASES: usize = 400;
-/// A number: the same cases again. It is printed by each run.
+/// The environment variable with the seed of the cases. Each run prints its seed, which repeats its cases.
 const SEED: &str = "KHP_DIFFERENTIAL_SEED";
-/// Tells the backend which case it answers.
+/// The header that names the case to the backend.
 const CASE: &str = "X-Case";
 
-/// What requests gain (README, "What a client gets").
+/// The fields that the service adds to a request.
 const GAINED_BY_REQUESTS: [&str; 7] = [
     "via",
     "x-forwarded-for",
@@ -29,12 +30,10 @@ const GAINED_BY_REQUESTS: [&str; 7] = [
     "x-request-id",
     "khp-correlation-id",
 ];
-/// What answers gain; `Date` where the backend sent none (RFC 9110 6.6.1).
+/// The fields that the service adds to an answer. `Date` is added where the backend sent none (RFC 9110 6.6.1).
 const GAINED_BY_ANSWERS: [&str; 2] = ["khp-correlation-id", "date"];
-/// Each hop's own: compared by what they mean.
+/// The fields that frame a message on each hop. They are compared by their meaning.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
-
-type Fields = Vec<(String, Vec<u8>)>;
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -42,7 +41,7 @@ struct Case {
     answer: Scripted,
 }
 
-/// How the backend answers.
+/// The backend's answer to a case.
 #[derive(Debug, Clone)]
 struct Scripted {
     interim: bool,
@@ -56,7 +55,7 @@ struct Scripted {
 enum Framing {
     Fixed,
     Chunked,
-    /// By the connection's end.
+    /// The end of the connection ends the body.
     Close,
 }
 
@@ -68,7 +67,7 @@ impl Scripted {
         }
         wire.extend_from_slice(format!("HTTP/1.1 {} Any Reason\r\n", self.status).as_bytes());
         for (name, value) in &self.headers {
-            wire.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+            write_field(&mut wire, name, value);
         }
         let no_content = self.status == 204;
         match self.framing {
@@ -106,7 +105,7 @@ fn name() -> impl Strategy<Value = String> {
         3 => "(X-[AaBb]|x-[ab]|Accept|Cookie|Content-Type|User-Agent|ETag|Location|Set-Cookie|Date|Server|Vary)",
         1 => "[!#$%&'*+.^_`|~a-zA-Z0-9]{1,3}-Q[a-z]{0,8}",
     ]
-    .prop_filter("a record's own does not pass", |name| !is_reserved(name))
+    .prop_filter("a reserved name does not pass", |name| !is_reserved(name))
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -154,7 +153,7 @@ fn case() -> impl Strategy<Value = Case> {
         3 => "(GET|POST|PUT|DELETE|PATCH|OPTIONS|TRACE)",
         1 => Just("HEAD".to_owned()),
         2 => "(get|Post|PROPFIND|M-SEARCH|purge)",
-        1 => "[A-Za-z!*+.^_`|~-]{1,20}".prop_filter("no tunnel", |method| method != "CONNECT"),
+        1 => "[A-Za-z!*+.^_`|~-]{1,20}".prop_filter("CONNECT is refused", |method| method != "CONNECT"),
     ];
     let request = (method, target(), fields(), body()).prop_map(|(method, target, headers, body)| Request {
         method,
@@ -179,7 +178,7 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// The values of each name in their order; that of different names means nothing in HTTP, and is not kept.
+/// The values of each name, in their order. The order of different names means nothing in HTTP and is not kept.
 fn by_name(fields: &Fields, without: &[&[&str]]) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut named = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in fields {
@@ -191,7 +190,7 @@ fn by_name(fields: &Fields, without: &[&[&str]]) -> BTreeMap<String, Vec<Vec<u8>
     named
 }
 
-/// What the backend made of a request, as far as the two ways must agree.
+/// The parts of a request that the backend must see alike both times.
 fn seen(received: &Received) -> impl PartialEq + std::fmt::Debug {
     let has_body = FRAMING[..2].iter().any(|name| received.header(name).is_some());
     let fields = by_name(&received.headers, &[&GAINED_BY_REQUESTS, &FRAMING]);
@@ -204,7 +203,7 @@ fn seen(received: &Received) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// What the client got, as far as the two ways must agree.
+/// The parts of an answer that the client must see alike both times.
 fn got(case: &Case, answer: &Response) -> impl PartialEq + std::fmt::Debug {
     let own_date = values(&case.answer.headers, "date").is_empty();
     let gained = if own_date {
@@ -212,9 +211,9 @@ fn got(case: &Case, answer: &Response) -> impl PartialEq + std::fmt::Debug {
     } else {
         &GAINED_BY_ANSWERS[..1]
     };
-    // Where no body is sent, its length is told all the same; elsewhere it follows from the body, and that of a 205 is known.
-    let told = (case.request.method == "HEAD" && answer.status != 205) || answer.status == 304;
-    let length = told.then(|| answer.all("content-length"));
+    // Where no body is sent, Content-Length still has its length. Elsewhere the length follows from the body, and that of a 205 is 0.
+    let announced = (case.request.method == "HEAD" && answer.status != 205) || answer.status == 304;
+    let length = announced.then(|| answer.all("content-length"));
     (
         answer.status,
         by_name(&answer.headers, &[gained, &FRAMING]),
@@ -224,7 +223,7 @@ fn got(case: &Case, answer: &Response) -> impl PartialEq + std::fmt::Debug {
 }
 
 #[tokio::test]
-async fn direct_and_through_the_tunnel_are_alike() {
+async fn requests_are_seen_and_answered_alike_with_the_service_and_without_it() {
     let seed = std::env::var(SEED)
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -236,7 +235,7 @@ async fn direct_and_through_the_tunnel_are_alike() {
     let cases: Vec<Case> = (0..CASES)
         .map(|number| {
             let mut case = case().new_tree(&mut runner).expect("a case").current();
-            // `host: preserve`: otherwise the two would differ in it.
+            // The processor's `host` is `preserve`, so that the backend sees the same Host both times.
             case.request = case
                 .request
                 .header("Host", "shop.example")
@@ -250,25 +249,29 @@ async fn direct_and_through_the_tunnel_are_alike() {
         let number = received
             .header("x-case")
             .and_then(|number| number.parse::<usize>().ok());
-        scripts[number.expect("every request says its case")]
+        scripts[number.expect("every request names its case")]
             .answer
             .answer(&received.method)
     })
     .await;
     let pair = Pair::start(backend).await;
-    let backend_address = pair.backend.url().replace("http://", "");
-    // The tunnel's connection is kept, so that one answer too long or too short would show in the next.
-    let mut tunnel = Connection::open(&pair.proxy.address())
+    // The connection to the service is kept, so that an answer that is too long or too short would spoil the next one.
+    let mut through = Connection::open(&pair.proxy.address())
         .await
         .expect("the proxy listens");
     for (number, case) in cases.iter().enumerate() {
-        let mut direct = Connection::open(&backend_address).await.expect("the backend listens");
-        let answers = (direct.request(&case.request).await, tunnel.request(&case.request).await);
+        let mut direct = Connection::open(&pair.backend.address())
+            .await
+            .expect("the backend listens");
+        let answers = (
+            direct.request(&case.request).await,
+            through.request(&case.request).await,
+        );
         let context = || format!("{SEED}={seed}, case {number}: {case:#?}\n{answers:?}");
-        let (Ok(direct), Ok(tunneled)) = &answers else {
+        let (Ok(direct), Ok(through_it)) = &answers else {
             panic!("{}", context());
         };
-        assert_eq!(got(case, direct), got(case, tunneled), "{}", context());
+        assert_eq!(got(case, direct), got(case, through_it), "{}", context());
         let received = pair.backend.received();
         assert_eq!(
             received.len(),
@@ -284,10 +287,9 @@ async fn direct_and_through_the_tunnel_are_alike() {
         );
         let id = received[2 * number + 1].header("khp-correlation-id");
         assert!(
-            id.is_some() && id == tunneled.header("khp-correlation-id"),
+            id.is_some() && id == through_it.header("khp-correlation-id"),
             "{}",
             context()
         );
     }
-    pair.wait_until_idle().await;
 }

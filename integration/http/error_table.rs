@@ -1,29 +1,30 @@
-//! The table of errors in the README, row by row: status, code and document of each, and nothing in them of what is behind.
+//! The README's table of errors, row by row: each status, code and document. No answer shows an address, a topic or a library.
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use serde_json::json;
 
-use crate::harness::Topics;
-use crate::harness::app::{App, Spec, processor, proxy};
-use crate::harness::backend::{Answer, Backend};
-use crate::harness::client::{Connection, Request, Response};
+use crate::harness::backend::{Answer, Backend, unreachable_url};
+use crate::harness::client::{Request, Response};
+use crate::harness::exchange::exchange;
 use crate::harness::kafka::{brokers, free_port};
+use crate::harness::names::Topics;
 use crate::harness::records::{Header, Reader, produce};
+use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::topics::{create_topic, partitions};
 use crate::harness::wait::eventually;
 
-/// Rows that have a file of their own, which brings them about.
+/// Codes that have a test of their own, in the file beside them.
 const ELSEWHERE: [(&str, &str); 3] = [
     ("breaker-open", include_str!("../delivery/breaker.rs")),
     ("no-consumers", include_str!("../kafka/no_consumers.rs")),
     ("rate-limited", include_str!("client_rate_limit.rs")),
 ];
 
-/// A panic inside the processor: no record and no backend is known that brings one about, and the binary has no switch for it.
-const NOWHERE: &str = "processor-failed";
+/// The code after a panic inside the processor. No record and no backend is known to cause one, so no test does.
+const UNTESTED: &str = "processor-failed";
 
-/// What has been seen, and what no answer may show.
+/// The codes that were seen, and the texts that no answer may show.
 struct Table {
     seen: Vec<&'static str>,
     secrets: Vec<String>,
@@ -44,8 +45,8 @@ impl Table {
             problem["correlation_id"].as_str(),
             answer.header("khp-correlation-id").as_deref()
         );
-        let may_come_again = [429, 503].contains(&status);
-        assert_eq!(answer.header("retry-after").is_some(), may_come_again, "{answer:?}");
+        let retryable = [429, 503].contains(&status);
+        assert_eq!(answer.header("retry-after").is_some(), retryable, "{answer:?}");
         let fields = answer
             .headers
             .iter()
@@ -62,23 +63,17 @@ impl Table {
     }
 }
 
-async fn raw(proxy: &App, wire: &str) -> Response {
-    let mut connection = Connection::open(&proxy.address()).await.expect("the proxy listens");
-    connection.send_raw(wire.as_bytes()).await.expect("sent");
-    connection.read_response(false).await.expect("an answer")
-}
-
 #[tokio::test]
-async fn every_row_is_what_the_readme_says() {
+async fn every_row_of_the_error_table_is_true() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let nowhere = format!("127.0.0.1:{}", free_port());
+    let unreachable = unreachable_url();
     let mut table = Table {
         seen: Vec::new(),
         secrets: [
             brokers(),
             backend.url().trim_start_matches("http://"),
-            &nowhere,
+            unreachable.trim_start_matches("http://"),
             "127.0.0.1",
             "rdkafka",
             "hyper",
@@ -92,7 +87,7 @@ async fn every_row_is_what_the_readme_says() {
         .to_vec(),
     };
     refusals(&mut table).await;
-    backends(&mut table, &topics, &backend, &nowhere).await;
+    backends(&mut table, &topics, &backend, &unreachable).await;
     repliers(&mut table).await;
     kafka(&mut table).await;
     draining(&mut table).await;
@@ -105,19 +100,16 @@ async fn every_row_is_what_the_readme_says() {
     let mut codes: Vec<&str> = codes.collect();
     assert!(codes.len() > 20, "{codes:?}");
     for (code, file) in ELSEWHERE {
-        assert!(
-            file.contains(&format!("\"{code}\")")),
-            "no test of {code} where it should be"
-        );
+        assert!(file.contains(&format!("\"{code}\")")), "that file does not test {code}");
     }
-    let mut known = [table.seen, ELSEWHERE.map(|(code, _)| code).into(), vec![NOWHERE]].concat();
+    let mut known = [table.seen, ELSEWHERE.map(|(code, _)| code).into(), vec![UNTESTED]].concat();
     known.sort_unstable();
     known.dedup();
     codes.sort_unstable();
-    assert_eq!(codes, known, "the README's, and those brought about");
+    assert_eq!(codes, known, "the codes of the README, and those that were seen");
 }
 
-/// What the proxy refuses by itself.
+/// Requests that the proxy refuses without sending them.
 async fn refusals(table: &mut Table) {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics)
@@ -134,7 +126,7 @@ async fn refusals(table: &mut Table) {
         .await;
     let orders = || Request::get("/orders/7");
     table.check(
-        &raw(&proxy, "GET orders HTTP/1.1\r\nHost: x\r\n\r\n").await,
+        &exchange(&proxy, b"GET orders HTTP/1.1\r\nHost: x\r\n\r\n").await.0,
         400,
         "bad-request",
     );
@@ -155,11 +147,12 @@ async fn refusals(table: &mut Table) {
     assert_eq!(answer.header("allow").as_deref(), Some("GET, POST, CONNECT-ish"));
     table.check(&answer, 405, "method-not-allowed");
     table.check(
-        &raw(
+        &exchange(
             &proxy,
-            "POST /orders/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+            b"POST /orders/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
         )
-        .await,
+        .await
+        .0,
         408,
         "body-timeout",
     );
@@ -178,26 +171,25 @@ async fn refusals(table: &mut Table) {
         501,
         "upgrade-unsupported",
     );
-    // Nobody answers there.
+    // No processor serves these topics.
     table.check(&proxy.request(orders()).await, 504, "reply-timeout");
-    proxy.wait_until_idle().await;
 }
 
-/// What backends bring about.
-async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, nowhere: &str) {
+/// Errors whose cause is the backend.
+async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, unreachable_url: &str) {
     let (unreachable, hanging, unserved) = (
         Topics::unique("unreachable"),
         Topics::unique("hanging"),
         Topics::unique("unserved"),
     );
     let hangs = Backend::start(|_| Answer::Hang).await;
-    let processor = processor(&[
+    let _processor = processor(&[
         (topics, &backend.url()),
-        (&unreachable, &format!("http://{nowhere}")),
+        (&unreachable, unreachable_url),
         (&hanging, &hangs.url()),
     ])
     .set_topics("max_retries", 0)
-    // The others may take as long as the machine does.
+    // The other two have the default, which is long enough for a busy machine.
     .set_topic(2, "timeout", 1)
     .start()
     .await;
@@ -214,21 +206,19 @@ async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, nowhere
     drop(waiting);
     proxy.wait_until_idle().await;
     table.check(&proxy.request(via(&hanging)).await, 504, "backend-timeout");
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
-/// What becomes of a request whose record or reply makes no sense.
+/// Errors whose cause is a record that cannot be read.
 async fn repliers(table: &mut Table) {
     let (inbox, topics) = (Topics::unique("inbox"), Topics::unique("orders"));
     create_topic(&inbox.request, 1).await;
     create_topic(&topics.request, 1).await;
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = proxy(&inbox).start().await;
     let requests = Reader::open(&inbox.request);
 
-    // The record comes to the processor without its method.
+    // The processor gets the request's record without its method.
     let mut waiting = proxy.leave_waiting(&Request::get("/")).await;
     let record = requests.next().await;
     let rest = record.headers.iter().filter(|(name, _)| name != ":method");
@@ -242,26 +232,17 @@ async fn repliers(table: &mut Table) {
 
     let mut waiting = proxy.leave_waiting(&Request::get("/")).await;
     let record = requests.next().await;
-    let partition = record.header("kafka_replyPartition").expect("named");
-    let partition = i32::from_be_bytes(partition.try_into().expect("four bytes"));
-    let id = record.header("kafka_correlationId").expect("ours");
-    produce(
-        &inbox.response,
-        partition,
-        b"",
-        &[("kafka_correlationId", id), (":status", b"99")],
-    )
-    .await;
+    let partition = record.reply_partition().expect("the proxy reads one partition");
+    let headers: [Header<'_>; 2] = [("kafka_correlationId", record.correlation_id()), (":status", b"99")];
+    produce(&inbox.response, partition, b"", &headers).await;
     table.check(
         &waiting.read_response(false).await.expect("an answer"),
         502,
         "reply-lost",
     );
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
-/// Kafka is not there, or has not what is asked for.
+/// Errors whose cause is Kafka: there is no broker, or no such topic.
 async fn kafka(table: &mut Table) {
     let topics = Topics::unique("orders");
     let without = proxy(&topics).set("create_topics.allow", json!([])).start().await;
@@ -270,27 +251,26 @@ async fn kafka(table: &mut Table) {
         let request = Request::get("/").via(requests, replies);
         table.check(&without.request(request).await, 503, "kafka-unavailable");
     }
-    without.wait_until_idle().await;
 
-    let nobody = Spec::new("proxy")
+    let without_broker = Spec::new("proxy")
         .set("kafka.bootstrap_servers", format!("127.0.0.1:{}", free_port()))
         .launch()
         .await;
-    table.check(&nobody.request(Request::get("/")).await, 503, "starting");
+    table.check(&without_broker.request(Request::get("/")).await, 503, "starting");
     let unavailable = eventually("three probes fail", async || {
-        let answer = nobody.request(Request::get("/")).await;
+        let answer = without_broker.request(Request::get("/")).await;
         match answer.json()["code"].as_str() {
             Some("kafka-unavailable") => Ok(answer),
             code => Err(format!("{code:?}")),
         }
     });
     table.check(&unavailable.await, 503, "kafka-unavailable");
-    // The broker, which creates what a client asks for with such a wish, has had its time.
+    // The broker creates a topic for a client that asks for that, and has had the time to do so.
     let created = partitions(&absent.request) + partitions(&absent.response);
-    assert_eq!(created, 0, "asking for a topic creates it");
+    assert_eq!(created, 0, "no client asked for a topic to be created");
 }
 
-/// A proxy stops while a request of its waits for a topic to open: for one that no broker leads, it would wait on and on.
+/// A proxy stops while a request waits for its topic to open. This topic has no leader, so it never opens.
 async fn draining(table: &mut Table) {
     const LEADERLESS: &str = "leaderless-responses";
     let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).expect("a mock broker");
@@ -309,7 +289,7 @@ async fn draining(table: &mut Table) {
         .leave_waiting(&Request::get("/").via(&topics.request, LEADERLESS))
         .await;
     proxy.wait_for_pending(1).await;
-    proxy.signal("TERM").await;
+    proxy.signal("TERM");
     table.check(&waiting.read_response(false).await.expect("an answer"), 503, "draining");
-    assert_eq!(proxy.wait_exit().await, Some(75), "something was cut off");
+    assert_eq!(proxy.wait_exit().await, Some(75), "a request was cut off");
 }

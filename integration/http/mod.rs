@@ -1,16 +1,16 @@
 //! What a client and a backend see of HTTP.
 
-/// Clients and backends of several languages, as they come.
+/// Clients of several languages with their default settings.
 mod client_programs;
 /// A client that asks too often is refused, and the others are not.
 mod client_rate_limit;
-/// A connection whose client sends too much, too slowly or ambiguously ends with an answer.
+/// Connections whose client sends slowly or ambiguously, or does not read.
 mod connections;
-/// Generated requests are seen and answered alike with the tunnel and without it.
+/// Generated requests are seen and answered alike with the service and without it.
 mod differential;
 /// A client that leaves is forgotten at once.
 mod disconnects;
-/// Every row of the README's table of errors is what the service answers.
+/// Every row of the documented table of errors.
 mod error_table;
 /// The headers that a gateway adds to a request, and the names that never pass.
 mod forwarding;
@@ -18,5 +18,7 @@ mod forwarding;
 mod responses;
 /// Methods, targets, headers, bodies and statuses cross Kafka unchanged.
 mod round_trip;
+/// Bodies, heads and targets that are too large.
+mod size_limits;
 /// A request's target reaches the backend byte for byte, or is refused.
 mod targets;

@@ -1,11 +1,11 @@
-//! A response is the backend's own: its framing may change, nothing else.
+//! A backend's response reaches the client unchanged but for its framing.
 
-use crate::harness::Topics;
-use crate::harness::app::proxy;
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Connection, Request};
+use crate::harness::names::Topics;
 use crate::harness::pair::Pair;
 use crate::harness::records::{Header, Reader, produce};
+use crate::harness::spec::proxy;
 use crate::harness::topics::create_topic;
 
 async fn pair_that_answers(wire: &'static [u8]) -> Pair {
@@ -13,7 +13,7 @@ async fn pair_that_answers(wire: &'static [u8]) -> Pair {
 }
 
 #[tokio::test]
-async fn lengths_are_told_where_no_body_is_sent() {
+async fn content_length_passes_where_no_body_is_sent() {
     let pair = Pair::start(Backend::echo().await).await;
     let mut connection = Connection::open(&pair.proxy.address())
         .await
@@ -36,7 +36,7 @@ async fn lengths_are_told_where_no_body_is_sent() {
     ] {
         pair.backend
             .answer_with(move |_| Answer::Wire(format!("HTTP/1.1 {head}\r\n\r\n").into_bytes()));
-        // On one connection: a body too many or too few would be taken for the next answer.
+        // All on one connection: a body that should not be there would be read as the next answer.
         let answer = connection
             .request(&Request::new(method, "/file"))
             .await
@@ -48,7 +48,6 @@ async fn lengths_are_told_where_no_body_is_sent() {
             "{answer:?}"
         );
     }
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -74,7 +73,6 @@ async fn hundreds_of_fields_arrive_whole() {
     pair.request(Request::get("/"))
         .await
         .assert_problem(502, "backend-reset");
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -93,7 +91,6 @@ async fn encoded_bodies_are_not_decoded() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &gzip[..]));
     assert_eq!(answer.all("content-encoding"), ["gzip"]);
     assert_eq!(pair.backend.last().all("accept-encoding"), ["gzip, br;q=0.5"]);
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -109,7 +106,6 @@ async fn interim_answers_and_trailers_are_dropped() {
     for name in ["link", "trailer", "x-sum", "transfer-encoding"] {
         assert_eq!(answer.header(name), None, "{answer:?}");
     }
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -128,17 +124,16 @@ async fn a_body_that_the_end_of_the_connection_frames_arrives_whole() {
     });
     let answer = pair.request(Request::get("/")).await;
     assert_eq!((answer.status, answer.body.len()), (200, 300_000));
-    // Its opposite: one that is framed, and cut off.
+    // A chunked body that is cut off is an error.
     pair.backend
         .answer_with(|_| Answer::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfinal\r\n".to_vec()));
     pair.request(Request::get("/"))
         .await
         .assert_problem(502, "backend-reset");
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_status_that_is_none_is_no_answer() {
+async fn an_illegal_status_is_a_502() {
     let pair = Pair::start(Backend::echo().await).await;
     for status in ["101 Switching Protocols", "600 Beyond", "999 Beyond", "099 Below"] {
         let wire = format!("HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\nx");
@@ -147,11 +142,10 @@ async fn a_status_that_is_none_is_no_answer() {
         let answer = pair.request(Request::get("/")).await;
         answer.assert_problem(502, "backend-reset");
     }
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_replier_cannot_write_a_body_where_there_is_none() {
+async fn a_replier_cannot_add_a_body_to_a_status_without_one() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
@@ -160,19 +154,13 @@ async fn a_replier_cannot_write_a_body_where_there_is_none() {
     let requests = Reader::open(&topics.request);
     for status in ["204", "205", "304", "200"] {
         connection.send(&Request::get("/")).await.expect("sent");
-        let id = requests
-            .next()
-            .await
-            .header("kafka_correlationId")
-            .expect("an id")
-            .to_vec();
+        let id = requests.next().await.correlation_id().to_vec();
         let body = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!";
         let headers: [Header<'_>; 2] = [("kafka_correlationId", &id), (":status", status.as_bytes())];
         produce(&topics.response, 0, body, &headers).await;
         let answer = connection.read_response(false).await.expect("an answer");
-        // On the same connection, so what one would leave behind the next would read.
+        // On the same connection: a body that should not be there would be read as the next answer.
         assert_eq!(answer.status.to_string(), status, "{answer:?}");
         assert_eq!(answer.body.len(), if status == "200" { body.len() } else { 0 });
     }
-    proxy.wait_until_idle().await;
 }

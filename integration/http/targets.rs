@@ -1,11 +1,12 @@
-//! A request's target reaches the backend byte for byte, or is refused: nothing is cut off or put right on the way.
+//! A request's target reaches the backend byte for byte, or is refused. Nothing is cut off or corrected on the way.
 
 use crate::harness::backend::Backend;
-use crate::harness::client::{Connection, Request, Response};
+use crate::harness::client::{Connection, Request};
+use crate::harness::exchange::exchange;
 use crate::harness::pair::Pair;
 
 #[tokio::test]
-async fn whatever_a_target_may_hold_arrives_as_it_was() {
+async fn every_legal_target_arrives_byte_for_byte() {
     let pair = Pair::start(Backend::echo().await).await;
     let long = format!("/{}?{}", "x".repeat(20_000), "y".repeat(20_000));
     for target in [
@@ -43,19 +44,10 @@ async fn whatever_a_target_may_hold_arrives_as_it_was() {
             received.headers
         );
     }
-    pair.wait_until_idle().await;
-}
-
-async fn answer_to(pair: &Pair, wire: &[u8]) -> (Response, Connection) {
-    let mut connection = Connection::open(&pair.proxy.address())
-        .await
-        .expect("the proxy listens");
-    connection.send_raw(wire).await.expect("sent");
-    (connection.read_response(false).await.expect("an answer"), connection)
 }
 
 #[tokio::test]
-async fn what_is_no_target_is_a_400_and_never_another_target() {
+async fn an_illegal_target_is_a_400_and_never_another_target() {
     let pair = Pair::start(Backend::echo().await).await;
     for request in [
         "GET shop.example",
@@ -66,10 +58,10 @@ async fn what_is_no_target_is_a_400_and_never_another_target() {
         "GET http://user:password@shop.example/",
         "GET ftp://shop.example/",
     ] {
-        let (answer, _) = answer_to(&pair, format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        let (answer, _) = exchange(&pair.proxy, format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
         answer.assert_problem(400, "bad-request");
     }
-    // The parser's own refusals: they have no body, and end the connection.
+    // These are refused by the parser: without a body, and the connection ends.
     for request in [
         &b"DELETE /orders/#7"[..],
         b"DELETE /orders#",
@@ -88,7 +80,7 @@ async fn what_is_no_target_is_a_400_and_never_another_target() {
         b"G(T /",
     ] {
         let wire = [request, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
-        let (answer, mut connection) = answer_to(&pair, &wire).await;
+        let (answer, mut connection) = exchange(&pair.proxy, &wire).await;
         assert_eq!(
             (answer.status, answer.body.len()),
             (400, 0),
@@ -97,14 +89,13 @@ async fn what_is_no_target_is_a_400_and_never_another_target() {
         );
         connection.read_response(false).await.expect_err("closed");
     }
-    let (answer, _) = answer_to(&pair, b"GET / HTTP/1.1\r\nHost: caf\xe9\r\n\r\n").await;
+    let (answer, _) = exchange(&pair.proxy, b"GET / HTTP/1.1\r\nHost: caf\xe9\r\n\r\n").await;
     answer.assert_problem(400, "bad-request");
     assert_eq!(pair.backend.received().len(), 0, "{:?}", pair.backend.received());
-    pair.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_fragment_is_seen_on_every_request_of_a_connection_and_nowhere_else() {
+async fn a_fragment_is_refused_in_every_target_of_a_connection_and_nowhere_else() {
     let pair = Pair::start(Backend::echo().await).await;
     let body = "GET /#x HTTP/1.1\r\nHost: x\r\n\r\nDELETE /#y HTTP/1.1\r\n\r\n";
     let sized = format!(
@@ -118,7 +109,7 @@ async fn a_fragment_is_seen_on_every_request_of_a_connection_and_nowhere_else() 
     let mut connection = Connection::open(&pair.proxy.address())
         .await
         .expect("the proxy listens");
-    // In one go, and in pieces that end anywhere.
+    // At once, and in pieces that end anywhere.
     connection.send_raw(sized.repeat(2).as_bytes()).await.expect("sent");
     connection.send_raw(chunked.as_bytes()).await.expect("sent");
     for piece in chunked.as_bytes().chunks(11) {
@@ -143,7 +134,7 @@ async fn a_fragment_is_seen_on_every_request_of_a_connection_and_nowhere_else() 
     assert_eq!((answer.status, answer.body.len()), (400, 0), "{answer:?}");
     connection.read_response(false).await.expect_err("closed");
 
-    // Sent ahead, behind a request that is still under way.
+    // Pipelined behind a request that is still under way.
     let mut ahead = Connection::open(&pair.proxy.address())
         .await
         .expect("the proxy listens");
@@ -153,5 +144,4 @@ async fn a_fragment_is_seen_on_every_request_of_a_connection_and_nowhere_else() 
         assert!([200, 400].contains(&answer.status), "{answer:?}");
     }
     assert!(pair.backend.received().iter().all(|received| received.method == "PUT"));
-    pair.wait_until_idle().await;
 }

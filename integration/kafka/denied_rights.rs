@@ -1,22 +1,23 @@
-//! A right that Kafka takes away: the log says which, requests get a definite error, and all is well once it is given back.
+//! Kafka denies a right and grants it again: the log names the right, requests get a definite error, and the service recovers.
 
 use std::time::Duration;
 
-use crate::harness::Topics;
 use crate::harness::acls::{AUTHORIZER, Operation, Permission, rule};
-use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
 use crate::harness::kafka::Node;
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::wait::within;
 
 const NOTICED: Duration = Duration::from_secs(40);
 
-async fn becomes(proxy: &App, wanted: u16) {
+async fn becomes(proxy: &Service, wanted: u16) {
     becomes_for(proxy, &Request::post("/", "hello"), wanted).await;
 }
 
-async fn becomes_for(proxy: &App, request: &Request, wanted: u16) {
+async fn becomes_for(proxy: &Service, request: &Request, wanted: u16) {
     within(NOTICED, &wanted.to_string(), async || {
         match proxy.request(request.clone()).await {
             answer if answer.status == wanted => Ok(()),
@@ -27,15 +28,12 @@ async fn becomes_for(proxy: &App, request: &Request, wanted: u16) {
 }
 
 #[tokio::test]
-async fn a_refused_right_is_named_and_its_return_noticed() {
+async fn a_denied_right_is_named_and_its_grant_is_noticed() {
     use Operation::*;
     use Permission::*;
-    let kafka = tokio::task::spawn_blocking(|| Node::try_start(&AUTHORIZER)).await;
-    let kafka = kafka.expect("no panic").expect("Kafka starts");
-    let rule = async |topic: &String, permission, operation, there| {
-        let (brokers, topic) = (kafka.brokers(), topic.clone());
-        let change = move || rule(&brokers, &topic, permission, operation, there);
-        tokio::task::spawn_blocking(change).await.expect("it is changed");
+    let kafka = Node::try_start(&AUTHORIZER).expect("Kafka starts");
+    let rule = |topic: &str, permission, operation, there| {
+        rule(&kafka.brokers(), topic, permission, operation, there);
     };
     let (topics, backend) = (Topics::unique("orders"), Backend::echo().await);
     for topic in [&topics.request, &topics.response] {
@@ -44,27 +42,30 @@ async fn a_refused_right_is_named_and_its_return_noticed() {
             RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
             RD_KAFKA_ACL_OPERATION_ALL,
             true,
-        )
-        .await;
+        );
     }
-    let on = |spec: Spec| spec.set("kafka.bootstrap_servers", kafka.brokers());
-    let _processor = on(processor(&[(&topics, &backend.url())])).start().await;
-    let proxy = on(proxy(&topics)).set("default_timeout", 2).start().await;
+    let processor = processor(&[(&topics, &backend.url())]).on(kafka.brokers());
+    let _processor = processor.start().await;
+    let proxy = proxy(&topics)
+        .on(kafka.brokers())
+        .set("default_timeout", 2)
+        .start()
+        .await;
     becomes(&proxy, 200).await;
 
     let deny = RD_KAFKA_ACL_PERMISSION_TYPE_DENY;
-    rule(&topics.request, deny, RD_KAFKA_ACL_OPERATION_WRITE, true).await;
+    rule(&topics.request, deny, RD_KAFKA_ACL_OPERATION_WRITE, true);
     becomes(&proxy, 503).await;
     let log = proxy.log();
     assert!(
         log.contains("TopicAuthorizationFailed") || log.contains("Topic authorization failed"),
         "{log}"
     );
-    rule(&topics.request, deny, RD_KAFKA_ACL_OPERATION_WRITE, false).await;
+    rule(&topics.request, deny, RD_KAFKA_ACL_OPERATION_WRITE, false);
     becomes(&proxy, 200).await;
 
-    // Nobody asks for anything from here on: what is refused, and granted again, is found without traffic.
-    rule(&topics.response, deny, RD_KAFKA_ACL_OPERATION_READ, true).await;
+    // There are no requests from here on: the proxy finds out about both changes without traffic.
+    rule(&topics.response, deny, RD_KAFKA_ACL_OPERATION_READ, true);
     let ready = async |status| {
         within(NOTICED, "ready or not", async || {
             proxy.expect_health("/health/ready", status).await
@@ -74,25 +75,23 @@ async fn a_refused_right_is_named_and_its_return_noticed() {
     ready(503).await;
     proxy.wait_for_metric("proxy_replies_denied", &[], 1.0).await;
     assert_eq!(proxy.logged("grant its user READ"), 1, "{}", proxy.log());
-    rule(&topics.response, deny, RD_KAFKA_ACL_OPERATION_READ, false).await;
+    rule(&topics.response, deny, RD_KAFKA_ACL_OPERATION_READ, false);
     ready(200).await;
     assert_eq!(proxy.metrics().await.sum("proxy_replies_denied", &[]), 0.0);
     becomes(&proxy, 200).await;
 
-    // A topic that only a client names is its own affair, and a request whose reply could not be read is not sent.
+    // A topic that only clients name does not make the proxy unready. A request whose reply could not be read is not sent.
     let other = Topics::unique("other");
     rule(
         &other.response,
         RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
         RD_KAFKA_ACL_OPERATION_ALL,
         true,
-    )
-    .await;
+    );
     let named = Request::post("/", "hello").header("X-Kafka-Reply-Topic", &other.response);
     becomes_for(&proxy, &named, 200).await;
-    rule(&other.response, deny, RD_KAFKA_ACL_OPERATION_READ, true).await;
+    rule(&other.response, deny, RD_KAFKA_ACL_OPERATION_READ, true);
     becomes_for(&proxy, &named, 503).await;
     assert_eq!(proxy.health("/health/ready").await, Some(200));
     becomes(&proxy, 200).await;
-    proxy.wait_until_idle().await;
 }

@@ -1,50 +1,43 @@
-//! Other kinds of membership in a consumer group: static (`group_instance_id`), and KIP-848 (`group.protocol=consumer`).
+//! Two other kinds of membership in a consumer group: static (`group_instance_id`), and the protocol of KIP-848
+//! (`group.protocol=consumer`).
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::Topics;
-use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::topics::create_topic;
 use crate::harness::wait::eventually;
 
-/// A session is over after 45 s, by KIP-848's default and where a test sets it: what took less did not wait for that.
+/// Less than a session of 45 s, which is the default of KIP-848 and the one that these tests set. What takes less than this did not wait for
+/// the end of a session.
 const NO_SESSION: Duration = Duration::from_secs(40);
 
 fn kip_848(spec: Spec) -> Spec {
     spec.set("kafka.properties", json!({ "group.protocol": "consumer" }))
 }
 
-/// A member with a name of its own. However late a busy machine brings it back, its session (10 s otherwise) is not over.
+/// A static member. Its session of 45 s (10 s by default) is not over when a busy machine brings it back late.
 fn named(spec: Spec, id: &str) -> Spec {
     spec.set("kafka.properties", json!({ "session.timeout.ms": "45000" }))
         .set_topics("group_instance_id", id)
 }
 
 async fn echo() -> Backend {
-    Backend::start(|received| Answer::body(received.body.clone())).await
+    Backend::start(Answer::same_body).await
 }
 
-/// The partitions of a processor with one worker.
-async fn partitions(app: &App, topics: &Topics) -> Vec<i64> {
-    let status = app.topic_status(&topics.request).await;
-    let partitions = status["workers"][0]["partitions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    partitions.iter().filter_map(serde_json::Value::as_i64).collect()
-}
-
-/// Waits until each of them has this many partitions.
-async fn wait_for_shares(apps: &[&App], topics: &Topics, share: usize) {
+/// Waits until each processor has this many partitions.
+async fn wait_for_shares(members: &[&Service], topics: &Topics, share: usize) {
     eventually("each has its share", async || {
         let mut shares = Vec::new();
-        for app in apps {
-            shares.push(partitions(app, topics).await);
+        for member in members {
+            shares.push(member.partitions(&topics.request).await);
         }
         match shares.iter().all(|found| found.len() == share) {
             true => Ok(()),
@@ -54,19 +47,22 @@ async fn wait_for_shares(apps: &[&App], topics: &Topics, share: usize) {
     .await;
 }
 
-/// One of two members ends by a signal and is started again.
+/// A signal ends one of two members, and it starts again.
 async fn return_after(signal: &str, spec: impl Fn(&str) -> Spec, topics: &Topics) {
     let (mut dying, staying) = (spec("one").start().await, spec("two").start().await);
     wait_for_shares(&[&dying, &staying], topics, 2).await;
-    let (had, kept) = (partitions(&dying, topics).await, partitions(&staying, topics).await);
-    let moves = |app: &App| app.logged("partitions assigned") + app.logged("partitions revoked");
+    let (had, kept) = (
+        dying.partitions(&topics.request).await,
+        staying.partitions(&topics.request).await,
+    );
+    let moves = |member: &Service| member.logged("partitions assigned") + member.logged("partitions revoked");
     let before = moves(&staying);
-    dying.signal(signal).await;
+    dying.signal(signal);
     dying.wait_exit().await;
     let gone = Instant::now();
     let returned = spec("one").start().await;
-    eventually("it has what it had", async || {
-        match partitions(&returned, topics).await {
+    eventually("it has its partitions again", async || {
+        match returned.partitions(&topics.request).await {
             found if found == had => Ok(()),
             found => Err(format!("{found:?}, not {had:?}")),
         }
@@ -77,8 +73,8 @@ async fn return_after(signal: &str, spec: impl Fn(&str) -> Spec, topics: &Topics
     let load = Load::start(&proxy.address(), 8, OnClose::Reconnect, |body| Request::post("/", body));
     eventually("both work", async || {
         let mut done = Vec::new();
-        for app in [&returned, &staying] {
-            done.push(app.metrics().await.sum("processor_messages_total", &[]));
+        for member in [&returned, &staying] {
+            done.push(member.metrics().await.sum("processor_messages_total", &[]));
         }
         if done.iter().all(|done| *done > 5.0) {
             Ok(())
@@ -88,14 +84,13 @@ async fn return_after(signal: &str, spec: impl Fn(&str) -> Spec, topics: &Topics
     })
     .await;
     assert_eq!(load.finish().await.failures, Vec::<String>::new());
-    assert_eq!(partitions(&staying, topics).await, kept);
+    assert_eq!(staying.partitions(&topics.request).await, kept);
     assert_eq!(
         moves(&staying),
         before,
-        "the other never heard of it: {}",
+        "the other member saw no rebalance: {}",
         staying.log()
     );
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -117,7 +112,7 @@ async fn a_static_member_that_is_stopped_and_returns_in_time_moves_no_partitions
 }
 
 #[tokio::test]
-async fn without_a_static_name_whoever_returns_is_somebody_new() {
+async fn a_member_without_a_static_name_returns_as_a_new_member() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 4).await;
     let backend = echo().await;
@@ -125,7 +120,7 @@ async fn without_a_static_name_whoever_returns_is_somebody_new() {
     let (dying, staying) = (spec.clone().start().await, spec.clone().start().await);
     wait_for_shares(&[&dying, &staying], &topics, 2).await;
     let before = staying.logged("partitions assigned");
-    dying.signal("KILL").await;
+    dying.signal("KILL");
     let _returned = spec.start().await;
     eventually("the group divides its partitions anew", async || {
         match staying.logged("partitions assigned") {
@@ -142,7 +137,7 @@ async fn kip_848_divides_partitions_and_moves_them_when_a_member_leaves() {
     create_topic(&topics.request, 4).await;
     let backend = echo().await;
     let spec = kip_848(processor(&[(&topics, &backend.url())]));
-    let mut first = spec.clone().start().await;
+    let first = spec.clone().start().await;
     wait_for_shares(&[&first], &topics, 4).await;
     let proxy = proxy(&topics).start().await;
     let load = Load::start(&proxy.address(), 8, OnClose::Reconnect, |body| Request::post("/", body));
@@ -150,8 +145,7 @@ async fn kip_848_divides_partitions_and_moves_them_when_a_member_leaves() {
     let second = spec.start().await;
     wait_for_shares(&[&first, &second], &topics, 2).await;
     load.wait_for_more(50).await;
-    first.signal("TERM").await;
-    assert_eq!(first.wait_exit().await, Some(0));
+    first.stop().await;
     let gone = Instant::now();
     wait_for_shares(&[&second], &topics, 4).await;
     assert!(gone.elapsed() < NO_SESSION, "{:?}", gone.elapsed());
@@ -164,8 +158,6 @@ async fn kip_848_divides_partitions_and_moves_them_when_a_member_leaves() {
         backend.count() - report.answered,
         report.slowest
     );
-    proxy.wait_until_idle().await;
-    second.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -174,6 +166,6 @@ async fn a_static_member_under_kip_848_that_is_stopped_and_returns_moves_no_part
     create_topic(&topics.request, 4).await;
     let backend = echo().await;
     let spec = |id: &str| kip_848(processor(&[(&topics, &backend.url())])).set_topics("group_instance_id", id);
-    // After kill -9 the broker keeps the name for the dead until its session is over (45 s): README, "Groups".
+    // After kill -9 the broker keeps the name for the killed member until its session is over (45 s), so this test stops it.
     return_after("TERM", spec, &topics).await;
 }

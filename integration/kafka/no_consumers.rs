@@ -1,17 +1,18 @@
-//! Nobody home: where the configuration names the group that consumes a request topic, its absence is told at once.
+//! A request topic that no group consumes: where the configuration names the group, requests are refused at once.
 
 use std::time::Duration;
 
-use crate::harness::Topics;
-use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::wait::{eventually, within};
 
-/// Fifteen seconds without members, looked at every five; twice that for a busy machine.
+/// The proxy looks every five seconds, and a group counts as absent after fifteen without members. Twice that, for a busy machine.
 const NOTICED: Duration = Duration::from_secs(40);
 
-async fn becomes(proxy: &App, wanted: u16) {
+async fn becomes(proxy: &Service, wanted: u16) {
     within(NOTICED, &format!("{wanted}"), async || {
         match proxy.request(Request::post("/", "hello")).await {
             answer if answer.status == wanted => Ok(()),
@@ -21,8 +22,8 @@ async fn becomes(proxy: &App, wanted: u16) {
     .await;
 }
 
-/// Is sent, and waits in vain. One that was not sent, because its topic was still opening, is sent again.
-async fn time_out(proxy: &App, body: &str) {
+/// Sends a request that nobody answers. A request that was not sent, because its topic was still opening, is sent again.
+async fn time_out(proxy: &Service, body: &str) {
     eventually("504", async || {
         let answer = proxy.request(Request::post("/", body)).await;
         match answer.status {
@@ -37,7 +38,7 @@ async fn time_out(proxy: &App, body: &str) {
 }
 
 #[tokio::test]
-async fn without_consumers_it_is_503_at_once_and_with_the_first_one_it_is_sent() {
+async fn requests_are_refused_while_the_group_has_no_members() {
     let topics = Topics::unique("orders");
     let watching = proxy(&topics)
         .set("default_timeout", 5)
@@ -45,7 +46,7 @@ async fn without_consumers_it_is_503_at_once_and_with_the_first_one_it_is_sent()
         .start()
         .await;
     let blind = proxy(&topics).set("default_timeout", 5).start().await;
-    // Not known to be absent yet: it is sent.
+    // The proxy does not know yet that the group is absent, so it sends the request.
     time_out(&watching, "too early to tell").await;
     becomes(&watching, 503).await;
     watching
@@ -55,7 +56,7 @@ async fn without_consumers_it_is_503_at_once_and_with_the_first_one_it_is_sent()
     assert_eq!(
         watching.health("/health/ready").await,
         Some(200),
-        "another proxy would not do better"
+        "another proxy would refuse it too"
     );
     time_out(&blind, "hello?").await;
     let backend = Backend::echo().await;
@@ -64,12 +65,12 @@ async fn without_consumers_it_is_503_at_once_and_with_the_first_one_it_is_sent()
     assert!(watching.log().contains(&topics.group), "{}", watching.log());
 }
 
-/// The classic call shows such a group as dead.
+/// The classic call of the admin client shows such a group as dead.
 #[tokio::test]
 async fn a_group_of_the_new_protocol_is_seen() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let mut processor = processor(&[(&topics, &backend.url())])
+    let processor = processor(&[(&topics, &backend.url())])
         .set("kafka.properties", serde_json::json!({"group.protocol": "consumer"}))
         .start()
         .await;
@@ -78,14 +79,13 @@ async fn a_group_of_the_new_protocol_is_seen() {
         .set("consumer_group", topics.group.clone())
         .start()
         .await;
-    // Longer than an absence has to last.
+    // Longer than the time after which a group counts as absent.
     let started = std::time::Instant::now();
     while started.elapsed() < Duration::from_secs(22) {
         let answer = proxy.request(Request::post("/", "hello")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    processor.signal("TERM").await;
-    assert_eq!(processor.wait_exit().await, Some(0));
+    processor.stop().await;
     becomes(&proxy, 503).await;
 }

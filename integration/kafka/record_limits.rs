@@ -1,50 +1,50 @@
-//! A record that its topic would refuse is never sent: its client hears so at once, and the records beside it go through.
+//! A record that is larger than its topic allows is not sent. Its client gets an error at once, and the records beside it are sent.
 
 use serde_json::json;
 
-use crate::harness::app::{App, processor, proxy};
-use crate::harness::backend::{Answer, Backend};
-use crate::harness::client::Request;
-use crate::harness::kafka::free_port;
+use crate::harness::backend::{Answer, Backend, Received, unreachable_url};
+use crate::harness::client::{self, Request};
+use crate::harness::names::{Topics, unique};
 use crate::harness::records::Reader;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{create_limited_topic, create_topic, limit_topic, wait_for_count};
 use crate::harness::wait::eventually;
-use crate::harness::{Topics, unique};
 
 const LIMIT: usize = 20_000;
 
-/// Small requests to `target`, each of which must be answered, while `beside` runs.
-async fn with_innocents_beside(proxy: &App, target: &str, beside: impl Future<Output = ()>) {
-    let innocents = async {
+/// Runs `large` beside small requests, all of which must be answered.
+async fn beside_small_requests(proxy: &Service, large: impl Future<Output = ()>) {
+    let small = async {
         let mut clients = tokio::task::JoinSet::new();
         for number in 0..30 {
-            let (address, request) = (proxy.address(), Request::post(target, format!("innocent {number}")));
-            clients.spawn(async move { crate::harness::client::request(&address, request).await });
+            let (address, request) = (proxy.address(), Request::post("/", format!("small {number}")));
+            clients.spawn(async move { client::request(&address, request).await });
         }
         while let Some(answer) = clients.join_next().await {
             let answer = answer.expect("no panic");
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     };
-    tokio::join!(innocents, beside);
+    tokio::join!(small, large);
 }
 
-/// Answers with as many bytes as the request's body asks for in its first line.
-fn answer_of_size(received: &crate::harness::backend::Received) -> Answer {
+/// Answers with as many bytes as the request's body asks for: `size BYTES`.
+fn answer_of_size(received: &Received) -> Answer {
     let size = received.text().strip_prefix("size ").and_then(|size| size.parse().ok());
     Answer::body(vec![b'x'; size.unwrap_or(10)])
 }
 
 #[tokio::test]
-async fn requests_and_replies_are_measured_by_the_limit_of_their_topic() {
+async fn requests_and_replies_have_the_limit_of_their_topic() {
     let topics = Topics::unique("orders");
     create_limited_topic(&topics.request, LIMIT).await;
     create_limited_topic(&topics.response, LIMIT).await;
     let backend = Backend::start(answer_of_size).await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = proxy(&topics).start().await;
     for _ in 0..3 {
-        with_innocents_beside(&proxy, "/", async {
+        beside_small_requests(&proxy, async {
             proxy
                 .request(Request::post("/", vec![b'x'; LIMIT]))
                 .await
@@ -55,7 +55,7 @@ async fn requests_and_replies_are_measured_by_the_limit_of_their_topic() {
         .await;
     }
     assert!(backend.received().iter().all(|received| received.body.len() < LIMIT));
-    // What fits passes: a record may be as large as its topic says, its headers included.
+    // A record may be as large as its topic allows, including its headers.
     assert_eq!(
         proxy.request(Request::post("/", vec![b'x'; LIMIT - 3000])).await.status,
         200
@@ -64,16 +64,14 @@ async fn requests_and_replies_are_measured_by_the_limit_of_their_topic() {
         .request(Request::post("/", format!("size {}", LIMIT - 1000)))
         .await;
     assert_eq!((answer.status, answer.body.len()), (200, LIMIT - 1000));
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_cut_to_the_limit_of_its_topic() {
+async fn a_dead_letter_is_truncated_to_the_limit_of_its_topic() {
     let topics = Topics::unique("orders");
     let dead_letters = unique("failed-requests");
     create_limited_topic(&dead_letters, 5_000).await;
-    let processor = processor(&[(&topics, &format!("http://127.0.0.1:{}", free_port()))])
+    let _processor = processor(&[(&topics, &unreachable_url())])
         .set_topics("max_retries", 0)
         .set("dead_letter_topic", dead_letters.as_str())
         .start()
@@ -96,17 +94,15 @@ async fn a_dead_letter_is_cut_to_the_limit_of_its_topic() {
                 .is_some_and(|value| value.len() > 3_000 && value.len() < 5_000)
         );
     }
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_limit_that_is_lowered_while_we_run_is_noticed() {
+async fn a_limit_that_is_lowered_later_is_noticed() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
     let backend = Backend::start(answer_of_size).await;
-    let processor = processor(&[(&topics, &backend.url())])
+    let _processor = processor(&[(&topics, &backend.url())])
         .set("dead_letter_topic", json!(null))
         .start()
         .await;
@@ -121,7 +117,7 @@ async fn a_limit_that_is_lowered_while_we_run_is_noticed() {
         }
     })
     .await;
-    with_innocents_beside(&proxy, "/", async {
+    beside_small_requests(&proxy, async {
         proxy
             .request(large_answer())
             .await
@@ -141,6 +137,4 @@ async fn a_limit_that_is_lowered_while_we_run_is_noticed() {
         }
     })
     .await;
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }

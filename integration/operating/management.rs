@@ -1,16 +1,18 @@
-//! What operators see, and who may see it.
+//! Health, metrics and status: what operators see, and who may see it.
 
-use crate::harness::Topics;
-use crate::harness::app::{App, all, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Request, Response};
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{all, processor, proxy};
+use crate::harness::wait::eventually;
 
-async fn ask(app: &App, request: Request) -> Response {
+async fn ask(app: &Service, request: Request) -> Response {
     client::request(&app.management_address(), request).await
 }
 
 #[tokio::test]
-async fn the_metrics_that_dashboards_know_are_there_under_their_names() {
+async fn the_metrics_of_dashboards_keep_their_names_and_labels() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())]).start().await;
@@ -68,7 +70,7 @@ async fn the_metrics_that_dashboards_know_are_there_under_their_names() {
 async fn labels_come_from_bounded_sets_only() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = proxy(&topics).start().await;
     for number in 0..3 {
         assert_eq!(
@@ -88,12 +90,10 @@ async fn labels_come_from_bounded_sets_only() {
             .sum("proxy_requests_total", &[("method", "other")]),
         3.0
     );
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn status_tells_what_a_processor_does() {
+async fn status_shows_a_processors_topics_and_backends() {
     let (orders, users) = (Topics::unique("orders"), Topics::unique("users"));
     let backend = Backend::echo().await;
     let processor = processor(&[(&orders, &backend.url()), (&users, &backend.url())])
@@ -117,7 +117,7 @@ async fn status_tells_what_a_processor_does() {
 }
 
 #[tokio::test]
-async fn backends_are_checked_and_their_state_shows() {
+async fn backends_are_checked_and_status_shows_their_state() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())])
@@ -132,13 +132,13 @@ async fn backends_are_checked_and_their_state_shows() {
             .all(|check| check.method == "GET" && check.target == "/health")
     );
     let topic_status = async || processor.manage("/status").await.json()["topics"][&topics.request].to_string();
-    let healthy = crate::harness::wait::eventually("a healthy backend shows", async || match topic_status().await {
+    let healthy = eventually("a healthy backend shows", async || match topic_status().await {
         status if status.contains("\"unknown\"") => Err(status),
         status => Ok(status),
     })
     .await;
     backend.answer_with(|_| Answer::status(503));
-    crate::harness::wait::eventually("a failing backend shows in /status", async || {
+    eventually("a failing backend shows in /status", async || {
         match topic_status().await {
             status if status == healthy => Err(status),
             _ => Ok(()),
@@ -148,12 +148,12 @@ async fn backends_are_checked_and_their_state_shows() {
     assert_eq!(
         processor.health("/health/ready").await,
         Some(200),
-        "one backend's failure is not the processor's"
+        "a failing backend does not make the processor unready"
     );
 }
 
 #[tokio::test]
-async fn health_tells_live_from_ready() {
+async fn every_health_page_answers() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     for app in [
@@ -202,15 +202,15 @@ async fn with_a_token_only_health_is_open() {
     }
     let unauthorised = Request::post(&action, "{}").header("Content-Type", "application/json");
     assert_eq!(ask(&processor, unauthorised).await.status, 401);
-    // As a browser's form would send it, from a page of somebody else.
+    // The request that a form on another site would make a browser send.
     let form = Request::post(&action, "x=1").header("Content-Type", "application/x-www-form-urlencoded");
     let form = ask(&processor, form.header("Authorization", "Bearer s3cret-token")).await;
     assert!((400..500).contains(&form.status), "{form:?}");
-    assert!(!processor.log().contains("s3cret-token"), "a secret is never logged");
+    assert!(!processor.log().contains("s3cret-token"), "the log shows no token");
 }
 
 #[tokio::test]
-async fn a_proxy_with_a_management_port_carries_every_path_on_the_other() {
+async fn a_proxy_with_a_management_port_carries_every_path_on_its_own_port() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let all = all(&topics, &backend.url()).start().await;
@@ -224,5 +224,4 @@ async fn a_proxy_with_a_management_port_carries_every_path_on_the_other() {
         );
         assert_eq!(all.manage(path).await.status, 200, "{path}");
     }
-    all.wait_until_idle().await;
 }

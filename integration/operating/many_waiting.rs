@@ -1,18 +1,19 @@
-//! Thousands of requests that wait at once: what each costs, what the next one gets, and that all of them end on time.
+//! Thousands of requests that wait at once: the memory of each, the refusal of the next one, and the end of all at their deadline.
 
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpSocket;
 
-use crate::harness::app::{open_files, proxy};
+use crate::harness::binary::open_files;
 use crate::harness::client::{Connection, Request};
+use crate::harness::names::Topics;
+use crate::harness::spec::proxy;
 use crate::harness::topics::create_topic;
-use crate::harness::wait::within;
-use crate::harness::{Topics, long};
+use crate::harness::wait::{long, within};
 
-/// Of the service's promise for one that waits on HTTP/1.1 (the README's); the body is one byte.
+/// The memory that the documentation promises at the most for a request that waits on HTTP/1.1, in bytes. Its body is one byte here.
 const BYTES_EACH: usize = 25 << 10;
-/// Connections from one loopback address: fewer than it has ports.
+/// How many connections come from one loopback address: fewer than it has ports.
 const PER_ADDRESS: usize = 10_000;
 
 async fn connect(number: usize, address: &str) -> Connection {
@@ -24,7 +25,7 @@ async fn connect(number: usize, address: &str) -> Connection {
 }
 
 #[tokio::test]
-async fn many_wait_cheaply_the_next_is_refused_at_once_and_all_time_out_on_time() {
+async fn thousands_wait_with_little_memory_and_time_out_at_their_deadline() {
     // Each end of a connection is an open file.
     let (many, timeout) = if long() {
         (20_000.min(open_files() - 500), 60)
@@ -32,7 +33,7 @@ async fn many_wait_cheaply_the_next_is_refused_at_once_and_all_time_out_on_time(
         (2_000, 15)
     };
     let topics = Topics::unique("orders");
-    // A replier that never answers.
+    // No processor serves this topic.
     create_topic(&topics.request, 4).await;
     let proxy = proxy(&topics)
         .set("max_pending", many)
@@ -78,13 +79,12 @@ async fn many_wait_cheaply_the_next_is_refused_at_once_and_all_time_out_on_time(
         "{earliest:?}"
     );
     assert!(latest < Duration::from_secs(timeout + 10), "{latest:?}");
-    within(Duration::from_secs(10), "nothing is left", async || {
+    within(Duration::from_secs(10), "no entry is left", async || {
         proxy.metrics().await.expect_sum("proxy_router_entries", &[], 0.0)
     })
     .await;
-    // Behind their time, handlers may be overtaken by the sweep.
+    // Where handlers are late, the sweep may find their entries first.
     if latest < Duration::from_secs(timeout) + Duration::from_millis(1500) {
         assert_eq!(proxy.metrics().await.sum("proxy_swept_entries_total", &[]), 0.0);
     }
-    proxy.wait_until_idle().await;
 }

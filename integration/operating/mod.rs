@@ -10,13 +10,13 @@ mod modes;
 mod overload;
 /// A topic that an operator pauses.
 mod paused_topics;
-/// Restarts of all instances under load, behind nginx.
+/// Restarts under load, behind nginx.
 mod rolling_restarts;
-/// Files, environment and the faults in them.
+/// Settings: files, environment, and their faults.
 mod settings;
-/// Signals: nothing that was accepted is dropped when an instance stops.
+/// Signals: an instance that stops finishes its requests.
 mod shutdown;
-/// How many records of a topic are executed in a second.
+/// The rate limit of a topic.
 mod topic_rate_limit;
 /// Several workers on one topic.
 mod workers;

@@ -1,24 +1,25 @@
-//! A topic that an operator pauses: records wait in Kafka, nothing is lost, and nobody takes its consumer for dead.
+//! A topic that an operator pauses: its records wait in Kafka, and its consumer stays a member of its group.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::Topics;
-use crate::harness::app::{processor, proxy};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{create_topic, wait_for_commit, wait_for_count};
 use crate::harness::wait::eventually;
 
 #[tokio::test]
-async fn a_paused_topic_keeps_its_records_and_its_place_in_the_group() {
+async fn a_paused_topic_keeps_its_records_and_its_partitions() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())])
         .set("management_token", "t0ken")
-        // A consumer that does not poll for so long is thrown out; and what is fetched ahead is little, so that the lag must be asked for.
+        // The group expels a consumer that does not poll for this long. The small queue makes the processor ask Kafka for its lag.
         .set(
             "kafka.properties",
             json!({
@@ -54,12 +55,13 @@ async fn a_paused_topic_keeps_its_records_and_its_place_in_the_group() {
     processor
         .wait_for_metric("processor_consumer_lag", &[("topic", &topics.request)], 50.0)
         .await;
-    eventually("longer than a dead consumer is kept", async || {
-        match paused.elapsed() > Duration::from_secs(8) {
+    eventually(
+        "longer than the group keeps a consumer that does not poll",
+        async || match paused.elapsed() > Duration::from_secs(8) {
             true => Ok(()),
             false => Err("not yet".into()),
-        }
-    })
+        },
+    )
     .await;
     let status = processor.topic_status(&topics.request).await;
     assert_eq!(
@@ -81,7 +83,7 @@ async fn a_paused_topic_keeps_its_records_and_its_place_in_the_group() {
     assert_eq!(
         processor.health("/health/ready").await,
         Some(200),
-        "a pause is no trouble"
+        "a paused topic does not make the processor unready"
     );
     assert_eq!(backend.received().len(), 1, "nothing reached the backend");
     assert_eq!(processor.logged("partitions assigned"), 1, "{}", processor.log());
@@ -90,10 +92,7 @@ async fn a_paused_topic_keeps_its_records_and_its_place_in_the_group() {
     assert_eq!(processor.order(&path("resume")).await.json()["paused"], false);
     for (client, body) in &mut waiting {
         let answer = client.read_response(false).await.expect("an answer");
-        assert_eq!(
-            (answer.status, answer.json()["body"].as_str()),
-            (200, Some(body.as_str()))
-        );
+        answer.assert_echo(body);
     }
     assert_eq!(backend.received().len(), 51, "each was executed once");
     wait_for_commit(&topics.group, &topics.request, 51).await;
@@ -102,19 +101,17 @@ async fn a_paused_topic_keeps_its_records_and_its_place_in_the_group() {
         .await;
     assert_eq!(processor.topic_status(&topics.request).await["state"], "consuming");
     assert_eq!(processor.order("/topics/no-such/pause").await.status, 404);
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn the_lag_of_a_partition_is_shown_by_who_has_it() {
+async fn a_partitions_lag_is_shown_by_the_processor_that_has_it() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 4).await;
     let backend = Backend::echo().await;
     let spec = processor(&[(&topics, &backend.url())]);
     let first = spec.clone().start().await;
-    let of = async |app: &crate::harness::app::App| {
-        let metrics = app.metrics().await;
+    let of = async |processor: &Service| {
+        let metrics = processor.metrics().await;
         let partitions = ["0", "1", "2", "3"];
         let shown = partitions.map(|partition| metrics.count("processor_consumer_lag", &[("partition", partition)]));
         (shown.iter().sum::<usize>(), shown)
@@ -124,7 +121,7 @@ async fn the_lag_of_a_partition_is_shown_by_who_has_it() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    let mut second = spec.start().await;
+    let second = spec.start().await;
     eventually("each has two, and no partition two owners", async || {
         let ((one, ones), (two, twos)) = (of(&first).await, of(&second).await);
         let once = ones.iter().zip(&twos).all(|(one, two)| one + two == 1);
@@ -135,8 +132,7 @@ async fn the_lag_of_a_partition_is_shown_by_who_has_it() {
         }
     })
     .await;
-    second.signal("TERM").await;
-    assert_eq!(second.wait_exit().await, Some(0));
+    second.stop().await;
     eventually("one has all four again", async || match of(&first).await {
         (4, _) => Ok(()),
         other => Err(format!("{other:?}")),

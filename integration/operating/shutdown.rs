@@ -1,22 +1,22 @@
-//! Nothing that was accepted is dropped when an instance stops.
+//! Signals: an instance that stops finishes the requests that it has accepted.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::Topics;
-use crate::harness::app::{Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Connection, Request};
 use crate::harness::load::{Load, OnClose};
+use crate::harness::names::Topics;
+use crate::harness::spec::{Spec, all, processor, proxy};
 use crate::harness::wait::{PATIENCE, within};
 
 fn post(body: String) -> Request {
     Request::post("/load", body)
 }
 
-/// What a group does once a member has left takes less, on a busy machine too; whoever waits for a session's end, of `long_session`,
-/// waits longer.
+/// A group divides the partitions of a member that has left in less than this, even on a busy machine. Waiting for the end of a session
+/// (see `long_session`) takes longer.
 const NO_SESSION: Duration = Duration::from_secs(25);
 
 fn long_session(processor: Spec) -> Spec {
@@ -24,29 +24,28 @@ fn long_session(processor: Spec) -> Spec {
 }
 
 async fn slow_echo() -> Backend {
-    Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await
+    Backend::start(|received| Answer::same_body(received).after(Duration::from_millis(20))).await
 }
 
 #[tokio::test]
 async fn sigterm_to_a_proxy_under_load_fails_no_request() {
     let topics = Topics::unique("orders");
     let backend = slow_echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let mut proxy = proxy(&topics).set("pre_stop", 6).start().await;
     let load = Load::start(&proxy.address(), 16, OnClose::Leave, post);
     load.wait_for_more(100).await;
-    proxy.signal("TERM").await;
-    // Each client is told on its own kept-alive connection, and leaves.
+    proxy.signal("TERM");
+    // Each client leaves when an answer on its connection says `Connection: close`.
     let report = load.join().await;
     assert_eq!(report.failures, Vec::<String>::new());
     assert_eq!(report.told_to_close, 16);
     assert_eq!(proxy.wait_exit().await, Some(0));
     assert_eq!(backend.received().len(), report.answered, "each was executed once");
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_what_waits() {
+async fn a_draining_proxy_is_unready_but_serves_during_pre_stop_and_finishes_its_requests() {
     let topics = Topics::unique("orders");
     let backend = Backend::start(|received| {
         let delay = if received.text() == "long" {
@@ -54,10 +53,10 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
         } else {
             Duration::ZERO
         };
-        Answer::body(received.body.clone()).after(delay)
+        Answer::same_body(received).after(delay)
     })
     .await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let mut proxy = proxy(&topics).set("pre_stop", 8).start().await;
     let mut kept_alive = Connection::open(&proxy.address()).await.expect("the proxy listens");
     let before = kept_alive
@@ -68,7 +67,7 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
     let mut long = proxy.leave_waiting(&Request::post("/", "long")).await;
     backend.wait_for_calls(2).await;
 
-    proxy.signal("TERM").await;
+    proxy.signal("TERM");
     within(Duration::from_secs(4), "not ready", async || {
         proxy.expect_health("/health/ready", 503).await
     })
@@ -86,9 +85,8 @@ async fn a_draining_proxy_is_unready_but_serves_through_pre_stop_and_finishes_wh
     assert_eq!(proxy.wait_exit().await, Some(0));
     assert!(
         client::try_request(&proxy.address(), Request::get("/")).await.is_err(),
-        "nobody listens any more"
+        "the port is closed"
     );
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -96,7 +94,7 @@ async fn sigterm_to_one_of_two_processors_under_load_fails_and_delays_no_request
     let topics = Topics::unique("orders");
     let backend = slow_echo().await;
     let spec = long_session(processor(&[(&topics, &backend.url())]));
-    let (mut leaving, staying) = (spec.clone().start().await, spec.start().await);
+    let (leaving, staying) = (spec.clone().start().await, spec.start().await);
     let proxy = proxy(&topics).set("default_timeout", 60).start().await;
     let load = Load::start(&proxy.address(), 16, OnClose::Reconnect, post);
     for processor in [&leaving, &staying] {
@@ -107,8 +105,7 @@ async fn sigterm_to_one_of_two_processors_under_load_fails_and_delays_no_request
         .await;
     }
     let stopped = Instant::now();
-    leaving.signal("TERM").await;
-    assert_eq!(leaving.wait_exit().await, Some(0));
+    leaving.stop().await;
     assert!(stopped.elapsed() < NO_SESSION, "{:?}", stopped.elapsed());
     load.wait_for_more(300).await;
     let report = load.finish().await;
@@ -117,28 +114,26 @@ async fn sigterm_to_one_of_two_processors_under_load_fails_and_delays_no_request
     assert_eq!(
         backend.received().len(),
         report.answered,
-        "each was executed once: what was answered was committed"
+        "each was executed once, so every answered request was committed"
     );
-    proxy.wait_until_idle().await;
-    staying.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_processor_that_stops_finishes_what_it_holds_and_its_successor_starts_at_once() {
+async fn a_processor_that_stops_finishes_its_requests_and_the_next_one_starts_at_once() {
     let topics = Topics::unique("orders");
-    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_secs(2))).await;
+    let backend = Backend::start(|received| Answer::same_body(received).after(Duration::from_secs(2))).await;
     let spec = long_session(processor(&[(&topics, &backend.url())]));
     let mut first = spec.clone().start().await;
     let proxy = proxy(&topics).set("default_timeout", 60).start().await;
     let mut waiting = proxy.leave_waiting(&post("in flight".into())).await;
     backend.wait_for_calls(1).await;
-    first.signal("TERM").await;
+    first.signal("TERM");
     let answer = waiting.read_response(false).await.expect("an answer");
     assert_eq!((answer.status, answer.text().as_str()), (200, "in flight"));
     assert_eq!(first.wait_exit().await, Some(0));
 
     let stopped = Instant::now();
-    let second = spec.start().await;
+    let _second = spec.start().await;
     let answer = proxy.request(post("after".into())).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "after"));
     assert!(
@@ -147,8 +142,6 @@ async fn a_processor_that_stops_finishes_what_it_holds_and_its_successor_starts_
         stopped.elapsed()
     );
     assert_eq!(backend.received().len(), 2, "each was executed once");
-    proxy.wait_until_idle().await;
-    second.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -157,7 +150,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     let mut proxy = proxy(&topics).start().await;
     let mut waiting = proxy.leave_waiting(&post("nobody answers".into())).await;
     proxy.wait_for_pending(1).await;
-    proxy.signal("TERM").await;
+    proxy.signal("TERM");
     within(PATIENCE, "draining", async || {
         match proxy.health("/health/ready").await {
             Some(200) => Err("still ready".into()),
@@ -167,8 +160,8 @@ async fn a_second_signal_ends_the_process_at_once() {
     .await;
     proxy.assert_running();
     let again = Instant::now();
-    proxy.signal("TERM").await;
-    assert_ne!(proxy.wait_exit().await, Some(0), "something was cut off");
+    proxy.signal("TERM");
+    assert_ne!(proxy.wait_exit().await, Some(0), "a request was cut off");
     assert!(again.elapsed() < Duration::from_secs(10), "{:?}", again.elapsed());
     waiting.read_response(false).await.expect_err("cut off");
 }
@@ -181,30 +174,30 @@ async fn a_second_signal_ends_a_processor_in_the_middle_of_its_drain() {
     let proxy = proxy(&topics).start().await;
     let _waiting = proxy.leave_waiting(&post("a long call".into())).await;
     backend.wait_for_calls(1).await;
-    processor.signal("TERM").await;
+    processor.signal("TERM");
     within(PATIENCE, "draining", async || {
         processor.expect_health("/health/ready", 503).await
     })
     .await;
     processor.assert_running();
     let again = Instant::now();
-    processor.signal("TERM").await;
+    processor.signal("TERM");
     assert_eq!(processor.wait_exit().await, Some(75));
     assert!(again.elapsed() < Duration::from_secs(10), "{:?}", again.elapsed());
 }
 
 #[tokio::test]
-async fn what_the_drain_limit_cuts_off_gets_a_definite_answer_and_exit_75() {
-    what_is_cut_off_is_told(4, 0).await;
+async fn requests_beyond_the_drain_limit_get_a_definite_answer_and_the_exit_code_is_75() {
+    assert_cut_off_with_an_answer(4, 0).await;
 }
 
-/// Where the HTTP server's own limit, in whole seconds, could come first: it would drop the handlers, and their clients hear nothing.
+/// With these limits the HTTP server's own limit, in whole seconds, could expire first. It would drop the handlers without an answer.
 #[tokio::test]
-async fn a_longer_drain_limit_is_no_less_definite() {
-    tokio::join!(what_is_cut_off_is_told(6, 0), what_is_cut_off_is_told(8, 2));
+async fn requests_beyond_a_longer_drain_limit_get_a_definite_answer_too() {
+    tokio::join!(assert_cut_off_with_an_answer(6, 0), assert_cut_off_with_an_answer(8, 2));
 }
 
-async fn what_is_cut_off_is_told(drain_timeout: u64, pre_stop: u64) {
+async fn assert_cut_off_with_an_answer(drain_timeout: u64, pre_stop: u64) {
     let topics = Topics::unique("orders");
     let mut proxy = proxy(&topics)
         .set("drain_timeout", drain_timeout)
@@ -214,7 +207,7 @@ async fn what_is_cut_off_is_told(drain_timeout: u64, pre_stop: u64) {
     let mut waiting = proxy.leave_waiting(&post("nobody answers".into())).await;
     proxy.wait_for_pending(1).await;
     let asked = Instant::now();
-    proxy.signal("TERM").await;
+    proxy.signal("TERM");
     waiting
         .read_response(false)
         .await
@@ -222,7 +215,7 @@ async fn what_is_cut_off_is_told(drain_timeout: u64, pre_stop: u64) {
         .assert_problem(502, "reply-lost");
     assert_eq!(proxy.wait_exit().await, Some(75));
     println!("limit {drain_timeout} s: ended after {:?}", asked.elapsed());
-    // A margin for the machine, as it may be busy.
+    // Ten seconds more, for a busy machine.
     assert!(
         asked.elapsed() < Duration::from_secs(drain_timeout + 10),
         "{:?}",
@@ -230,26 +223,26 @@ async fn what_is_cut_off_is_told(drain_timeout: u64, pre_stop: u64) {
     );
 }
 
-/// A client that sends half of its body, and then nothing, has no request in the router: that it is cut off is told all the same.
+/// A client that sends half of its body, and then nothing, has no request in the router. Its end is not a clean one all the same.
 #[tokio::test]
-async fn a_request_that_is_still_being_sent_at_the_drain_limit_is_no_clean_end() {
+async fn a_request_that_is_still_being_received_at_the_drain_limit_makes_the_exit_code_75() {
     let topics = Topics::unique("orders");
     let mut proxy = proxy(&topics).set("drain_timeout", 4).start().await;
     let mut half = Connection::open(&proxy.address()).await.expect("the proxy listens");
     half.send_raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
         .await
-        .expect("the proxy takes what there is");
+        .expect("the proxy takes half of the request");
     proxy.wait_for_pending(1).await;
-    proxy.signal("TERM").await;
+    proxy.signal("TERM");
     assert_eq!(proxy.wait_exit().await, Some(75));
 }
 
 #[tokio::test]
-async fn ctrl_c_drains_too() {
+async fn ctrl_c_drains_the_instance_too() {
     let topics = Topics::unique("orders");
     let backend = slow_echo().await;
-    let mut all = crate::harness::app::all(&topics, &backend.url()).start().await;
+    let mut all = all(&topics, &backend.url()).start().await;
     assert_eq!(all.request(post("x".into())).await.status, 200);
-    all.signal("INT").await;
+    all.signal("INT");
     assert_eq!(all.wait_exit().await, Some(0));
 }

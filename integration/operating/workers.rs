@@ -1,18 +1,19 @@
-//! Several workers on one topic: they share its partitions, its limits and its end.
+//! Several workers on one topic share its partitions and its limits, and end together.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::harness::Topics;
-use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::names::Topics;
 use crate::harness::records::{job, produce_all};
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{create_topic, wait_for_commit};
-use crate::harness::wait::{PATIENCE, eventually, within};
+use crate::harness::wait::{PATIENCE, eventually, long, within};
 
-async fn wait_for_shares(app: &App, topic: &str, shares: &[usize]) {
+async fn wait_for_shares(app: &Service, topic: &str, shares: &[usize]) {
     eventually("each worker has its share", async || {
         let status = app.topic_status(topic).await;
         let workers = status["workers"].as_array().cloned().unwrap_or_default();
@@ -48,8 +49,8 @@ async fn two_workers_share_partitions_and_rate_limit() {
     backend.wait_for_calls(40).await;
     let mut times = Vec::new();
     calls.recv_many(&mut times, 40).await;
-    // The middle one of all runs of ten calls, as a busy machine delays some: half a second; with a limit for each worker it would be half
-    // of that.
+    // The median time of ten calls is half a second. With a limit for each worker it would be half of that. The median counts, because a busy
+    // machine delays some calls.
     let mut runs: Vec<Duration> = times.windows(11).map(|run| run[10] - run[0]).collect();
     runs.sort();
     let middle = runs[runs.len() / 2];
@@ -57,15 +58,14 @@ async fn two_workers_share_partitions_and_rate_limit() {
     assert!(middle >= Duration::from_millis(400), "{runs:?}");
     wait_for_commit(&topics.group, &topics.request, 40).await;
     assert_eq!(backend.received().len(), 40);
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn two_workers_drain_clean() {
+async fn two_workers_drain_together() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 4).await;
     let (open, gate) = watch::channel(false);
-    let backend = Backend::start(move |received| Answer::body(received.body.clone()).until(&gate)).await;
+    let backend = Backend::start(move |received| Answer::same_body(received).until(&gate)).await;
     let mut processor = processor(&[(&topics, &backend.url())])
         .set_topics("workers", 2)
         .set("revoke_timeout", 60)
@@ -78,7 +78,7 @@ async fn two_workers_drain_clean() {
         waiting.push(proxy.leave_waiting(&Request::post("/", number.to_string())).await);
     }
     backend.wait_for_calls(40).await;
-    processor.signal("TERM").await;
+    processor.signal("TERM");
     eventually("draining", async || processor.expect_health("/health/ready", 503).await).await;
     open.send_replace(true);
     for client in &mut waiting {
@@ -87,35 +87,30 @@ async fn two_workers_drain_clean() {
     assert_eq!(processor.wait_exit().await, Some(0));
     assert_eq!(backend.received().len(), 40, "each was executed once");
     wait_for_commit(&topics.group, &topics.request, 40).await;
-    proxy.wait_until_idle().await;
 }
 
-/// The show of issue 5: what one partition carries to a slow backend.
+/// One partition keeps a slow backend as busy as `concurrency` allows.
 #[tokio::test]
 async fn one_partition_feeds_64_calls_at_once() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 1).await;
-    let records = if std::env::var_os("KHP_LONG").is_some() {
-        20_000
-    } else {
-        2_000
-    };
+    let records = if long() { 20_000 } else { 2_000 };
     let (open, gate) = watch::channel(false);
     let backend = Backend::start(move |received| {
-        let answer = Answer::body(received.body.clone()).after(Duration::from_millis(100));
+        let answer = Answer::same_body(received).after(Duration::from_millis(100));
         answer.until(&gate)
     })
     .await;
     produce_all(&topics.request, 0, (0..records).map(|number| job(number.to_string()))).await;
-    let processor = processor(&[(&topics, &backend.url())])
+    let _processor = processor(&[(&topics, &backend.url())])
         .set_topics("concurrency", 64)
         .start()
         .await;
-    // None of them is answered before all of them are there.
+    // No call is answered before all of them have come.
     backend.wait_for_calls(64).await;
     open.send_replace(true);
     let first = Instant::now();
-    within(PATIENCE * 4, "all were called", async || match backend.count() {
+    within(PATIENCE * 4, "all calls have come", async || match backend.count() {
         all if all >= records => Ok(()),
         some => Err(some.to_string()),
     })
@@ -125,5 +120,4 @@ async fn one_partition_feeds_64_calls_at_once() {
     println!("{records} calls of 100 ms from one partition: {rate:.0}/s, at most {most} at once (64 allowed)");
     assert_eq!(most, 64);
     wait_for_commit(&topics.group, &topics.request, records as i64).await;
-    processor.wait_until_idle().await;
 }

@@ -1,45 +1,27 @@
-//! The json format carries what the native one carries, and lives beside it on the same topics.
+//! The json format carries everything that the native format carries, and both share topics.
 
 use serde_json::{Value, json};
 
-use crate::harness::Topics;
-use crate::harness::app::{App, Spec, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Body, Request};
-use crate::harness::records::{Reader, Record, produce};
+use crate::harness::json::{envelope, json_proxy};
+use crate::harness::names::Topics;
+use crate::harness::records::{Reader, produce};
+use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::topics::create_topic;
 
-/// A proxy that writes json.
-pub fn json_proxy(topics: &Topics) -> Spec {
-    proxy(topics).set("wire_format", "json")
-}
-
-/// A record's value, read.
-pub fn envelope(record: &Record) -> Value {
-    serde_json::from_slice(record.value.as_deref().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{error}: {record:?}"))
-}
-
-/// Nothing is left under way, and nothing was restarted.
-pub async fn assert_idle(apps: &[&App]) {
-    for app in apps {
-        app.wait_until_idle().await;
-        assert_eq!(app.metrics().await.sum("actor_restarts_total", &[]), 0.0);
-    }
-}
-
 #[tokio::test]
-async fn between_our_own_halves_nothing_is_lost() {
+async fn requests_and_answers_pass_unchanged_in_json() {
     let topics = Topics::unique("orders");
     let backend = Backend::start(|received| {
-        Answer::body(received.body.clone())
+        Answer::same_body(received)
             .header("Set-Cookie", "a=1")
             .header("X-Back", "1")
             .header("Set-Cookie", "b=2")
             .header("X-Back", b"caf\xe9")
     })
     .await;
-    // So that the first record is the first request's.
+    // One partition, so that the first record is the first request.
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
     let processor = processor(&[(&topics, &backend.url())]).start().await;
@@ -55,22 +37,12 @@ async fn between_our_own_halves_nothing_is_lost() {
     let answer = proxy.request(sent.body(Body::Sized(every_byte.clone()))).await;
     assert_eq!((answer.status, &answer.body), (200, &every_byte), "{answer:?}");
     assert_eq!(answer.all("set-cookie"), ["a=1", "b=2"]);
-    let back: Vec<&[u8]> = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("x-back"))
-        .map(|(_, value)| value.as_slice())
-        .collect();
-    assert_eq!(back, [&b"1"[..], b"caf\xe9"]);
+    assert_eq!(answer.all_bytes("x-back"), [&b"1"[..], b"caf\xe9"]);
     let received = backend.last();
     assert_eq!((received.method.as_str(), received.target.as_str()), ("PURGE", target));
     assert_eq!(received.body, every_byte);
     assert_eq!(received.all("x-many"), ["first", "second, with a comma", ""]);
-    let latin = received
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("x-latin"));
-    assert_eq!(latin.map(|(_, value)| value.as_slice()), Some(&b"caf\xe9"[..]));
+    assert_eq!(received.all_bytes("x-latin"), [b"caf\xe9"]);
     assert_eq!(
         received.header("khp-correlation-id"),
         answer.header("khp-correlation-id")
@@ -81,7 +53,7 @@ async fn between_our_own_halves_nothing_is_lost() {
         assert_eq!(backend.last().header("content-length"), length);
     }
 
-    // On the wire: one header, no partition named, and nothing of the native format.
+    // The records have one header. They name no partition, and have nothing of the native format.
     for topic in [&topics.request, &topics.response] {
         let record = Reader::open(topic).next().await;
         let id = envelope(&record)["correlation_id"].as_str().map(str::to_owned);
@@ -91,11 +63,12 @@ async fn between_our_own_halves_nothing_is_lost() {
             [("correlation_id".to_owned(), id.unwrap_or_default().into_bytes())]
         );
     }
-    assert_idle(&[&proxy, &processor]).await;
+    proxy.assert_no_restarts().await;
+    processor.assert_no_restarts().await;
 }
 
 #[tokio::test]
-async fn errors_and_limits_are_those_of_the_encoded_record() {
+async fn limits_hold_for_the_encoded_record() {
     let topics = Topics::unique("orders");
     let backend = Backend::start(|_| Answer::body(vec![0xff; 800_000])).await;
     let processor = processor(&[(&topics, &backend.url())])
@@ -103,7 +76,7 @@ async fn errors_and_limits_are_those_of_the_encoded_record() {
         .start()
         .await;
     let proxy = json_proxy(&topics).start().await;
-    // A third more in base64, and both no longer fit.
+    // In base64 both bodies are a third larger, and do not fit any more.
     let answer = proxy.request(Request::post("/", vec![0xff; 800_000])).await;
     assert_eq!(
         (answer.status, answer.json()["code"].as_str()),
@@ -133,7 +106,8 @@ async fn errors_and_limits_are_those_of_the_encoded_record() {
         errors,
         [json!("backend-unreachable"), json!("response-too-large"), Value::Null]
     );
-    assert_idle(&[&proxy, &processor]).await;
+    proxy.assert_no_restarts().await;
+    processor.assert_no_restarts().await;
 }
 
 #[tokio::test]
@@ -154,7 +128,9 @@ async fn proxies_of_both_formats_share_topics_and_a_processor() {
         );
     }
     assert_eq!(json.metrics().await.sum("proxy_unmatched_replies_total", &[]), 0.0);
-    assert_idle(&[&native, &json, &processor]).await;
+    native.assert_no_restarts().await;
+    json.assert_no_restarts().await;
+    processor.assert_no_restarts().await;
 }
 
 #[tokio::test]
@@ -170,13 +146,14 @@ async fn a_route_can_write_json_beside_one_that_does_not() {
         .set("routes", routes)
         .start()
         .await;
-    // The reply topic of the one is read whole, for its processors know of no partitions; of the other's one partition is read and named.
+    // The proxy reads every partition of the json route's replies, because its repliers know no partitions. Of the other route's replies it reads
+    // the one that it names.
     let requests = Reader::open(&old.request);
     for partition in 0..4 {
         let mut waiting = proxy.leave_waiting(&Request::post("/old", "x")).await;
         let record = requests.next().await;
         let id = envelope(&record)["correlation_id"].clone();
-        assert_eq!((record.header("kafka_replyPartition"), record.headers.len()), (None, 1));
+        assert_eq!((record.reply_partition(), record.headers.len()), (None, 1));
         let reply =
             json!({ "correlation_id": id, "status_code": 200, "headers": {}, "body": format!("from {partition}") });
         produce(&old.response, partition, reply.to_string().as_bytes(), &[]).await;
@@ -185,10 +162,9 @@ async fn a_route_can_write_json_beside_one_that_does_not() {
     }
     let mut waiting = proxy.leave_waiting(&Request::post("/new", "x")).await;
     let record = Reader::open(&native.request).next().await;
-    let partition = record.header("kafka_replyPartition").expect("named");
-    let partition = i32::from_be_bytes(partition.try_into().expect("four bytes"));
-    let id = record.header("kafka_correlationId").expect("ours");
-    produce(&native.response, partition, b"native", &[("kafka_correlationId", id)]).await;
+    let partition = record.reply_partition().expect("the proxy reads one partition");
+    let id = ("kafka_correlationId", record.correlation_id());
+    produce(&native.response, partition, b"native", &[id]).await;
     assert_eq!(waiting.read_response(false).await.expect("an answer").text(), "native");
-    assert_idle(&[&proxy]).await;
+    proxy.assert_no_restarts().await;
 }

@@ -2,7 +2,9 @@
 
 /// The json format carries what the native format carries.
 mod json_format;
-/// The location blocks of the predecessor's users.
+/// The predecessor's location blocks, and those that this project ships.
 mod nginx;
-/// Either half of the predecessor works with the other half of this service.
+/// Each half of the predecessor works with the other half of this service.
 mod other_half;
+/// The predecessor's files and environments.
+mod settings;

@@ -1,15 +1,16 @@
-//! nginx in front, as the predecessor's users run it: its location blocks choose the topics.
+//! nginx in front of the proxies, as the predecessor's users run it: its location blocks choose the topics.
 
 use std::time::Duration;
 
-use crate::harness::Topics;
-use crate::harness::app::{App, processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Body, Request};
 use crate::harness::load::{Load, OnClose};
+use crate::harness::names::Topics;
 use crate::harness::nginx::Nginx;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
 
-/// The predecessor's README, "Nginx Configuration", to the letter.
+/// The predecessor's README, "Nginx Configuration", unchanged.
 const PREDECESSOR: &str = r#"
 upstream proxy_backend {
     server proxy:8080;
@@ -46,11 +47,11 @@ server {
 }
 "#;
 
-/// What docker/compose.yaml mounts.
+/// The file that docker/compose.yaml mounts.
 const OURS: &str = include_str!("../../docker/nginx.conf");
 
-/// The blocks with this test's topics and proxies in the place of the names they hold.
-fn fill(blocks: &str, orders: &Topics, users: &Topics, proxies: &[&App]) -> String {
+/// The blocks with this test's topics and proxies in the place of the names that they hold.
+fn fill(blocks: &str, orders: &Topics, users: &Topics, proxies: &[&Service]) -> String {
     let servers: Vec<String> = proxies
         .iter()
         .map(|proxy| format!("server {};", proxy.address()))
@@ -77,7 +78,7 @@ async fn assert_each_location_reaches_its_backend(blocks: &str) {
         (&users, &backends.1.url()),
         (&common, &backends.2.url()),
     ]);
-    let processor = processor.start().await;
+    let _processor = processor.start().await;
     let proxy = proxy(&common).start().await;
     let nginx = Nginx::start(&fill(blocks, &orders, &users, &[&proxy])).await;
     for (path, backend) in [
@@ -111,8 +112,6 @@ async fn assert_each_location_reaches_its_backend(blocks: &str) {
         "{:?}",
         received.headers
     );
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -121,16 +120,16 @@ async fn the_predecessors_location_blocks_reach_their_own_backends() {
 }
 
 #[tokio::test]
-async fn so_do_the_blocks_that_we_ship() {
+async fn the_location_blocks_that_we_ship_reach_their_own_backends() {
     assert_each_location_reaches_its_backend(OURS).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_stops_behind_nginx_fails_no_request() {
     let (orders, users) = (Topics::unique("orders"), Topics::unique("users"));
-    let backend = Backend::start(|received| Answer::body(received.body.clone()).after(Duration::from_millis(20))).await;
-    let processor = processor(&[(&orders, &backend.url())]).start().await;
-    let (mut leaving, staying) = (
+    let backend = Backend::start(|received| Answer::same_body(received).after(Duration::from_millis(20))).await;
+    let _processor = processor(&[(&orders, &backend.url())]).start().await;
+    let (leaving, staying) = (
         proxy(&orders).set("pre_stop", 6).start().await,
         proxy(&orders).start().await,
     );
@@ -139,12 +138,9 @@ async fn a_proxy_that_stops_behind_nginx_fails_no_request() {
         Request::post("/api/orders/", body)
     });
     load.wait_for_more(200).await;
-    leaving.signal("TERM").await;
-    assert_eq!(leaving.wait_exit().await, Some(0));
+    leaving.stop().await;
     load.wait_for_more(200).await;
     let report = load.finish().await;
     assert_eq!(report.failures, Vec::<String>::new());
     assert_eq!(backend.received().len(), report.answered, "each was executed once");
-    staying.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }

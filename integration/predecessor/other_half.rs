@@ -1,5 +1,4 @@
-//! Either half of kafka-http-proxy 1.0.1, played here by a script that writes its envelope, works with the other half of
-//! ours.
+//! Each half of kafka-http-proxy 1.0.1 works with the other half of this service. The test plays the predecessor and writes its envelope.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +7,19 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 
-use super::json_format::{assert_idle, envelope, json_proxy};
-use crate::harness::app::processor;
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::json::{envelope, json_proxy};
 use crate::harness::kafka::brokers;
+use crate::harness::names::{Topics, unique};
 use crate::harness::records::Reader;
+use crate::harness::spec::processor;
 use crate::harness::topics::{count, create_topic, wait_for_commit};
 use crate::harness::wait::PATIENCE;
-use crate::harness::{Topics, unique};
 
 const ID: &str = "3f1c9a52-7d0e-4b6a-9c41-5e2d8f7a6b10";
 
-/// Writes as the predecessor does: to any partition, compressed.
+/// Writes a record as the predecessor does: to any partition, compressed.
 async fn write(topic: &str, partition: i32, value: &[u8], id: Option<&str>) {
     let mut config = ClientConfig::new();
     config
@@ -76,7 +75,7 @@ async fn our_proxy_works_with_the_predecessors_processor() {
     let proxy = json_proxy(&topics).start().await;
     let requests = Reader::open(&topics.request);
 
-    // Whatever partition it answers on, with its record header or without.
+    // The reply may come on any partition, with the record header or without it.
     for partition in 0..4 {
         let sent = Request::post("/orders/7?colour=blue+green&k=1&k=2", "žluť").header("X-A", "1");
         let mut waiting = proxy.leave_waiting(&sent).await;
@@ -110,7 +109,7 @@ async fn our_proxy_works_with_the_predecessors_processor() {
         assert_eq!(answer.header("x-backend").as_deref(), Some("orders"));
     }
 
-    // Its backend's JSON may come as JSON.
+    // The predecessor may put a backend's JSON into its envelope as JSON.
     let mut waiting = proxy.leave_waiting(&Request::get("/")).await;
     let id = envelope(&requests.next().await)["correlation_id"].clone();
     let body = r#"{"z": 1.10, "a": [12345678901234567890]}"#;
@@ -120,7 +119,7 @@ async fn our_proxy_works_with_the_predecessors_processor() {
     assert_eq!((answer.status, answer.text().as_str()), (200, body));
     assert_eq!(answer.header("content-type").as_deref(), Some("application/json"));
 
-    // What is no answer ends the waiting at once; what is nobody's is passed over.
+    // A malformed reply ends its request at once. A reply without a request is skipped.
     write(
         &topics.response,
         0,
@@ -147,7 +146,7 @@ async fn our_proxy_works_with_the_predecessors_processor() {
     assert!(asked.elapsed() < Duration::from_secs(10));
     proxy.wait_for_metric("proxy_malformed_replies_total", &[], 1.0).await;
     proxy.wait_for_metric("proxy_unmatched_replies_total", &[], 2.0).await;
-    assert_idle(&[&proxy]).await;
+    proxy.assert_no_restarts().await;
 }
 
 #[tokio::test]
@@ -164,7 +163,7 @@ async fn the_predecessors_proxy_works_with_our_processor() {
 
     let mut sent = request(ID, "POST", "/a b/ü", json!("žluť"));
     sent["query_params"] = json!({ "colour": "blue green", "n": "1" });
-    // Neither is the message's to say.
+    // The message may choose neither its reply topic nor its backend.
     sent["response_topic"] = json!(elsewhere.response);
     sent["backend_url"] = json!(other_backend.url());
     for header in [Some(ID), None] {
@@ -195,11 +194,11 @@ async fn the_predecessors_proxy_works_with_our_processor() {
     assert_eq!((backend.received().len(), other_backend.received().len()), (2, 0));
     assert_eq!(count(&elsewhere.response), 0);
     wait_for_commit(&topics.group, &topics.request, 2).await;
-    assert_idle(&[&processor]).await;
+    processor.assert_no_restarts().await;
 }
 
 #[tokio::test]
-async fn malformed_envelopes_are_answered_where_they_can_be_and_passed_over() {
+async fn malformed_envelopes_are_skipped_and_answered_where_their_client_is_known() {
     let topics = Topics::unique("orders");
     let dead_letters = unique("failed-requests");
     create_topic(&topics.request, 1).await;
@@ -262,5 +261,5 @@ async fn malformed_envelopes_are_answered_where_they_can_be_and_passed_over() {
         .await;
     assert_eq!(backend.received().len(), 1, "{:?}", backend.received());
     wait_for_commit(&topics.group, &topics.request, malformed.len() as i64 + 1).await;
-    assert_idle(&[&processor]).await;
+    processor.assert_no_restarts().await;
 }

@@ -1,6 +1,6 @@
 //! Which topic carries a request, and on which partition its reply comes back.
 
-/// The topics that a request names, and those of the configuration.
+/// The topics that requests name, and those of the configuration.
 mod named_topics;
 /// The topics that a client may not name.
 mod refused_topics;

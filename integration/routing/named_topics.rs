@@ -1,19 +1,19 @@
-//! Which topics a request takes: the configured ones, or those it names, which are created where they are missing.
+//! A request goes to the configured topics, or to those that it names. A topic that is missing is created.
 
 use std::time::{Duration, Instant};
 
-use crate::harness::app::{processor, proxy};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Request};
+use crate::harness::names::{Topics, unique};
+use crate::harness::spec::{processor, proxy};
 use crate::harness::topics::{count, create_topic, partitions, wait_for_count};
-use crate::harness::{Topics, unique};
 
 #[tokio::test]
 async fn two_topics_reach_their_own_backends_at_once() {
     let (orders, users) = (Topics::unique("orders"), Topics::unique("users"));
     let orders_backend = Backend::start(|received| Answer::body(format!("orders: {}", received.text()))).await;
     let users_backend = Backend::start(|received| Answer::body(format!("users: {}", received.text()))).await;
-    let processor = processor(&[(&orders, &orders_backend.url()), (&users, &users_backend.url())])
+    let _processor = processor(&[(&orders, &orders_backend.url()), (&users, &users_backend.url())])
         .start()
         .await;
     let proxy = proxy(&orders).start().await;
@@ -35,39 +35,35 @@ async fn two_topics_reach_their_own_backends_at_once() {
         (orders_backend.received().len(), users_backend.received().len()),
         (50, 50)
     );
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn the_first_request_ever_to_a_fresh_topic_is_answered() {
+async fn the_first_request_to_a_new_topic_is_answered() {
     let (known, fresh) = (Topics::unique("known"), Topics::unique("fresh"));
     let backend = Backend::echo().await;
     let proxy = proxy(&known).start().await;
     assert_eq!(
         partitions(&fresh.request) + partitions(&fresh.response),
         0,
-        "nobody has created them"
+        "neither topic exists yet"
     );
 
-    // The proxy creates both topics and positions itself in the reply topic before it sends.
+    // The proxy creates both topics, and has its position in the reply topic before it sends.
     let mut first = proxy
         .leave_waiting(&Request::post("/first", "first").via(&fresh.request, &fresh.response))
         .await;
     wait_for_count(&fresh.request, 1).await;
-    let processor = processor(&[(&fresh, &backend.url())]).start().await;
+    let _processor = processor(&[(&fresh, &backend.url())]).start().await;
     let answer = first.read_response(false).await.expect("an answer");
-    assert_eq!((answer.status, answer.json()["body"].as_str()), (200, Some("first")));
+    answer.assert_echo("first");
     assert_eq!(partitions(&fresh.request), 4, "as create_topics.partitions says");
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_reply_topic_first_named_by_a_request_brings_that_requests_reply() {
+async fn a_reply_topic_that_a_request_names_first_carries_its_reply() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = proxy(&topics).start().await;
     let fresh = unique("fresh-responses");
     let started = Instant::now();
@@ -75,32 +71,32 @@ async fn a_reply_topic_first_named_by_a_request_brings_that_requests_reply() {
         proxy.request(Request::post("/", "one").via(&topics.request, &fresh)),
         proxy.request(Request::post("/", "two").via(&topics.request, &fresh)),
     );
-    assert_eq!((one.status, one.json()["body"].as_str()), (200, Some("one")));
-    assert_eq!((two.status, two.json()["body"].as_str()), (200, Some("two")));
+    one.assert_echo("one");
+    two.assert_echo("two");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert_eq!(count(&fresh), 2, "both replies took the topic that the requests named");
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
+    assert_eq!(
+        count(&fresh),
+        2,
+        "both replies are on the topic that the requests named"
+    );
 }
 
 #[tokio::test]
-async fn topics_that_exist_are_taken_as_they_are() {
+async fn topics_that_exist_are_not_changed() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     create_topic(&topics.response, 1).await;
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = proxy(&topics).start().await;
     for number in 0..10 {
         assert_eq!(proxy.request(Request::post("/", number.to_string())).await.status, 200);
     }
     assert_eq!((partitions(&topics.request), partitions(&topics.response)), (2, 1));
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn requests_sent_before_the_first_processor_ever_started_are_answered_when_it_starts() {
+async fn requests_sent_before_the_first_processor_starts_are_answered_when_it_does() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let proxy = proxy(&topics).set("default_timeout", 40).start().await;
@@ -111,24 +107,19 @@ async fn requests_sent_before_the_first_processor_ever_started_are_answered_when
     proxy.wait_for_pending(5).await;
     wait_for_count(&topics.request, 5).await;
 
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     for (number, client) in waiting.iter_mut().enumerate() {
         let answer = client.read_response(false).await.expect("an answer");
-        assert_eq!(
-            (answer.status, answer.json()["body"].as_str()),
-            (200, Some(number.to_string().as_str()))
-        );
+        answer.assert_echo(&number.to_string());
     }
     assert_eq!(backend.received().len(), 5);
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
 async fn proxies_that_share_a_reply_topic_each_get_their_own_replies() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let (one, two) = (
         proxy(&topics).start().await,
         proxy(&topics).set("reply_partition", "all").start().await,
@@ -148,11 +139,7 @@ async fn proxies_that_share_a_reply_topic_each_get_their_own_replies() {
     let seen = two.metrics().await;
     assert!(
         seen.sum("proxy_foreign_replies_total", &[]) > 0.0,
-        "it reads the other's replies too, and knows them as foreign"
+        "it reads the replies of the other proxy too, and counts them as foreign"
     );
     assert_eq!(seen.sum("proxy_unmatched_replies_total", &[]), 0.0);
-    for proxy in [one, two] {
-        proxy.wait_until_idle().await;
-    }
-    processor.wait_until_idle().await;
 }

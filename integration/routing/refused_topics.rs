@@ -1,53 +1,15 @@
-//! What the proxy does not carry, it refuses with a definite error, before anything is sent.
+//! A client that names a topic it may not use gets a definite error, and nothing is sent.
 
 use serde_json::json;
 
-use crate::harness::app::{App, proxy};
-use crate::harness::client::{Body, Connection, Request, Response};
+use crate::harness::client::Request;
+use crate::harness::exchange::assert_nothing_was_sent;
+use crate::harness::names::{Topics, unique};
+use crate::harness::spec::proxy;
 use crate::harness::topics::{count, create_topic, partitions};
-use crate::harness::{Topics, unique};
-
-async fn exchange(proxy: &App, wire: &[u8]) -> Response {
-    let mut connection = Connection::open(&proxy.address()).await.expect("the proxy listens");
-    connection.send_raw(wire).await.expect("sent");
-    connection.read_response(false).await.expect("an answer")
-}
-
-async fn assert_nothing_was_sent(proxy: &App, topics: &Topics) {
-    proxy.wait_until_idle().await;
-    assert_eq!(count(&topics.request), 0);
-    proxy
-        .metrics()
-        .await
-        .expect_sum("actor_restarts_total", &[], 0.0)
-        .expect("nothing broke");
-}
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_a_413_however_it_is_framed() {
-    let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).set("max_body_size", 1000).start().await;
-    proxy
-        .request(Request::post("/", vec![b'x'; 1001]))
-        .await
-        .assert_problem(413, "body-too-large");
-    proxy
-        .request(Request::post("/", vec![b'x'; 600_000]))
-        .await
-        .assert_problem(413, "body-too-large");
-    let chunks = Body::Chunked(vec![vec![b'x'; 600]; 2]);
-    proxy
-        .request(Request::new("POST", "/").body(chunks))
-        .await
-        .assert_problem(413, "body-too-large");
-    // Known from the head: nothing of the body needs to come.
-    let announced = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n";
-    exchange(&proxy, announced).await.assert_problem(413, "body-too-large");
-    assert_nothing_was_sent(&proxy, &topics).await;
-}
-
-#[tokio::test]
-async fn a_topic_that_clients_may_not_name_is_refused() {
+async fn a_topic_that_no_client_may_name_is_refused() {
     let topics = Topics::unique("orders");
     let proxy = proxy(&topics).start().await;
     for topic in ["not a topic", "..", "a/b", &"x".repeat(250)] {
@@ -74,7 +36,7 @@ async fn a_topic_that_clients_may_not_name_is_refused() {
 }
 
 #[tokio::test]
-async fn only_allowed_topics_can_be_named_and_only_so_many() {
+async fn only_allowed_topics_can_be_named_and_only_up_to_the_limit() {
     let topics = Topics::unique("orders");
     let allowed = unique("shop");
     let in_full = format!("{allowed}-1-requests");
@@ -82,7 +44,7 @@ async fn only_allowed_topics_can_be_named_and_only_so_many() {
     let proxy = proxy(&topics)
         .set("allowed_topics", patterns)
         .set("max_client_topics", 2)
-        // Time to create a topic, too: what still waits for one shortly before its deadline is a 503.
+        // Long enough to create a topic: a request that still waits for one shortly before its deadline is a 503.
         .set("default_timeout", 6)
         .start()
         .await;
@@ -109,11 +71,10 @@ async fn only_allowed_topics_can_be_named_and_only_so_many() {
             "{label}"
         );
     }
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_request_is_never_answered_with_itself_whatever_its_client_names() {
+async fn a_request_is_never_taken_for_its_own_reply() {
     let (topics, other) = (Topics::unique("orders"), Topics::unique("other"));
     for topic in [&other.request, &other.response] {
         create_topic(topic, 1).await;
@@ -123,7 +84,7 @@ async fn a_request_is_never_answered_with_itself_whatever_its_client_names() {
         .set("reply_partition", "all")
         .start()
         .await;
-    // What is configured for one use is refused for the other.
+    // A topic that is configured for requests is refused for replies, and the other way round.
     for request in [
         Request::post("/", "x").header("X-Kafka-Reply-Topic", &topics.request),
         Request::post("/", "x").header("X-Kafka-Topic", &topics.response),
@@ -131,13 +92,12 @@ async fn a_request_is_never_answered_with_itself_whatever_its_client_names() {
         proxy.request(request).await.assert_problem(403, "topic-not-allowed");
     }
     assert_eq!(count(&topics.response), 0);
-    // Of what only clients name, nobody can tell.
+    // A topic that only clients name may be used for both.
     for reply_topic in [&other.request, &other.response] {
         let request = Request::post("/", "my own words").via(&other.request, reply_topic);
         let answer = proxy.request(request).await;
         answer.assert_problem(504, "reply-timeout");
     }
     let late = proxy.metrics().await.sum("proxy_late_replies_total", &[]);
-    assert!(late > 0.0, "they were read: the topic is a reply topic to this proxy");
-    proxy.wait_until_idle().await;
+    assert!(late > 0.0, "the proxy read its own requests from the reply topic");
 }

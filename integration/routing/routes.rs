@@ -1,18 +1,18 @@
-//! Routes: the path and the method choose where a request goes, without headers and without nginx.
+//! Routes: the path and the method choose a request's topics, without headers and without nginx.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::app::{Spec, processor};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::names::{Topics, unique};
 use crate::harness::records::Reader;
+use crate::harness::spec::{Spec, processor};
 use crate::harness::topics::{count, partitions, wait_for_count};
-use crate::harness::{Topics, unique};
 
-/// A route to these topics, with these keys besides.
+/// A route to these topics, with the keys of `more`.
 fn route(path: &str, topics: &Topics, more: Value) -> Value {
     let mut route = json!({
         "path": path,
@@ -25,7 +25,7 @@ fn route(path: &str, topics: &Topics, more: Value) -> Value {
     route
 }
 
-/// A proxy with these routes, whose default topics nobody serves.
+/// A proxy with these routes. No processor serves its default topics.
 fn routed(routes: Value) -> Spec {
     Spec::new("proxy").set("warmup_topics", json!([])).set("routes", routes)
 }
@@ -34,7 +34,7 @@ fn routed(routes: Value) -> Spec {
 async fn two_routes_reach_two_backends_without_nginx_or_headers() {
     let (orders, files) = (Topics::unique("orders"), Topics::unique("files"));
     let (orders_backend, files_backend) = (Backend::echo().await, Backend::echo().await);
-    let processor = processor(&[(&orders, &orders_backend.url()), (&files, &files_backend.url())])
+    let _processor = processor(&[(&orders, &orders_backend.url()), (&files, &files_backend.url())])
         .start()
         .await;
     let proxy = routed(json!([
@@ -43,7 +43,7 @@ async fn two_routes_reach_two_backends_without_nginx_or_headers() {
     ]))
     .start()
     .await;
-    // Ready means that the replies of both are read, and known by name.
+    // A proxy is ready only once it reads the reply topics of all routes.
     assert_eq!(proxy.metrics().await.sum("proxy_active_consumers", &[]), 2.0);
 
     for target in ["/orders/7", "/orders/a%2Fb?x=%20&&x", "/orders/.."] {
@@ -63,8 +63,6 @@ async fn two_routes_reach_two_backends_without_nginx_or_headers() {
         let labels = [("topic", topics.request.as_str()), ("status", "200")];
         assert_eq!(metrics.sum("proxy_requests_total", &labels), 3.0);
     }
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -85,7 +83,7 @@ async fn a_path_without_a_route_is_a_404_and_a_method_without_one_a_405() {
         "//orders/7",
         "/Orders/7",
     ] {
-        let answer = proxy.request(Request::post(target, "nobody's")).await;
+        let answer = proxy.request(Request::post(target, "no route")).await;
         answer.assert_problem(404, "no-route");
         assert_eq!(answer.header("allow"), None);
     }
@@ -94,7 +92,7 @@ async fn a_path_without_a_route_is_a_404_and_a_method_without_one_a_405() {
         answer.assert_problem(405, "method-not-allowed");
         assert_eq!(answer.header("allow").as_deref(), Some("GET, HEAD, PUT"));
     }
-    // The rules that hold for every path come first.
+    // The rules for every path are checked before the routes.
     let upgrade = Request::get("/nowhere")
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket");
@@ -108,7 +106,6 @@ async fn a_path_without_a_route_is_a_404_and_a_method_without_one_a_405() {
     );
     assert_eq!(metrics.sum("proxy_requests_total", &[("topic", "other")]), 12.0);
     assert_eq!(count(&topics.request), 0);
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -123,7 +120,7 @@ async fn records_with_the_same_key_take_the_same_partition() {
     .await;
     let mut waiting = Vec::new();
     for id in 0..12 {
-        // The same value in another encoding is the same key.
+        // The same value gives the same key in any encoding.
         let first = char::from(b'a' + id);
         let encoded = format!("%{:02x}", first as u32);
         for request in [
@@ -160,14 +157,13 @@ async fn records_with_the_same_key_take_the_same_partition() {
     let used: BTreeSet<&i32> = seen.values().flatten().collect();
     assert!(used.len() > 1, "twelve keys spread over four partitions: {seen:?}");
     drop(waiting);
-    proxy.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_prefix_is_stripped_and_nothing_else() {
+async fn only_the_prefix_is_stripped() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = routed(json!([
         route("/api/{tail}*", &topics, json!({ "strip_prefix": "/api" })),
         route("/api", &topics, json!({ "strip_prefix": "/api/" })),
@@ -191,15 +187,13 @@ async fn a_prefix_is_stripped_and_nothing_else() {
             "{target}"
         );
     }
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn a_route_s_own_timeout_is_its_deadline() {
+async fn a_routes_timeout_is_the_deadline_of_its_requests() {
     let (quick, slow) = (Topics::unique("quick"), Topics::unique("slow"));
     let backend = Backend::start(|received| Answer::echo(received).after(Duration::from_secs(9))).await;
-    let processor = processor(&[(&slow, &backend.url())]).start().await;
+    let _processor = processor(&[(&slow, &backend.url())]).start().await;
     let proxy = routed(json!([
         route("/quick", &quick, json!({ "timeout": "1500ms" })),
         route("/quick/patient", &quick, json!({ "timeout": 50 })),
@@ -223,7 +217,10 @@ async fn a_route_s_own_timeout_is_its_deadline() {
         took >= Duration::from_millis(1500) && took < Duration::from_secs(8),
         "before default_timeout: {took:?}"
     );
-    assert_eq!(slow_answer.status, 200, "it outlasts default_timeout: {slow_answer:?}");
+    assert_eq!(
+        slow_answer.status, 200,
+        "its timeout is longer than default_timeout: {slow_answer:?}"
+    );
     assert_eq!(
         proxy
             .metrics()
@@ -231,15 +228,13 @@ async fn a_route_s_own_timeout_is_its_deadline() {
             .sum("proxy_timeouts_total", &[("topic", &quick.request)]),
         1.0
     );
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn clients_choose_no_topic_where_routes_do() {
+async fn topic_headers_are_ignored_where_there_are_routes() {
     let (topics, other) = (Topics::unique("orders"), Topics::unique("other"));
     let backend = Backend::echo().await;
-    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
     let proxy = routed(json!([route("/{tail}*", &topics, json!({}))])).start().await;
     for (request_topic, reply_topic) in [
         (other.request.as_str(), other.response.as_str()),
@@ -250,15 +245,13 @@ async fn clients_choose_no_topic_where_routes_do() {
     }
     assert_eq!((backend.received().len(), count(&topics.response)), (2, 2));
     assert_eq!(partitions(&other.request) + partitions(&other.response), 0);
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn topic_headers_can_be_honoured_over_a_route() {
+async fn topic_headers_win_over_a_route_where_they_are_allowed() {
     let (topics, named) = (Topics::unique("orders"), Topics::unique("named"));
     let backend = Backend::start(|received| Answer::body(format!("named {}", received.target))).await;
-    let processor = processor(&[(&named, &backend.url())]).start().await;
+    let _processor = processor(&[(&named, &backend.url())]).start().await;
     let proxy = routed(json!([route(
         "/api/{tail}*",
         &topics,
@@ -271,14 +264,12 @@ async fn topic_headers_can_be_honoured_over_a_route() {
         .request(Request::get("/api/x").via(&named.request, &named.response))
         .await;
     assert_eq!((answer.status, answer.text()), (200, "named /x".into()));
-    // The headers choose the topics; whether a request is taken at all, the routes do.
+    // The headers choose the topics. The routes decide whether the request is carried at all.
     proxy
         .request(Request::get("/x").via(&named.request, &named.response))
         .await
         .assert_problem(404, "no-route");
     assert_eq!((count(&named.request), count(&topics.request)), (1, 0));
-    proxy.wait_until_idle().await;
-    processor.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -294,7 +285,7 @@ async fn names_that_clients_may_not_give_are_refused_and_nothing_is_created() {
     let illegal = format!("{allowed}-a b");
     for (name, status, code) in [
         (&bank, 403, "topic-not-allowed"),
-        // Never, even where a glob would take it.
+        // An internal topic is refused even where a pattern of `allowed_topics` matches it.
         (&internal, 403, "topic-not-allowed"),
         (&"__consumer_offsets".to_owned(), 403, "topic-not-allowed"),
         (&illegal, 400, "bad-topic"),
@@ -308,7 +299,7 @@ async fn names_that_clients_may_not_give_are_refused_and_nothing_is_created() {
             proxy.request(request).await.assert_problem(status, code);
         }
     }
-    // What a route names needs no permission.
+    // The topics of a route need not be in `allowed_topics`.
     let own = proxy.leave_waiting(&Request::get("/x")).await;
     wait_for_count(&topics.request, 1).await;
     for name in [&bank, &internal] {
@@ -318,10 +309,9 @@ async fn names_that_clients_may_not_give_are_refused_and_nothing_is_created() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("proxy_rejected_total", &refused("topic-not-allowed")), 6.0);
     assert_eq!(metrics.sum("proxy_rejected_total", &refused("bad-topic")), 6.0);
-    // Nothing of it reached Kafka, which would be said in the log.
+    // The log would show a request to Kafka for these topics.
     for name in [&bank, &internal] {
         assert!(!proxy.log().contains(name.as_str()), "{}", proxy.log());
     }
     drop(own);
-    proxy.wait_until_idle().await;
 }
