@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_khp::kafka::outgoing::Outgoing;
+use actix_khp::kafka::producer::outgoing::Outgoing;
 use actix_khp::kafka::producer::{Context, Delivered, DeliveryListener};
 use actix_khp::kafka::record::raw_record;
 use actix_khp::wire::RawFields;

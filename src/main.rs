@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use actix_khp::app::App;
+use actix_khp::app::demo;
 use actix_khp::cli::{self, Command};
+use actix_khp::dlq;
+use actix_khp::process::exit;
+use actix_khp::process::signals::Signals;
+use actix_khp::process::telemetry;
 use actix_khp::settings::{Mode, Settings};
-use actix_khp::shutdown::{Signals, exit};
-use actix_khp::{demo, dlq, telemetry};
 
 fn main() -> ExitCode {
     let command = match cli::parse() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use actix_khp::kafka::describe::{self, TopicId};
+use actix_khp::kafka::cluster::describe::{self, TopicId};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };

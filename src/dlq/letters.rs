@@ -11,9 +11,9 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::DlqError;
 use crate::dlq::letter::{Letter, Place};
-use crate::kafka::admin::{TopicError, describe};
-use crate::kafka::client_config;
-use crate::kafka::client_context::{LogOnly, is_denied};
+use crate::kafka::client::context::{LogOnly, is_denied};
+use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
 use crate::settings::Settings;
 use crate::wire::{RawRecord, redrive};
@@ -51,7 +51,7 @@ impl Letters {
     pub fn open(settings: &Settings) -> Result<Option<Self>, DlqError> {
         let topic = settings.processor.dead_letter_topic.as_deref();
         let topic = topic.ok_or(DlqError::NotConfigured)?;
-        let config = client_config::dead_letter_reader(&settings.kafka);
+        let config = properties::dead_letter_reader(&settings.kafka);
         let consumer = BaseConsumer::from_config_and_context(&config, LogOnly);
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
         Ok(describe(consumer.client(), topic)?.map(|found| Letters {

@@ -14,9 +14,9 @@ use rdkafka::error::KafkaError;
 
 use crate::dlq::filter::Filter;
 use crate::dlq::letter::Place;
-use crate::kafka::admin::TopicError;
+use crate::kafka::cluster::admin::TopicError;
+use crate::process::exit;
 use crate::settings::Settings;
-use crate::shutdown::exit;
 
 /// What is to be done with dead letters.
 #[derive(Debug, Subcommand)]

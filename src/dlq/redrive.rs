@@ -21,12 +21,13 @@ use crate::dlq::letter::{Letter, Place};
 use crate::dlq::letters::{Letters, Next};
 use crate::dlq::printable::line;
 use crate::dlq::{DlqError, Redrive};
-use crate::kafka::client_config;
-use crate::kafka::outgoing::Outgoing;
+use crate::kafka::client::properties;
+use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::kafka::topic_name::{is_internal, is_legal};
+use crate::process::exit;
+use crate::process::signals::Signals;
 use crate::settings::Settings;
-use crate::shutdown::{Signals, exit};
 use crate::wire::redrive::{Redriven, Stays, mark};
 
 /// Letters in one transaction. While it is open, consumers of its partitions wait, so it is made of what is at hand.
@@ -278,7 +279,7 @@ impl DeliveryListener for Refusals {
 impl<'a> Transactions<'a> {
     /// Shuts out any other run on the same topic, and ends what it left open.
     fn start(settings: &Settings, dead_letter_topic: &'a str) -> Result<Self, DlqError> {
-        let config = client_config::redrive_producer(&settings.kafka, dead_letter_topic);
+        let config = properties::redrive_producer(&settings.kafka, dead_letter_topic);
         // Bounded by the batch: one report a record.
         let (refusals, refused) = crossbeam_channel::unbounded();
         let context = Context(Arc::new(Refusals(refusals)));

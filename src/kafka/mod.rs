@@ -1,18 +1,19 @@
 //! Everything that speaks to librdkafka: the only place where its keys, clients and threads are known.
+//!
+//! - [`config`]: the types that clients are configured with.
+//! - [`client`]: what every client shares: its properties and how it logs.
+//! - [`cluster`]: what the cluster is asked: topics, groups, limits, and whether it is there.
+//! - [`group_pump`]: the processor's consumer, a thread that feeds one worker.
+//! - [`producer`]: the producers, and the gate that forms batches.
+//! - [`reply_stream`]: the proxy's consumer of reply topics.
+//! - [`record`]: librdkafka's messages made into our records, and back.
+//! - [`topic_name`]: which names are legal, and which are internal.
 
-pub mod admin;
-pub mod backlog;
-pub mod client_config;
-pub mod client_context;
-pub mod describe;
-pub mod gate;
+pub mod client;
+pub mod cluster;
+pub mod config;
 pub mod group_pump;
-pub mod health;
-pub mod intake;
-pub mod offsets;
-pub mod outgoing;
 pub mod producer;
 pub mod record;
-pub mod record_limit;
 pub mod reply_stream;
 pub mod topic_name;

@@ -12,12 +12,12 @@ use actix_web::{Error, HttpRequest, HttpResponse, Route, web};
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
-use crate::kafka::health::KafkaHealth;
-use crate::processor::role::{Processor, WorkerView};
-use crate::proxy::http::Proxy;
-use crate::proxy::request::with_unread;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::process::phase::Phase;
+use crate::processor::assemble::{Processor, WorkerView};
+use crate::proxy::handler::Proxy;
+use crate::proxy::handler::request::with_unread;
 use crate::settings::Secret;
-use crate::shutdown::Phase;
 use crate::supervision::health_supervisor::{HealthSupervisor, Survey};
 
 /// What the management API looks at.

@@ -9,8 +9,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 use crate::kafka::producer::Producer;
-use crate::processor::delivery::Deliveries;
-use crate::processor::role::{Processor, WorkerView};
+use crate::processor::assemble::{Processor, WorkerView};
+use crate::processor::record::outbox::Deliveries;
 
 const NAME: &str = "processor_consumer_lag";
 const HELP: &str = "Records of a partition that are not finished; only of partitions this process consumes";

@@ -1,19 +1,15 @@
 //! The processor: consumes request topics, calls each one's backend, and publishes the answer.
+//!
+//! - [`assemble`]: puts the role together.
+//! - [`worker`]: the actor of one topic and how its generations are made.
+//! - [`record`]: one record's way, from intake to the acknowledged reply.
+//! - [`backend`]: the HTTP client, retries, the breaker and health checks.
+//! - [`lag`]: the consumer's lag, gathered when somebody asks.
+//! - [`metrics`]: what the processor counts.
 
-pub mod attempts;
+pub mod assemble;
 pub mod backend;
-pub mod backend_health;
-pub mod breaker;
-pub mod deadline;
-pub mod delivery;
-pub mod ensured;
 pub mod lag;
-pub mod lanes;
 pub mod metrics;
-pub mod retry;
-pub mod retry_budget;
-pub mod role;
-pub mod topic_worker;
-pub mod trouble;
-pub mod work;
+pub mod record;
 pub mod worker;

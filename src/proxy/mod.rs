@@ -1,17 +1,19 @@
 //! The proxy: HTTP in, one record on a request topic, and the reply back to the client that waits.
+//!
+//! - [`assemble`]: puts the role together.
+//! - [`connection`]: what stands before the HTTP parser.
+//! - [`handler`]: one request, from its head to its answer.
+//! - [`admission`]: whether a request is taken at all.
+//! - [`routing`]: where it goes.
+//! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`instance`]: who this proxy is among its siblings.
+//! - [`metrics`]: what the proxy counts.
 
+pub mod admission;
+pub mod assemble;
 pub mod connection;
-pub mod consumers;
-pub mod framing;
-pub mod http;
-pub mod in_flight;
+pub mod handler;
 pub mod instance;
 pub mod metrics;
-pub mod pace;
-pub mod rate_limit;
 pub mod reply_router;
-pub mod request;
-pub mod role;
-pub mod routes;
-pub mod server;
-pub mod topics;
+pub mod routing;

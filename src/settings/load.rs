@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, File, FileFormat};
 
-use super::env::{self, Env};
-use super::fault::{Report, SettingsError};
-use super::layer::{Layer, Table, Underscore};
-use super::{Mode, Settings, read, unknown, validate};
+use crate::settings::check::{rules, unknown};
+use crate::settings::fault::{Report, SettingsError};
+use crate::settings::read::tree;
+use crate::settings::sources::env::{self, Env};
+use crate::settings::sources::layer::{Layer, Table, Underscore};
+use crate::settings::{Mode, Settings};
 
 /// Documents every key, and is the defaults: the two cannot disagree.
 pub const REFERENCE: &str = include_str!("../../config/reference.yaml");
@@ -52,10 +54,10 @@ pub fn load(mode: Mode, files: &[PathBuf], env: &Env) -> Result<Loaded, Settings
     }
 
     unknown::check(&tree, &mut report);
-    let (settings, effective) = read::read(mode, &tree, env, &mut report);
+    let (settings, effective) = tree::read(mode, &tree, env, &mut report);
     // Without one of its files, the rest need not fit together.
     if files_are_read {
-        validate::validate(&settings, &mut report);
+        rules::validate(&settings, &mut report);
     }
     if !report.faults.is_empty() {
         return Err(SettingsError { faults: report.faults });

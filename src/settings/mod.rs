@@ -4,22 +4,15 @@
 //! environment < flags. `load` merges them, `read` turns the tree into these types, `validate` checks across keys; all faults are
 //! reported at once.
 
-mod delivery;
-mod env;
+mod check;
 mod fault;
 mod keys;
-mod layer;
 mod load;
-mod name;
+mod masked;
+mod model;
+mod parse;
 mod read;
-mod reader;
-mod reference;
-mod routing;
-mod shown;
-mod unknown;
-mod validate;
-mod value;
-mod yaml;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -29,13 +22,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, REFERENCE, load};
-pub use read::plain_topic;
-pub use routing::{RecordKey, Route};
-pub use value::rate;
+pub use model::delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
+pub use parse::routing::{RecordKey, Route};
+pub use parse::value::rate;
+pub use read::tree::plain_topic;
 
+pub use crate::kafka::config::{CreateTopics, Kafka, ReplyPartition, Start};
+pub use crate::process::telemetry::{Log, LogFormat};
 use crate::wire::Format;
 
 /// Which roles a process plays.
@@ -83,29 +78,6 @@ pub struct Settings {
     pub pre_stop: Duration,
     /// What is logged, and how.
     pub log: Log,
-}
-
-/// How Kafka is reached.
-#[derive(Clone)]
-pub struct Kafka {
-    /// Comma-separated `host:port` list.
-    pub bootstrap_servers: String,
-    /// librdkafka properties, applied last; those the service owns are refused by `validate`. May hold secrets: never log values.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl fmt::Debug for Kafka {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let properties: BTreeMap<&String, String> = self
-            .properties
-            .iter()
-            .map(|(name, value)| (name, shown::property(name, value)))
-            .collect();
-        f.debug_struct("Kafka")
-            .field("bootstrap_servers", &self.bootstrap_servers)
-            .field("properties", &properties)
-            .finish()
-    }
 }
 
 /// The proxy's settings.
@@ -230,18 +202,6 @@ pub enum ClientKey {
     Everybody,
 }
 
-/// Which partitions of a reply topic a proxy reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReplyPartition {
-    /// One, chosen by the instance id's ordinal, else at random.
-    #[default]
-    Auto,
-    /// Every one; requests name none.
-    All,
-    /// This one (modulo the topic's partition count).
-    Number(i32),
-}
-
 /// The processor's settings.
 #[derive(Debug, Clone)]
 pub struct Processor {
@@ -319,16 +279,6 @@ impl fmt::Display for BackendUrl {
     }
 }
 
-/// Where a new consumer group starts in a request topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At its first record.
-    #[default]
-    Earliest,
-    /// Behind its last record.
-    Latest,
-}
-
 /// Which `Host` a backend sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostHeader {
@@ -348,38 +298,6 @@ pub struct Management {
     pub port: u16,
     /// What a caller must present; without one, nothing can be changed.
     pub token: Option<Secret>,
-}
-
-/// What the service may create in Kafka.
-#[derive(Debug, Clone)]
-pub struct CreateTopics {
-    /// Create what is missing?
-    pub enabled: bool,
-    /// -1 = the broker's default.
-    pub partitions: i32,
-    /// -1 = the broker's default.
-    pub replication_factor: i32,
-    /// Globs that limit creation by a client's name; configured topics are always created.
-    pub allow: Vec<String>,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// A tracing filter directive (`info`, `actix_khp=debug,info`); `RUST_LOG` wins.
-    pub level: String,
-    /// The shape of its lines.
-    pub format: LogFormat,
-}
-
-/// The shape of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line, for machines.
-    Json,
 }
 
 /// A value that is never printed.

@@ -12,10 +12,10 @@ use actix::{Actor, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Messa
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
-use crate::kafka::intake::{Command, PumpHandle};
-use crate::processor::backend_health::{BackendCheck, BackendChecks};
+use crate::kafka::group_pump::intake::{Command, PumpHandle};
+use crate::process::progress::Progress;
+use crate::processor::backend::health::{BackendCheck, BackendChecks};
 use crate::supervision::backoff::restart_wait;
-use crate::supervision::progress::Progress;
 use crate::supervision::spawn_watched::ExitReason;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -2,7 +2,6 @@
 
 pub mod backoff;
 pub mod health_supervisor;
-pub mod progress;
 pub mod spawn_watched;
 
 #[cfg(test)]

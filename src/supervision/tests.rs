@@ -7,7 +7,7 @@ use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::processor::topic_worker::tests::FAULT_HEADER;
+use crate::processor::worker::actor::tests::FAULT_HEADER;
 use crate::proxy::reply_router::Fault;
 use crate::settings::{self, Mode};
 use crate::supervision::health_supervisor::Survey;
@@ -255,7 +255,7 @@ fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
     actix::System::new().block_on(async {
         let stage = Stage::set().await;
         stage.app.board().supervisor.get().unwrap().do_send(Fault::Panic);
-        let mut signals = crate::shutdown::Signals::install().unwrap();
+        let mut signals = crate::process::signals::Signals::install().unwrap();
         let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
         assert_eq!(code.unwrap(), 70);
     });

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix_khp::proxy::metrics::ProxyMetrics;
 use actix_khp::proxy::reply_router::{Pending, ReplyResult, Waiting};
-use actix_khp::proxy::topics::{Topic, Topics};
+use actix_khp::proxy::routing::topics::{Topic, Topics};
 use actix_khp::settings::{self, Mode};
 use actix_khp::wire::{self, CorrelationId, Fields, Format, RawRecord, Record, Request, Response};
 use bytes::Bytes;

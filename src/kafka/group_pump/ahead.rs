@@ -12,13 +12,7 @@ use tokio::sync::mpsc;
 
 use super::context::PumpContext;
 use super::{Pump, PumpError, rebalance};
-use crate::kafka::intake::Intake;
-use crate::settings::Ordering;
-
-/// With `ordering: key` those of one key wait for each other, and which have the same is known only to the worker.
-const WITH_KEYS: usize = 16;
-/// With a rate limit, what begins within this may be committed: longer than a commit takes.
-const RATED_AHEAD_S: f64 = 0.1;
+use crate::kafka::group_pump::intake::Intake;
 
 /// How many of a worker's records may be committed, or be about to be, before they are finished: no more than can begin at once, since what
 /// has not begun when its partition or its process goes is lost.
@@ -32,24 +26,6 @@ pub struct AheadLimits {
 }
 
 impl AheadLimits {
-    /// For a worker that makes so many calls at once.
-    pub fn new(concurrency: usize, ordering: Ordering, rate_limit: Option<f64>) -> Self {
-        let of_partition = match ordering {
-            Ordering::Partition => 1,
-            Ordering::Unordered | Ordering::Key => concurrency,
-        };
-        let with_keys = match ordering {
-            Ordering::Key => WITH_KEYS,
-            Ordering::Unordered | Ordering::Partition => concurrency,
-        };
-        let rated = rate_limit.map_or(concurrency, |rate| (rate * RATED_AHEAD_S).ceil().max(1.0) as usize);
-        AheadLimits {
-            in_all: concurrency,
-            of_partition,
-            not_begun: rated.min(with_keys).min(concurrency),
-        }
-    }
-
     /// May another record of a partition be taken in?
     pub fn leave_room(self, in_all: usize, of_partition: usize, not_begun: usize) -> bool {
         in_all < self.in_all && of_partition < self.of_partition && not_begun < self.not_begun
@@ -173,7 +149,7 @@ fn begin_commit(consumer: &BaseConsumer<PumpContext>, list: &TopicPartitionList)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::intake::Lease;
+    use crate::kafka::group_pump::intake::Lease;
     use crate::wire::RawRecord;
 
     fn intake(offset: i64) -> Intake {
@@ -191,33 +167,6 @@ mod tests {
 
     fn offsets(records: impl Iterator<Item = Intake>) -> Vec<i64> {
         records.map(|intake| intake.record.offset).collect()
-    }
-
-    #[test]
-    fn no_more_is_committed_than_can_begin() {
-        for (ordering, rate, expected) in [
-            (Ordering::Unordered, None, (100, 100, 100)),
-            (Ordering::Partition, None, (100, 1, 100)),
-            (Ordering::Key, None, (100, 100, 16)),
-            (Ordering::Unordered, Some(0.5), (100, 100, 1)),
-            (Ordering::Key, Some(95.0), (100, 100, 10)),
-            (Ordering::Unordered, Some(1e6), (100, 100, 100)),
-        ] {
-            let limits = AheadLimits::new(100, ordering, rate);
-            let (in_all, of_partition, not_begun) = expected;
-            assert_eq!(
-                limits,
-                AheadLimits {
-                    in_all,
-                    of_partition,
-                    not_begun
-                },
-                "{ordering:?} {rate:?}"
-            );
-            assert!(limits.leave_room(in_all - 1, of_partition - 1, not_begun - 1));
-            assert!(!limits.leave_room(in_all, 0, 0) && !limits.leave_room(0, of_partition, 0));
-            assert!(!limits.leave_room(0, 0, not_begun));
-        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::rebalance::Rebalance;
-use crate::kafka::client_context::log_through_tracing;
-use crate::kafka::intake::PumpHandle;
+use crate::kafka::client::context::log_through_tracing;
+use crate::kafka::group_pump::intake::PumpHandle;
 
 /// Per partition the offset that Kafka took, or `None` where it did not.
 pub type CommitAnswer = Vec<(i32, Option<i64>)>;

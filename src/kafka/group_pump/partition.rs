@@ -14,9 +14,9 @@ use rdkafka_sys as rdsys;
 use super::ahead::CommitAhead;
 use super::caught_up::CaughtUp;
 use super::context::PumpContext;
-use crate::kafka::backlog::Backlog;
-use crate::kafka::intake::{Ahead, Completion, Intake, Lease, Outcome};
-use crate::kafka::offsets::Tracker;
+use crate::kafka::group_pump::backlog::Backlog;
+use crate::kafka::group_pump::intake::{Ahead, Completion, Intake, Lease, Outcome};
+use crate::kafka::group_pump::offsets::Tracker;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
 

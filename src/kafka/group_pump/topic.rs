@@ -7,8 +7,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::PumpPlan;
 use super::context::PumpContext;
-use crate::kafka::admin::TopicError;
-use crate::kafka::intake::{Command, PumpHandle};
+use crate::kafka::cluster::admin::TopicError;
+use crate::kafka::group_pump::intake::{Command, PumpHandle};
 
 /// Wait between tries to find or create the request topic.
 const TOPIC_RETRY: Duration = Duration::from_secs(1);

@@ -12,9 +12,9 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::util::Timeout;
 
 use super::{Context, Delivered, DeliveryListener, not_sent};
-use crate::kafka::client_config;
-use crate::kafka::gate::Gate;
-use crate::kafka::outgoing::Outgoing;
+use crate::kafka::client::properties;
+use crate::kafka::producer::gate::Gate;
+use crate::kafka::producer::outgoing::Outgoing;
 
 /// How long a batch is waited for. So often the polling thread looks whether one takes longer.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -78,11 +78,7 @@ impl<L: DeliveryListener> Running<L> {
     pub(super) fn start(config: &ClientConfig, listener: Arc<L>) -> KafkaResult<Self> {
         let gated = Arc::new(Gated {
             listener,
-            gate: Gate::new(
-                client_config::max_batch(config),
-                PATIENCE,
-                client_config::max_queued(config),
-            ),
+            gate: Gate::new(properties::max_batch(config), PATIENCE, properties::max_queued(config)),
             client: OnceLock::new(),
         });
         let client = Arc::new(BaseProducer::from_config_and_context(config, Context(gated.clone()))?);

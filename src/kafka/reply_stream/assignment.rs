@@ -4,7 +4,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ReplyStream, unreachable};
-use crate::kafka::admin::TopicError;
+use crate::kafka::cluster::admin::TopicError;
 
 /// How often a list may be out of date before it is let go: each time, somebody else has just let go of a part of it.
 const LET_GO_TRIES: u32 = 5;

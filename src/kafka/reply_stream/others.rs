@@ -7,7 +7,7 @@ use rdkafka::consumer::Consumer;
 
 use super::assignment::list;
 use super::{OpenTopic, ReplyStream, WATERMARK_TIMEOUT, unreachable};
-use crate::kafka::admin::TopicError;
+use crate::kafka::cluster::admin::TopicError;
 
 impl ReplyStream {
     /// Begins to read the partitions that the topic is not read on, from what was produced after `since` (by the clock that stamps

@@ -10,7 +10,7 @@ use rdkafka::message::BorrowedMessage;
 use tokio::sync::mpsc;
 
 use super::{ReplyRecord, StrangerCounters};
-use crate::kafka::client_context::LogOnly;
+use crate::kafka::client::context::LogOnly;
 use crate::kafka::record::{header, raw_record};
 use crate::wire::{CorrelationId, headers, json};
 

@@ -8,8 +8,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka_sys as rdsys;
 
 use super::*;
-use crate::kafka::client_config;
-use crate::settings::{CreateTopics, Kafka};
+use crate::kafka::client::properties;
+use crate::kafka::config::{CreateTopics, Kafka};
 use crate::test_kafka;
 
 const TAG: u16 = 0x1234;
@@ -22,7 +22,7 @@ fn kafka() -> Kafka {
 }
 
 fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
-    let config = client_config::reply_consumer(&kafka());
+    let config = properties::reply_consumer(&kafka());
     let create = CreateTopics {
         enabled: true,
         partitions: 1,
@@ -46,7 +46,7 @@ fn publish(topic: &str, id: CorrelationId) {
 }
 
 fn publish_with(topic: &str, id: CorrelationId, further: Option<&str>) {
-    let producer: BaseProducer = client_config::reply_producer(&kafka(), Duration::from_secs(15))
+    let producer: BaseProducer = properties::reply_producer(&kafka(), Duration::from_secs(15))
         .create()
         .unwrap();
     let mut headers = OwnedHeaders::new().insert(Header {
@@ -115,7 +115,7 @@ fn a_topic_of_the_same_name_is_another_topic() {
 
     // What the old reading may find in the new topic, by chance, is not looked for.
     stream.unassign(&topic);
-    let admin: rdkafka::admin::AdminClient<_> = client_config::reply_consumer(&kafka()).create().unwrap();
+    let admin: rdkafka::admin::AdminClient<_> = properties::reply_consumer(&kafka()).create().unwrap();
     let deleted = futures_executor::block_on(admin.delete_topics(&[&topic], &Default::default())).unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     while look(&topic).is_some() {

@@ -11,10 +11,10 @@ use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::kafka::admin::TopicAdmin;
-use crate::kafka::client_config;
+use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::reply_stream::StrangerCounters;
-use crate::proxy::topics::Topics;
+use crate::proxy::routing::topics::Topics;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
 use crate::wire::Fields;
 
@@ -129,8 +129,8 @@ async fn a_router_carries_many() {
     let slot = Arc::new(RouterSlot::default());
     slot.begin(1);
     let mut published = slot.subscribe();
-    let config = client_config::request_producer(&settings.kafka, Duration::from_secs(30), 1_000_000);
-    let consumer = client_config::reply_consumer(&settings.kafka);
+    let config = properties::request_producer(&settings.kafka, Duration::from_secs(30), 1_000_000);
+    let consumer = properties::reply_consumer(&settings.kafka);
     let strangers = StrangerCounters {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),

@@ -7,8 +7,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::ReplyResult;
-use crate::proxy::in_flight::Queue;
-use crate::proxy::topics::Topic;
+use crate::proxy::admission::in_flight::Queue;
+use crate::proxy::routing::topics::Topic;
 use crate::wire::{CorrelationId, RawRecord};
 
 /// One request in flight.
@@ -89,7 +89,7 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::proxy::metrics::ProxyMetrics;
-    use crate::proxy::topics::Topics;
+    use crate::proxy::routing::topics::Topics;
     use crate::settings::{self, Mode};
 
     #[test]

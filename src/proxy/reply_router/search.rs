@@ -11,7 +11,7 @@ use actix::{AsyncContext, Context, Message};
 
 use super::topics::{State, TopicStates, blocking};
 use super::{ReplyRouter, RouterParts, Waiting};
-use crate::kafka::admin::TopicError;
+use crate::kafka::cluster::admin::TopicError;
 
 /// Requests in a row that get no reply before a search, where replies came before. Where none ever did, one is enough.
 const PATIENCE: u32 = 3;

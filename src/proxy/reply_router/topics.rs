@@ -12,11 +12,11 @@ use rdkafka::producer::Producer as _;
 
 use super::search::Search;
 use super::{ReplyRouter, RouterParts};
-use crate::kafka::admin::TopicError;
-use crate::kafka::describe::TopicId;
+use crate::kafka::cluster::admin::TopicError;
+use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::reply_stream::OpenTopic;
-use crate::proxy::pace::Pace;
-use crate::proxy::topics::Topic;
+use crate::proxy::admission::pace::Pace;
+use crate::proxy::routing::topics::Topic;
 
 /// How long a failure is remembered before the next request tries again.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(5);
@@ -229,7 +229,7 @@ impl TopicStates {
         }
     }
 
-    /// What Kafka's silence is about is said by `kafka::health`; the rest needs an operator.
+    /// What Kafka's silence is about is said by `cluster::health`; the rest needs an operator.
     fn log(&mut self, topic: &Topic, error: &TopicError) {
         let text = error.to_string();
         match error {

@@ -290,7 +290,7 @@ fn every_owned_property_is_refused_and_the_reference_says_so() {
         .split("Environment")
         .next()
         .unwrap();
-    for name in crate::kafka::client_config::OWNED {
+    for name in crate::kafka::client::properties::OWNED {
         let faults = faults(Mode::Proxy, &format!("kafka: {{properties: {{{name}: 'true'}}}}"), &[]);
         assert!(
             faults[0].starts_with(&format!("kafka.properties.{name}: is set by the service")),

@@ -11,7 +11,7 @@ mod routes;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::env::Env;
+use super::sources::env::Env;
 use super::*;
 
 /// A file of a test, deleted at its end.

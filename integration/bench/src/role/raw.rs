@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_khp::kafka::admin::TopicAdmin;
-use actix_khp::kafka::client_config;
-use actix_khp::kafka::client_context::LogOnly;
+use actix_khp::kafka::client::context::LogOnly;
+use actix_khp::kafka::client::properties;
+use actix_khp::kafka::cluster::admin::TopicAdmin;
 use actix_khp::kafka::record::raw_record;
 use actix_khp::settings::{Settings, Start};
 use actix_khp::wire::{RawRecord, headers};
@@ -84,14 +84,14 @@ pub struct Echoer {
 impl Requester {
     pub fn run(self) -> Result<()> {
         let settings = self.topics.settings()?;
-        let config = client_config::request_producer(
+        let config = properties::request_producer(
             &settings.kafka,
             settings.proxy.longest_timeout(),
             settings.proxy.max_pending,
         );
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
         let template = Template::like(&self.topics.like, &settings)?;
-        let replies = client_config::reply_consumer(&settings.kafka);
+        let replies = properties::reply_consumer(&settings.kafka);
         let consumer = read(&replies, &self.topics.replies, template.reply_partition, Position::End)?;
         let mut recorder = Recorder::new()?;
         let mut sent = vec![Instant::now(); self.in_flight];
@@ -125,14 +125,14 @@ impl Requester {
 impl Echoer {
     pub fn run(self) -> Result<()> {
         let settings = self.topics.settings()?;
-        let config = client_config::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
+        let config = properties::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
         let admin = TopicAdmin::new(config, settings.create_topics.clone());
         for topic in [&self.topics.requests, &self.topics.replies] {
             admin.ensure(producer.client(), topic, true)?;
         }
         let template = Template::like(&self.topics.like, &settings)?;
-        let config = client_config::request_consumer(&settings.kafka, &self.topics.requests, None, Start::Earliest);
+        let config = properties::request_consumer(&settings.kafka, &self.topics.requests, None, Start::Earliest);
         let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(&config, LogOnly)?;
         consumer.subscribe(&[&self.topics.requests])?;
         let mut assigned = false;
@@ -180,7 +180,7 @@ struct Template {
 impl Template {
     /// Reads one from Kafka.
     fn like(topic: &str, settings: &Settings) -> Result<Self> {
-        let config = client_config::reply_consumer(&settings.kafka);
+        let config = properties::reply_consumer(&settings.kafka);
         let consumer = read(&config, topic, None, Position::Start)?;
         let began = Instant::now();
         let record = loop {

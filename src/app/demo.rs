@@ -1,0 +1,106 @@
+//! Demo mode: everything in one process, nothing to install. librdkafka's mock cluster stands in for Kafka, an echo for the backend,
+//! and both roles run as they do in earnest.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use serde_json::json;
+
+use crate::app::{App, StartError};
+use crate::settings::{Mode, Settings, Topic, plain_topic};
+
+/// The mock answers neither CreateTopics nor long polls: topics are made here, and an empty fetch must not sleep its default 500 ms
+/// (`rdkafka_mock_handlers.c:673`).
+const FETCH_WAIT_MS: &str = "10";
+const PARTITIONS: i32 = 4;
+
+/// Starts the embedded broker, the echo backend, and both roles on them. The broker lives as long as the process.
+///
+/// # Errors
+/// A port is taken, or the broker does not start.
+pub async fn start(mut settings: Settings) -> Result<App, StartError> {
+    let broker: MockCluster<'static, DefaultProducerContext> =
+        MockCluster::new(1).map_err(crate::process::assemble_error::AssembleError::Kafka)?;
+    let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let backend_address = backend.local_addr()?;
+    actix_web::rt::spawn(
+        HttpServer::new(|| WebApp::new().default_service(web::to(echo)))
+            .workers(1)
+            .disable_signals()
+            .listen(backend)?
+            .run(),
+    );
+
+    let topic = demo_topic(&settings, &backend_address.to_string());
+    for name in [&topic.request_topic, &topic.response_topic] {
+        broker
+            .create_topic(name, PARTITIONS, 1)
+            .map_err(crate::process::assemble_error::AssembleError::Kafka)?;
+    }
+    settings.kafka.bootstrap_servers = broker.bootstrap_servers();
+    settings
+        .kafka
+        .properties
+        .insert("fetch.wait.max.ms".into(), FETCH_WAIT_MS.into());
+    settings.create_topics.enabled = false;
+    settings.proxy.warmup_topics = vec![topic.response_topic.clone()];
+    for route in &mut settings.proxy.routes {
+        route.request_topic.clone_from(&topic.request_topic);
+        route.response_topic.clone_from(&topic.response_topic);
+    }
+    settings.processor.topics = vec![topic];
+    settings.processor.dead_letter_topic = None;
+    settings.pre_stop = Duration::ZERO;
+    settings.mode = Mode::Demo;
+    // Dropping it stops the broker; the end of the process does, too.
+    std::mem::forget(broker);
+    // Nobody else's business, unless an address was given.
+    settings.proxy.bind = loopback_for(settings.proxy.bind);
+    let (host, port) = (settings.proxy.bind, settings.proxy.port);
+    let app = App::start(settings)?;
+    println!("demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process");
+    println!(
+        "try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)"
+    );
+    Ok(app)
+}
+
+fn demo_topic(settings: &Settings, authority: &str) -> Topic {
+    let (proxy, concurrency) = (&settings.proxy, settings.processor.max_concurrent_requests);
+    Topic {
+        name: "demo".into(),
+        timeout: proxy.default_timeout,
+        ..plain_topic(
+            &proxy.request_topic,
+            &proxy.response_topic,
+            &format!("http://{authority}"),
+            concurrency,
+        )
+    }
+}
+
+fn loopback_for(bind: IpAddr) -> IpAddr {
+    if bind.is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        bind
+    }
+}
+
+/// Shows what reached the backend.
+async fn echo(request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let headers: Vec<[String; 2]> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| [name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()])
+        .collect();
+    HttpResponse::Ok().json(json!({
+        "method": request.method().as_str(),
+        "path": request.uri().to_string(),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&body),
+    }))
+}

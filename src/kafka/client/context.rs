@@ -1,0 +1,73 @@
+//! How librdkafka's own words reach our log, for every client.
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Logs a line of librdkafka's. Lost connections are its everyday business and repeat each second, so they stay at debug:
+/// `cluster::health` says once when Kafka is gone and once when it is back.
+pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match (level, facility) {
+        (_, "FAIL" | "ERROR" | "TERMINATE" | "GETSUBSCRIPTIONS") => {
+            tracing::debug!(target: "librdkafka", facility, "{message}")
+        }
+        // One set of kafka.properties serves producers and consumers; each skips the other's.
+        (_, "CONFWARN") if message.contains("will be ignored by this") => {
+            tracing::debug!(target: "librdkafka", "{message}")
+        }
+        (RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info, _) => {
+            tracing::debug!(target: "librdkafka", facility, "{message}")
+        }
+        (RDKafkaLogLevel::Notice, _) => tracing::info!(target: "librdkafka", facility, "{message}"),
+        _ => tracing::warn!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// Logs a client-wide error. All but a fatal one heal by themselves.
+pub fn log_error(error: &KafkaError, reason: &str) {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::Fatal) => tracing::error!(%error, reason, "fatal Kafka client error: the client is being replaced"),
+        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve) => {
+            tracing::debug!(%error, reason, "Kafka connection trouble");
+        }
+        Some(Code::Authentication | Code::SSL) => {
+            tracing::error!(%error, reason, "Kafka refuses this client: check kafka.properties (security.protocol, sasl.*, ssl.*)");
+        }
+        _ => tracing::warn!(%error, reason, "Kafka client error"),
+    }
+}
+
+/// Kafka refuses what was asked for: it stays so until somebody grants the right.
+pub fn is_denied(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
+    )
+}
+
+/// The methods of a `ClientContext` that all our contexts share.
+macro_rules! log_through_tracing {
+    () => {
+        fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+            $crate::kafka::client::context::log_line(level, facility, message);
+        }
+        fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+            $crate::kafka::client::context::log_error(&error, reason);
+        }
+        // Statistics are off; where an operator turns them on, the default would parse them on the polling thread and log them at info.
+        fn stats_raw(&self, statistics: &[u8]) {
+            tracing::debug!(target: "librdkafka", bytes = statistics.len(), "statistics");
+        }
+    };
+}
+pub(crate) use log_through_tracing;
+
+/// A context that only logs.
+#[derive(Clone, Copy)]
+pub struct LogOnly;
+
+impl rdkafka::ClientContext for LogOnly {
+    log_through_tracing!();
+}
+impl rdkafka::consumer::ConsumerContext for LogOnly {}

@@ -1,0 +1,377 @@
+//! The one place of librdkafka's keys. Each is explained in
+//! <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>; here stands why we set it.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use crate::kafka::config::{Kafka, Start};
+
+/// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
+/// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).
+const SHORTEST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A producer's queue is not made smaller: few requests in flight can be many a second.
+const LEAST_QUEUED: usize = 1000;
+
+/// How long a transaction of `dlq redrive` may stay open; a batch takes milliseconds.
+const REDRIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Properties that decide whether requests are lost; `kafka.properties` may not name them.
+pub const OWNED: &[&str] = &[
+    "group.id",
+    "group.instance.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "delivery.report.only.error",
+    "enable.gapless.guarantee",
+    // Whether what Kafka acknowledged is there, once, and in its order.
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    // Whether what a broken-off redrive wrote is executed.
+    "isolation.level",
+    "transactional.id",
+    // Whether a topic that a client made up is there, with the broker's partitions.
+    "allow.auto.create.topics",
+];
+
+/// The operator's properties that librdkafka does not take, each with its reason, and without its value, which may be a secret.
+pub fn refused(kafka: &Kafka) -> Vec<(String, String)> {
+    let refused = |(name, value): (&String, &String)| {
+        let KafkaError::ClientConfig(_, reason, ..) =
+            ClientConfig::new().set(name, value).create_native_config().err()?
+        else {
+            return None;
+        };
+        let reason = reason.replace(value.as_str(), "…");
+        Some((name.clone(), format!("librdkafka refuses it: {}", reason.trim())))
+    };
+    kafka.properties.iter().filter_map(refused).collect()
+}
+
+/// What every client shares.
+fn common(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .set("client.id", "actix-khp")
+        // The default of 300,000 hides new partitions and recreated topics for five minutes.
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        // A hung broker must be noticed well inside a request's deadline (default 60,000).
+        .set("socket.timeout.ms", "6000")
+        // A broker that comes back is found at once (default 10,000).
+        .set("reconnect.backoff.max.ms", "1000")
+        // Topics are created by `admin`, with the configured partitions, never by a metadata request.
+        .set("allow.auto.create.topics", "false");
+    config
+}
+
+/// Lays the operator's properties over ours.
+fn finish(mut config: ClientConfig, kafka: &Kafka) -> ClientConfig {
+    for (key, value) in &kafka.properties {
+        config.set(key, value);
+    }
+    // A kafka.properties that moves to KIP-848 makes librdkafka refuse what the broker decides there.
+    if config.get("group.protocol") == Some("consumer") {
+        for key in [
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "partition.assignment.strategy",
+        ] {
+            config.remove(key);
+        }
+    }
+    config
+}
+
+fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
+    let mut config = common(kafka);
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("request.timeout.ms", "5000")
+        .set(
+            "message.timeout.ms",
+            longest_timeout.max(SHORTEST_MESSAGE_TIMEOUT).as_millis().to_string(),
+        )
+        // A topic that is gone must be told soon: until then its records wait unseen (default 30,000).
+        .set("topic.metadata.propagation.max.ms", "5000")
+        // `producer::gate` counts them, and on the processor offsets wait for them.
+        .set("delivery.report.only.error", "false")
+        // A request waits for its answer: batches form while the one produce request is under way, never by lingering.
+        .set("linger.ms", "0")
+        // Each produce request carries one partition: records without a key that are spread at random make as many requests as there
+        // are partitions. Longer than this, all load would go to one processor after the other. The default, twice linger.ms, and 0
+        // alike mean no stickiness.
+        .set("sticky.partitioning.linger.ms", "10")
+        // The next batch is to grow meanwhile (`producer::gate`).
+        .set("max.in.flight.requests.per.connection", "1")
+        // As Java clients hash keys, so that a key lands on the same partition from both.
+        .set("partitioner", "murmur2_random");
+    config
+}
+
+/// The largest record this producer sends, in bytes.
+pub fn max_record(producer: &ClientConfig) -> usize {
+    bytes(producer, "message.max.bytes")
+}
+
+/// The largest batch of several records that it sends, in bytes.
+pub fn max_batch(producer: &ClientConfig) -> usize {
+    bytes(producer, "batch.size").min(max_record(producer))
+}
+
+/// The same producer with smaller batches.
+pub fn with_max_batch(producer: &ClientConfig, bytes: usize) -> ClientConfig {
+    let mut config = producer.clone();
+    config.set("batch.size", bytes.max(1).to_string());
+    config
+}
+
+/// How many records it queues at most.
+pub fn max_queued(producer: &ClientConfig) -> usize {
+    number(producer, "queue.buffering.max.messages", 100_000)
+}
+
+/// A size, or librdkafka's default, which is the same for both.
+fn bytes(producer: &ClientConfig, key: &str) -> usize {
+    number(producer, key, 1_000_000)
+}
+
+/// librdkafka itself says no, later, to what is no number.
+fn number(producer: &ClientConfig, key: &str, default: usize) -> usize {
+    producer
+        .get(key)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(default)
+}
+
+/// The proxy's producer. While Kafka takes nothing, its queue holds the records of requests in flight and of those whose clients gave up,
+/// and lets no more in than this; in bytes it keeps to librdkafka's own limit (queue.buffering.max.kbytes, 1 GiB).
+pub fn request_producer(kafka: &Kafka, longest_timeout: Duration, max_pending: usize) -> ClientConfig {
+    let mut config = producer(kafka, longest_timeout);
+    // Twice: a reply may come before the acknowledgement of its request, which is in the queue until then.
+    let queued = max_pending.saturating_mul(2).clamp(LEAST_QUEUED, i32::MAX as usize);
+    config.set("queue.buffering.max.messages", queued.to_string());
+    finish(config, kafka)
+}
+
+/// The processor's producer.
+pub fn reply_producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
+    finish(producer(kafka, longest_timeout), kafka)
+}
+
+/// The proxy's consumer: assigned by hand at numeric offsets, no group membership.
+pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
+    let mut config = common(kafka);
+    config
+        // assign() refuses to work without one (rdkafka_subscription.c:109); nothing is ever committed under it.
+        .set("group.id", "actix-khp-replies")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Out of range: extra records are filtered by id, skipped ones would be lost.
+        .set("auto.offset.reset", "earliest")
+        // A full local queue must not stop fetching for the default second (librdkafka#2879), nor a leader change for half of one.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.error.backoff.ms", "50");
+    finish(config, kafka)
+}
+
+/// The reader of dead letters: assigned by hand from the beginning to the end.
+pub fn dead_letter_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("enable.partition.eof", "true")
+        // An empty partition shows its end only after such a wait (default 500).
+        .set("fetch.wait.max.ms", "10")
+        // A redrive that was broken off wrote marks that do not count.
+        .set("isolation.level", "read_committed");
+    config
+}
+
+/// The producer that redrives the letters of one topic: whoever starts it ends what an earlier one left open, and shuts that one out.
+pub fn redrive_producer(kafka: &Kafka, dead_letter_topic: &str) -> ClientConfig {
+    // Until the broker gives up a transaction whose producer was killed, it holds back what came after it on its partitions.
+    let timeout = REDRIVE_TIMEOUT.as_millis().to_string();
+    let mut config = finish(producer(kafka, REDRIVE_TIMEOUT), kafka);
+    config
+        .set("transactional.id", format!("actix-khp-redrive-{dead_letter_topic}"))
+        .set("transaction.timeout.ms", &timeout)
+        .set("message.timeout.ms", &timeout);
+    config
+}
+
+/// A processor's consumer of one request topic.
+pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>, start: Start) -> ClientConfig {
+    let mut config = common(kafka);
+    config
+        .set("group.id", group)
+        // We store an offset once its reply is acknowledged; librdkafka commits what is stored.
+        .set("enable.auto.commit", "true")
+        .set("enable.auto.offset.store", "false")
+        // What was answered but not committed runs again after a kill.
+        .set("auto.commit.interval.ms", "200")
+        // The default END loses what came before a group's first assignment.
+        .set(
+            "auto.offset.reset",
+            if start == Start::Earliest { "earliest" } else { "latest" },
+        )
+        .set("session.timeout.ms", "10000")
+        .set("heartbeat.interval.ms", "3000")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        // Per partition, since each has its queue: what is fetched ahead of a full or paused intake (default 65,536).
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.error.backoff.ms", "50");
+    if let Some(instance) = instance {
+        config.set("group.instance.id", instance);
+    }
+    finish(config, kafka)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn kafka(properties: &[(&str, &str)]) -> Kafka {
+        Kafka {
+            bootstrap_servers: "127.0.0.1:9".into(),
+            properties: properties
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    /// What librdkafka itself says the property is, after it took the whole configuration.
+    #[track_caller]
+    fn effective(config: &ClientConfig, expected: &[(&str, &str)]) {
+        let native = config.create_native_config().unwrap();
+        for (key, value) in expected {
+            assert_eq!(native.get(key).unwrap(), *value, "{key}");
+        }
+    }
+
+    const EVERYWHERE: &[(&str, &str)] = &[
+        ("topic.metadata.refresh.interval.ms", "5000"),
+        ("socket.timeout.ms", "6000"),
+        ("reconnect.backoff.max.ms", "1000"),
+        ("allow.auto.create.topics", "false"),
+    ];
+
+    #[test]
+    fn producers_wait_for_every_replica_and_never_duplicate() {
+        for config in [
+            request_producer(&kafka(&[]), Duration::from_secs(30), 9),
+            reply_producer(&kafka(&[]), Duration::from_secs(30)),
+        ] {
+            effective(&config, EVERYWHERE);
+            effective(
+                &config,
+                &[
+                    ("acks", "-1"),
+                    ("enable.idempotence", "true"),
+                    ("request.timeout.ms", "5000"),
+                    ("message.timeout.ms", "30000"),
+                    ("topic.metadata.propagation.max.ms", "5000"),
+                    ("delivery.report.only.error", "false"),
+                ],
+            );
+        }
+        effective(
+            &request_producer(&kafka(&[]), Duration::from_secs(1), 700),
+            &[
+                ("message.timeout.ms", "15000"),
+                ("queue.buffering.max.messages", "1400"),
+            ],
+        );
+    }
+
+    #[test]
+    fn request_groups_start_early_and_commit_what_was_stored() {
+        let config = request_consumer(&kafka(&[]), "g", None, Start::Earliest);
+        effective(&config, EVERYWHERE);
+        effective(
+            &config,
+            &[
+                ("group.id", "g"),
+                ("auto.offset.reset", "smallest"),
+                ("enable.auto.commit", "true"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.commit.interval.ms", "200"),
+                ("session.timeout.ms", "10000"),
+                ("heartbeat.interval.ms", "3000"),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+            ],
+        );
+        effective(
+            &request_consumer(&kafka(&[]), "g", Some("a-0"), Start::Latest),
+            &[("auto.offset.reset", "largest"), ("group.instance.id", "a-0")],
+        );
+    }
+
+    #[test]
+    fn replies_are_read_without_a_commit() {
+        let config = reply_consumer(&kafka(&[]));
+        effective(&config, EVERYWHERE);
+        effective(
+            &config,
+            &[("enable.auto.commit", "false"), ("auto.offset.reset", "smallest")],
+        );
+    }
+
+    #[test]
+    fn a_redrive_is_one_at_a_time_and_reads_what_counts() {
+        let kafka = kafka(&[("isolation.level", "read_uncommitted"), ("message.timeout.ms", "60000")]);
+        effective(
+            &redrive_producer(&kafka, "failed"),
+            &[
+                ("transactional.id", "actix-khp-redrive-failed"),
+                ("transaction.timeout.ms", "10000"),
+                ("message.timeout.ms", "10000"),
+            ],
+        );
+        effective(
+            &dead_letter_reader(&kafka),
+            &[("isolation.level", "read_committed"), ("enable.auto.commit", "false")],
+        );
+    }
+
+    #[test]
+    fn kip_848_leaves_out_the_keys_it_refuses() {
+        let config = request_consumer(&kafka(&[("group.protocol", "consumer")]), "g", None, Start::Earliest);
+        assert_eq!(config.get("session.timeout.ms"), None);
+        assert_eq!(config.get("partition.assignment.strategy"), None);
+        effective(&config, &[("group.protocol", "consumer")]);
+    }
+
+    #[test]
+    fn what_librdkafka_refuses_is_told_by_name_and_all_at_once() {
+        let kafka = kafka(&[
+            ("securty.protocol", "ssl"),
+            ("security.protocol", "s3cret"),
+            ("linger.ms", "1"),
+        ]);
+        let refused = refused(&kafka);
+        let names: Vec<&str> = refused.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["security.protocol", "securty.protocol"]);
+        assert!(
+            refused.iter().all(|(_, reason)| !reason.contains("s3cret")),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn the_operators_properties_come_last() {
+        let config = request_producer(
+            &kafka(&[("linger.ms", "3"), ("socket.timeout.ms", "7000")]),
+            Duration::from_secs(30),
+            9,
+        );
+        effective(&config, &[("linger.ms", "3"), ("socket.timeout.ms", "7000")]);
+    }
+}

@@ -1,0 +1,108 @@
+//! The types that Kafka clients are configured with. Settings fill them in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::process::masked::{MASK, without_user_info};
+
+/// How Kafka is reached.
+#[derive(Clone)]
+pub struct Kafka {
+    /// Comma-separated `host:port` list.
+    pub bootstrap_servers: String,
+    /// librdkafka properties, applied last; those the service owns are refused. May hold secrets: never log values.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<&String, String> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name, shown(name, value)))
+            .collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+/// Parts of the names of librdkafka properties that hold secrets, or are likely to. Too many are masked rather than too few.
+const SECRET_PROPERTIES: [&str; 8] = [
+    "password",
+    "secret",
+    "key",
+    "token",
+    "jaas",
+    "sasl.username",
+    "credential",
+    "oauthbearer.config",
+];
+
+/// The value of a librdkafka property, as it may be printed.
+pub fn shown(name: &str, value: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    if SECRET_PROPERTIES.iter().any(|part| name.contains(part)) {
+        MASK.to_owned()
+    } else {
+        without_user_info(value)
+    }
+}
+
+/// Which partitions of a reply topic a proxy reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyPartition {
+    /// One, chosen by the instance id's ordinal, else at random.
+    #[default]
+    Auto,
+    /// Every one; requests name none.
+    All,
+    /// This one (modulo the topic's partition count).
+    Number(i32),
+}
+
+/// Where a new consumer group starts in a request topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At its first record.
+    #[default]
+    Earliest,
+    /// Behind its last record.
+    Latest,
+}
+
+/// What the service may create in Kafka.
+#[derive(Debug, Clone)]
+pub struct CreateTopics {
+    /// Create what is missing?
+    pub enabled: bool,
+    /// -1 = the broker's default.
+    pub partitions: i32,
+    /// -1 = the broker's default.
+    pub replication_factor: i32,
+    /// Globs that limit creation by a client's name; configured topics are always created.
+    pub allow: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_properties_are_masked() {
+        for name in [
+            "sasl.password",
+            "sasl.username",
+            "ssl.key.pem",
+            "SSL.Key.Password",
+            "sasl.jaas.config",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.config",
+            "some.token",
+        ] {
+            assert_eq!(shown(name, "s3cret"), "***", "{name}");
+        }
+        assert_eq!(shown("security.protocol", "SSL"), "SSL");
+    }
+}

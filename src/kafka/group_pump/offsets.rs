@@ -1,0 +1,165 @@
+//! Which offset of a partition may be committed: the end of the unbroken run of finished records.
+//!
+//! Kafka takes a committed offset for "everything before is done", so with many records under way only the contiguous prefix counts.
+//! Offsets may have gaps (compaction, transaction markers): order is kept, not arithmetic.
+
+use std::collections::VecDeque;
+
+/// The records of one partition between intake and commit.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// In offset order, from the oldest that blocks the commit.
+    window: VecDeque<Tracked>,
+    /// Entries of `window` still being worked on.
+    outstanding: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    offset: i64,
+    bytes: usize,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Outstanding,
+    /// Answered, and the answer acknowledged.
+    Done,
+    /// Given back unanswered: whoever owns the partition next must run it, so it blocks the commit for good.
+    Released,
+}
+
+impl Tracker {
+    /// A record was handed to the worker. Offsets must ascend; one that does not (a rewind after a leader change) is not taken.
+    pub fn start(&mut self, offset: i64, bytes: usize) -> bool {
+        if self.window.back().is_some_and(|last| last.offset >= offset) {
+            return false;
+        }
+        self.window.push_back(Tracked {
+            offset,
+            bytes,
+            state: State::Outstanding,
+        });
+        self.outstanding += 1;
+        self.bytes += bytes;
+        true
+    }
+
+    /// A record is answered. Returns the offset to store, which is one past the last of the finished run, where the run grew.
+    /// An offset that is not in the window (a completion after a reassignment) changes nothing.
+    pub fn finish(&mut self, offset: i64) -> Option<i64> {
+        self.settle(offset, State::Done);
+        let mut next = None;
+        while self.window.front().is_some_and(|oldest| oldest.state == State::Done) {
+            // Proven by the condition above.
+            let Some(oldest) = self.window.pop_front() else { break };
+            self.bytes -= oldest.bytes;
+            next = Some(oldest.offset + 1);
+        }
+        next
+    }
+
+    /// A record was given back unanswered, because its partition is being taken away.
+    pub fn release(&mut self, offset: i64) {
+        self.settle(offset, State::Released);
+    }
+
+    fn settle(&mut self, offset: i64, state: State) {
+        if let Ok(index) = self.window.binary_search_by_key(&offset, |tracked| tracked.offset)
+            && self.window[index].state == State::Outstanding
+        {
+            self.window[index].state = state;
+            self.outstanding -= 1;
+        }
+    }
+
+    /// The record that blocks the commit.
+    pub fn oldest(&self) -> Option<i64> {
+        self.window.front().map(|oldest| oldest.offset)
+    }
+
+    /// Records taken in and not yet committable, the finished ones behind a slow one included: what the intake window bounds.
+    pub fn len(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Records still being worked on.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Bytes of the records in the window.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_the_contiguous_prefix_is_stored() {
+        let mut tracker = Tracker::default();
+        for offset in [10, 11, 15] {
+            assert!(tracker.start(offset, 1));
+        }
+        assert_eq!(tracker.finish(11), None);
+        assert_eq!(tracker.oldest(), Some(10));
+        assert_eq!(tracker.finish(10), Some(12));
+        assert_eq!(tracker.finish(15), Some(16));
+        assert_eq!((tracker.len(), tracker.oldest()), (0, None));
+    }
+
+    #[test]
+    fn a_released_record_blocks_the_commit_but_not_the_hand_over() {
+        let mut tracker = Tracker::default();
+        tracker.start(1, 1);
+        tracker.start(2, 1);
+        tracker.release(1);
+        assert_eq!(tracker.finish(2), None);
+        assert_eq!(tracker.outstanding(), 0);
+        assert_eq!(tracker.len(), 2);
+    }
+
+    #[test]
+    fn strangers_and_rewinds_change_nothing() {
+        let mut tracker = Tracker::default();
+        tracker.start(5, 1);
+        assert_eq!(tracker.finish(4), None);
+        assert!(!tracker.start(5, 1));
+        assert!(!tracker.start(3, 1));
+        assert_eq!((tracker.finish(5), tracker.finish(5)), (Some(6), None));
+    }
+
+    proptest! {
+        /// Whatever the order of completion: never past an unfinished record, and in the end past them all.
+        #[test]
+        fn never_past_an_unfinished_record(gaps in prop::collection::vec(1i64..5, 1..200), seed in any::<u64>()) {
+            let offsets: Vec<i64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let mut tracker = Tracker::default();
+            for offset in &offsets { tracker.start(*offset, 3); }
+            let mut order = offsets.clone();
+            let mut random = seed;
+            for i in (1..order.len()).rev() {
+                random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                order.swap(i, (random >> 33) as usize % (i + 1));
+            }
+            let mut finished = std::collections::BTreeSet::new();
+            let mut stored = 0;
+            for offset in order {
+                finished.insert(offset);
+                if let Some(next) = tracker.finish(offset) {
+                    prop_assert!(next > stored);
+                    stored = next;
+                }
+                prop_assert!(offsets.iter().all(|o| *o >= stored || finished.contains(o)));
+            }
+            prop_assert_eq!(stored, offsets[offsets.len() - 1] + 1);
+            prop_assert_eq!((tracker.len(), tracker.bytes(), tracker.outstanding()), (0, 0, 0));
+        }
+    }
+}

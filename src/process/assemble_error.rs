@@ -1,0 +1,16 @@
+//! Why a role cannot be put together.
+
+use rdkafka::error::KafkaError;
+
+/// Why a role cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error("kafka client: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("a configured topic is not known to the proxy")]
+    Topic,
+}

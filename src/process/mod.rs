@@ -1,0 +1,19 @@
+//! What any process needs, whatever its role.
+//!
+//! - [`assemble_error`]: why a role cannot be put together.
+//! - [`exit`]: exit codes.
+//! - [`phase`]: where the process is in its life.
+//! - [`signals`]: the signals that end it.
+//! - [`masked`]: what stands where a secret would.
+//! - [`progress`]: signs of life, and one monotonic clock.
+//! - [`listener`]: listening sockets that close without losing a connection.
+//! - [`telemetry`]: the log.
+
+pub mod assemble_error;
+pub mod exit;
+pub mod listener;
+pub mod masked;
+pub mod phase;
+pub mod progress;
+pub mod signals;
+pub mod telemetry;

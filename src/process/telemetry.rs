@@ -1,0 +1,48 @@
+//! Log output: one subscriber for our `tracing` events and for what libraries write through `log`.
+
+use tracing_subscriber::EnvFilter;
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A tracing filter directive (`info`, `actix_khp=debug,info`); `RUST_LOG` wins.
+    pub level: String,
+    /// The shape of its lines.
+    pub format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+/// Libraries whose lines tell an operator nothing that ours do not, or that any client can provoke; `log.level` and `RUST_LOG` can name them all the same.
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+
+/// Starts logging to standard error, and sends panics there too, so that each is one line in the log's own format.
+/// `RUST_LOG`, where set and legal, wins over `log.level`.
+pub fn init(log: &Log) {
+    let filter = EnvFilter::try_from_default_env()
+        .or_else(|_| EnvFilter::try_new(format!("{QUIET},{}", log.level)))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(true);
+    let started = match log.format {
+        LogFormat::Text => subscriber.with_ansi(false).try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+    // Err: a test of this process has installed one already.
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            tracing::error!(thread = thread.name().unwrap_or("unnamed"), %panic, "a panic: report it as a bug of actix-khp");
+        }));
+    }
+}

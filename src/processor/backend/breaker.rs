@@ -1,0 +1,373 @@
+//! The circuit breaker of one backend: what fails too often is left alone, then probed, then trusted again.
+//!
+//! Closed → open (failures in a row, or a share of the recent attempts) → half-open after a while (one request a worker) → closed by a
+//! probe that succeeds or by a health check, open again by a probe that fails. Shared by every worker that calls the backend, on
+//! whatever thread: atomics only. Times are handed in, in ms of one monotonic clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::processor::backend::client::{Answer, BackendError};
+use crate::settings;
+
+/// Attempts are counted over spans of this length.
+const SPAN_MS: u64 = 10_000;
+/// `open_until` of a closed breaker.
+const CLOSED: u64 = 0;
+
+/// One backend's breaker.
+pub struct Breaker {
+    backend: String,
+    failures: u32,
+    failure_rate: f64,
+    open_for: Duration,
+    /// Failures since the last success.
+    in_a_row: AtomicU32,
+    /// When it may be probed; `CLOSED` while everything passes.
+    open_until: AtomicU64,
+    /// When the last attempt succeeded.
+    last_success: AtomicU64,
+    /// When it last closed again.
+    closed_at: AtomicU64,
+    span: Span,
+    /// Counts changes of state, and probes that ended without a result: whoever waits looks again.
+    changes: watch::Sender<u64>,
+}
+
+/// As `processor_breaker_state` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Closed = 0,
+    HalfOpen = 1,
+    Open = 2,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Closed => "closed",
+            State::HalfOpen => "half-open",
+            State::Open => "open",
+        }
+    }
+}
+
+/// Whether an attempt may be made now.
+pub enum Pass {
+    /// Yes; with a `Probe` its result decides.
+    Go(Option<Probe>),
+    /// Not before so long, or a change.
+    Wait(Duration),
+}
+
+/// A worker's one probe at a time.
+#[derive(Clone, Default)]
+pub struct ProbeSlot(Arc<AtomicBool>);
+
+/// The slot, taken; given back on drop.
+pub struct Probe {
+    slot: ProbeSlot,
+    changes: watch::Sender<u64>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.slot.0.store(false, Ordering::Release);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Breaker {
+    /// A closed breaker; `backend` is what the log calls it.
+    pub fn new(backend: String, settings: &settings::Breaker) -> Self {
+        Breaker {
+            backend,
+            failures: settings.failures,
+            failure_rate: settings.failure_rate,
+            open_for: settings.open_for,
+            in_a_row: AtomicU32::new(0),
+            open_until: AtomicU64::new(CLOSED),
+            last_success: AtomicU64::new(0),
+            closed_at: AtomicU64::new(0),
+            span: Span::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// May an attempt be made?
+    pub fn pass(&self, slot: &ProbeSlot, now: u64) -> Pass {
+        match self.state(now) {
+            State::Closed => Pass::Go(None),
+            State::Open => {
+                let left = self.open_until.load(Ordering::Acquire).saturating_sub(now);
+                Pass::Wait(Duration::from_millis(left))
+            }
+            State::HalfOpen if !slot.0.swap(true, Ordering::AcqRel) => Pass::Go(Some(Probe {
+                slot: slot.clone(),
+                changes: self.changes.clone(),
+            })),
+            State::HalfOpen => Pass::Wait(self.open_for),
+        }
+    }
+
+    /// Takes in what became of an attempt.
+    pub fn record(&self, failed: bool, probe: Option<Probe>, now: u64) {
+        let (attempts, failures) = self.span.count(failed, now);
+        if !failed {
+            self.in_a_row.store(0, Ordering::Relaxed);
+            self.last_success.fetch_max(now, Ordering::Relaxed);
+            if probe.is_some() {
+                self.close("a probe succeeded", now);
+            }
+            return;
+        }
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let enough = attempts >= self.failures.saturating_mul(2);
+        let rate_is_reached =
+            self.failure_rate > 0.0 && enough && f64::from(failures) >= f64::from(attempts) * self.failure_rate;
+        match self.state(now) {
+            State::Closed if in_a_row >= self.failures || rate_is_reached => {
+                self.open(in_a_row, failures, attempts, now)
+            }
+            State::HalfOpen if probe.is_some() => self.open(in_a_row, failures, attempts, now),
+            _ => {}
+        }
+    }
+
+    /// The backend was seen to work; closes it.
+    pub fn health_check_succeeded(&self, now: u64) {
+        self.last_success.fetch_max(now, Ordering::Relaxed);
+        self.close("a health check succeeded", now);
+    }
+
+    /// The backend was down at some time since `then`, as far as anybody knows: the breaker was not closed, or nothing has succeeded.
+    pub fn was_out_since(&self, then: u64) -> bool {
+        self.open_until.load(Ordering::Acquire) != CLOSED
+            || self.closed_at.load(Ordering::Relaxed) > then
+            || self.last_success.load(Ordering::Relaxed) < then
+    }
+
+    pub fn state(&self, now: u64) -> State {
+        match self.open_until.load(Ordering::Acquire) {
+            CLOSED => State::Closed,
+            until if now < until => State::Open,
+            _ => State::HalfOpen,
+        }
+    }
+
+    /// Wakes at each change; subscribe before looking.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn open(&self, in_a_row: u32, failures: u32, attempts: u32, now: u64) {
+        let until = now + self.open_for.as_millis() as u64;
+        let before = self.open_until.swap(until, Ordering::AcqRel);
+        if before == CLOSED {
+            let (backend, seconds) = (&self.backend, self.open_for.as_secs_f32());
+            tracing::warn!(
+                backend,
+                in_a_row,
+                failures,
+                attempts,
+                seconds,
+                "breaker opened: the backend is left alone, then probed"
+            );
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn close(&self, why: &str, now: u64) {
+        self.in_a_row.store(0, Ordering::Relaxed);
+        if self.open_until.load(Ordering::Acquire) != CLOSED {
+            // Before it is closed: whoever sees that sees when.
+            self.closed_at.fetch_max(now, Ordering::Relaxed);
+        }
+        if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
+            // The failures that opened it say nothing about the backend that is back.
+            self.span.clear();
+            tracing::info!(backend = self.backend, why, "breaker closed");
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// Does an outcome speak against the backend, whatever the request? `None`: it says nothing.
+pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
+    match outcome {
+        Ok(answer) => Some(matches!(answer.status, 502..=504)),
+        Err(BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_)) => Some(true),
+        Err(BackendError::TooLarge(_)) => Some(false),
+        Err(BackendError::BadMessage(_)) => None,
+    }
+}
+
+/// Attempts and failures of the current span, in one word: span number (32 bits), attempts, failures (16 each, saturating).
+#[derive(Default)]
+struct Span(AtomicU64);
+
+impl Span {
+    /// Adds an attempt; returns attempts and failures of this span.
+    fn count(&self, failed: bool, now: u64) -> (u32, u32) {
+        let span = (now / SPAN_MS) as u32;
+        let mut counted = (0, 0);
+        let add = |word: u64| {
+            let (attempts, failures) = match (word >> 32) as u32 == span {
+                true => ((word >> 16) as u16, word as u16),
+                false => (0, 0),
+            };
+            // Full: both stand still, so that their ratio stays true.
+            counted = match attempts {
+                u16::MAX => (attempts, failures),
+                _ => (attempts + 1, failures + u16::from(failed)),
+            };
+            Some(u64::from(span) << 32 | u64::from(counted.0) << 16 | u64::from(counted.1))
+        };
+        // Err: never, `add` always has a value.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        (counted.0.into(), counted.1.into())
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn breaker(failures: u32, failure_rate: f64) -> Breaker {
+        Breaker::new(
+            "http://a".into(),
+            &settings::Breaker {
+                mode: settings::BreakerMode::Reject,
+                failures,
+                failure_rate,
+                open_for: Duration::from_secs(5),
+            },
+        )
+    }
+
+    fn probe(breaker: &Breaker, slot: &ProbeSlot, now: u64) -> Option<Probe> {
+        match breaker.pass(slot, now) {
+            Pass::Go(probe) => probe,
+            Pass::Wait(_) => None,
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_starts_anew() {
+        let breaker = breaker(3, 0.0);
+        for failed in [true, true, false, true, true] {
+            breaker.record(failed, None, 1);
+            assert_eq!(breaker.state(1), State::Closed);
+        }
+        breaker.record(true, None, 1);
+        assert_eq!(breaker.state(1), State::Open);
+        assert!(matches!(breaker.pass(&ProbeSlot::default(), 2001), Pass::Wait(left) if left.as_millis() == 3000));
+        assert_eq!(breaker.state(5001), State::HalfOpen);
+    }
+
+    #[test]
+    fn a_share_of_recent_failures_opens_it() {
+        let breaker = breaker(10, 0.5);
+        for attempt in 0..19 {
+            breaker.record(attempt % 2 == 0, None, 20_000);
+        }
+        assert_eq!(breaker.state(20_000), State::Closed, "too few to tell");
+        breaker.record(false, None, 30_000);
+        breaker.record(true, None, 30_000);
+        assert_eq!(breaker.state(30_000), State::Closed, "another span");
+        for attempt in 0..20 {
+            breaker.record(attempt % 2 == 0, None, 30_000);
+        }
+        assert_eq!(breaker.state(30_000), State::Open);
+    }
+
+    #[test]
+    fn half_open_lets_one_request_a_worker_through_and_its_result_decides() {
+        let breaker = breaker(1, 0.0);
+        let (one, other) = (ProbeSlot::default(), ProbeSlot::default());
+        breaker.record(true, None, 0);
+        assert!(probe(&breaker, &one, 4999).is_none());
+        let first = probe(&breaker, &one, 5000).unwrap();
+        assert!(matches!(breaker.pass(&one, 5000), Pass::Wait(_)), "one at a time");
+        let second = probe(&breaker, &other, 5000).unwrap();
+        breaker.record(true, Some(first), 5001);
+        assert_eq!(breaker.state(5001), State::Open);
+        drop(second);
+        let third = probe(&breaker, &one, 10_001).unwrap();
+        breaker.record(false, Some(third), 10_002);
+        assert_eq!(breaker.state(10_002), State::Closed);
+        assert!(matches!(breaker.pass(&one, 10_002), Pass::Go(None)));
+    }
+
+    #[test]
+    fn what_was_under_way_when_it_opened_decides_nothing() {
+        let breaker = breaker(1, 0.0);
+        breaker.record(true, None, 0);
+        breaker.record(false, None, 1);
+        assert_eq!(breaker.state(1), State::Open);
+        breaker.record(true, None, 5001);
+        assert_eq!(breaker.state(5001), State::HalfOpen);
+    }
+
+    #[test]
+    fn a_health_check_closes_it() {
+        let breaker = breaker(1, 0.0);
+        let mut changes = breaker.changes();
+        breaker.record(true, None, 1);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        breaker.health_check_succeeded(2);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(breaker.state(2), State::Closed);
+    }
+
+    #[test]
+    fn an_outage_is_told_from_a_record_that_fails_while_others_succeed() {
+        let breaker = breaker(2, 0.0);
+        breaker.record(false, None, 5);
+        breaker.record(true, None, 6);
+        assert!(!breaker.was_out_since(5), "another succeeded");
+        assert!(breaker.was_out_since(6), "nobody has since");
+        breaker.record(true, None, 7);
+        assert!(breaker.was_out_since(1), "it is open");
+        breaker.health_check_succeeded(9);
+        assert!(breaker.was_out_since(8), "it was");
+        breaker.record(false, None, 11);
+        assert!(!breaker.was_out_since(10));
+        breaker.health_check_succeeded(13);
+        assert!(!breaker.was_out_since(12), "a look at one that works is no outage");
+    }
+
+    #[test]
+    fn what_speaks_against_a_backend() {
+        let answer = |status| {
+            Ok(Answer {
+                status,
+                headers: vec![],
+                body: Bytes::new(),
+            })
+        };
+        for (status, expected) in [
+            (200, false),
+            (404, false),
+            (429, false),
+            (500, false),
+            (502, true),
+            (503, true),
+            (504, true),
+        ] {
+            assert_eq!(failed(&answer(status)), Some(expected), "{status}");
+        }
+        assert_eq!(failed(&Err(BackendError::Unreachable(String::new()))), Some(true));
+        assert_eq!(failed(&Err(BackendError::TooLarge(1))), Some(false));
+        assert_eq!(failed(&Err(BackendError::BadMessage(String::new()))), None);
+    }
+}

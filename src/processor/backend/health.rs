@@ -1,0 +1,113 @@
+//! Asks each backend from time to time whether it is there. For operators, and for a breaker that is open: a check that succeeds closes
+//! it, one that fails opens nothing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI8, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::IntGauge;
+
+use crate::process::progress::monotonic_ms;
+use crate::processor::backend::breaker::Breaker;
+use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::settings::{HostHeader, Topic};
+use crate::wire::Request;
+
+/// One check may take this long.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// A health answer's body does not matter, but must be read.
+const MAX_BODY: usize = 1 << 20;
+
+/// What the last check found. Clones share it.
+#[derive(Clone)]
+pub struct BackendState(Arc<AtomicI8>);
+
+impl Default for BackendState {
+    fn default() -> Self {
+        BackendState(Arc::new(AtomicI8::new(-1)))
+    }
+}
+
+impl BackendState {
+    /// `up`, `down` or `unknown`.
+    pub fn as_str(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            1 => "up",
+            0 => "down",
+            _ => "unknown",
+        }
+    }
+
+    /// Takes in a result; true when it changed.
+    fn set(&self, up: bool) -> bool {
+        self.0.swap(up.into(), Ordering::Relaxed) != i8::from(up)
+    }
+}
+
+/// One topic's backend and where its state is shown.
+pub struct BackendCheck {
+    pub topic: Topic,
+    pub state: BackendState,
+    pub breaker: Option<Arc<Breaker>>,
+    pub gauge: IntGauge,
+}
+
+/// All checks, made on the Arbiter they run on.
+pub struct BackendChecks(Vec<Rc<(Backend, BackendCheck)>>);
+
+impl BackendChecks {
+    /// Checks whose backend cannot even be addressed are left out, with a log line.
+    pub fn new(checks: Vec<BackendCheck>) -> Self {
+        let with_backend =
+            |check: BackendCheck| match Backend::new(&check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY) {
+                Ok(backend) => Some(Rc::new((backend, check))),
+                Err(error) => {
+                    tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
+                    None
+                }
+            };
+        BackendChecks(checks.into_iter().filter_map(with_backend).collect())
+    }
+
+    /// Starts one check of each; returns at once.
+    pub fn start_round(&self) {
+        for check in &self.0 {
+            let check = check.clone();
+            actix::spawn(async move { look(&check.0, &check.1).await });
+        }
+    }
+}
+
+/// Asks for the health page. Any answer below 500 shows a backend that works: not all have such a page.
+pub async fn ask(backend: &Backend, path: &str) -> (bool, Result<Answer, BackendError>) {
+    let outcome = backend.call(&request(path), TIMEOUT).await;
+    (outcome.as_ref().is_ok_and(|answer| answer.status < 500), outcome)
+}
+
+async fn look(backend: &Backend, check: &BackendCheck) {
+    let (up, outcome) = ask(backend, &check.topic.health_path).await;
+    check.gauge.set(up.into());
+    if let (Some(breaker), true) = (&check.breaker, up) {
+        breaker.health_check_succeeded(monotonic_ms());
+    }
+    if check.state.set(up) {
+        let what = outcome.map_or_else(|error| error.to_string(), |answer| format!("status {}", answer.status));
+        let (topic, backend) = (&check.topic.name, &check.topic.backend_url);
+        match up {
+            true => tracing::info!(topic, %backend, what, "backend is up"),
+            false => tracing::warn!(topic, %backend, what, "backend is down"),
+        }
+    }
+}
+
+fn request(path: &str) -> Request {
+    Request {
+        correlation_id: Bytes::from_static(b"health-check"),
+        method: "GET".into(),
+        path: path.into(),
+        headers: vec![("user-agent".into(), Bytes::from_static(b"actix-khp"))],
+        ..Request::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! Nobody home: whether the consumer group of a request topic has been without members for so long that a request would only wait in
+//! vain. Asked for the topics whose group the configuration names, beside the requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::producer::Producer as _;
+use tokio::time::MissedTickBehavior;
+
+use crate::kafka::cluster::describe;
+use crate::kafka::producer::{DeliveryListener, Producer};
+
+/// How often Kafka is asked: a group that gets a member again is found within this.
+const EVERY: Duration = Duration::from_secs(5);
+/// Without a break: a rolling restart of a small group has its empty moments.
+const ABSENT_FOR: Duration = Duration::from_secs(15);
+
+/// What is known of a topic's consumers; until it is known, they are there.
+#[derive(Debug, Default)]
+pub struct Consumers {
+    absent: AtomicBool,
+}
+
+impl Consumers {
+    /// Their group has had no member for `ABSENT_FOR`.
+    pub fn are_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+}
+
+/// The group that consumes a request topic.
+pub struct Group {
+    name: String,
+    consumers: Arc<Consumers>,
+    without_members_since: Option<Instant>,
+}
+
+impl Group {
+    pub fn new(name: String, consumers: Arc<Consumers>) -> Self {
+        Group {
+            name,
+            consumers,
+            without_members_since: None,
+        }
+    }
+
+    /// Takes in what a look at `now` found.
+    fn seen(&mut self, without_members: bool, now: Instant) {
+        self.without_members_since = without_members.then(|| self.without_members_since.unwrap_or(now));
+        let absent = self
+            .without_members_since
+            .is_some_and(|since| now >= since + ABSENT_FOR);
+        if self.consumers.absent.swap(absent, Ordering::Relaxed) == absent {
+            return;
+        }
+        if absent {
+            tracing::error!(
+                group = self.name,
+                "the consumer group has no members: requests for it get 503 until it has; start its processors, or mend consumer_group"
+            );
+        } else {
+            tracing::info!(
+                group = self.name,
+                "the consumer group has members again, or is not known to have none"
+            );
+        }
+    }
+}
+
+/// Looks after these groups for as long as the System runs. What Kafka does not answer is not known, and unknown is present.
+pub async fn watch<L: DeliveryListener>(mut groups: Vec<Group>, producer: Arc<Producer<L>>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
+        let producer = producer.clone();
+        let look = move || {
+            let client = producer.client();
+            describe::groups_without_members(client.client(), names.iter().map(String::as_str))
+        };
+        let Ok(found) = tokio::task::spawn_blocking(look).await else {
+            continue;
+        };
+        let found = found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "consumer groups not looked at");
+            Default::default()
+        });
+        let now = Instant::now();
+        for group in &mut groups {
+            let without_members = found.get(&group.name).copied().unwrap_or(false);
+            group.seen(without_members, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_long_absence_counts_and_one_sign_of_life_ends_it() {
+        let consumers = Arc::new(Consumers::default());
+        let mut group = Group::new("g".into(), consumers.clone());
+        let start = Instant::now();
+        let mut seen = |seconds, without_members| {
+            group.seen(without_members, start + Duration::from_secs(seconds));
+            consumers.are_absent()
+        };
+        assert!(!seen(0, true) && !seen(5, true) && !seen(10, true));
+        assert!(!seen(12, false), "a break");
+        assert!(!seen(15, true) && !seen(20, true) && !seen(29, true));
+        assert!(seen(30, true) && seen(35, true));
+        assert!(!seen(40, false) && !seen(45, true));
+    }
+}

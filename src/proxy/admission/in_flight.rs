@@ -1,0 +1,238 @@
+//! Admission: how many requests may be in flight, in all and per request topic, so that memory is bounded by what was admitted and
+//! one slow topic cannot take the others' places; and none that would only wait in vain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::IntGauge;
+
+use crate::proxy::admission::pace::{Pace, Seen};
+
+/// So few requests in flight are no queue, and what they find out ends a refusal: `pace` is asked only beyond.
+const ALWAYS_ADMITTED: usize = 16;
+
+/// The limits and how far they are used up. Clones share them.
+#[derive(Clone)]
+pub struct Admission(Arc<Limits>);
+
+struct Limits {
+    total: AtomicUsize,
+    max_total: usize,
+    max_per_topic: usize,
+    gauge: IntGauge,
+}
+
+/// One request topic's share.
+#[derive(Debug, Default)]
+pub struct TopicLoad {
+    pending: AtomicUsize,
+    /// One for each timeout that its requests have, in the order in which they first came: as many as routes differ in.
+    queues: ArcSwap<Vec<Arc<Queue>>>,
+}
+
+/// A topic's requests of one timeout, and what became of them since the router last looked. What one timeout bears would be too much for
+/// a shorter one, and what is quick for one is nothing to go by for another.
+#[derive(Debug)]
+pub struct Queue {
+    timeout: Duration,
+    pending: AtomicUsize,
+    /// Microseconds that each request in flight makes the next one wait; 0: there is no standing queue.
+    pace: AtomicU64,
+    answered: AtomicU64,
+    /// Microseconds; 0: no answer came.
+    quickest: AtomicU64,
+    in_vain: AtomicU64,
+    refused: AtomicU64,
+    came: AtomicBool,
+}
+
+/// The right to be in flight; given back on drop.
+pub struct Permit {
+    limits: Arc<Limits>,
+    load: Arc<TopicLoad>,
+    queue: Arc<Queue>,
+}
+
+impl Permit {
+    /// Hears what becomes of its request.
+    pub fn queue(&self) -> Arc<Queue> {
+        self.queue.clone()
+    }
+}
+
+impl Admission {
+    /// `gauge` shows the requests in flight.
+    pub fn new(max_total: usize, max_per_topic: usize, gauge: IntGauge) -> Self {
+        Admission(Arc::new(Limits {
+            total: AtomicUsize::new(0),
+            max_total,
+            max_per_topic,
+            gauge,
+        }))
+    }
+
+    /// A permit, or `None` where either limit is reached, or a reply within `timeout` is not to be expected; never waits.
+    pub fn admit(&self, load: &Arc<TopicLoad>, timeout: Duration) -> Option<Permit> {
+        let queue = load.queue(timeout);
+        queue.came.store(true, Ordering::Relaxed);
+        // A few of a topic are no queue; beside others, one at a time finds out for its own.
+        let few = load.pending.load(Ordering::Relaxed) < ALWAYS_ADMITTED;
+        if !few && !queue.moves() {
+            queue.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        take(&load.pending, self.0.max_per_topic)?;
+        if take(&self.0.total, self.0.max_total).is_none() {
+            load.pending.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.0.gauge.inc();
+        queue.pending.fetch_add(1, Ordering::Relaxed);
+        Some(Permit {
+            limits: self.0.clone(),
+            load: load.clone(),
+            queue,
+        })
+    }
+}
+
+impl TopicLoad {
+    /// The queue of the requests that have this timeout.
+    pub fn queue(&self, timeout: Duration) -> Arc<Queue> {
+        let find = |queues: &[Arc<Queue>]| queues.iter().find(|queue| queue.timeout == timeout).cloned();
+        if let Some(queue) = find(&self.queues.load()) {
+            return queue;
+        }
+        let new = Arc::new(Queue::new(timeout));
+        self.queues.rcu(|queues| match find(queues) {
+            Some(_) => queues.clone(),
+            None => Arc::new(queues.iter().chain([&new]).cloned().collect()),
+        });
+        find(&self.queues.load()).unwrap_or(new)
+    }
+
+    /// Takes what happened since the last tick into the estimates, one for each queue. Called by the router each `pace::TICK`.
+    pub fn tick(&self, paces: &mut Vec<Pace>) {
+        let queues = self.queues.load();
+        paces.resize_with(queues.len(), Pace::default);
+        queues.iter().zip(paces).for_each(|(queue, pace)| queue.tick(pace));
+    }
+}
+
+impl Queue {
+    fn new(timeout: Duration) -> Self {
+        Queue {
+            timeout,
+            pending: AtomicUsize::new(0),
+            pace: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            quickest: AtomicU64::new(0),
+            in_vain: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            came: AtomicBool::new(false),
+        }
+    }
+
+    /// One more would be answered in time; one alone always may find out.
+    fn moves(&self) -> bool {
+        let (pace, pending) = (self.pace.load(Ordering::Relaxed), self.pending.load(Ordering::Relaxed));
+        u128::from(pace) * pending as u128 <= self.timeout.as_micros()
+    }
+
+    /// A request got its reply, this long after it was produced.
+    pub fn answered(&self, after: Duration) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let after = micros(after);
+        let quicker = |before| (before == 0 || after < before).then_some(after);
+        // Err: an earlier one was quicker.
+        let _ = self
+            .quickest
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, quicker);
+    }
+
+    /// A request reached its deadline.
+    pub fn waited_in_vain(&self) {
+        self.in_vain.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn tick(&self, pace: &mut Pace) {
+        let taken = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        let duration = |micros| (micros > 0).then(|| Duration::from_micros(micros));
+        let seen = Seen {
+            answered: taken(&self.answered),
+            quickest: duration(taken(&self.quickest)),
+            in_vain: taken(&self.in_vain),
+            refused: taken(&self.refused),
+            timeout: self.came.swap(false, Ordering::Relaxed).then_some(self.timeout),
+        };
+        let each = pace.tick(seen, self.pending.load(Ordering::Relaxed));
+        self.pace.store(each.map_or(0, micros), Ordering::Relaxed);
+    }
+}
+
+/// At least 1: 0 stands for none.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
+fn take(count: &AtomicUsize, limit: usize) -> Option<usize> {
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            (taken < limit).then_some(taken + 1)
+        })
+        .ok()
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.queue.pending.fetch_sub(1, Ordering::Relaxed);
+        self.load.pending.fetch_sub(1, Ordering::Relaxed);
+        self.limits.total.fetch_sub(1, Ordering::Relaxed);
+        self.limits.gauge.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn one_topic_cannot_take_the_others_places() {
+        let gauge = IntGauge::new("g", "g").unwrap();
+        let admission = Admission::new(3, 2, gauge.clone());
+        let (slow, quick) = (Arc::new(TopicLoad::default()), Arc::new(TopicLoad::default()));
+        let held: Vec<_> = (0..2).map(|_| admission.admit(&slow, TIMEOUT).unwrap()).collect();
+        assert!(admission.admit(&slow, TIMEOUT).is_none());
+        let third = admission.admit(&quick, TIMEOUT).unwrap();
+        assert!(admission.admit(&quick, TIMEOUT).is_none(), "the total is reached");
+        assert_eq!(gauge.get(), 3);
+        drop((held, third));
+        assert_eq!(gauge.get(), 0);
+        assert!(admission.admit(&slow, TIMEOUT).is_some());
+    }
+
+    #[test]
+    fn where_nothing_moves_a_few_are_admitted_and_their_answers_open_the_door() {
+        let admission = Admission::new(1000, 1000, IntGauge::new("g", "g").unwrap());
+        let (load, mut paces) = (Arc::new(TopicLoad::default()), Vec::new());
+        let queue = load.queue(TIMEOUT);
+        let held: Vec<_> = (0..100).map(|_| admission.admit(&load, TIMEOUT).unwrap()).collect();
+        for _ in 0..2 {
+            queue.waited_in_vain();
+            load.tick(&mut paces);
+        }
+        assert!(admission.admit(&load, TIMEOUT).is_none());
+        drop(held);
+        let few: Vec<_> = std::iter::from_fn(|| admission.admit(&load, TIMEOUT)).collect();
+        assert_eq!(few.len(), ALWAYS_ADMITTED);
+        for _ in 0..2 {
+            (0..10).for_each(|_| queue.answered(Duration::from_millis(5)));
+            load.tick(&mut paces);
+        }
+        assert!(admission.admit(&load, TIMEOUT).is_some());
+    }
+}

@@ -1,0 +1,11 @@
+//! Whether a request is taken at all.
+//!
+//! - [`in_flight`]: how many may be in flight, in all and for each topic.
+//! - [`pace`]: whether a queue moves fast enough for one more.
+//! - [`rate_limit`]: how often one client may ask.
+//! - [`consumers`]: whether anybody consumes the topic.
+
+pub mod consumers;
+pub mod in_flight;
+pub mod pace;
+pub mod rate_limit;

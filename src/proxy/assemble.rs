@@ -1,0 +1,186 @@
+//! The proxy's parts, put together: what belongs to the process, and how its router is made.
+
+use std::sync::Arc;
+
+use actix::ArbiterHandle;
+use prometheus::Registry;
+use rdkafka::ClientConfig;
+
+use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::producer::Producer;
+use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
+use crate::process::assemble_error::AssembleError;
+use crate::process::phase::Phase;
+use crate::process::progress::Progress;
+use crate::proxy::admission::consumers::{self, Group};
+use crate::proxy::admission::in_flight::Admission;
+use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::handler::Proxy;
+use crate::proxy::instance::Instance;
+use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
+use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterSlot};
+use crate::proxy::routing::routes::Routes;
+use crate::proxy::routing::topics::{Topic, Topics};
+use crate::settings::{self, Settings};
+use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
+use crate::supervision::spawn_watched::spawn_watched;
+
+/// Everything the process needs to run the role.
+pub struct ProxyParts {
+    pub proxy: Arc<Proxy>,
+    pub producer: Arc<Producer<LostRequests>>,
+    pub supervised: Box<dyn Supervised>,
+}
+
+/// Makes the role's clients and the router's factory; no port is open yet.
+///
+/// # Errors
+/// librdkafka refuses the settings, or metrics clash.
+pub fn assemble(
+    settings: &Settings,
+    registry: &Registry,
+    kafka: &KafkaHealth,
+    phase: &Phase,
+) -> Result<ProxyParts, AssembleError> {
+    let metrics = ProxyMetrics::register(registry)?;
+    let own = &settings.proxy;
+    let instance = Instance::new(own.instance_id.as_deref());
+    let slot = Arc::new(RouterSlot::default());
+    let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
+    let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
+    let batches = producer.clone();
+    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
+    let topics = Topics::new(own, &settings.create_topics, metrics.clone());
+    let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
+    let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
+    let request_topics = own
+        .request_topics()
+        .into_iter()
+        .map(configured)
+        .collect::<Result<_, _>>()?;
+    let warmup = own
+        .reply_topics()
+        .into_iter()
+        .map(configured)
+        .collect::<Result<_, _>>()?;
+    watch_consumers(own, &topics, &producer);
+    let supervised = Box::new(RouterFactory {
+        producer: producer.clone(),
+        limits,
+        config: properties::reply_consumer(&settings.kafka),
+        admin: TopicAdmin::new(config, settings.create_topics.clone()),
+        settings: own.clone(),
+        instance: instance.clone(),
+        request_topics,
+        warmup,
+        slot: slot.clone(),
+        metrics: metrics.clone(),
+        kafka: kafka.clone(),
+    });
+    tracing::info!(
+        instance = instance.id,
+        tag = format!("{:04x}", instance.tag),
+        "proxy instance"
+    );
+    let proxy = Arc::new(Proxy {
+        instance,
+        topics,
+        routes,
+        unrouted: metrics.topic(OTHER_TOPIC),
+        topic_headers: own.topic_headers,
+        max_body: own.max_body_size,
+        client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
+        admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
+        router: slot.subscribe(),
+        kafka: kafka.clone(),
+        phase: phase.clone(),
+        metrics,
+    });
+    Ok(ProxyParts {
+        proxy,
+        producer,
+        supervised,
+    })
+}
+
+/// Looks after the consumer groups that the settings name.
+fn watch_consumers(own: &settings::Proxy, topics: &Topics, producer: &Arc<Producer<LostRequests>>) {
+    let groups = own.consumer_groups().into_iter();
+    let groups: Vec<Group> = groups
+        .filter_map(|(topic, group)| {
+            Some(Group::new(
+                group.to_owned(),
+                topics.configured(topic)?.consumers.clone()?,
+            ))
+        })
+        .collect();
+    if !groups.is_empty() {
+        actix::spawn(consumers::watch(groups, producer.clone()));
+    }
+}
+
+/// Makes the generations of the router.
+struct RouterFactory {
+    producer: Arc<Producer<LostRequests>>,
+    limits: RecordLimits,
+    config: ClientConfig,
+    admin: TopicAdmin,
+    settings: settings::Proxy,
+    instance: Instance,
+    request_topics: Vec<Arc<Topic>>,
+    warmup: Vec<Arc<Topic>>,
+    slot: Arc<RouterSlot>,
+    metrics: ProxyMetrics,
+    kafka: KafkaHealth,
+}
+
+impl Supervised for RouterFactory {
+    fn name(&self) -> &str {
+        "reply_router"
+    }
+
+    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+        let strangers = StrangerCounters {
+            foreign: self.metrics.foreign_replies.clone(),
+            unmatched: self.metrics.unmatched_replies.clone(),
+        };
+        let settings = self.settings.clone();
+        let (stream, replies) = ReplyStream::start(
+            &self.config,
+            self.admin.clone(),
+            move |topic| settings.reply_partition_of(topic),
+            self.instance.ordinal,
+            self.instance.tag,
+            strangers,
+        )
+        .map_err(|error| error.to_string())?;
+        self.slot.begin(generation);
+        let progress = Progress::default();
+        let parts = RouterParts {
+            generation,
+            producer: self.producer.clone(),
+            limits: self.limits.clone(),
+            stream,
+            request_topics: self.request_topics.clone(),
+            warmup: self.warmup.clone(),
+            slot: self.slot.clone(),
+            metrics: self.metrics.clone(),
+            kafka: self.kafka.clone(),
+            progress: progress.clone(),
+        };
+        spawn_watched(arbiter, move |_| ReplyRouter::new(parts, replies), exited)
+            .ok_or("its thread could not be started")?;
+        Ok(Life {
+            progress: vec![progress],
+            pump: None,
+        })
+    }
+
+    /// Waiting handlers see this at once, even when the router froze and keeps their senders.
+    fn fell(&mut self) {
+        self.slot.withdraw();
+    }
+}

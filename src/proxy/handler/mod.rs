@@ -1,0 +1,278 @@
+//! The HTTP handler: permit → one message to the `ReplyRouter` → one oneshot awaited under the deadline. Holds no state.
+
+pub mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::error::RequestError;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::process::phase::Phase;
+use crate::proxy::admission::in_flight::Admission;
+use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::handler::request::{
+    Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread,
+};
+use crate::proxy::instance::Instance;
+use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
+use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
+use crate::proxy::routing::routes::{Route, Routes};
+use crate::proxy::routing::topics::{Topic, Topics, Use};
+use crate::wire::{CorrelationId, headers};
+
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
+
+/// A start with existing topics takes less, and so does a router's replacement.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What every handler shares.
+pub struct Proxy {
+    pub instance: Instance,
+    pub topics: Topics,
+    pub routes: Routes,
+    /// Counts requests that got no topic.
+    pub unrouted: TopicMetrics,
+    pub topic_headers: bool,
+    pub max_body: usize,
+    pub client_limit: Option<ClientLimit>,
+    pub admission: Admission,
+    pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
+    pub kafka: KafkaHealth,
+    pub phase: Phase,
+    pub metrics: ProxyMetrics,
+}
+
+/// Carries one request through Kafka.
+pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
+    let arrived = Instant::now();
+    let id = CorrelationId::new(proxy.instance.tag);
+    let way = proxy.way_of(&request);
+    let topic = way.as_ref().ok().map(|way| way.request_topic.clone());
+    let answered = match way {
+        Ok(way) => proxy.carry(&request, &mut payload, id, way, arrived).await,
+        Err(error) => Err(Failure::NotSent(error)),
+    };
+    let mut response = answered.unwrap_or_else(|failure| {
+        if let Failure::NotSent(error) = failure {
+            proxy.metrics.rejected(error);
+        }
+        let mut response = failure.error().response(Some(id));
+        if failure.error() == RequestError::MethodNotAllowed
+            && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
+        {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+        with_unread(response, payload)
+    });
+    if proxy.phase.is_draining() {
+        // Whatever is in front must open its next connection elsewhere.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
+    metrics.answered(
+        request.method(),
+        response.status().as_u16(),
+        arrived.elapsed().as_secs_f64(),
+    );
+    response
+}
+
+/// Where a request goes.
+struct Way<'a> {
+    route: &'a Route,
+    target: Target<'a>,
+    /// The route's, or those that the client names.
+    request_topic: Arc<Topic>,
+    reply_topic: Arc<Topic>,
+}
+
+/// Why there is no reply to pass on.
+enum Failure {
+    /// Kafka never saw the request.
+    NotSent(RequestError),
+    /// It may have been executed.
+    Sent(RequestError),
+}
+
+impl Failure {
+    fn error(&self) -> RequestError {
+        let (Failure::NotSent(error) | Failure::Sent(error)) = self;
+        *error
+    }
+}
+
+impl Proxy {
+    /// There is a router, and it reads every warm-up topic.
+    pub fn is_positioned(&self) -> bool {
+        self.router
+            .borrow()
+            .as_ref()
+            .is_some_and(|router| router.is_positioned())
+    }
+
+    /// Where a request goes, told from its head alone.
+    fn way_of<'a>(&'a self, request: &'a HttpRequest) -> Result<Way<'a>, RequestError> {
+        if is_upgrade(request) {
+            return Err(RequestError::UpgradeUnsupported);
+        }
+        if head_size(request) > MAX_HEAD {
+            return Err(RequestError::HeadTooLarge);
+        }
+        let target = Target::of(request)?;
+        let route = self.routes.find(request.method(), request.uri().path())?;
+        let named = |name: &str, wanted: Use, default: &Arc<Topic>| match request.headers().get(name) {
+            Some(value) if self.topic_headers => {
+                let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
+                self.topics.named_by_client(topic, wanted)
+            }
+            _ => Ok(default.clone()),
+        };
+        Ok(Way {
+            route,
+            target,
+            request_topic: named(headers::X_KAFKA_TOPIC, Use::Requests, &route.request_topic)?,
+            reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, Use::Replies, &route.reply_topic)?,
+        })
+    }
+
+    async fn carry(
+        &self,
+        request: &HttpRequest,
+        payload: &mut web::Payload,
+        id: CorrelationId,
+        way: Way<'_>,
+        arrived: Instant,
+    ) -> Result<HttpResponse, Failure> {
+        let Way {
+            route,
+            target,
+            request_topic,
+            reply_topic,
+        } = way;
+        if self.kafka.is_down() {
+            return Err(Failure::NotSent(RequestError::KafkaUnavailable));
+        }
+        if let Some(limit) = &self.client_limit {
+            limit.check(request).map_err(Failure::NotSent)?;
+        }
+        if request_topic.consumers.as_ref().is_some_and(|group| group.are_absent()) {
+            return Err(Failure::NotSent(RequestError::NoConsumers));
+        }
+        let permit = self
+            .admission
+            .admit(&request_topic.load, route.timeout)
+            .ok_or(Failure::NotSent(RequestError::Overloaded))?;
+        let deadline = arrived + route.timeout;
+        let body = read_body(request, payload, self.max_body, deadline)
+            .await
+            .map_err(Failure::NotSent)?;
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        let record = route.wire_format.encode_request(content);
+        let router = self
+            .positioned_router(deadline)
+            .await
+            .ok_or(Failure::NotSent(RequestError::Starting))?;
+        let (reply_tx, reply_rx) = oneshot::channel();
+        let sent = Instant::now();
+        let forget = ForgetOnDrop {
+            router: &router,
+            id,
+            proxy: self,
+            armed: true,
+        };
+        let topic = request_topic.clone();
+        router.addr.do_send(Forward {
+            id,
+            request_topic,
+            reply_topic,
+            record,
+            deadline: deadline.into_std(),
+            queue: permit.queue(),
+            reply_tx,
+        });
+        let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
+        let result = match reply {
+            Err(_elapsed) => {
+                topic.metrics.timeouts.inc();
+                forget.forget();
+                return Err(Failure::Sent(RequestError::ReplyTimeout));
+            }
+            Ok(result) => result,
+        };
+        forget.disarm();
+        let record = result.map_err(|error| match error {
+            RequestError::ReplyLost => Failure::Sent(error),
+            error => Failure::NotSent(error),
+        })?;
+        topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
+        let response = to_http(&record, id, request.method()).map_err(|error| {
+            self.metrics.malformed_replies.inc();
+            tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
+            Failure::Sent(RequestError::ReplyLost)
+        })?;
+        Ok(with_permit(response, permit))
+    }
+
+    /// The router, once there is one: whoever comes between a start and the first position waits a moment for it, as a load balancer
+    /// that knows no readiness sends requests as soon as the port is open. `None`: there is none yet.
+    async fn positioned_router(&self, deadline: Instant) -> Option<Arc<RouterHandle>> {
+        let is_there =
+            |router: &Option<Arc<RouterHandle>>| router.as_ref().is_some_and(|router| router.addr.connected());
+        let mut published = self.router.clone();
+        let patience = deadline.min(Instant::now() + START_PATIENCE);
+        let router = tokio::time::timeout_at(patience, published.wait_for(is_there)).await;
+        router.ok()?.ok()?.clone()
+    }
+
+    /// The router's answer. A router that died drops its senders; one that froze keeps them, but is no longer the published one.
+    async fn reply(
+        &self,
+        reply_rx: oneshot::Receiver<crate::proxy::reply_router::ReplyResult>,
+        router: &RouterHandle,
+    ) -> crate::proxy::reply_router::ReplyResult {
+        let mut published = self.router.clone();
+        let replaced =
+            |now: &Option<Arc<RouterHandle>>| now.as_ref().is_none_or(|now| now.generation != router.generation);
+        tokio::select! {
+            biased;
+            reply = reply_rx => reply.unwrap_or(Err(RequestError::ReplyLost)),
+            _ = published.wait_for(replaced) => Err(RequestError::ReplyLost),
+        }
+    }
+}
+
+/// Tells the router that nobody waits any more: at the deadline, or when actix-web drops the handler because the client left.
+struct ForgetOnDrop<'a> {
+    router: &'a RouterHandle,
+    id: CorrelationId,
+    proxy: &'a Proxy,
+    armed: bool,
+}
+
+impl ForgetOnDrop<'_> {
+    fn forget(mut self) {
+        self.armed = false;
+        self.router.addr.do_send(Forget(self.id));
+    }
+
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for ForgetOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.proxy.metrics.disconnects.inc();
+            self.router.addr.do_send(Forget(self.id));
+        }
+    }
+}

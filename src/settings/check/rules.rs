@@ -1,0 +1,329 @@
+//! Rules across settings. What can be said of one value alone, its parser says (`value`, `name`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::kafka::client::properties::{self, OWNED};
+
+use crate::settings::fault::Report;
+use crate::settings::keys::{self, Key, route, top, topic};
+use crate::settings::parse::routing;
+use crate::settings::{Mode, RecordKey, ReplyPartition, Route, Settings};
+use crate::wire::Format;
+
+/// Room in a record for the head of a request beside its body.
+const HEAD_ROOM: usize = 64 * 1024;
+
+/// What the rules need of librdkafka's defaults, or of the service's own (design: Kafka rules), where `kafka.properties` is silent.
+const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+const MAX_POLL_INTERVAL_MS: u64 = 300_000;
+const SESSION_TIMEOUT_MS: u64 = 10_000;
+
+/// Checks everything that concerns more than one setting.
+pub(in crate::settings) fn validate(settings: &Settings, report: &mut Report) {
+    kafka(settings, report);
+    if settings.mode.is_proxy() {
+        proxy(settings, report);
+        routes(settings, report);
+        consumer_groups(settings, report);
+    }
+    shutdown(settings, report);
+    management(settings, report);
+    topics(settings, report);
+    dead_letter(settings, report);
+}
+
+fn kafka(settings: &Settings, report: &mut Report) {
+    for name in OWNED
+        .iter()
+        .filter(|name| settings.kafka.properties.contains_key(**name))
+    {
+        report.fault(
+            keys::join(top::PROPERTIES.name, name),
+            "is set by the service itself and cannot be changed; remove it",
+            None,
+        );
+    }
+    for (name, problem) in properties::refused(&settings.kafka) {
+        report.fault(keys::join(top::PROPERTIES.name, &name), problem, None);
+    }
+    let poll = Duration::from_millis(property(settings, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
+    let revoke = settings.processor.revoke_timeout;
+    report.rule(revoke < poll, &[top::REVOKE_TIMEOUT.name], || {
+        let (revoke, poll) = (format_duration(revoke), format_duration(poll));
+        format!("{revoke} is not below max.poll.interval.ms ({poll}): the group would lose the consumer meanwhile")
+    });
+}
+
+fn proxy(settings: &Settings, report: &mut Report) {
+    let proxy = &settings.proxy;
+    let per_topic = proxy.max_pending_per_topic;
+    report.rule(
+        per_topic <= proxy.max_pending,
+        &[top::MAX_PENDING_PER_TOPIC.name, top::MAX_PENDING.name],
+        || format!("{per_topic} is above {} ({})", top::MAX_PENDING.name, proxy.max_pending),
+    );
+    report.rule(
+        proxy.request_topic != proxy.response_topic,
+        &[top::RESPONSE_TOPIC.name, top::REQUEST_TOPIC.name],
+        || {
+            format!(
+                "is the same as {}: requests would be taken for replies",
+                top::REQUEST_TOPIC.name
+            )
+        },
+    );
+    let mut requests = vec![(top::REQUEST_TOPIC.name.to_owned(), &proxy.request_topic)];
+    let routes = proxy.routes.iter().enumerate();
+    requests.extend(routes.map(|(index, each)| (route_path(index, &route::REQUEST_TOPIC), &each.request_topic)));
+    for (path, name) in requests {
+        report.rule(
+            !proxy.warmup_topics.contains(name),
+            &[top::WARMUP_TOPICS.name, &path],
+            || format!("{name:?} is the same as {path}: requests would be taken for replies"),
+        );
+    }
+    let chosen = matches!(proxy.reply_partition, ReplyPartition::Number(_));
+    if proxy.wire_format == Format::Json && chosen {
+        report.warnings.push(format!(
+            "{} has no effect: with {} json every partition is read",
+            top::REPLY_PARTITION.name,
+            top::WIRE_FORMAT.name
+        ));
+    }
+    let limit = property(settings, "message.max.bytes", MESSAGE_MAX_BYTES);
+    let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
+    report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {
+        let largest = limit.saturating_sub(HEAD_ROOM as u64);
+        format!(
+            "{} bytes do not fit into a record: at most {largest} with message.max.bytes at {limit}; raise that in {}",
+            proxy.max_body_size,
+            top::PROPERTIES.name
+        )
+    });
+    let moved_on =
+        Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
+    let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);
+    let routes = proxy.routes.iter().enumerate();
+    let differing = routes.filter(|(_, route)| route.timeout != proxy.default_timeout);
+    let timeouts = differing.map(|(index, each)| (route_path(index, &route::TIMEOUT), each.timeout));
+    for (key, timeout) in std::iter::once(own).chain(timeouts) {
+        if timeout <= moved_on && !report.is_at_fault(&key) {
+            report.warnings.push(format!(
+                "{key} ({}) is not above {}, which a group needs to move on after a processor died: requests to it will time out",
+                format_duration(timeout),
+                format_duration(moved_on)
+            ));
+        }
+    }
+}
+
+fn routes(settings: &Settings, report: &mut Report) {
+    let routes = &settings.proxy.routes;
+    for (index, each) in routes.iter().enumerate() {
+        let path = |key: &Key| route_path(index, key);
+        let consumed = routes
+            .iter()
+            .position(|other| other.request_topic == each.response_topic);
+        report.rule(
+            consumed.is_none(),
+            &[&path(&route::RESPONSE_TOPIC), &path(&route::REQUEST_TOPIC)],
+            || {
+                let consumed = route_path(consumed.unwrap_or_default(), &route::REQUEST_TOPIC);
+                format!(
+                    "{:?} is the same as {consumed}: requests would be taken for replies",
+                    each.response_topic
+                )
+            },
+        );
+        if let Some(RecordKey::Segment(name)) = &each.key {
+            let found = routing::has_segment(&each.path, name);
+            report.rule(found, &[&path(&route::KEY), &path(&route::PATH)], || {
+                format!("{:?} has no segment {{{name}}}", each.path)
+            });
+        }
+        if let Some(prefix) = &each.strip_prefix {
+            let begins = routing::begins_with(&each.path, prefix);
+            report.rule(begins, &[&path(&route::STRIP_PREFIX), &path(&route::PATH)], || {
+                format!("{prefix:?} and a slash are not the beginning of {:?}", each.path)
+            });
+        }
+        let takes_all_of = |earlier: &Route| {
+            let some_left =
+                each.methods.is_empty() || each.methods.iter().any(|method| !earlier.methods.contains(method));
+            earlier.path == each.path && (earlier.methods.is_empty() || !some_left)
+        };
+        let hidden_by = routes[..index].iter().position(takes_all_of);
+        report.rule(
+            hidden_by.is_none(),
+            &[&path(&route::PATH), &path(&route::METHODS)],
+            || {
+                let earlier = keys::item(top::ROUTES.name, hidden_by.unwrap_or_default());
+                format!("{:?} is never reached: {earlier} takes all its requests", each.path)
+            },
+        );
+    }
+}
+
+/// A topic's requests are refused for the sake of one group.
+fn consumer_groups(settings: &Settings, report: &mut Report) {
+    let groups = settings.proxy.consumer_groups();
+    for (index, each) in settings.proxy.routes.iter().enumerate() {
+        let other = groups.get(each.request_topic.as_str());
+        let agrees = each.consumer_group.is_none() || each.consumer_group.as_deref() == other.copied();
+        let path = |key: &Key| route_path(index, key);
+        report.rule(
+            agrees,
+            &[&path(&route::CONSUMER_GROUP), &path(&route::REQUEST_TOPIC)],
+            || {
+                format!(
+                    "{:?} is not the group {:?} that another route names for {:?}",
+                    each.consumer_group.as_deref().unwrap_or_default(),
+                    other.copied().unwrap_or_default(),
+                    each.request_topic
+                )
+            },
+        );
+    }
+}
+
+fn shutdown(settings: &Settings, report: &mut Report) {
+    let (drain, pre_stop) = (settings.drain_timeout, settings.pre_stop);
+    // The default of drain_timeout is computed from default_timeout.
+    let concerned = [top::DRAIN_TIMEOUT.name, top::PRE_STOP.name, top::DEFAULT_TIMEOUT.name];
+    report.rule(drain > pre_stop, &concerned, || {
+        format!(
+            "{} is not above {} ({})",
+            format_duration(drain),
+            top::PRE_STOP.name,
+            format_duration(pre_stop)
+        )
+    });
+}
+
+fn management(settings: &Settings, report: &mut Report) {
+    let (proxy, management) = (&settings.proxy, &settings.management);
+    let same_address = proxy.bind == management.bind || proxy.bind.is_unspecified() || management.bind.is_unspecified();
+    let clash = settings.mode.is_proxy() && management.port != 0 && management.port == proxy.port && same_address;
+    report.rule(
+        !clash,
+        &[
+            top::MANAGEMENT_PORT.name,
+            top::PORT.name,
+            top::BIND.name,
+            top::MANAGEMENT_BIND.name,
+        ],
+        || format!("{} is {} already", management.port, top::PORT.name),
+    );
+}
+
+fn topics(settings: &Settings, report: &mut Report) {
+    let topics = &settings.processor.topics;
+    let needed = matches!(settings.mode, Mode::Processor | Mode::All);
+    report.rule(!needed || !topics.is_empty(), &[top::TOPICS.name], || {
+        let variable = top::TOPICS.env.unwrap_or_default();
+        format!("is empty, and a processor needs at least one topic (in a file, or {variable} in the environment)")
+    });
+
+    let mut names = HashMap::new();
+    let mut groups = HashMap::new();
+    let mut members = HashMap::new();
+    for (index, each) in topics.iter().enumerate() {
+        let path = |key: &Key| topic_path(index, key);
+        let first = *names.entry(&each.name).or_insert(index);
+        report.rule(
+            first == index,
+            &[&path(&topic::NAME), &path(&topic::REQUEST_TOPIC)],
+            || {
+                format!(
+                    "{:?} is the name of {} too; give each topic its own",
+                    each.name,
+                    keys::item(top::TOPICS.name, first)
+                )
+            },
+        );
+        let first = *groups
+            .entry((&each.request_topic, &each.consumer_group))
+            .or_insert(index);
+        report.rule(
+            first == index,
+            &[&path(&topic::CONSUMER_GROUP), &path(&topic::REQUEST_TOPIC)],
+            || {
+                let first = keys::item(top::TOPICS.name, first);
+                format!(
+                    "{:?} consumes {:?} in {first} already",
+                    each.consumer_group, each.request_topic
+                )
+            },
+        );
+        let member = each.group_instance_id.as_ref().map(|id| (&each.consumer_group, id));
+        let first = member.map_or(index, |member| *members.entry(member).or_insert(index));
+        report.rule(
+            first == index,
+            &[&path(&topic::GROUP_INSTANCE_ID), &path(&topic::CONSUMER_GROUP)],
+            || {
+                let first = keys::item(top::TOPICS.name, first);
+                format!("is that of {first} in the same group: Kafka would have one fence the other for ever")
+            },
+        );
+        let consumed = topics
+            .iter()
+            .position(|other| other.request_topic == each.response_topic);
+        report.rule(
+            consumed.is_none(),
+            &[&path(&topic::RESPONSE_TOPIC), &path(&topic::REQUEST_TOPIC)],
+            || {
+                let consumed = topic_path(consumed.unwrap_or_default(), &topic::REQUEST_TOPIC);
+                format!(
+                    "{:?} is the same as {consumed}: replies would be taken for requests",
+                    each.response_topic
+                )
+            },
+        );
+    }
+}
+
+/// A dead letter on a request topic would be executed, on a response topic it would be taken for a reply.
+fn dead_letter(settings: &Settings, report: &mut Report) {
+    let Some(dead_letter) = &settings.processor.dead_letter_topic else {
+        return;
+    };
+    let mut used: Vec<(String, &String)> = Vec::new();
+    for (index, each) in settings.processor.topics.iter().enumerate() {
+        used.push((topic_path(index, &topic::REQUEST_TOPIC), &each.request_topic));
+        used.push((topic_path(index, &topic::RESPONSE_TOPIC), &each.response_topic));
+    }
+    if settings.mode.is_proxy() {
+        used.push((top::REQUEST_TOPIC.name.to_owned(), &settings.proxy.request_topic));
+        used.push((top::RESPONSE_TOPIC.name.to_owned(), &settings.proxy.response_topic));
+        for (index, each) in settings.proxy.routes.iter().enumerate() {
+            used.push((route_path(index, &route::REQUEST_TOPIC), &each.request_topic));
+            used.push((route_path(index, &route::RESPONSE_TOPIC), &each.response_topic));
+        }
+    }
+    if let Some((path, _)) = used.iter().find(|(_, name)| *name == dead_letter) {
+        report.rule(false, &[top::DEAD_LETTER_TOPIC.name, path], || {
+            format!("{dead_letter:?} is the same as {path}")
+        });
+    }
+}
+
+fn topic_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::TOPICS.name, index), key.name)
+}
+
+fn route_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::ROUTES.name, index), key.name)
+}
+
+/// A number among librdkafka's properties. One that is no number is librdkafka's to refuse.
+fn property(settings: &Settings, name: &str, default: u64) -> u64 {
+    settings
+        .kafka
+        .properties
+        .get(name)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}

@@ -1,0 +1,341 @@
+//! Texts to values. A value from a file or the environment is a text first, so `30`, `"30"` and `DEFAULT_TIMEOUT=30` are the same.
+//! Each parser's error says what is allowed, to follow "… is not".
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::settings::{
+    BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start,
+};
+use crate::wire::Format;
+use crate::wire::headers::name_is_legal;
+
+/// What a parser returns: the value, or what would have been allowed.
+pub(in crate::settings) type Parsed<T> = Result<T, &'static str>;
+
+/// Longer than any timeout that makes sense, and short enough to be added to an `Instant` without overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A number of seconds, or a number with units.
+pub(in crate::settings) fn duration(text: &str) -> Parsed<Duration> {
+    const ALLOWED: &str = r#"a duration (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    parsed.filter(|duration| *duration <= LONGEST).ok_or(ALLOWED)
+}
+
+/// A duration that is not zero.
+pub(in crate::settings) fn positive_duration(text: &str) -> Parsed<Duration> {
+    const ALLOWED: &str = r#"a duration above 0 (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
+    duration(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or(ALLOWED)
+}
+
+/// A number of bytes above 0, or a number with a unit.
+pub(in crate::settings) fn size(text: &str) -> Parsed<usize> {
+    const ALLOWED: &str = r#"a size above 0 (bytes, or "900KiB", "1MB")"#;
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(ALLOWED),
+    };
+    number
+        .parse()
+        .ok()
+        .and_then(|n: usize| n.checked_mul(factor))
+        .filter(|n| *n > 0)
+        .ok_or(ALLOWED)
+}
+
+/// A whole number, 0 included.
+pub(in crate::settings) fn whole<T: FromStr>(text: &str) -> Parsed<T> {
+    text.parse().map_err(|_| "a whole number, 0 or more")
+}
+
+/// A whole number, 0 not included.
+pub(in crate::settings) fn positive(text: &str) -> Parsed<usize> {
+    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+}
+
+/// `positive`, for counts that are small.
+pub(in crate::settings) fn positive_u32(text: &str) -> Parsed<u32> {
+    let number = text.parse().ok().filter(|n| *n > 0);
+    number.ok_or("a whole number, 1 or more")
+}
+
+/// A share of a whole; 0 = nothing.
+pub(in crate::settings) fn share(text: &str) -> Parsed<f64> {
+    let number = text.parse().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or("a number from 0 to 1")
+}
+
+/// How often a second.
+pub fn rate(text: &str) -> Result<f64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|n| (0.001..=1_000_000.0).contains(n))
+        .ok_or("a number from 0.001 to 1000000 (per second)")
+}
+
+/// How much at once.
+pub(in crate::settings) fn burst(text: &str) -> Parsed<u32> {
+    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+}
+
+/// See [`ClientKey`].
+pub(in crate::settings) fn client_key(text: &str) -> Parsed<ClientKey> {
+    match text.split_once(':') {
+        None if text == "address" => Ok(ClientKey::Address),
+        None if text == "everybody" => Ok(ClientKey::Everybody),
+        Some(("header", name)) if name_is_legal(name) => Ok(ClientKey::Header(name.to_ascii_lowercase())),
+        _ => Err("address, header:NAME or everybody"),
+    }
+}
+
+/// Partitions or replicas of a topic to create.
+pub(in crate::settings) fn broker_count(text: &str) -> Parsed<i32> {
+    text.parse()
+        .ok()
+        .filter(|n| *n == -1 || *n > 0)
+        .ok_or("a whole number, 1 or more, or -1 for the broker's default")
+}
+
+/// A TCP port.
+pub(in crate::settings) fn port(text: &str) -> Parsed<u16> {
+    text.parse().map_err(|_| "a port, 0 to 65535")
+}
+
+/// Where to listen.
+pub(in crate::settings) fn ip(text: &str) -> Parsed<IpAddr> {
+    text.parse()
+        .map_err(|_| "an IP address such as 0.0.0.0, 127.0.0.1 or ::")
+}
+
+/// Yes or no; the words people write into environment variables are understood too.
+pub(in crate::settings) fn flag(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+/// Any text that has something in it, on one line.
+pub(in crate::settings) fn text(text: &str) -> Parsed<String> {
+    let printable = !text.trim().is_empty() && !text.contains(char::is_control);
+    printable
+        .then(|| text.to_owned())
+        .ok_or("a text of one line that is not empty")
+}
+
+/// A filter of `tracing`. It takes a bare word for the name of a module, so that a mistyped level would silence everything.
+pub(in crate::settings) fn log_filter(text: &str) -> Parsed<String> {
+    let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
+    let legal =
+        text.split(',').map(str::trim).all(is_directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    legal
+        .then(|| text.to_owned())
+        .ok_or("error, warn, info, debug, trace or off, or a filter such as actix_khp=debug,info")
+}
+
+/// See [`Format`].
+pub(in crate::settings) fn wire_format(text: &str) -> Parsed<Format> {
+    let known = [Format::Native, Format::Json];
+    known
+        .into_iter()
+        .find(|format| format.as_str() == text)
+        .ok_or("native or json")
+}
+
+/// See [`ReplyPartition`].
+pub(in crate::settings) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
+    match text {
+        "auto" => Ok(ReplyPartition::Auto),
+        "all" => Ok(ReplyPartition::All),
+        number => match number.parse() {
+            Ok(n) if n >= 0 => Ok(ReplyPartition::Number(n)),
+            _ => Err("auto, all, or a partition's number, 0 or more"),
+        },
+    }
+}
+
+/// See [`Ordering`].
+pub(in crate::settings) fn ordering(text: &str) -> Parsed<Ordering> {
+    match text {
+        "unordered" => Ok(Ordering::Unordered),
+        "key" => Ok(Ordering::Key),
+        "partition" => Ok(Ordering::Partition),
+        _ => Err("unordered, key or partition"),
+    }
+}
+
+/// See [`Delivery`].
+pub(in crate::settings) fn delivery(text: &str) -> Parsed<Delivery> {
+    match text {
+        "at-least-once" => Ok(Delivery::AtLeastOnce),
+        "at-most-once" => Ok(Delivery::AtMostOnce),
+        _ => Err("at-least-once or at-most-once"),
+    }
+}
+
+/// See [`RetryOn`].
+pub(in crate::settings) fn retry_on(text: &str) -> Parsed<RetryOn> {
+    match (text, text.parse()) {
+        ("timeout", _) => Ok(RetryOn::Timeout),
+        ("reset", _) => Ok(RetryOn::Reset),
+        (_, Ok(status @ 400..=599)) => Ok(RetryOn::Status(status)),
+        _ => Err("timeout, reset, or a status from 400 to 599"),
+    }
+}
+
+/// See [`BreakerMode`].
+pub(in crate::settings) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
+    match text {
+        "reject" => Ok(BreakerMode::Reject),
+        "pause" => Ok(BreakerMode::Pause),
+        "off" => Ok(BreakerMode::Off),
+        _ => Err("reject, pause or off"),
+    }
+}
+
+/// See [`Start`].
+pub(in crate::settings) fn start(text: &str) -> Parsed<Start> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => Err("earliest or latest"),
+    }
+}
+
+/// See [`HostHeader`].
+pub(in crate::settings) fn host(text: &str) -> Parsed<HostHeader> {
+    match text {
+        "backend" => Ok(HostHeader::Backend),
+        "preserve" => Ok(HostHeader::Preserve),
+        _ => Err("backend or preserve"),
+    }
+}
+
+/// See [`LogFormat`].
+pub(in crate::settings) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("30", 30_000),
+            ("0", 0),
+            ("0.25", 250),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("30s", 30_000),
+            ("365d", 31_536_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "-1", "abc", "1 parsec", "NaN", "inf", "1e30", "366d", "30 000"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(positive_duration("0").is_err());
+        assert!(positive_duration("0ms").is_err());
+        assert_eq!(positive_duration("0.001"), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("900KiB", 921_600),
+            ("1MB", 1_000_000),
+            ("921600", 921_600),
+            ("1 MiB", 1_048_576),
+            ("10b", 10),
+            ("2kb", 2_000),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "KiB",
+            "1.5MB",
+            "-1",
+            "1TB",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(whole::<u32>("0"), Ok(0));
+        assert!(whole::<u32>("-1").is_err());
+        assert!(whole::<usize>("1.5").is_err());
+        assert_eq!(positive("1"), Ok(1));
+        assert!(positive("0").is_err());
+        assert_eq!(rate("0.5"), Ok(0.5));
+        assert!(["0", "-1", "inf", "NaN", "x"].iter().all(|text| rate(text).is_err()));
+        assert_eq!((broker_count("-1"), broker_count("3")), (Ok(-1), Ok(3)));
+        assert!(["0", "-2", "x"].iter().all(|text| broker_count(text).is_err()));
+        assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65535)));
+        assert!(["65536", "-1", "http", "80.5"].iter().all(|text| port(text).is_err()));
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!((flag("TRUE"), flag("off")), (Ok(true), Ok(false)));
+        assert!(flag("maybe").is_err());
+        assert_eq!(
+            (wire_format("native"), wire_format("json")),
+            (Ok(Format::Native), Ok(Format::Json))
+        );
+        assert!(wire_format("JSON5").is_err());
+        assert_eq!(reply_partition("auto"), Ok(ReplyPartition::Auto));
+        assert_eq!(reply_partition("all"), Ok(ReplyPartition::All));
+        assert_eq!(reply_partition("7"), Ok(ReplyPartition::Number(7)));
+        assert!(["-1", "first"].iter().all(|text| reply_partition(text).is_err()));
+        assert_eq!(
+            (start("earliest"), start("latest")),
+            (Ok(Start::Earliest), Ok(Start::Latest))
+        );
+        assert_eq!(
+            (host("backend"), host("preserve")),
+            (Ok(HostHeader::Backend), Ok(HostHeader::Preserve))
+        );
+        assert_eq!(
+            (log_format("text"), log_format("json")),
+            (Ok(LogFormat::Text), Ok(LogFormat::Json))
+        );
+        assert!(start("now").is_err() && host("client").is_err() && log_format("xml").is_err());
+        assert_eq!(ip("::1"), Ok("::1".parse().unwrap()));
+        assert!(ip("localhost").is_err());
+        assert!(text(" ").is_err() && text("a\nb").is_err());
+    }
+}

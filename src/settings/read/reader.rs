@@ -1,0 +1,278 @@
+//! Takes one setting after another out of the merged tree. A value that is wrong becomes a fault, and reading goes on: serde would
+//! stop at the first.
+
+use std::collections::BTreeMap;
+
+use config::{Value, ValueKind};
+
+use crate::kafka::config::shown;
+use crate::settings::fault::Report;
+use crate::settings::keys::{self, Key};
+use crate::settings::masked;
+use crate::settings::parse::value::Parsed;
+use crate::settings::sources::env::Env;
+use crate::settings::sources::layer::{self, Table};
+use crate::settings::sources::substitution;
+use crate::settings::sources::yaml::{self, Yaml};
+
+/// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
+///
+/// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
+pub(in crate::settings) struct Reader<'a> {
+    table: &'a Table,
+    /// Path of the table: empty, or `topics[0]`.
+    place: String,
+    env: &'a Env,
+    report: &'a mut Report,
+    effective: &'a mut Yaml,
+}
+
+/// A scalar that was found.
+#[derive(Debug, Clone)]
+struct Text<'a> {
+    /// As it stands in its source. Only this is shown: what a reference stands for is often a secret.
+    written: String,
+    /// With its references followed.
+    resolved: String,
+    /// The file or environment name it stands in.
+    origin: Option<&'a str>,
+}
+
+impl Text<'_> {
+    fn default(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Text {
+            written: text.clone(),
+            resolved: text,
+            origin: None,
+        }
+    }
+
+    fn holds_references(&self) -> bool {
+        self.written != self.resolved
+    }
+
+    /// The parts of a text with commas.
+    fn split(&self) -> Vec<Self> {
+        let part = |part: &str| Text {
+            written: if self.holds_references() {
+                self.written.clone()
+            } else {
+                part.to_owned()
+            },
+            resolved: part.to_owned(),
+            origin: self.origin,
+        };
+        self.resolved
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(part)
+            .collect()
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of the top level, which notes what it reads in `effective`.
+    pub fn new(table: &'a Table, env: &'a Env, report: &'a mut Report, effective: &'a mut Yaml) -> Self {
+        Reader {
+            table,
+            place: String::new(),
+            env,
+            report,
+            effective,
+        }
+    }
+
+    /// A setting whose default is in `config/reference.yaml`, or that has none and must be given.
+    pub fn required<T: Default>(&mut self, key: &Key, parse: fn(&str) -> Parsed<T>) -> T {
+        self.present(key, parse).unwrap_or_default()
+    }
+
+    /// As `required`, for what has no default value; nothing is returned only if there is a fault.
+    pub fn present<T>(&mut self, key: &Key, parse: fn(&str) -> Parsed<T>) -> Option<T> {
+        if let Some(text) = self.text(key) {
+            return self.take(key, &text, parse);
+        }
+        let path = self.path(key);
+        if !self.report.is_at_fault(&path) {
+            self.report.fault(path, "is required", None);
+        }
+        None
+    }
+
+    /// A setting whose default is computed, or belongs to an item of a list. Empty is absent; an empty default comes from another
+    /// setting that is at fault.
+    pub fn or<T: Default>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> T {
+        let text = self.given(key).unwrap_or_else(|| Text::default(default));
+        if text.written.is_empty() {
+            T::default()
+        } else {
+            self.take(key, &text, parse).unwrap_or_default()
+        }
+    }
+
+    /// A setting that may be absent. Empty is absent.
+    pub fn optional<T>(&mut self, key: &Key, parse: fn(&str) -> Parsed<T>) -> Option<T> {
+        let text = self.given(key)?;
+        self.take(key, &text, parse)
+    }
+
+    /// A list, or a text with commas: the environment has no lists.
+    pub fn list<T>(&mut self, key: &Key, default: &str, parse: fn(&str) -> Parsed<T>) -> Vec<T> {
+        let path = self.path(key);
+        let texts = if let Some(Value {
+            kind: ValueKind::Array(items),
+            ..
+        }) = layer::get(self.table, key.name)
+        {
+            let indexed = items.iter().enumerate();
+            let texts: Vec<_> = indexed
+                .filter_map(|(index, item)| self.scalar(&keys::item(&path, index), item))
+                .collect();
+            self.note_list(key, &texts);
+            texts
+        } else {
+            let text = self.given(key).unwrap_or_else(|| Text::default(default));
+            match text.holds_references() {
+                true => self.note(key, yaml::scalar(&masked::value(key, &text.written))),
+                false => self.note_list(key, &text.split()),
+            }
+            text.split()
+        };
+        let indexed = texts.iter().enumerate();
+        indexed
+            .filter_map(|(index, text)| self.parse(&keys::item(&path, index), key, text, parse))
+            .collect()
+    }
+
+    /// librdkafka's properties: whatever they are, as texts.
+    pub fn properties(&mut self, key: &Key) -> BTreeMap<String, String> {
+        let path = self.path(key);
+        let (mut properties, mut noted) = (BTreeMap::new(), BTreeMap::new());
+        match layer::get(self.table, key.name) {
+            Some(Value {
+                kind: ValueKind::Table(table),
+                ..
+            }) => {
+                for (name, value) in BTreeMap::from_iter(table) {
+                    let path = keys::join(&path, name);
+                    let Some(text) = self.scalar(&path, value) else {
+                        continue;
+                    };
+                    noted.insert(name.clone(), shown(name, &text.written));
+                    properties.insert(name.clone(), text.resolved);
+                }
+            }
+            Some(other) => self.report.fault(
+                path,
+                "is a mapping of librdkafka properties, not a value",
+                other.origin(),
+            ),
+            None => {}
+        }
+        self.note(key, yaml::mapping(noted));
+        properties
+    }
+
+    /// The items of a list of mappings, each read by `read`; items that are no mappings are faults.
+    pub fn items<T>(&mut self, key: &Key, mut read: impl FnMut(&mut Reader<'_>) -> T) -> Vec<T> {
+        let path = self.path(key);
+        let items: &[Value] = match layer::get(self.table, key.name) {
+            Some(Value {
+                kind: ValueKind::Array(items),
+                ..
+            }) => items,
+            Some(other) => {
+                let from_environment = key
+                    .env
+                    .map(|name| format!("; in the environment, {name}"))
+                    .unwrap_or_default();
+                self.report.fault(
+                    path.as_str(),
+                    format!("is a list of mappings{from_environment}"),
+                    other.origin(),
+                );
+                &[]
+            }
+            None => &[],
+        };
+        if items.is_empty() {
+            self.note(key, yaml::list([]));
+        }
+        let mut all = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let place = keys::item(&path, index);
+            match &item.kind {
+                ValueKind::Table(table) => all.push(read(&mut Reader {
+                    table,
+                    place,
+                    env: self.env,
+                    report: self.report,
+                    effective: self.effective,
+                })),
+                _ if self.report.is_at_fault(&place) => {}
+                _ => self.report.fault(place, "is a mapping, not a value", item.origin()),
+            }
+        }
+        all
+    }
+
+    fn path(&self, key: &Key) -> String {
+        keys::join(&self.place, key.name)
+    }
+
+    fn text(&mut self, key: &Key) -> Option<Text<'a>> {
+        let value = layer::get(self.table, key.name)?;
+        let path = self.path(key);
+        self.scalar(&path, value)
+    }
+
+    fn given(&mut self, key: &Key) -> Option<Text<'a>> {
+        self.text(key).filter(|text| !text.resolved.trim().is_empty())
+    }
+
+    fn scalar(&mut self, path: &str, value: &'a Value) -> Option<Text<'a>> {
+        let origin = value.origin();
+        let found = match &value.kind {
+            ValueKind::Table(_) => Err("is a single value, not a mapping".to_owned()),
+            ValueKind::Array(_) => Err("is a single value, not a list".to_owned()),
+            ValueKind::Nil => Err("is a single value, not nothing".to_owned()),
+            scalar => {
+                let written = scalar.to_string();
+                substitution::resolve(&written, self.env).map(|resolved| Text {
+                    written,
+                    resolved,
+                    origin,
+                })
+            }
+        };
+        found.map_err(|problem| self.report.fault(path, problem, origin)).ok()
+    }
+
+    fn take<T>(&mut self, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
+        self.note(key, yaml::scalar(&masked::value(key, &text.written)));
+        let path = self.path(key);
+        self.parse(&path, key, text, parse)
+    }
+
+    fn parse<T>(&mut self, path: &str, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
+        let problem = |allowed| format!("{:?} is not {allowed}", masked::value(key, &text.written));
+        let parsed = parse(text.resolved.trim());
+        parsed
+            .map_err(|allowed| self.report.fault(path, problem(allowed), text.origin))
+            .ok()
+    }
+
+    fn note_list(&mut self, key: &Key, texts: &[Text<'_>]) {
+        self.note(
+            key,
+            yaml::list(texts.iter().map(|text| masked::value(key, &text.written))),
+        );
+    }
+
+    fn note(&mut self, key: &Key, value: String) {
+        let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        self.effective.entry(&keys::join(&self.place, section), name, &value);
+    }
+}

@@ -1,0 +1,245 @@
+//! From the merged tree to [`Settings`]. The order here is the order in which `actix-khp check` prints them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::settings::fault::Report;
+use crate::settings::keys::{route, top, topic};
+use crate::settings::parse::{name, routing, value};
+use crate::settings::read::reader::Reader;
+use crate::settings::sources::env::Env;
+use crate::settings::sources::layer::Table;
+use crate::settings::sources::yaml::Yaml;
+use crate::settings::{
+    Breaker, ClientRate, CreateTopics, Format, Kafka, Log, Management, Mode, Processor, Proxy, Retry, Route, Secret,
+    Settings, Topic,
+};
+
+/// Stands for an address that is at fault.
+const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
+pub(in crate::settings) fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
+    let mut effective = Yaml::default();
+    let mut reader = Reader::new(tree, env, report, &mut effective);
+    let kafka = kafka(&mut reader);
+    let proxy = proxy(&mut reader);
+    let processor = processor(&mut reader);
+    let create_topics = create_topics(&mut reader);
+    let longest_wait = seconds(proxy.longest_timeout().saturating_add(Duration::from_secs(10)));
+    let settings = Settings {
+        mode,
+        kafka,
+        create_topics,
+        drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
+        pre_stop: reader.required(&top::PRE_STOP, value::duration),
+        proxy,
+        processor,
+        management: management(&mut reader),
+        log: log(&mut reader),
+    };
+    (settings, effective.finish())
+}
+
+fn kafka(reader: &mut Reader<'_>) -> Kafka {
+    Kafka {
+        bootstrap_servers: reader.required(&top::BOOTSTRAP_SERVERS, name::brokers),
+        properties: reader.properties(&top::PROPERTIES),
+    }
+}
+
+fn proxy(reader: &mut Reader<'_>) -> Proxy {
+    let bind = reader.present(&top::BIND, value::ip).unwrap_or(PLACEHOLDER);
+    let port = reader.required(&top::PORT, value::port);
+    let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
+    let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
+    let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
+    let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
+    let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
+    let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
+    let routes = reader.items(&top::ROUTES, |item| {
+        let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
+        route(item, defaults, default_timeout, wire_format)
+    });
+    let unrouted = routes.is_empty().to_string();
+    let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
+    let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
+    let max_client_topics = reader.required(&top::MAX_CLIENT_TOPICS, value::whole);
+    let instance_id = reader.optional(&top::INSTANCE_ID, value::text);
+    let reply_partition = reader.required(&top::REPLY_PARTITION, value::reply_partition);
+    let max_pending = reader.required(&top::MAX_PENDING, value::positive);
+    let half = max_pending.div_ceil(2).max(1).to_string();
+    Proxy {
+        bind,
+        port,
+        default_timeout,
+        warmup_topics,
+        request_topic,
+        response_topic,
+        consumer_group,
+        wire_format,
+        routes,
+        topic_headers,
+        allowed_topics,
+        max_client_topics,
+        instance_id,
+        reply_partition,
+        max_pending,
+        max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
+        rate_limit: rate_limit(reader),
+        max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
+    }
+}
+
+fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
+    let per_second = reader.optional(&top::RATE_LIMIT, value::rate);
+    // A second's worth.
+    let burst = per_second.map(|rate| rate.ceil().min(f64::from(u32::MAX)).to_string());
+    let burst = reader.or(&top::RATE_LIMIT_BURST, burst.unwrap_or_default(), value::burst);
+    let key = reader.required(&top::RATE_LIMIT_PER, value::client_key);
+    per_second.map(|per_second| ClientRate { per_second, burst, key })
+}
+
+/// What a route does not say, the proxy's own settings do.
+fn route(
+    item: &mut Reader<'_>,
+    (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
+    timeout: Duration,
+    wire_format: Format,
+) -> Route {
+    // Zero stands for a timeout that is at fault.
+    let timeout = if timeout.is_zero() {
+        String::new()
+    } else {
+        seconds(timeout)
+    };
+    let path = item.required(&route::PATH, routing::pattern);
+    let methods = item.list(&route::METHODS, "", routing::method);
+    let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
+    // A group belongs to its topic.
+    let default_group = default_group.filter(|_| request_topic == default_topic);
+    Route {
+        path,
+        methods,
+        response_topic: item.or(&route::RESPONSE_TOPIC, response_topic, name::topic),
+        consumer_group: item
+            .optional(&route::CONSUMER_GROUP, value::text)
+            .or_else(|| default_group.map(str::to_owned)),
+        request_topic,
+        timeout: item.or(&route::TIMEOUT, timeout, value::positive_duration),
+        wire_format: item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format),
+        key: item.optional(&route::KEY, routing::record_key),
+        strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
+    }
+}
+
+fn processor(reader: &mut Reader<'_>) -> Processor {
+    // Read first: it is the default of each topic's concurrency.
+    let max_concurrent_requests = reader.required(&top::MAX_CONCURRENT_REQUESTS, value::positive);
+    Processor {
+        topics: reader.items(&top::TOPICS, |item| topic(item, max_concurrent_requests)),
+        max_concurrent_requests,
+        health_check_interval: reader.required(&top::HEALTH_CHECK_INTERVAL, value::duration),
+        dead_letter_topic: reader.optional(&top::DEAD_LETTER_TOPIC, name::topic),
+        clock_tolerance: reader.required(&top::CLOCK_TOLERANCE, value::duration),
+        revoke_timeout: reader.required(&top::REVOKE_TIMEOUT, value::positive_duration),
+    }
+}
+
+/// The defaults of a topic cannot be in the embedded reference, whose list of topics is empty; there they are comments, and a test
+/// reads those.
+fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
+    let request_topic: String = item.required(&topic::REQUEST_TOPIC, name::topic);
+    Topic {
+        name: item.or(&topic::NAME, request_topic.as_str(), value::text),
+        response_topic: item.or(
+            &topic::RESPONSE_TOPIC,
+            format!("{request_topic}-responses"),
+            name::topic,
+        ),
+        backend_url: item.required(&topic::BACKEND_URL, name::backend_url),
+        consumer_group: item.or(
+            &topic::CONSUMER_GROUP,
+            format!("processor-{request_topic}"),
+            value::text,
+        ),
+        timeout: item.or(&topic::TIMEOUT, "30", value::positive_duration),
+        max_retries: item.or(&topic::MAX_RETRIES, "3", value::whole),
+        rate_limit: item.optional(&topic::RATE_LIMIT, value::rate),
+        workers: item.or(&topic::WORKERS, "1", value::positive),
+        concurrency: item.or(
+            &topic::CONCURRENCY,
+            max_concurrent_requests.to_string(),
+            value::positive,
+        ),
+        start: item.or(&topic::START, "earliest", value::start),
+        group_instance_id: item.optional(&topic::GROUP_INSTANCE_ID, name::member),
+        allowed_reply_topics: item.list(&topic::ALLOWED_REPLY_TOPICS, "*-responses", name::glob),
+        health_path: item.or(&topic::HEALTH_PATH, "/health", name::path),
+        host: item.or(&topic::HOST, "backend", value::host),
+        ordering: item.or(&topic::ORDERING, "unordered", value::ordering),
+        delivery: item.or(&topic::DELIVERY, "at-least-once", value::delivery),
+        retry: Retry {
+            on: item.list(&topic::RETRY_ON, "timeout, reset, 429, 502, 503, 504", value::retry_on),
+            methods: item.list(
+                &topic::RETRY_METHODS,
+                "GET, HEAD, OPTIONS, TRACE, PUT, DELETE",
+                routing::method,
+            ),
+            wait: item.or(&topic::RETRY_WAIT, "50ms", value::positive_duration),
+            max_wait: item.or(&topic::RETRY_MAX_WAIT, "2s", value::positive_duration),
+            budget: item.or(&topic::RETRY_BUDGET, "0.2", value::share),
+        },
+        breaker: Breaker {
+            mode: item.or(&topic::BREAKER_MODE, "reject", value::breaker_mode),
+            failures: item.or(&topic::BREAKER_FAILURES, "10", value::positive_u32),
+            failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
+            open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
+        },
+        request_topic,
+    }
+}
+
+/// A topic with nothing but defaults, and so many calls at once.
+pub fn plain_topic(request_topic: &str, response_topic: &str, backend_url: &str, concurrency: usize) -> Topic {
+    let named = [
+        (topic::REQUEST_TOPIC, request_topic),
+        (topic::RESPONSE_TOPIC, response_topic),
+        (topic::BACKEND_URL, backend_url),
+    ];
+    let table: Table = named
+        .into_iter()
+        .map(|(key, text)| (key.name.to_owned(), text.into()))
+        .collect();
+    let (env, mut report, mut effective) = (Env::new(), Report::default(), Yaml::default());
+    topic(&mut Reader::new(&table, &env, &mut report, &mut effective), concurrency)
+}
+
+fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
+    CreateTopics {
+        enabled: reader.required(&top::CREATE_ENABLED, value::flag),
+        partitions: reader.required(&top::CREATE_PARTITIONS, value::broker_count),
+        replication_factor: reader.required(&top::CREATE_REPLICATION_FACTOR, value::broker_count),
+        allow: reader.list(&top::CREATE_ALLOW, "", name::glob),
+    }
+}
+
+fn management(reader: &mut Reader<'_>) -> Management {
+    Management {
+        bind: reader.present(&top::MANAGEMENT_BIND, value::ip).unwrap_or(PLACEHOLDER),
+        port: reader.required(&top::MANAGEMENT_PORT, value::port),
+        token: reader.optional(&top::MANAGEMENT_TOKEN, value::text).map(Secret::new),
+    }
+}
+
+fn log(reader: &mut Reader<'_>) -> Log {
+    Log {
+        level: reader.required(&top::LOG_LEVEL, value::log_filter),
+        format: reader.required(&top::LOG_FORMAT, value::log_format),
+    }
+}
+
+/// A duration as a number of seconds, the way a user would write it.
+fn seconds(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}
