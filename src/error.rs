@@ -1,6 +1,7 @@
 //! Every way a request can end other than with its backend's answer, and the one table that maps each to a status.
 //!
-//! Inner layers raise these and never mention a status. The README prints the same table; `integration/` goes through it row by row.
+//! Inner layers raise these and never mention a status. `docs/responses.md` prints the same table; `integration/` goes through it row
+//! by row.
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
@@ -211,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_every_row() {
-        let readme = include_str!("../README.md");
+    fn the_page_has_every_row() {
+        let page = include_str!("../docs/responses.md");
         for error in ALL {
             let (status, code) = error.row();
-            let row = readme
+            let row = page
                 .lines()
                 .find(|line| line.starts_with(&format!("| {} |", status.as_u16())));
             assert!(
