@@ -43,7 +43,7 @@ impl fmt::Display for SettingsError {
 
 /// Faults and warnings while they are collected.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     pub faults: Vec<Fault>,
     /// For the log, which is not up yet when settings are read.
     pub warnings: Vec<String>,

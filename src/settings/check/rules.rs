@@ -6,11 +6,11 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
-
+use crate::kafka::config::ReplyPartition;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
+use crate::settings::model::{Mode, RecordKey, Route, Settings};
 use crate::settings::parse::routing;
-use crate::settings::{Mode, RecordKey, ReplyPartition, Route, Settings};
 use crate::wire::Format;
 
 /// Room in a record for the head of a request beside its body.
@@ -22,7 +22,7 @@ const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 
 /// Checks everything that concerns more than one setting.
-pub(in crate::settings) fn validate(settings: &Settings, report: &mut Report) {
+pub fn validate(settings: &Settings, report: &mut Report) {
     kafka(settings, report);
     if settings.mode.is_proxy() {
         proxy(settings, report);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use config::{Value, ValueKind};
 
 use crate::kafka::config::shown;
+use crate::settings::effective::{self, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
 use crate::settings::masked;
@@ -13,12 +14,11 @@ use crate::settings::parse::value::Parsed;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::{self, Table};
 use crate::settings::sources::substitution;
-use crate::settings::sources::yaml::{self, Yaml};
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
 /// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
-pub(in crate::settings) struct Reader<'a> {
+pub struct Reader<'a> {
     table: &'a Table,
     /// Path of the table: empty, or `topics[0]`.
     place: String,
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
         } else {
             let text = self.given(key).unwrap_or_else(|| Text::default(default));
             match text.holds_references() {
-                true => self.note(key, yaml::scalar(&masked::value(key, &text.written))),
+                true => self.note(key, effective::scalar(&masked::value(key, &text.written))),
                 false => self.note_list(key, &text.split()),
             }
             text.split()
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
             ),
             None => {}
         }
-        self.note(key, yaml::mapping(noted));
+        self.note(key, effective::mapping(noted));
         properties
     }
 
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             None => &[],
         };
         if items.is_empty() {
-            self.note(key, yaml::list([]));
+            self.note(key, effective::list([]));
         }
         let mut all = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take<T>(&mut self, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        self.note(key, yaml::scalar(&masked::value(key, &text.written)));
+        self.note(key, effective::scalar(&masked::value(key, &text.written)));
         let path = self.path(key);
         self.parse(&path, key, text, parse)
     }
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
     fn note_list(&mut self, key: &Key, texts: &[Text<'_>]) {
         self.note(
             key,
-            yaml::list(texts.iter().map(|text| masked::value(key, &text.written))),
+            effective::list(texts.iter().map(|text| masked::value(key, &text.written))),
         );
     }
 

@@ -6,7 +6,7 @@ use crate::settings::sources::env::Env;
 ///
 /// # Errors
 /// Says what is wrong with the first reference that cannot be followed.
-pub(in crate::settings) fn resolve(text: &str, env: &Env) -> Result<String, String> {
+pub fn resolve(text: &str, env: &Env) -> Result<String, String> {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {

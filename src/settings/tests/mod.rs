@@ -10,9 +10,11 @@ mod routes;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::sources::env::Env;
 use super::*;
+use crate::wire::Format;
 
 /// A file of a test, deleted at its end.
 struct TempFile(PathBuf);
