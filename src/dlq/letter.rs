@@ -53,9 +53,7 @@ impl Letter {
 
     /// The values of a record header, whatever the case of its name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Bytes> {
-        let named = move |key: &Bytes| key.eq_ignore_ascii_case(name.as_bytes());
-        let headers = self.record.headers.iter();
-        headers.filter_map(move |(key, value)| named(key).then_some(value.as_ref()?))
+        self.record.headers_named(name).flatten()
     }
 
     /// The last value of a record header, which is the one that counts; bytes that are no text are replaced.

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::dlq::DlqError;
+use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
 use crate::kafka::client::context::{LogOnly, is_denied};
 use crate::kafka::client::properties;

@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use crate::dlq::error::DlqError;
 use crate::dlq::filter::pass;
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::{Letters, Next};
+use crate::dlq::options::List;
 use crate::dlq::printable::line;
-use crate::dlq::{DlqError, List};
 use crate::settings::Settings;
 use crate::wire::headers;
 

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::dlq::error::DlqError;
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::Letters;
+use crate::dlq::options::Show;
 use crate::dlq::printable::{hex, line, lines, value};
-use crate::dlq::{DlqError, Show};
 use crate::settings::Settings;
 use crate::wire::correlation::id_text;
 use crate::wire::{Format, RawRecord, headers};

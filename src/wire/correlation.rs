@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::{Uuid, Variant};
 
-use super::headers;
+use crate::wire::headers;
 
 /// A correlation id of ours: a UUIDv8 (RFC 9562 5.8), so that whoever reads it as a UUID can, with the tag of the
 /// instance that waits in its first 16 bits and 106 random bits after. The tag tells a late reply of ours from one

@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 
-use super::{RawFields, RawRecord, ReplyError, encoded_size, headers};
+use crate::wire::headers;
+use crate::wire::message::{RawFields, RawRecord, encoded_size};
+use crate::wire::reply_error::ReplyError;
 
 /// Why a record was given up.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +20,7 @@ pub struct Cause<'a> {
     pub attempts: u32,
 }
 
-/// A record for the dead letter topic. Unlike a [`Record`](super::Record) it keeps what nobody could make sense of:
+/// A record for the dead letter topic. Unlike a [`Record`](crate::wire::Record) it keeps what nobody could make sense of:
 /// names that are not UTF-8, and null apart from empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {

@@ -12,7 +12,7 @@ pub const KHP_TIMEOUT: &str = "khp-timeout";
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
-/// A [`ReplyError`](super::ReplyError): the processor itself made the answer, or gave the record up.
+/// A [`ReplyError`](crate::wire::ReplyError): the processor itself made the answer, or gave the record up.
 pub const KHP_ERROR: &str = "khp-error";
 /// How often a dead letter's request was tried.
 pub const KHP_ATTEMPTS: &str = "khp-attempts";
@@ -83,7 +83,8 @@ pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// HTTP: the host the client named.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
-pub(super) const CONNECTION: &str = "connection";
+/// HTTP: fields of this connection only (RFC 9110 7.6.1).
+pub const CONNECTION: &str = "connection";
 /// HTTP: what the body is.
 pub const CONTENT_TYPE: &str = "content-type";
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Fields, headers};
+use crate::wire::headers;
+use crate::wire::message::Fields;
 
 /// The most headers a record may have, ours included. HTTP/1 parsers stop well before (actix-http at 96): more is no
 /// honest message.

@@ -18,10 +18,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::fields::{HeaderList, Object, read_fields, write_fields};
-use super::http::{self, MAX_TIME_MS};
-use super::native::find;
-use super::{CorrelationId, Fields, RawRecord, Record, ReplyError, Request, Response, WireError, headers};
+use crate::wire::correlation::CorrelationId;
+use crate::wire::headers;
+use crate::wire::http::{self, MAX_TIME_MS};
+use crate::wire::json::fields::{HeaderList, Object, read_fields, write_fields};
+use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
+use crate::wire::reply_error::ReplyError;
 
 const BASE64_ENCODING: &str = "base64";
 const HOST: &str = "host";
@@ -197,7 +199,8 @@ fn value(record: &RawRecord) -> &[u8] {
 
 /// The id in the record header, which goes before the envelope's.
 fn header_id(record: &RawRecord) -> Option<Bytes> {
-    find(record, headers::CORRELATION_ID)
+    record
+        .header(headers::CORRELATION_ID)
         .filter(|id| !id.is_empty())
         .cloned()
 }

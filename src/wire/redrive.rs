@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::native::find;
-use super::{Format, RawFields, RawRecord, headers};
+use crate::wire::format::Format;
+use crate::wire::headers;
+use crate::wire::message::{RawFields, RawRecord};
 
 /// A letter that was sent round this often stays where it is: what fails so often needs a person, not another round.
 pub const MAX_ROUNDS: u32 = 3;
@@ -51,7 +52,7 @@ impl Redriven {
     /// # Errors
     /// The letter must stay.
     pub fn new(letter: &RawRecord) -> Result<Self, Stays> {
-        if find(letter, headers::KHP_TRUNCATED).is_some() {
+        if letter.header(headers::KHP_TRUNCATED).is_some() {
             return Err(Stays::Truncated);
         }
         let round = rounds(letter) + 1;
@@ -79,7 +80,7 @@ impl Redriven {
 
 /// How often a letter was sent round. What is no number counts as too often: only a stranger wrote it.
 pub fn rounds(letter: &RawRecord) -> u32 {
-    find(letter, headers::KHP_REDRIVE).map_or(0, |text| {
+    letter.header(headers::KHP_REDRIVE).map_or(0, |text| {
         std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())
@@ -97,8 +98,8 @@ pub fn mark(offsets: &[i64]) -> RawFields {
 
 /// The offsets that a record marks, in its own partition and before it; `None`: it is no mark. A letter never is, whatever it carries.
 pub fn marked(record: &RawRecord) -> Option<Vec<i64>> {
-    let text = find(record, headers::KHP_REDRIVEN)?;
-    if find(record, headers::DLT_ORIGINAL_TOPIC).is_some() {
+    let text = record.header(headers::KHP_REDRIVEN)?;
+    if record.header(headers::DLT_ORIGINAL_TOPIC).is_some() {
         return None;
     }
     let text = std::str::from_utf8(text).unwrap_or_default();
