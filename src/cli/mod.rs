@@ -73,7 +73,7 @@ pub enum Command {
 /// The exit code: 0 after `--help` and `--version`, else 64.
 pub fn parse() -> Result<Command, ExitCode> {
     let cli = Cli::try_parse().map_err(|error| {
-        // Err: standard error is closed; the exit code still tells.
+        // Err: standard error is closed. The exit code is left.
         let _ = error.print();
         ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
     })?;

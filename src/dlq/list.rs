@@ -31,7 +31,7 @@ pub fn run(settings: &Settings, list: &List) -> Result<(), DlqError> {
             return Ok(Next::Enough);
         }
         if shown == 0 {
-            // Err of the writes: whoever read this has seen enough (as `head` does).
+            // Err of the writes: the reader has closed its end, as `head` does.
             let _ = writeln!(out, "{HEADER}");
         }
         shown += 1;

@@ -33,7 +33,7 @@ pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
         return Ok(());
     };
     let mut run = Run::start(settings, redrive, letters.topic())?;
-    // After the start, which ends what an earlier run left open: nobody else writes marks from here on.
+    // After the start, which ends the transaction of an earlier run: from here on no other run writes marks.
     let survey = letters.survey()?;
     let done = letters
         .each(&survey, |letter| {
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// True once a signal came: the batch at hand is finished first, so that no open transaction holds up a request topic. A second signal
+/// True once a signal came. The batch at hand is finished first, so that no open transaction holds up a request topic. A second signal
 /// ends the process at once.
 fn stop_on_signal() -> Result<Arc<AtomicBool>, DlqError> {
     let stop = Arc::new(AtomicBool::new(false));

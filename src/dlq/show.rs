@@ -34,7 +34,7 @@ pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
     let record = letters.map(|letters| letters.at(show.place)).transpose()?.flatten();
     let record = record
         .ok_or_else(|| DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place)))?;
-    // Err: whoever read this has seen enough.
+    // Err: the reader has closed its end.
     let _ = io::stdout().write_all(text(&record, show).as_bytes());
     Ok(())
 }

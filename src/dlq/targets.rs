@@ -36,7 +36,7 @@ pub enum Left {
     Refused { topic: String, code: String },
 }
 
-/// Which topics may be written to. A letter's own word is a stranger's: only names that the operator gave count.
+/// Which topics may be written to. A letter's headers are a client's: only names that the operator gave count.
 pub struct Targets {
     to: Option<Arc<str>>,
     allowed: HashSet<String>,

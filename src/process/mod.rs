@@ -4,7 +4,7 @@
 //! - [`exit`]: exit codes.
 //! - [`phase`]: where the process is in its life.
 //! - [`signals`]: the signals that end it.
-//! - [`masked`]: what stands where a secret would.
+//! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`progress`]: signs of life, and one monotonic clock.
 //! - [`listener`]: listening sockets that close without losing a connection.
 //! - [`telemetry`]: the log.

@@ -11,8 +11,8 @@ use crate::wire::message::Fields;
 /// honest message.
 pub const MAX_HEADERS: usize = 1_000;
 
-/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") are taken for this, so that sums with them do
-/// not overflow.
+/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") count as this one, so that sums with them do not
+/// overflow.
 pub const MAX_TIME_MS: i64 = 253_402_300_799_999;
 
 /// Checks what becomes the request line: nothing in it may end it, or make one request two (RFC 9112 3, 11.2).
@@ -30,7 +30,7 @@ pub fn check_target(method: &str, path: &str) -> Result<(), String> {
     }
 }
 
-/// Tells whether a status ends a request: an interim (1xx) response is not an answer.
+/// True if a status ends a request: an interim (1xx) response is not an answer.
 pub fn is_final_status(status: &u16) -> bool {
     (200..=599).contains(status)
 }

@@ -1,5 +1,4 @@
-//! The `native` format: the body is the record's value, everything else a record header (README, "The record on the
-//! wire").
+//! The `native` format: the body is the record's value, everything else a record header.
 //!
 //! Encoding consumes what it encodes, so that names and values move into the record instead of being copied. Decoding
 //! borrows, because a record that turns out malformed is still wanted, byte for byte, as a dead letter.
@@ -23,7 +22,7 @@ const OWN_REPLY_HEADERS: usize = 4;
 /// A null header, to be read as an empty one.
 static NULL: Bytes = Bytes::new();
 
-/// Tells whether a record is of this format; any other can only be `json`.
+/// True if a record is of this format; any other can only be `json`.
 pub fn is_native(record: &RawRecord) -> bool {
     record
         .header(headers::KHP_VERSION)
@@ -130,7 +129,7 @@ impl Own {
     }
 }
 
-/// Where an answer goes. Read first and whatever else is wrong: the client of a malformed record waits too.
+/// Where an answer goes. Read first, whatever else is wrong with the record: its client waits too.
 struct ReplyTo {
     correlation_id: Option<Bytes>,
     topic: Option<String>,
@@ -251,7 +250,7 @@ fn http_fields(record: &RawRecord) -> Result<Fields, String> {
     http::read_fields(fields.map(|(name, value)| (&name[..], value.as_ref().unwrap_or(&NULL))))
 }
 
-/// Reads a header of ours that may end up in an HTTP message. An empty one says no more than none.
+/// Reads a header of ours that may end up in an HTTP message. An empty one counts as absent.
 fn text(record: &RawRecord, name: &str) -> Result<Option<String>, String> {
     let Some(value) = record.header(name).filter(|value| !value.is_empty()) else {
         return Ok(None);

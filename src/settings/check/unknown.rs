@@ -1,4 +1,4 @@
-//! Keys that nobody reads are mistakes, and most are misspelt: each is reported with the nearest key there is.
+//! A key that is no setting is a mistake, and most are misspelt: each is reported with the nearest key there is.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! What the processor is told: its request topics, and the backend behind each.
+//! The processor's settings: its request topics, and the backend behind each.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct Processor {
     pub max_concurrent_requests: usize,
     /// Zero = off.
     pub health_check_interval: Duration,
-    /// Where records go that could not be processed; `None`: they are counted and logged.
+    /// The topic of records that could not be processed; `None`: they are counted and logged.
     pub dead_letter_topic: Option<String>,
     /// How far the clocks of proxy and processor may disagree before a deadline counts as passed.
     pub clock_tolerance: Duration,

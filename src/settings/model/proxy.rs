@@ -1,4 +1,4 @@
-//! What the proxy is told: where it listens, which topics its requests travel on, and how many of them at once.
+//! The proxy's settings: where it listens, which topics its requests travel on, and how many may be in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub struct Proxy {
     pub request_topic: String,
     /// Where the replies to such requests are awaited.
     pub response_topic: String,
-    /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: nobody looks.
+    /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.
     pub consumer_group: Option<String>,
     /// How requests are written unless their route says otherwise; replies are read in both formats.
     pub wire_format: Format,
@@ -77,8 +77,8 @@ impl Proxy {
             .collect()
     }
 
-    /// Which partitions of a reply topic are read: all where answers to json requests are awaited, since that format has no word for
-    /// one of them.
+    /// Which partitions of a reply topic are read. All of them where replies to json requests are awaited: that format cannot name a
+    /// partition.
     pub fn reply_partition_of(&self, topic: &str) -> ReplyPartition {
         let is_json = |format: Format| format == Format::Json;
         let mut answered_there = self
@@ -114,11 +114,11 @@ pub struct ClientRate {
     pub per_second: f64,
     /// Requests at once, after a pause.
     pub burst: u32,
-    /// What tells one client from another.
+    /// What one client is recognised by.
     pub key: ClientKey,
 }
 
-/// What tells one client from another.
+/// What one client is recognised by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ClientKey {
     /// The address that its connection comes from.
@@ -126,6 +126,6 @@ pub enum ClientKey {
     Address,
     /// The value of this header, in lower case; without it, the address.
     Header(String),
-    /// Nothing: all share one limit.
+    /// All clients share one limit.
     Everybody,
 }

@@ -9,7 +9,7 @@ use crate::wire::headers::name_is_legal;
 /// As many as actix-router captures; it panics at more.
 const MAX_SEGMENTS: usize = 16;
 
-/// Methods are told apart by case, so one of these in lower case would never match.
+/// Methods are case-sensitive, so one of these in lower case would never match.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
 
 /// A pattern of actix-router, checked so that `ResourceDef::new`, which panics at a bad one, takes it.
@@ -126,7 +126,7 @@ fn compiles(parts: &[Part<'_>]) -> bool {
         && Regex::new(&regex).is_ok_and(|regex| regex.capture_names().flatten().count() == segments)
 }
 
-/// What a path can hold as it is; a star has a meaning only behind the last segment.
+/// Characters that a path can hold unescaped. A star has a meaning only after the last segment.
 fn is_literal(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"{}*?#".contains(&byte))

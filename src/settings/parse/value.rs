@@ -1,5 +1,5 @@
 //! Texts to values. A value from a file or the environment is a text first, so `30`, `"30"` and `DEFAULT_TIMEOUT=30` are the same.
-//! Each parser's error says what is allowed, to follow "… is not".
+//! Each parser's error names what is allowed, and reads on from "… is not".
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -81,7 +81,7 @@ pub fn share(text: &str) -> Parsed<f64> {
     number.ok_or("a number from 0 to 1")
 }
 
-/// How often a second.
+/// Events per second.
 pub fn rate(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
@@ -89,7 +89,7 @@ pub fn rate(text: &str) -> Result<f64, &'static str> {
         .ok_or("a number from 0.001 to 1000000 (per second)")
 }
 
-/// How much at once.
+/// Events at once.
 pub fn burst(text: &str) -> Parsed<u32> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
@@ -140,7 +140,8 @@ pub fn text(text: &str) -> Parsed<String> {
         .ok_or("a text of one line that is not empty")
 }
 
-/// A filter of `tracing`. It takes a bare word for the name of a module, so that a mistyped level would silence everything.
+/// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a
+/// word is refused here.
 pub fn log_filter(text: &str) -> Parsed<String> {
     let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
     let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));

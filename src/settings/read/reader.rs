@@ -1,5 +1,5 @@
-//! Takes one setting after another out of the merged tree. A value that is wrong becomes a fault, and reading goes on: serde would
-//! stop at the first.
+//! Reads one setting after another from the merged tree. A wrong value becomes a fault and reading goes on, so that an operator sees
+//! every mistake at once; serde would stop at the first.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::settings::sources::substitution;
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
-/// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
+/// A faulty value is replaced by `T::default()`. It is never used, since any fault ends the start.
 pub struct Reader<'a> {
     table: &'a Table,
     /// Path of the table: empty, or `topics[0]`.
@@ -30,7 +30,7 @@ pub struct Reader<'a> {
 /// A scalar that was found.
 #[derive(Debug, Clone)]
 struct Text<'a> {
-    /// As it stands in its source. Only this is shown: what a reference stands for is often a secret.
+    /// As it stands in its source. Only this is printed: the text behind a `${file:…}` is often a secret.
     written: String,
     /// With its references followed.
     resolved: String,
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         self.present(key, parse).unwrap_or_default()
     }
 
-    /// As `required`, for what has no default value; nothing is returned only if there is a fault.
+    /// As `required`, for a type without a default value. `None` only after a fault was reported.
     pub fn present<T>(&mut self, key: &Key, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         if let Some(text) = self.text(key) {
             return self.take(key, &text, parse);
@@ -101,8 +101,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A setting whose default is computed, or belongs to an item of a list. Empty is absent; an empty default comes from another
-    /// setting that is at fault.
+    /// A setting whose default is computed, or belongs to an item of a list. An empty text counts as absent. An empty default means that
+    /// the setting it is computed from is at fault.
     pub fn or<T: Default>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> T {
         let text = self.given(key).unwrap_or_else(|| Text::default(default));
         if text.written.is_empty() {

@@ -1,5 +1,4 @@
-//! The environment as a source of settings: the plain names that users of kafka-http-proxy know, and `KHP__SECTION__KEY` for
-//! the rest.
+//! The environment as a source of settings: the plain names of kafka-http-proxy, and `KHP__SECTION__KEY` for every setting.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, Kind, topic};
 use crate::settings::sources::layer::{Layer, Table, Underscore, one_line};
 
-/// The variables of a process; handed in, so that a test needs none of its own.
+/// The variables of a process. A parameter everywhere, so that tests need not change the process's own environment.
 pub type Env = BTreeMap<String, String>;
 
 /// `CONSUMER_GROUP_ORDERS` sets the group of the topic named `orders`.
@@ -86,7 +85,7 @@ fn topics(variable: &str, text: &str, report: &mut Report) -> Vec<Value> {
         };
         if name.is_empty() || !(3..=TOPIC_FIELDS.len()).contains(&fields.len()) {
             const ALLOWED: &str = "name:request_topic,response_topic,backend_url[,timeout[,max_retries[,rate_limit]]]";
-            // Not the entry itself: a part of a URL with a password could be printed.
+            // The entry is not printed: it may hold a URL with a password.
             report.fault(
                 keys::item(keys::top::TOPICS.name, index),
                 format!("is not {ALLOWED}"),
@@ -107,7 +106,8 @@ fn topics(variable: &str, text: &str, report: &mut Report) -> Vec<Value> {
     topics
 }
 
-/// Gives topics the groups that `CONSUMER_GROUP_{NAME}` names, over what a file says. Returns the variables that fit no topic.
+/// Sets the group of each topic that a `CONSUMER_GROUP_{NAME}` names; a file's group is replaced. Returns the variables that match no
+/// topic.
 pub fn set_consumer_groups(tree: &mut Table, env: &Env) -> Vec<String> {
     let mut groups: BTreeMap<&str, &str> = env
         .keys()
@@ -182,7 +182,7 @@ mod tests {
             texts(0),
             expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         );
-        // An empty field says nothing, so the default applies.
+        // An empty field leaves the default.
         assert_eq!(
             texts(1).keys().collect::<Vec<_>>(),
             ["backend_url", "name", "request_topic"]

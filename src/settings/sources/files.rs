@@ -24,7 +24,7 @@ pub fn layers(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<Layer> {
     layers.collect()
 }
 
-/// The files to read, each with the format it has if its name does not tell.
+/// The files to read, each with the format to use when its name has no extension that shows one.
 fn chosen_files(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<(PathBuf, Option<FileFormat>)> {
     const PATH: &str = "CONFIG_PATH";
     const SOURCE: &str = "CONFIG_SOURCE";
@@ -63,7 +63,7 @@ fn file(path: &Path, format: Option<FileFormat>) -> Result<Layer, String> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let text = text.trim_start_matches('\u{feff}');
-    // Nothing but comments: no mapping to YAML, and no fault to a user who has commented out everything.
+    // A file of comments only is no mapping to the YAML parser, but a user who has commented out everything has made no mistake.
     let is_empty = text
         .lines()
         .map(str::trim)

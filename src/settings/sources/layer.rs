@@ -27,7 +27,7 @@ impl Layer {
         Layer { table }
     }
 
-    /// Reads a source; `origin` is what its values are said to come from, where they do not know it themselves.
+    /// Reads a source. `origin` is the file or environment name that faults in its values name.
     ///
     /// # Errors
     /// The source cannot be read.
@@ -51,7 +51,7 @@ impl Source for Layer {
     }
 }
 
-/// Takes out keys without a value (`dead_letter_topic:` says nothing, it must not hide a default) and notes the origin.
+/// Removes keys without a value (`dead_letter_topic:` must not hide a default) and notes the origin.
 fn clean(value: &mut Value, origin: Option<&String>) {
     if origin.is_some() {
         *value = Value::new(origin, std::mem::take(&mut value.kind));
