@@ -5,7 +5,7 @@
 //! - [`phase`]: where the process is in its life.
 //! - [`rate`]: a rate as a quota.
 //! - [`signals`]: the signals that end it.
-//! - [`masked`]: what stands where a secret would.
+//! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
 //! - [`progress`]: signs of life, and one monotonic clock.
 //! - [`listener`]: listening sockets that close without losing a connection.

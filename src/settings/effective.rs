@@ -2,7 +2,7 @@
 
 /// YAML under construction. Scalars and lists of scalars at the top level, in sections, in the items of lists and in their sections.
 #[derive(Debug, Default)]
-pub(in crate::settings) struct Yaml {
+pub struct Yaml {
     text: String,
     /// What the last entry was in: empty, `kafka`, `topics[0]` or `topics[0].retry`.
     place: String,
@@ -66,7 +66,7 @@ impl<'a> Place<'a> {
 }
 
 /// A scalar, quoted unless it reads back as the same text.
-pub(in crate::settings) fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
     } else {
@@ -75,7 +75,7 @@ pub(in crate::settings) fn scalar(text: &str) -> String {
 }
 
 /// A list of texts, in one line.
-pub(in crate::settings) fn list(items: impl IntoIterator<Item = String>) -> String {
+pub fn list(items: impl IntoIterator<Item = String>) -> String {
     format!(
         "[{}]",
         items
@@ -87,7 +87,7 @@ pub(in crate::settings) fn list(items: impl IntoIterator<Item = String>) -> Stri
 }
 
 /// A mapping of texts, in one line.
-pub(in crate::settings) fn mapping(entries: impl IntoIterator<Item = (String, String)>) -> String {
+pub fn mapping(entries: impl IntoIterator<Item = (String, String)>) -> String {
     let entries = entries
         .into_iter()
         .map(|(name, value)| format!("{}: {}", scalar(&name), scalar(&value)));
