@@ -6,7 +6,7 @@ use rand::RngExt;
 #[derive(Debug, Clone)]
 pub struct Instance {
     pub id: String,
-    /// In every correlation id of this run: tells our replies from others', and from those of our previous life.
+    /// Part of every correlation id of this run. It tells replies to this instance from those to others, and to its previous run.
     pub tag: u16,
     /// Chooses the reply partition: the trailing `-<n>` of the id (a StatefulSet's ordinal), else random.
     pub ordinal: u32,
