@@ -322,4 +322,27 @@ mod tests {
             "*"
         );
     }
+
+    /// What a call of ten seconds finds whose answer comes only after the clock went on by so much.
+    async fn call_across(standstill: Duration) -> Option<u8> {
+        let (answer, receiver) = tokio::sync::oneshot::channel();
+        let call = tokio::spawn(within(Duration::from_secs(10), async { receiver.await.unwrap() }));
+        tokio::task::yield_now().await;
+        // The timer fires before anybody could read what had come meanwhile.
+        tokio::time::advance(standstill).await;
+        tokio::task::yield_now().await;
+        // Err: nobody waits for it any more.
+        let _ = answer.send(7);
+        call.await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_late_is_no_verdict() {
+        assert_eq!(call_across(Duration::from_secs(17)).await, Some(7));
+        assert_eq!(
+            call_across(Duration::from_millis(10_100)).await,
+            None,
+            "in time, so it is one"
+        );
+    }
 }
