@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::PumpHandle;
+use super::window::HeldBytes;
 use crate::wire::RawRecord;
 
 /// A record on its way to the worker.
@@ -20,6 +21,8 @@ pub struct Intake {
     pub caught_up: Option<Instant>,
     /// Set for at-most-once delivery: the counts that the record is in.
     pub ahead: Option<Ahead>,
+    /// Its part of what all pumps of the process may hold.
+    pub held: HeldBytes,
 }
 
 impl Intake {

@@ -36,7 +36,8 @@ pub mod plan;
 mod pump;
 mod rebalance;
 mod request_topic;
+pub mod window;
 
-pub use self::ahead::AheadLimits;
+pub use self::ahead::{AheadLimits, CanBegin};
 pub use self::plan::PumpPlan;
 pub use self::pump::{PumpError, spawn};

@@ -16,6 +16,7 @@ use super::consumer::{GroupConsumer, high_watermark, position};
 use super::context::PumpContext;
 use super::intake::{Ahead, Intake, Lease};
 use super::offsets::Tracker;
+use super::window::ByteBudget;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
 
@@ -104,8 +105,9 @@ impl Partition {
     }
 
     /// May another record be taken in? One stuck record stops its own partition, and nothing else.
-    pub fn has_room(&self, window: usize) -> bool {
-        !self.revoking && self.tracker.len() < window && self.tracker.bytes() < WINDOW_BYTES
+    pub fn has_room(&self, window: usize, budget: &ByteBudget) -> bool {
+        let bytes = self.tracker.bytes();
+        !self.revoking && self.tracker.len() < window && bytes < WINDOW_BYTES && budget.has_room(bytes)
     }
 
     /// Intake stands still for now: records that come meanwhile wait.
@@ -118,10 +120,11 @@ impl Partition {
         self.caught_up.doubt(now);
     }
 
-    /// Polls the queue once. `count_ahead` counts a record among those that are committed before the work, given this partition's count.
+    /// Polls the queue once. `budget` counts the record's bytes. `count_ahead` counts a record among those that are committed before the work, given this partition's count.
     pub fn next(
         &mut self,
         consumer: &GroupConsumer,
+        budget: &ByteBudget,
         count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>,
     ) -> Next {
         let now = Instant::now();
@@ -145,7 +148,8 @@ impl Partition {
         let caught_up = self.caught_up.took(self.position, record.offset);
         self.idle = false;
         self.position = Some(record.offset + 1);
-        self.tracker.start(record.offset, size(&record));
+        let bytes = size(&record);
+        self.tracker.start(record.offset, bytes);
         let lease = match self.ahead {
             Some(_) => self.lease.of_committed(),
             None => self.lease.clone(),
@@ -156,6 +160,7 @@ impl Partition {
             epoch: self.epoch,
             caught_up,
             ahead: count_ahead(&self.unfinished),
+            held: budget.hold(bytes),
         };
         match &mut self.ahead {
             None => Next::Record(intake),

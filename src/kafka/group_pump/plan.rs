@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use super::ahead::AheadLimits;
+use super::window::ByteBudget;
 use crate::kafka::cluster::admin::TopicAdmin;
 
 /// What one pump is to do. Made once for each worker; every generation of the worker starts its pump from it.
@@ -25,6 +26,8 @@ pub struct PumpPlan {
     pub revoke_timeout: Duration,
     /// Set for at-most-once delivery: how far commits may run ahead of the work.
     pub ahead: Option<AheadLimits>,
+    /// Bytes of records that all pumps of the process may hold.
+    pub budget: ByteBudget,
     /// Records wait for each other, so no call may run on in a partition that has gone to another member.
     pub ordered: bool,
 }

@@ -90,7 +90,7 @@ fn pump(
     };
     let (events, rebalances) = crossbeam_channel::unbounded();
     let (answers, commits) = crossbeam_channel::unbounded();
-    let context = PumpContext::new(handle.clone(), events, plan.ahead.map(|_| answers));
+    let context = PumpContext::new(handle.clone(), events, plan.ahead.as_ref().map(|_| answers));
     let mut consumer = GroupConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
     consumer.set_nonempty_callback(move || waker.wake());
@@ -104,7 +104,7 @@ fn pump(
         handle,
         assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
         consumer,
-        commits: Commits::new(plan.ahead, commits),
+        commits: Commits::new(plan.ahead.clone(), commits),
         completions,
         records,
         turns: 0,
@@ -314,14 +314,18 @@ impl Pump<'_> {
         let first = self.turns.checked_rem(partitions.len()).unwrap_or(0);
         partitions.rotate_left(first);
         for partition in partitions {
-            while partition.has_room(self.plan.window) && self.commits.leave_room(partition.unfinished()) {
+            while partition.has_room(self.plan.window, &self.plan.budget)
+                && self.commits.leave_room(partition.unfinished())
+            {
                 let slot = match self.records.try_reserve() {
                     Ok(slot) => slot,
                     Err(mpsc::error::TrySendError::Closed(())) => return Err(PumpError::WorkerGone),
                     Err(mpsc::error::TrySendError::Full(())) if busy => return Ok(Turn::Busy),
                     Err(mpsc::error::TrySendError::Full(())) => return Ok(Turn::Congested),
                 };
-                match partition.next(&consumer, |of_partition| self.commits.count(of_partition, self.handle)) {
+                match partition.next(&consumer, &self.plan.budget, |of_partition| {
+                    self.commits.count(of_partition, self.handle)
+                }) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
                     Next::AwaitsCommit => {}
@@ -356,7 +360,7 @@ impl Pump<'_> {
         }
         let paused = self.handle.is_paused();
         let backlogs = self.assignment.partitions_mut().map(|(number, partition)| {
-            let stands_still = paused || !partition.has_room(self.plan.window);
+            let stands_still = paused || !partition.has_room(self.plan.window, &self.plan.budget);
             partition.backlog(number, &self.consumer, stands_still)
         });
         let backlogs: Vec<_> = backlogs.collect();
