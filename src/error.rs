@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_every_row() {
-        let readme = include_str!("../README.md");
+    fn the_page_has_every_row() {
+        let page = include_str!("../docs/responses.md");
         for error in ALL {
             let (status, code) = error.row();
-            let row = readme
+            let row = page
                 .lines()
                 .find(|line| line.starts_with(&format!("| {} |", status.as_u16())));
             assert!(
