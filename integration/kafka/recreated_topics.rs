@@ -35,8 +35,8 @@ async fn answered_again(proxy: &Service, body: &str) {
     .await;
 }
 
-/// Waits until the proxy has noticed the end of its reply topic. It may read replies of the new topic before that, and the requests in flight
-/// at that moment get a 502.
+/// Waits until the proxy has noticed the end of its reply topic. It may read replies of the new topic before that, and
+/// the requests in flight at that moment get a 502.
 async fn wait_until_the_end_is_noticed(proxy: &Service) {
     eventually("the end of the reply topic is noticed", async || {
         match proxy.logged("reply topic was recreated") + proxy.logged("reply topic was deleted") {
