@@ -147,7 +147,7 @@ fn rules_across_settings() {
         ),
         (
             "response_topic: common-requests".to_owned(),
-            "response_topic: is the same as request_topic",
+            "response_topic: \"common-requests\" is the same as request_topic",
         ),
         (
             "warmup_topics: common-responses,common-requests".to_owned(),

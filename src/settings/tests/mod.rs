@@ -15,11 +15,13 @@ mod schema;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::sources::env::Env;
 use super::*;
+use crate::wire::Format;
 
 /// A file of a test, deleted at its end.
 struct TempFile(PathBuf);
