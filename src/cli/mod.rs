@@ -117,13 +117,10 @@ pub fn create_topics(settings: &Settings) -> u8 {
             return exit::USAGE;
         }
     };
-    let admin = TopicAdmin::new(
-        config,
-        settings::CreateTopics {
-            enabled: true,
-            ..settings.create_topics.clone()
-        },
-    );
+    let admin = TopicAdmin::new(settings::CreateTopics {
+        enabled: true,
+        ..settings.create_topics.clone()
+    });
     let mut code = exit::OK;
     for topic in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {

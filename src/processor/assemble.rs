@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::backlog::Backlog;
 use crate::kafka::group_pump::intake::{Paused, PumpHandle};
 use crate::kafka::group_pump::{self, PumpPlan};
@@ -154,10 +154,10 @@ pub fn assemble(
         .max()
         .unwrap_or(Duration::ZERO);
     let config = properties::reply_producer(&settings.kafka, longest);
-    let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
-    let admin = TopicAdmin::new(config, settings.create_topics.clone());
+    let producer = Arc::new(Producer::new(config, Deliveries)?);
+    let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;
+    let admin = TopicAdmin::new(settings.create_topics.clone());
     let all_calls = Arc::new(Semaphore::new(own.max_concurrent_requests));
     let workers_in_all = own.topics.iter().map(|topic| topic.workers).sum();
     let share = largest_share(own.max_concurrent_requests, workers_in_all);

@@ -7,7 +7,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::PumpPlan;
 use super::context::PumpContext;
-use crate::kafka::cluster::admin::TopicError;
 use crate::kafka::group_pump::intake::{Command, PumpHandle};
 
 /// Wait between tries to find or create the request topic.
@@ -31,7 +30,7 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &BaseConsumer
                 open.pop_front();
                 continue;
             }
-            Err(TopicError::Unreachable { .. }) => {}
+            Err(error) if error.passes() => tracing::debug!(%error, "topic not there yet"),
             Err(error) if topic != &*plan.topic => {
                 tracing::error!(%error, "a topic to write to is not there");
                 open.pop_front();

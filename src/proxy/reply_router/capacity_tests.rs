@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::record_limits::TopicRole;
 use crate::kafka::reply_stream::StrangerCounters;
 use crate::proxy::routing::topics::Topics;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
@@ -135,13 +136,14 @@ async fn a_router_carries_many() {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
-    let admin = TopicAdmin::new(config.clone(), settings.create_topics.clone());
+    let admin = TopicAdmin::new(settings.create_topics.clone());
     let (stream, _nobody_replies) =
         ReplyStream::start(&consumer, admin, |_| ReplyPartition::Auto, 0, 7, strangers).unwrap();
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
     let parts = RouterParts {
         generation: 1,
-        limits: RecordLimits::start(config.clone(), |_| ()).unwrap(),
-        producer: Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap()),
+        limits: RecordLimits::start(producer.clone(), TopicRole::Requests, []).unwrap(),
+        producer,
         stream,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],

@@ -332,7 +332,7 @@ impl Handler<RequestLost> for ReplyRouter {
 impl Handler<RequestTopicOpened> for ReplyRouter {
     type Result = ();
     fn handle(&mut self, opened: RequestTopicOpened, ctx: &mut Self::Context) {
-        self.topics.request_opened(opened, ctx);
+        self.topics.request_opened(opened, &self.parts, ctx);
         self.unpark(ctx);
     }
 }

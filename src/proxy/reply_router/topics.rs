@@ -168,7 +168,12 @@ impl TopicStates {
         });
     }
 
-    pub(super) fn request_opened(&mut self, opened: RequestTopicOpened, ctx: &mut Context<ReplyRouter>) {
+    pub(super) fn request_opened(
+        &mut self,
+        opened: RequestTopicOpened,
+        parts: &RouterParts,
+        ctx: &mut Context<ReplyRouter>,
+    ) {
         let RequestTopicOpened { topic, result } = opened;
         match result {
             Ok(id) => {
@@ -177,7 +182,7 @@ impl TopicStates {
                 let paces = Vec::new();
                 self.requests.insert(name, State::Open(Serving { topic, id, paces }));
             }
-            Err(error @ TopicError::Unreachable { .. }) => {
+            Err(error) if error.passes() => {
                 self.log(&topic, &error);
                 ctx.run_later(RETRY, move |router, ctx| {
                     router.topics.open_request(&topic, &router.parts, ctx)
@@ -186,6 +191,16 @@ impl TopicStates {
             Err(error) => {
                 self.log(&topic, &error);
                 self.requests.insert(topic.name.clone(), State::Failed(Instant::now()));
+                // A configured topic is opened as soon as it can be; requests do not wait for that.
+                if parts
+                    .request_topics
+                    .iter()
+                    .any(|configured| configured.name == topic.name)
+                {
+                    ctx.run_later(RETRY, move |router, ctx| {
+                        router.topics.reopen_request(&topic, &router.parts, ctx)
+                    });
+                }
             }
         }
     }
@@ -203,7 +218,7 @@ impl TopicStates {
                 self.told.remove(&topic.name);
                 self.replies.insert(topic.name.clone(), State::Open(open.into()));
             }
-            Err(error @ TopicError::Unreachable { .. }) => {
+            Err(error) if error.passes() => {
                 self.log(&topic, &error);
                 ctx.run_later(RETRY, move |router, ctx| {
                     router.topics.open_reply(&topic, &router.parts, ctx)
@@ -222,7 +237,14 @@ impl TopicStates {
         }
     }
 
-    /// Unless a request did, meanwhile.
+    /// Opens it again, unless a request has done so meanwhile.
+    fn reopen_request(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
+        if let None | Some(State::Failed(_)) = self.requests.get(&topic.name) {
+            self.open_request(topic, parts, ctx);
+        }
+    }
+
+    /// Opens it again, unless a request has done so meanwhile.
     fn reopen_reply(&mut self, topic: &Arc<Topic>, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
         if let None | Some(State::Failed(_)) = self.replies.get(&topic.name) {
             self.open_reply(topic, parts, ctx);
@@ -237,6 +259,7 @@ impl TopicStates {
                 tracing::debug!(%error, cause = %source, "topic not opened; trying again");
             }
             _ if self.told.get(&topic.name) == Some(&text) => tracing::debug!(%error, "topic not opened"),
+            TopicError::NotUsableYet { .. } => tracing::info!(%error, "topic not opened; trying again"),
             // Mostly a name that a client made up.
             TopicError::Missing { .. } => tracing::warn!(%error, "topic not opened"),
             _ => tracing::error!(%error, "topic not opened"),

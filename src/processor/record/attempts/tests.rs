@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::*;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::intake::PumpHandle;
 use crate::kafka::producer::Producer;
 use crate::processor::backend::breaker::ProbeSlot;
@@ -37,12 +37,13 @@ fn worker(topic: Topic) -> Worker {
         allow: vec![],
     };
     let metrics = ProcessorMetrics::register(&Registry::new()).unwrap();
+    let producer = Arc::new(Producer::new(config, Deliveries).unwrap());
     Worker {
         response_topic: "b".into(),
         allowed_reply_topics: GlobSet::empty(),
         forbidden_reply_topics: Arc::new(HashSet::new()),
         dead_letter_topic: None,
-        producer: Arc::new(Producer::new(config.clone(), Deliveries).unwrap()),
+        producer: producer.clone(),
         pump: PumpHandle::new(Arc::new(|| false)).0,
         concurrency: Semaphore::new(topic.concurrency),
         all_calls: Arc::new(Semaphore::new(100)),
@@ -52,12 +53,12 @@ fn worker(topic: Topic) -> Worker {
         probe: ProbeSlot::default(),
         asks_health: false,
         clock_tolerance: Duration::ZERO,
-        limits: RecordLimits::start(config.clone(), |_| {}).unwrap(),
+        limits: RecordLimits::start(producer, TopicRole::Replies, []).unwrap(),
         kafka: KafkaHealth::default(),
         metrics: metrics.topic("a", "c"),
         undelivered: mpsc::unbounded_channel().0,
         dead_letter_trouble: DeadLetterTrouble::default(),
-        admin: TopicAdmin::new(config, create),
+        admin: TopicAdmin::new(create),
         ensured: Ensured::default(),
         once: Once::default(),
         topic,
