@@ -3,6 +3,7 @@
 mod harness;
 
 mod breaker;
+mod broker_troubles;
 mod client_rate_limit;
 mod clients;
 mod clock;
@@ -47,6 +48,7 @@ mod round_trip;
 mod routes;
 mod settings;
 mod shutdown;
+mod slow_creation;
 mod targets;
 mod topic_changes;
 mod topics;
