@@ -150,6 +150,7 @@ impl Supervised for RouterFactory {
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
+            self.producer.clone(),
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,

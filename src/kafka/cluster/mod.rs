@@ -6,6 +6,7 @@
 //! - [`admin_call`]: how such requests are sent, and their answers awaited.
 //! - [`describe`]: descriptions of topics, groups and brokers.
 //! - [`health`]: whether Kafka answers.
+//! - [`questions`]: what may be asked about topics, whichever client asks.
 //! - [`record_limits`]: how large a record each topic takes.
 
 pub mod admin;
@@ -13,5 +14,6 @@ mod admin_call;
 mod create;
 pub mod describe;
 pub mod health;
+pub mod questions;
 pub mod record_limits;
 pub mod topic_config;

@@ -31,7 +31,10 @@ pub use self::delivery::{Context, Delivered, DeliveryListener, Undelivered};
 use self::gated_client::Feed;
 use self::lane::Lane;
 use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
+use crate::kafka::cluster::describe::{self, Answer};
 use crate::kafka::cluster::health::Probe;
+use crate::kafka::cluster::questions::Questions;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
@@ -118,11 +121,7 @@ impl<L: DeliveryListener> Producer<L> {
     /// # Errors
     /// Kafka did not answer within `timeout`.
     pub fn end(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<i64> {
-        let client = self.client();
-        client
-            .client()
-            .fetch_watermarks(topic, partition, timeout)
-            .map(|(_, end)| end)
+        self.watermarks(topic, partition, timeout).map(|(_, end)| end)
     }
 
     /// The shared client, as it is now.
@@ -203,5 +202,20 @@ impl<L: DeliveryListener> Producer<L> {
             .by_batch_size
             .values()
             .fold(flushed, |flushed, lane| lane.flush(until) && flushed)
+    }
+}
+
+/// Asked with the shared client.
+impl<L: DeliveryListener> Questions for Producer<L> {
+    fn ensure(&self, admin: &TopicAdmin, topic: &str, may_create: bool) -> Result<i32, TopicError> {
+        admin.ensure(self.client().client(), topic, may_create)
+    }
+
+    fn describe<'a>(&self, topics: &[&'a str]) -> KafkaResult<HashMap<&'a str, Answer>> {
+        describe::topics(self.client().client(), topics.iter().copied())
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.client().client().fetch_watermarks(topic, partition, timeout)
     }
 }

@@ -11,6 +11,7 @@ use rdkafka_sys as rdsys;
 use super::*;
 use crate::kafka::client::properties;
 use crate::kafka::config::{CreateTopics, Kafka};
+use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::test_kafka;
 use crate::wire::CorrelationId;
 
@@ -21,6 +22,14 @@ fn kafka() -> Kafka {
         bootstrap_servers: test_kafka::brokers().into(),
         properties: Default::default(),
     }
+}
+
+/// Nothing is sent with it.
+struct Nobody;
+
+impl DeliveryListener for Nobody {
+    type Ticket = ();
+    fn delivered(&self, (): (), _: Delivered) {}
 }
 
 fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
@@ -35,8 +44,18 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
+    let producer = Producer::new(properties::reply_producer(&kafka(), Duration::from_secs(15)), Nobody).unwrap();
     let admin = TopicAdmin::new(create);
-    ReplyStream::start(&config, admin, |_| ReplyPartition::All, 0, TAG, strangers).unwrap()
+    ReplyStream::start(
+        &config,
+        Arc::new(producer),
+        admin,
+        |_| ReplyPartition::All,
+        0,
+        TAG,
+        strangers,
+    )
+    .unwrap()
 }
 
 fn topic() -> Arc<str> {

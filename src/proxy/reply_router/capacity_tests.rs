@@ -137,9 +137,17 @@ async fn a_router_carries_many() {
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
-    let (stream, _nobody_replies) =
-        ReplyStream::start(&consumer, admin, |_| ReplyPartition::Auto, 0, 7, strangers).unwrap();
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let (stream, _nobody_replies) = ReplyStream::start(
+        &consumer,
+        producer.clone(),
+        admin,
+        |_| ReplyPartition::Auto,
+        0,
+        7,
+        strangers,
+    )
+    .unwrap();
     let parts = RouterParts {
         generation: 1,
         limits: RecordLimits::start(producer.clone(), TopicRole::Requests, []).unwrap(),
