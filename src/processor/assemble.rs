@@ -1,13 +1,10 @@
 //! The processor's parts, put together: what belongs to the process, and a factory for each worker.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, RateLimiter};
 use prometheus::Registry;
-use tokio::sync::Semaphore;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
@@ -17,14 +14,16 @@ use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
-use crate::process::rate::per_second;
 use crate::processor::backend::breaker::Breakers;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::Connector;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::outbox::Deliveries;
+use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::worker::ahead_limits::ahead_limits;
 use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::WorkerView;
@@ -49,7 +48,7 @@ pub struct ProcessorParts {
 /// `System`.
 ///
 /// # Errors
-/// librdkafka refuses the settings, metrics clash, or there is no thread left.
+/// librdkafka refuses the settings, metrics clash, TLS cannot be set up, or there is no thread left.
 pub fn assemble(
     settings: &Settings,
     registry: &Registry,
@@ -67,10 +66,19 @@ pub fn assemble(
     for topic in response_topics.chain(&own.dead_letter_topic) {
         limits.of(topic);
     }
+    let workers = own.topics.iter().map(|topic| topic.workers).sum();
+    let calls = Arc::new(CallPool::new(
+        own.max_concurrent_requests,
+        workers,
+        metrics.calls_borrowed.clone(),
+    ));
+    metrics.calls_borrowable.set(calls.most_borrowed() as i64);
+    let connector = Connector::new().map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
         limits,
-        all_calls: Arc::new(Semaphore::new(own.max_concurrent_requests)),
+        calls: calls.clone(),
+        connector: connector.clone(),
         asks_health: !own.health_check_interval.is_zero(),
         forbidden: Arc::new(no_reply_topics(own)),
         dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
@@ -79,10 +87,6 @@ pub fn assemble(
         kafka: kafka.clone(),
     };
     let admin = TopicAdmin::new(config, settings.create_topics.clone());
-    let share = largest_share(
-        own.max_concurrent_requests,
-        own.topics.iter().map(|topic| topic.workers).sum(),
-    );
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
     let mut breakers = Breakers::default();
     for topic in &own.topics {
@@ -96,8 +100,11 @@ pub fn assemble(
             gauge: topic_metrics.backend_up.clone(),
         });
         let retry_budget = Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms()));
-        let rate_limit = topic.rate_limit.and_then(limiter).map(Arc::new);
-        let concurrency = topic.concurrency.min(share);
+        let rate_limit = topic
+            .rate_limit
+            .and_then(|rate| RateLimit::new(rate, topic_metrics.waiting_for_rate.clone()));
+        let rate_limit = rate_limit.map(Arc::new);
+        let concurrency = topic.concurrency.min(calls.most_of_one());
         for index in 0..topic.workers {
             let view = Arc::new(WorkerView::new(
                 topic.clone(),
@@ -111,7 +118,6 @@ pub fn assemble(
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
                 plan: pump_plan(settings, topic, index, concurrency, &admin),
-                concurrency,
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -121,7 +127,7 @@ pub fn assemble(
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     lag::watch_ends(workers.clone(), &producer)?;
     if shared.asks_health && !checks.is_empty() {
-        actix::spawn(health::watch(checks, own.health_check_interval));
+        actix::spawn(health::watch(checks, own.health_check_interval, connector));
     }
     let processor = Arc::new(Processor {
         producer,
@@ -154,30 +160,4 @@ fn pump_plan(settings: &Settings, topic: &Topic, index: usize, concurrency: usiz
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
     let requests = own.topics.iter().map(|topic| &topic.request_topic);
     requests.chain(&own.dead_letter_topic).cloned().collect()
-}
-
-/// A smooth limit: one record each 1/rate seconds, none saved up beyond one.
-fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
-    per_second(rate, NonZeroU32::MIN).map(RateLimiter::direct)
-}
-
-/// The most of the process's calls that one worker may have under way: what is left when each of the others has half its even share, so
-/// that a backend that hangs does not take the places of all topics.
-fn largest_share(calls: usize, workers: usize) -> usize {
-    let others = workers.saturating_sub(1);
-    let reserved = (calls / (2 * workers.max(1))).max(1);
-    calls.saturating_sub(others * reserved).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_topic_leaves_places_for_the_others() {
-        assert_eq!(largest_share(100, 1), 100);
-        assert_eq!(largest_share(100, 2), 75);
-        assert_eq!(largest_share(100, 10), 55);
-        assert_eq!(largest_share(3, 10), 1);
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix::ArbiterHandle;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 
@@ -27,7 +26,7 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::{ExitNotice, Life, Supervised};
+use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -143,7 +142,12 @@ impl Supervised for RouterFactory {
         "reply_router"
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    /// Every reply of the process goes through it.
+    fn needs_own_thread(&self) -> bool {
+        true
+    }
+
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
@@ -172,7 +176,7 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
+        spawn_watched(home, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
             .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
