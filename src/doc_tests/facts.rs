@@ -132,6 +132,15 @@ fn the_reasons_not_to_be_ready_are_those_of_the_code() {
 }
 
 #[test]
+fn the_versions_are_those_of_the_project() {
+    let rust = format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(page("README.md").text.contains(&rust), "{rust}");
+    let tested = found(r"Apache Kafka ([0-9.]+[0-9])", [page("docs/operations.md").text]);
+    let pom = page("integration/kafka-pom.xml").text;
+    assert_eq!(tested, found(r"(?s)kafka_2.13.*?<version>([0-9.]+)</version>", [pom]));
+}
+
+#[test]
 fn the_exit_codes_are_those_of_the_code() {
     let rows = page("docs/operations.md").rows("Running it");
     let documented: BTreeSet<u8> = rows.iter().filter_map(|row| row[0].parse().ok()).collect();
