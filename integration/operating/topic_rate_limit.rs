@@ -33,8 +33,9 @@ async fn the_workers_of_a_topic_share_its_rate_without_bursts() {
     wait_for_commit(&topics.group, &topics.request, RECORDS as i64).await;
     let mut times = Vec::new();
     calls.recv_many(&mut times, RECORDS).await;
-    // The median time of ten calls is half a second. It is a quarter where the workers do not share the rate, and nothing where the records of
-    // a second come at once. A busy machine delays some calls, and the next ones come sooner; the median stays.
+    // The median time of ten calls is half a second. It is a quarter where the workers do not share the rate, and
+    // nothing where the records of a second come at once. A busy machine delays some calls, and the next ones come
+    // sooner; the median stays.
     let mut runs: Vec<Duration> = times.windows(11).map(|run| run[10] - run[0]).collect();
     runs.sort();
     let middle = runs[runs.len() / 2];

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::group_pump::window::ByteBudget;
 use crate::kafka::producer::Producer;
@@ -62,9 +62,9 @@ pub fn assemble(
     let own = &settings.processor;
     let timeouts = own.topics.iter().map(|topic| topic.timeout);
     let config = properties::reply_producer(&settings.kafka, timeouts.max().unwrap_or(Duration::ZERO));
-    let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
+    let producer = Arc::new(Producer::new(config, Deliveries)?);
+    let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;
     // Asked about before the first answer.
     let response_topics = own.topics.iter().map(|topic| &topic.response_topic);
     for topic in response_topics.chain(&own.dead_letter_topic) {
@@ -91,7 +91,7 @@ pub fn assemble(
         clock_tolerance: own.clock_tolerance,
         kafka: kafka.clone(),
     };
-    let admin = TopicAdmin::new(config, settings.create_topics.clone());
+    let admin = TopicAdmin::new(settings.create_topics.clone());
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
     let mut breakers = Breakers::default();
     for topic in &own.topics {

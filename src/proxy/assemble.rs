@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
@@ -50,9 +50,9 @@ pub fn assemble(
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
     let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
-    let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe()))?);
+    let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
     let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
@@ -71,7 +71,7 @@ pub fn assemble(
         producer: producer.clone(),
         limits,
         config: properties::reply_consumer(&settings.kafka),
-        admin: TopicAdmin::new(config, settings.create_topics.clone()),
+        admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         instance: instance.clone(),
         request_topics,
@@ -155,6 +155,7 @@ impl Supervised for RouterFactory {
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
+            self.producer.clone(),
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
