@@ -10,14 +10,17 @@ use actix::ArbiterHandle;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use prometheus::Registry;
+use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::describe;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::group_pump::backlog::Backlog;
 use crate::kafka::group_pump::handle::{Paused, PumpHandle};
+use crate::kafka::group_pump::identity::{self, TopicIds};
 use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
 use crate::kafka::topic_name::globs;
@@ -158,6 +161,18 @@ pub fn assemble(
     let batches = producer.clone();
     let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
     let admin = TopicAdmin::new(config, settings.create_topics.clone());
+    let topic_ids = TopicIds::default();
+    let (asked, names) = (
+        Arc::downgrade(&producer),
+        own.topics.iter().map(|topic| topic.request_topic.clone()),
+    );
+    identity::watch(topic_ids.clone(), names.collect(), move |names| {
+        let producer = asked.upgrade()?;
+        Some(describe::topics(
+            producer.client().client(),
+            names.iter().map(String::as_str),
+        ))
+    })?;
     let all_calls = Arc::new(Semaphore::new(own.max_concurrent_requests));
     let workers_in_all = own.topics.iter().map(|topic| topic.workers).sum();
     let share = largest_share(own.max_concurrent_requests, workers_in_all);
@@ -215,12 +230,9 @@ pub fn assemble(
                         .flatten()
                         .cloned()
                         .collect(),
-                    config: properties::request_consumer(
-                        &settings.kafka,
-                        &topic.consumer_group,
-                        instance.as_deref(),
-                        topic.start,
-                    ),
+                    config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
+                    start: topic.start,
+                    topic_ids: topic_ids.clone(),
                     admin: admin.clone(),
                     window: (topic.concurrency * 4).max(256),
                     revoke_timeout: own.revoke_timeout,

@@ -21,6 +21,22 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
 
+impl TopicId {
+    /// Most significant byte first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_be_bytes());
+        bytes
+    }
+
+    /// The id that `to_bytes` wrote.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        TopicId((number >> 64) as i64, number as i64)
+    }
+}
+
 #[cfg(test)]
 impl TopicId {
     pub fn of(number: i64) -> Self {

@@ -15,28 +15,38 @@
 //! - [`rebalance`]: what the group asks of this member, as values.
 //! - [`assignment`]: the partitions that this member has, and how they come and go.
 //! - [`partition`]: one of them: its queue, its window and its records under way.
-//! - [`offsets`]: which offset of a partition may be committed.
+//! - [`positions`]: where intake begins in a partition that is assigned.
+//! - [`identity`]: whether the request topic still is the one that it was.
+//! - [`offsets`]: which offset of a partition may be committed, and what is done beyond it.
 //! - [`ahead`]: records of a partition that wait for their commit, for at-most-once delivery.
-//! - [`commits`]: those commits, for all partitions.
+//! - [`commits`]: the commits of all partitions.
+//! - [`commit_metadata`], [`done_set`]: what a commit says beside its offset.
+//! - [`error`]: why a pump ends before it was told to.
 //! - [`caught_up`]: whether a record can have waited in a backlog.
 
 mod ahead;
 mod assignment;
 pub mod backlog;
 mod caught_up;
+mod commit_metadata;
 mod commits;
 pub mod completion;
 mod consumer;
 mod context;
+mod done_set;
+mod error;
 pub mod handle;
+pub mod identity;
 pub mod intake;
 mod offsets;
 mod partition;
 pub mod plan;
+mod positions;
 mod pump;
 mod rebalance;
 mod request_topic;
 
 pub use self::ahead::AheadLimits;
+pub use self::error::PumpError;
 pub use self::plan::PumpPlan;
-pub use self::pump::{PumpError, spawn};
+pub use self::pump::spawn;

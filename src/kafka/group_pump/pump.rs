@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use rdkafka::Message;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,7 @@ use super::commits::{Commits, HandOver};
 use super::completion::Completion;
 use super::consumer::GroupConsumer;
 use super::context::PumpContext;
+use super::error::PumpError;
 use super::handle::{Command, PumpHandle};
 use super::intake::Intake;
 use super::partition::{Next, Partition};
@@ -31,31 +32,16 @@ use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; that queue carries callbacks, and few records.
 const EVENTS_PER_TURN: usize = 32;
-/// How long a parked pump sleeps at most: the main queue wakes it only when it turns from empty to non-empty, and that edge can get lost.
-const PARK: Duration = Duration::from_millis(50);
+/// How long a parked pump sleeps at most: a queue wakes it only when it turns from empty to non-empty, and that edge can get lost.
+const PARK: Duration = Duration::from_secs(1);
+/// The same while time may change something: a rebalance or a drain is under way, or intake is paused, which a breaker ends by itself.
+const PARK_CHANGING: Duration = Duration::from_millis(50);
 /// The same while the worker's channel is full: nothing wakes the pump when it has room again.
 const PARK_CONGESTED: Duration = Duration::from_millis(1);
 /// How old published backlogs may be.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The same while a partition's position is unknown: once records wait, an empty poll no longer tells it.
 const PUBLISH_AT_FIRST: Duration = Duration::from_millis(50);
-
-/// Why a pump ended before it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum PumpError {
-    #[error("the consumer of topic {topic} is dead")]
-    Consumer {
-        topic: Arc<str>,
-        #[source]
-        source: KafkaError,
-    },
-    #[error(
-        "topic {topic} continues at offset {offset}, below the last one: it was recreated or truncated; its consumer starts anew"
-    )]
-    Rewound { topic: Arc<str>, offset: i64 },
-    #[error("the worker no longer takes records")]
-    WorkerGone,
-}
 
 /// Starts the pump's thread. It ends by a `PumpHandle::command`, or by an error; either way the worker's channel closes.
 ///
@@ -89,7 +75,7 @@ fn pump(
     };
     let (events, rebalances) = crossbeam_channel::unbounded();
     let (answers, commits) = crossbeam_channel::unbounded();
-    let context = PumpContext::new(handle.clone(), events, plan.ahead.map(|_| answers));
+    let context = PumpContext::new(handle.clone(), events, answers);
     let mut consumer = GroupConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
     let waker = handle.clone();
     consumer.set_nonempty_callback(move || waker.wake());
@@ -103,7 +89,7 @@ fn pump(
         handle,
         assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
         consumer,
-        commits: Commits::new(plan.ahead, commits),
+        commits: Commits::new(plan, commits),
         completions,
         records,
         turns: 0,
@@ -111,7 +97,9 @@ fn pump(
         denial_logged: false,
     };
     let end = pump.run();
-    pump.leave();
+    // What was done of a topic that is gone must not be committed of its successor.
+    let commit = !matches!(end, Err(PumpError::Recreated { .. } | PumpError::Rewound { .. }));
+    pump.leave(commit);
     end
 }
 
@@ -133,6 +121,8 @@ enum Turn {
     Busy,
     /// Nothing is to be done until the pump is woken.
     Idle,
+    /// The same, but time alone may change that.
+    Changing,
     /// The worker's channel is full.
     Congested,
 }
@@ -167,10 +157,7 @@ impl Pump<'_> {
         loop {
             self.handle.progress().touch();
             let mut busy = self.serve_callbacks()?;
-            if self.assignment.apply_rebalances() {
-                self.publish_at = Instant::now();
-                busy = true;
-            }
+            busy |= self.apply_rebalances()?;
             busy |= self.read_completions();
             busy |= self.commits.read(&mut self.assignment);
             let mut congested = false;
@@ -184,49 +171,87 @@ impl Pump<'_> {
                 Stage::Consuming if self.handle.is_paused() => {
                     let partitions = self.assignment.partitions_mut();
                     partitions.for_each(|(_, partition)| partition.intake_stands_still());
-                    Turn::Idle
+                    Turn::Changing
                 }
                 Stage::Consuming => self.take_in()?,
                 Stage::Draining { since } => {
                     self.drain(since);
-                    Turn::Idle
+                    Turn::Changing
                 }
                 Stage::Closed => return Ok(()),
             };
-            self.publish_backlogs();
-            match turn {
-                _ if busy => {}
-                Turn::Busy => {}
-                Turn::Idle if !congested => std::thread::park_timeout(PARK),
-                Turn::Idle | Turn::Congested => std::thread::park_timeout(PARK_CONGESTED),
-            }
+            self.commits
+                .begin(&mut self.assignment, &self.consumer, &self.plan.topic);
+            self.publish_backlogs()?;
+            let turn = match turn {
+                _ if busy => Turn::Busy,
+                Turn::Idle | Turn::Changing if congested => Turn::Congested,
+                turn => turn,
+            };
+            self.park(turn);
         }
     }
 
+    /// Sleeps until something is to be done.
+    fn park(&mut self, turn: Turn) {
+        let longest = match turn {
+            Turn::Busy => return,
+            Turn::Congested => PARK_CONGESTED,
+            Turn::Changing => PARK_CHANGING,
+            Turn::Idle if self.assignment.is_changing() => PARK_CHANGING,
+            Turn::Idle => PARK,
+        };
+        let due = self
+            .commits
+            .due(&mut self.assignment)
+            .into_iter()
+            .chain([self.publish_at]);
+        let due = due.min().unwrap_or(self.publish_at);
+        std::thread::park_timeout(longest.min(due.saturating_duration_since(Instant::now())));
+    }
+
+    fn apply_rebalances(&mut self) -> Result<bool, PumpError> {
+        let mut errors = Vec::new();
+        let busy = self.assignment.apply_rebalances(&mut errors)?;
+        errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
+        if busy && !self.assignment.is_changing() {
+            self.commits.rebalanced();
+            self.publish_at = Instant::now();
+        }
+        Ok(busy)
+    }
+
     /// Follows the supervisor's command, and closes once everything is finished and committed.
-    fn next_stage(&self, stage: Stage) -> Result<Stage, PumpError> {
+    fn next_stage(&mut self, stage: Stage) -> Result<Stage, PumpError> {
         match (stage, self.handle.current_command()) {
             (Stage::Closed, _) | (_, Command::Stop) => Ok(Stage::Closed),
             (stage, Command::Run) => Ok(stage),
-            (stage, Command::Drain) if self.assignment.outstanding() == 0 => Ok(match self.commit() {
-                Ok(()) => {
-                    self.handle.status().set_drained();
-                    Stage::Closed
+            (_, Command::Drain) if self.assignment.outstanding() == 0 && !self.assignment.is_committing() => {
+                self.handle.status().set_drained();
+                Ok(Stage::Closed)
+            }
+            (Stage::Consuming, Command::Drain) => Ok(Stage::Draining { since: Instant::now() }),
+            (_, Command::Drain) if self.assignment.outstanding() > 0 && self.records.is_closed() => {
+                Err(PumpError::WorkerGone)
+            }
+            (stage, Command::Drain) if self.assignment.outstanding() > 0 => Ok(stage),
+            (stage, Command::Drain) => match self.commits.refused() {
+                None => {
+                    self.commits.hurry();
+                    Ok(stage)
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Err(
+                Some(
                     RDKafkaErrorCode::RebalanceInProgress
                     | RDKafkaErrorCode::IllegalGeneration
-                    | RDKafkaErrorCode::StaleMemberEpoch,
-                ) => stage,
-                Err(error) => {
+                    | RDKafkaErrorCode::StaleMemberEpoch
+                    | RDKafkaErrorCode::OffsetMetadataTooLarge,
+                ) => Ok(stage),
+                Some(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
-                    Stage::Closed
+                    Ok(Stage::Closed)
                 }
-            }),
-            (_, Command::Drain) if self.records.is_closed() => Err(PumpError::WorkerGone),
-            (Stage::Consuming, Command::Drain) => Ok(Stage::Draining { since: Instant::now() }),
-            (stage, Command::Drain) => Ok(stage),
+            },
         }
     }
 
@@ -282,21 +307,12 @@ impl Pump<'_> {
         }
     }
 
-    /// Stores the offsets of finished records; librdkafka commits what is stored.
     fn read_completions(&mut self) -> bool {
         let mut busy = false;
         while let Ok(completion) = self.completions.try_recv() {
             busy = true;
-            let partition = self.assignment.get_mut(completion.partition);
-            let Some(next) = partition.and_then(|partition| partition.complete(&completion)) else {
-                continue;
-            };
-            // store_offset stores its argument + 1 (rdkafka_offset.c:648).
-            let stored = self
-                .consumer
-                .store_offset(&self.plan.topic, completion.partition, next - 1);
-            if let Err(error) = stored {
-                tracing::debug!(topic = %self.plan.topic, partition = completion.partition, %error, "offset not stored: the partition is gone");
+            if let Some(partition) = self.assignment.get_mut(completion.partition) {
+                partition.complete(&completion);
             }
         }
         busy
@@ -327,7 +343,7 @@ impl Pump<'_> {
                 match partition.next(&consumer, |of_partition| self.commits.count(of_partition, self.handle)) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
-                    Next::AwaitsCommit => {}
+                    Next::AwaitsCommit | Next::Done => {}
                     Next::Error(error) => errors.push(error),
                     Next::Rewound(offset) => {
                         return Err(PumpError::Rewound {
@@ -340,36 +356,34 @@ impl Pump<'_> {
             }
         }
         errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
-        self.commits.ask(&mut self.assignment, &consumer, &self.plan.topic);
         Ok(Turn::of(busy))
     }
 
-    fn commit(&self) -> Result<(), RDKafkaErrorCode> {
-        match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
-        }
-    }
-
-    /// Publishes what lies before the consumer, where that is due.
-    fn publish_backlogs(&mut self) {
+    /// Publishes what lies before the consumer, where that is due, and sees whether it still is of the same topic.
+    fn publish_backlogs(&mut self) -> Result<(), PumpError> {
         let now = Instant::now();
         if now < self.publish_at {
-            return;
+            return Ok(());
+        }
+        if self.assignment.is_of_another_topic() {
+            return Err(PumpError::Recreated {
+                topic: self.plan.topic.clone(),
+            });
         }
         let paused = self.handle.is_paused();
-        let backlogs = self.assignment.partitions_mut().map(|(number, partition)| {
+        let backlogs = self.assignment.partitions_mut().map(|(_, partition)| {
             let stands_still = paused || !partition.has_room(self.plan.window);
-            partition.backlog(number, &self.consumer, stands_still)
+            partition.backlog(&self.consumer, stands_still)
         });
         let backlogs: Vec<_> = backlogs.collect();
         let all_known = backlogs.iter().all(|backlog| backlog.next.is_some());
         self.publish_at = now + if all_known { PUBLISH_EVERY } else { PUBLISH_AT_FIRST };
         self.handle.status().set_backlogs(backlogs);
+        Ok(())
     }
 
     /// Leaves the group, so that its partitions move on at once. Blocks until the broker has heard, or the session has run out.
-    fn leave(mut self) {
+    fn leave(mut self, commit: bool) {
         // The worker reports the loss of what it can no longer finish. WorkerGone: nobody is left to report it.
         let _ = self.commits.hand_over(&self.records);
         let Pump {
@@ -378,7 +392,7 @@ impl Pump<'_> {
             plan,
             ..
         } = self;
-        assignment.close();
+        assignment.close(commit);
         let began = Instant::now();
         drop(consumer);
         tracing::info!(topic = %plan.topic, seconds = began.elapsed().as_secs_f32(), "left the consumer group");
