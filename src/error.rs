@@ -1,6 +1,6 @@
 //! Every way a request can end other than with its backend's answer, and the one table that maps each to a status.
 //!
-//! Inner layers raise these and never mention a status. The README prints the same table; `integration/` goes through it row by row.
+//! Inner layers raise these and never mention a status. The documentation prints the same table, and a test compares the two.
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
@@ -64,7 +64,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The table: status and `code` of each error (design: a 503 says that nothing was sent, since clients and proxies retry on it).
+    /// The table: status and `code` of each error. Clients and proxies retry on 503, so it is used only where nothing was sent.
     fn row(self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -113,7 +113,7 @@ impl RequestError {
         }
     }
 
-    /// The `application/problem+json` document (RFC 9457). Says nothing of brokers or backends: clients see it.
+    /// The `application/problem+json` document (RFC 9457). Names no broker and no backend: clients see it.
     pub fn problem(self, id: Option<&str>) -> Vec<u8> {
         let mut problem = serde_json::json!({
             "type": "about:blank",

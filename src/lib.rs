@@ -1,17 +1,19 @@
 //! Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 //!
 //! Folders, from the top down; each imports only those below it:
-//! - [`cli`]: the command line.
+//! - [`cli`]: the command line, and the commands that need nothing but settings.
 //! - [`app`]: one process from its settings to its exit code.
-//! - [`dlq`]: the commands that show dead letters and send them again.
-//! - [`management`]: what operators and orchestrators ask the process.
+//! - [`dlq`]: the commands that list, show and redrive dead letters.
+//! - [`management`]: health, metrics and status over HTTP.
 //! - [`proxy`]: HTTP in, a record on a request topic, and the reply back to the client that waits.
 //! - [`processor`]: a record on a request topic, a backend call, and a record on a reply topic.
 //! - [`supervision`]: `HealthSupervisor` replaces actors that end.
-//! - [`settings`]: what the operator decides.
+//! - [`settings`]: files, environment and flags as one typed tree.
 //! - [`kafka`]: everything that speaks to librdkafka.
-//! - [`error`], [`metrics`], [`process`]: what every part of the process needs.
-//! - [`wire`]: what a record holds; pure functions over bytes.
+//! - [`error`]: every answer that is not a backend's, with its status.
+//! - [`metrics`]: what the metrics of both roles share.
+//! - [`process`]: exit codes, signals, listening sockets, the log.
+//! - [`wire`]: what a record holds. Pure functions over bytes.
 
 pub mod app;
 pub mod cli;
@@ -26,6 +28,9 @@ pub mod proxy;
 pub mod settings;
 pub mod supervision;
 pub mod wire;
+
+#[cfg(test)]
+mod doc_tests;
 
 /// A real Kafka for unit tests, the one the integration tests use.
 #[cfg(test)]

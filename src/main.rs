@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use actix_khp::app::App;
 use actix_khp::app::demo;
-use actix_khp::cli::{self, Command};
+use actix_khp::cli::{self, Command, create_topics};
 use actix_khp::dlq;
 use actix_khp::process::exit;
 use actix_khp::process::signals::Signals;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
                 .for_each(|warning| eprintln!("warning: {warning}"));
             exit::OK
         }
-        Command::CreateTopics(loaded) => cli::create_topics(&loaded.settings),
+        Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })
 }

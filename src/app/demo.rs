@@ -9,11 +9,12 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use serde_json::json;
 
-use crate::app::{App, StartError};
+use crate::app::App;
+use crate::app::start_error::StartError;
+use crate::process::assemble_error::AssembleError;
 use crate::settings::{Mode, Settings, Topic, plain_topic};
 
-/// The mock answers neither CreateTopics nor long polls: topics are made here, and an empty fetch must not sleep its default 500 ms
-/// (`rdkafka_mock_handlers.c:673`).
+/// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
 const PARTITIONS: i32 = 4;
 
@@ -22,8 +23,7 @@ const PARTITIONS: i32 = 4;
 /// # Errors
 /// A port is taken, or the broker does not start.
 pub async fn start(mut settings: Settings) -> Result<App, StartError> {
-    let broker: MockCluster<'static, DefaultProducerContext> =
-        MockCluster::new(1).map_err(crate::process::assemble_error::AssembleError::Kafka)?;
+    let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).map_err(AssembleError::Kafka)?;
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
     actix_web::rt::spawn(
@@ -36,9 +36,7 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
 
     let topic = demo_topic(&settings, &backend_address.to_string());
     for name in [&topic.request_topic, &topic.response_topic] {
-        broker
-            .create_topic(name, PARTITIONS, 1)
-            .map_err(crate::process::assemble_error::AssembleError::Kafka)?;
+        broker.create_topic(name, PARTITIONS, 1).map_err(AssembleError::Kafka)?;
     }
     settings.kafka.bootstrap_servers = broker.bootstrap_servers();
     settings
@@ -57,7 +55,7 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     settings.mode = Mode::Demo;
     // Dropping it stops the broker; the end of the process does, too.
     std::mem::forget(broker);
-    // Nobody else's business, unless an address was given.
+    // A demo is not for the network, unless an address was given.
     settings.proxy.bind = loopback_for(settings.proxy.bind);
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
     let app = App::start(settings)?;

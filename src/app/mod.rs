@@ -1,69 +1,57 @@
 //! One process from its settings to its exit code.
+//!
+//! - [`servers`]: the proxy's port and the management port.
+//! - [`kafka_watch`]: whether Kafka answers.
+//! - [`shutdown`]: the end, step by step.
+//! - [`demo`]: both roles, a broker and a backend in one process.
+//! - [`start_error`]: why a process cannot start.
 
 pub mod demo;
+mod kafka_watch;
+mod servers;
 pub mod shutdown;
+pub mod start_error;
 
-use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use actix::Arbiter;
-use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::{App as WebApp, HttpServer, web};
-use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use actix_web::dev::ServerHandle;
+use actix_web::web;
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use crate::app::shutdown::Budget;
-use crate::kafka::cluster::health::{KafkaHealth, Probe};
-use crate::management::{self, Board};
-use crate::process::assemble_error::AssembleError;
+use crate::app::start_error::StartError;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::producer::Producer;
+use crate::management::board::Board;
 use crate::process::exit;
-use crate::process::listener::{self, ListenerGuard};
+use crate::process::listener::ListenerGuard;
 use crate::process::phase::Phase;
 use crate::process::signals::Signals;
-use crate::processor::assemble::{Processor, ProcessorParts};
-use crate::processor::lag::watch_ends;
-use crate::proxy::assemble::ProxyParts;
-use crate::proxy::connection::Answered;
-use crate::proxy::connection::server;
-use crate::proxy::handler::{Proxy, forward};
-use crate::proxy::reply_router::{Drain, LostRequests};
+use crate::processor::assemble::{self as processor, Processor};
+use crate::proxy::assemble as proxy;
+use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
-use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::Supervised;
 
 /// A started process.
 pub struct App {
     settings: Settings,
+    /// Shared with the handlers of both servers.
     board: web::Data<Board>,
-    proxy: Option<Arc<crate::kafka::producer::Producer<LostRequests>>>,
+    /// Sends requests to Kafka; flushed at the end. `None`: this process is no proxy.
+    request_producer: Option<Arc<Producer<LostRequests>>>,
+    /// Its producer sends replies, and is flushed at the end. `None`: this process is no processor.
     processor: Option<Arc<Processor>>,
+    /// The proxy's server, and what closes its listener without losing a connection.
     http: Option<(ServerHandle, ListenerGuard)>,
+    /// The management server; `None`: it has no port.
     management: Option<ServerHandle>,
-    /// Why the process must give up, from the supervisor.
+    /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
-}
-
-/// Why a process cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{0}")]
-    Assemble(#[from] AssembleError),
-    #[error(
-        "cannot listen on {bind}:{port}: {source}; free the port, or set another (port or PROXY_PORT, management_port or MANAGEMENT_PORT)"
-    )]
-    Listen {
-        bind: IpAddr,
-        port: u16,
-        source: std::io::Error,
-    },
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    #[error("the supervisor's thread is gone")]
-    Supervisor,
 }
 
 impl App {
@@ -72,22 +60,27 @@ impl App {
     /// # Errors
     /// A port is taken, or librdkafka refuses the settings.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, std::convert::identity)
+    }
+
+    /// The same, with each actor's factory put into `wrap` before it is supervised.
+    fn start_with(
+        settings: Settings,
+        wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
+    ) -> Result<Self, StartError> {
         let registry = Registry::new();
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
         let proxy = settings
             .mode
             .is_proxy()
-            .then(|| crate::proxy::assemble::assemble(&settings, &registry, &kafka, &phase))
+            .then(|| proxy::assemble(&settings, &registry, &kafka, &phase))
             .transpose()?;
         let processor = settings
             .mode
             .is_processor()
-            .then(|| crate::processor::assemble::assemble(&settings, &registry, &kafka))
+            .then(|| processor::assemble(&settings, &registry, &kafka))
             .transpose()?;
-        watch_kafka(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
-        if let Some(parts) = &processor {
-            watch_ends(&parts.processor)?;
-        }
+        kafka_watch::watch(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
         let board = web::Data::new(Board {
             phase,
             kafka,
@@ -99,32 +92,22 @@ impl App {
         });
         let http = proxy
             .as_ref()
-            .map(|parts| serve_requests(&settings, &parts.proxy, &board))
+            .map(|parts| servers::serve_requests(&settings, &parts.proxy, &board))
             .transpose()?;
         let management = (settings.management.port != 0)
-            .then(|| serve_management(&settings, &board))
+            .then(|| servers::serve_management(&settings, &board))
             .transpose()?;
-        let (proxy, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
-        let (workers, checks, processor) = match processor {
-            Some(ProcessorParts {
-                processor,
-                supervised,
-                checks,
-            }) => (supervised, checks, Some(processor)),
-            None => (Vec::new(), Vec::new(), None),
-        };
+        let (request_producer, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
+        let (processor, workers) = processor.map(|parts| (parts.processor, parts.supervised)).unzip();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
-        let backends = Backends {
-            checks,
-            every: settings.processor.health_check_interval,
-        };
-        let supervised = router.into_iter().chain(workers).collect();
+        let workers: Vec<_> = workers.unwrap_or_default();
+        let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-            HealthSupervisor::new(supervised, backends, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
+            HealthSupervisor::new(supervised, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
         };
         let supervisor = spawn_watched(&Arbiter::current(), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))
@@ -135,7 +118,7 @@ impl App {
         Ok(App {
             settings,
             board,
-            proxy,
+            request_producer,
             processor,
             http,
             management,
@@ -174,42 +157,17 @@ impl App {
         self.board.phase.drain();
         let mut clean = true;
         if let Some((http, guard)) = self.http {
-            tokio::time::sleep(self.settings.pre_stop.min(budget.left())).await;
-            guard.stop_new_connections();
-            tokio::time::sleep(listener::SETTLE.min(budget.left())).await;
-            // The socket is open while the guard is.
-            drop(guard);
             let proxy = self.board.proxy.clone();
-            let end_waiting = async {
-                let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
-                match router {
-                    Some(router) => router.addr.send(Drain).await.unwrap_or(0),
-                    None => 0,
-                }
-            };
-            let cut_off = shutdown::close_listener(http, budget, end_waiting).await;
-            if cut_off.waiting > 0 {
-                tracing::error!(
-                    lost = cut_off.waiting,
-                    "requests still waited for their replies at the drain limit; raise drain_timeout"
-                );
-                clean = false;
-            }
-            if cut_off.connections {
-                tracing::error!(
-                    "requests or answers were still under way to or from clients at the drain limit and are cut off; raise drain_timeout"
-                );
-                clean = false;
-            }
+            clean &= shutdown::close_proxy(http, guard, proxy, self.settings.pre_stop, budget).await;
         }
         let mut retired = match self.board.supervisor.get() {
             Some(supervisor) => supervisor.send(Retire).await.unwrap_or_default(),
             None => Vec::new(),
         };
         clean &= shutdown::drain_pumps(&mut retired, budget).await;
-        let (proxy, processor) = (self.proxy, self.processor);
+        let (request_producer, processor) = (self.request_producer, self.processor);
         let flush = move || {
-            let requests = proxy.is_none_or(|producer| producer.flush(budget.left()));
+            let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
             processor.is_none_or(|processor| processor.producer.flush(budget.left())) && requests
         };
         if !tokio::task::spawn_blocking(flush).await.unwrap_or(false) {
@@ -226,121 +184,5 @@ impl App {
     }
 }
 
-fn watch_kafka(
-    settings: &Settings,
-    kafka: &KafkaHealth,
-    proxy: Option<&ProxyParts>,
-    processor: Option<&ProcessorParts>,
-) -> std::io::Result<()> {
-    let requests = proxy.map(|parts| parts.producer.clone());
-    let replies = processor.map(|parts| parts.processor.producer.clone());
-    let topic = match proxy {
-        Some(_) => settings
-            .proxy
-            .request_topics()
-            .first()
-            .copied()
-            .unwrap_or_default()
-            .to_owned(),
-        None => settings
-            .processor
-            .topics
-            .first()
-            .map(|topic| topic.request_topic.clone())
-            .unwrap_or_default(),
-    };
-    let upkeep = {
-        let (requests, replies) = (requests.clone(), replies.clone());
-        move || {
-            requests.iter().for_each(|producer| producer.heal());
-            replies.iter().for_each(|producer| producer.heal());
-        }
-    };
-    let mut probe = Probe::new(topic);
-    let ask = move || match (&requests, &replies) {
-        (Some(producer), _) => producer.probe(&mut probe),
-        (None, Some(producer)) => producer.probe(&mut probe),
-        (None, None) => Ok(()),
-    };
-    kafka.watch(ask, upkeep).map(drop)
-}
-
-fn serve_requests(
-    settings: &Settings,
-    proxy: &Arc<Proxy>,
-    board: &web::Data<Board>,
-) -> Result<(ServerHandle, ListenerGuard), StartError> {
-    let (bind, port) = (settings.proxy.bind, settings.proxy.port);
-    let (listener, guard) = listen(bind, port)?;
-    let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
-    let own_health = settings.management.port == 0;
-    let limit = shutdown::server_limit(settings.drain_timeout);
-    let make = move || {
-        let app = WebApp::new()
-            .wrap_fn(count_answer)
-            .app_data(proxy.clone())
-            .app_data(board.clone());
-        let app = if own_health {
-            app.configure(management::health_and_metrics)
-        } else {
-            app
-        };
-        app.default_service(web::to(forward))
-    };
-    let server = server::serve(listener, limit, make)?;
-    let handle = server.handle();
-    actix::spawn(server);
-    Ok((handle, guard))
-}
-
-/// Tells the connection that one of its requests has its answer.
-fn count_answer<S, B>(
-    request: ServiceRequest,
-    service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-{
-    let answered = request.conn_data::<Answered>().cloned();
-    let response = service.call(request);
-    async move {
-        let response = response.await;
-        answered.iter().for_each(Answered::count);
-        response
-    }
-}
-
-fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
-    let (listener, _) = listen(settings.management.bind, settings.management.port)?;
-    let (board, counted) = (board.clone(), counted(&board.registry));
-    let server = HttpServer::new(move || {
-        WebApp::new()
-            .wrap(counted.clone())
-            .app_data(board.clone())
-            .configure(management::all)
-    })
-    .workers(1)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    actix::spawn(server);
-    Ok(handle)
-}
-
-/// Counts management requests; what no route serves is left out, so that labels come from bounded sets.
-fn counted(registry: &Registry) -> PrometheusMetrics {
-    let builder = PrometheusMetricsBuilder::new("management")
-        .registry(registry.clone())
-        .mask_unmatched_patterns("unmatched")
-        .exclude_status(StatusCode::NOT_FOUND)
-        .exclude_status(StatusCode::METHOD_NOT_ALLOWED);
-    // A clash of metric names is a mistake in this program.
-    builder
-        .build()
-        .unwrap_or_else(|error| panic!("management metrics: {error}"))
-}
-
-fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, ListenerGuard), StartError> {
-    listener::listen(bind, port).map_err(|source| StartError::Listen { bind, port, source })
-}
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,16 @@
-//! The end of the process, in one place: each step bounded, and logged with what it left behind.
+//! The end of the process: each step has a limit, and logs what it left behind.
 //!
-//! Order (README, "Stopping"): readiness fails and requests are still served → the listener closes, what is pending finishes → the
-//! router's leftovers get their answer → pumps drain and leave their groups → producers flush → Arbiters stop.
+//! The order: readiness fails and requests are still served → the listener closes, requests in flight finish → the router answers
+//! those that still wait → pumps drain and leave their groups → producers flush → Arbiters stop. Replies come in until the listener is
+//! closed, so the router must live that long; offsets are committed by the pumps, after the last reply is acknowledged.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 
-use crate::kafka::group_pump::handle::Command;
+use crate::process::listener::{self, ListenerGuard};
+use crate::proxy::handler::Proxy;
 use crate::supervision::health_supervisor::Retired;
 
 /// How much time is left for the whole shutdown.
@@ -33,26 +36,61 @@ impl Budget {
 const RESERVE: Duration = Duration::from_secs(2);
 /// actix-server looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
-/// How long a pump that was cut off has to end what is committed, and its worker to log and count that loss.
-const TELLS_IN: Duration = Duration::from_millis(300);
+/// How long a pump that was cut off has to commit what it can, and its worker to log and count what is lost.
+const LAST_COMMITS: Duration = Duration::from_millis(300);
 
-/// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. Its end drops the handlers, and their clients
-/// would hear nothing: it is later than `close_listener` needs in any case, which answers them. The end of the process comes before it.
+/// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. When it expires actix-server drops its handlers
+/// and clients hear nothing, so it must outlast `close_listener`, which answers whoever still waits. The process ends before it.
 pub fn server_limit(drain_timeout: Duration) -> u64 {
     drain_timeout.as_secs().saturating_add(3)
 }
 
 /// What the drain limit cut off at a listener.
-pub struct CutOff {
-    /// Requests that still waited, and were answered by `end_waiting`.
-    pub waiting: usize,
-    /// Connections were open even then: a client sends, or reads, too slowly.
-    pub connections: bool,
+struct CutOff {
+    /// Requests that still waited; `end_waiting` answered them.
+    waiting: usize,
+    /// Connections were open even after that: a client sends, or reads, too slowly.
+    connections: bool,
 }
 
-/// Closes a listener and lets its requests finish; at the limit `end_waiting` answers what still waits, and these answers go out
-/// before connections are cut, which the end of the process does: a server that stops gracefully hears of nothing else.
-pub async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl Future<Output = usize>) -> CutOff {
+/// Serves requests for `pre_stop` more, then closes the listener and lets what is in flight finish. True: nothing was cut off.
+pub async fn close_proxy(
+    http: ServerHandle,
+    guard: ListenerGuard,
+    proxy: Option<Arc<Proxy>>,
+    pre_stop: Duration,
+    budget: Budget,
+) -> bool {
+    tokio::time::sleep(pre_stop.min(budget.left())).await;
+    guard.stop_new_connections();
+    tokio::time::sleep(listener::SETTLE.min(budget.left())).await;
+    // The socket is open while the guard is.
+    drop(guard);
+    let end_waiting = async {
+        let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
+        match router {
+            Some(router) => router.drain().await,
+            None => 0,
+        }
+    };
+    let cut_off = close_listener(http, budget, end_waiting).await;
+    if cut_off.waiting > 0 {
+        tracing::error!(
+            lost = cut_off.waiting,
+            "requests still waited for their replies at the drain limit; raise drain_timeout"
+        );
+    }
+    if cut_off.connections {
+        tracing::error!(
+            "requests or answers were still under way to or from clients at the drain limit and are cut off; raise drain_timeout"
+        );
+    }
+    cut_off.waiting == 0 && !cut_off.connections
+}
+
+/// Closes a listener and lets its requests finish. At the limit `end_waiting` answers what still waits, and these answers get a moment to
+/// go out: a server that stops gracefully cannot be told to hurry, only the end of the process cuts its connections.
+async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl Future<Output = usize>) -> CutOff {
     let mut stopped = Box::pin(server.stop(true));
     let patience = budget.left().saturating_sub(RESERVE.min(budget.left() / 2));
     let in_time = tokio::time::timeout(patience, &mut stopped).await.is_ok();
@@ -67,15 +105,18 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
         .iter_mut()
         .filter_map(|actor| Some((actor.name.clone(), actor.life.pump.take()?)))
         .collect();
-    pumps.iter().for_each(|(_, pump)| pump.handle.command(Command::Drain));
+    pumps.iter().for_each(|(_, pump)| pump.drain());
     let mut all = true;
-    for (name, pump) in pumps {
-        let handle = pump.handle.clone();
-        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left_to_finish()))
-            .await
-            .unwrap_or(false);
-        if !(ended && handle.status().is_drained()) {
-            handle.command(Command::Stop);
+    for (name, mut pump) in pumps {
+        let wait = move || {
+            let drained = pump.join(budget.left_to_finish()) && pump.is_drained();
+            if !drained {
+                pump.stop();
+            }
+            drained
+        };
+        // Err: never, `wait` does not panic.
+        if !tokio::task::spawn_blocking(wait).await.unwrap_or(false) {
             tracing::error!(
                 actor = name,
                 "the worker did not drain: records were under way at the limit (raise drain_timeout) or their offsets not committed; they run again"
@@ -84,7 +125,7 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
         }
     }
     if !all {
-        tokio::time::sleep(TELLS_IN).await;
+        tokio::time::sleep(LAST_COMMITS).await;
     }
     all
 }

@@ -1,18 +1,18 @@
-//! The command line.
+//! The command line: flags, environment and files into a command with checked settings.
+//!
+//! - [`create_topics`]: the command `topics create`.
+
+pub mod create_topics;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::dlq;
-use crate::kafka::client::properties;
-use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::process::exit;
-use crate::settings::{self, Loaded, Mode, Settings};
+use crate::settings::{self, Loaded, Mode};
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 #[derive(Debug, Parser)]
@@ -73,7 +73,7 @@ pub enum Command {
 /// The exit code: 0 after `--help` and `--version`, else 64.
 pub fn parse() -> Result<Command, ExitCode> {
     let cli = Cli::try_parse().map_err(|error| {
-        // Err: standard error is closed; the exit code still tells.
+        // Err: standard error is closed. The exit code is left.
         let _ = error.print();
         ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
     })?;
@@ -87,6 +87,15 @@ pub fn parse() -> Result<Command, ExitCode> {
             command: TopicsCommand::Create(what),
         }) => load(&what, Some(Mode::Proxy)).map(Command::CreateTopics),
     }
+}
+
+/// Checks a command line as documents show it, its first word the program's name.
+///
+/// # Errors
+/// It does not parse.
+#[cfg(test)]
+pub(crate) fn parses(words: &[String]) -> Result<(), clap::Error> {
+    Cli::try_parse_from(words).map(drop)
 }
 
 fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
@@ -105,68 +114,4 @@ fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
         eprintln!("{error}");
         ExitCode::from(exit::USAGE)
     })
-}
-
-/// `topics create`: creates what is missing, says what is there; returns the exit code.
-pub fn create_topics(settings: &Settings) -> u8 {
-    let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
-    let client = match BaseProducer::from_config_and_context(&config, rdkafka::producer::DefaultProducerContext) {
-        Ok(client) => client,
-        Err(error) => {
-            eprintln!("kafka client: {error}");
-            return exit::USAGE;
-        }
-    };
-    let admin = TopicAdmin::new(
-        config,
-        settings::CreateTopics {
-            enabled: true,
-            ..settings.create_topics.clone()
-        },
-    );
-    let mut code = exit::OK;
-    for topic in topics_named_by(settings) {
-        let done = describe(client.client(), &topic).and_then(|found| match found {
-            Some(found) => Ok((found.partitions, "exists")),
-            None => admin
-                .ensure(client.client(), &topic, true)
-                .map(|partitions| (partitions, "created")),
-        });
-        match done {
-            Ok((partitions, what)) => println!("{topic}: {what}, {partitions} partitions"),
-            Err(error @ TopicError::Unreachable { .. }) => {
-                eprintln!("{error} (now {})", settings.kafka.bootstrap_servers);
-                return exit::UNAVAILABLE;
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                code = exit::SOFTWARE;
-            }
-        }
-    }
-    code
-}
-
-/// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default
-/// topics are always named).
-fn topics_named_by(settings: &Settings) -> Vec<String> {
-    let routed = !settings.proxy.routes.is_empty();
-    let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
-    let proxy = settings.proxy.request_topics().into_iter();
-    let proxy = proxy.chain(settings.proxy.reply_topics()).chain(default_reply_topic);
-    let own = &settings.processor;
-    let processor = own
-        .topics
-        .iter()
-        .flat_map(|topic| [&topic.request_topic, &topic.response_topic])
-        .chain(&own.dead_letter_topic)
-        .map(String::as_str);
-    let named: Vec<&str> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
-        true => proxy.chain(processor).collect(),
-        false => processor.collect(),
-    };
-    let mut topics: Vec<String> = named.into_iter().map(str::to_owned).collect();
-    topics.sort();
-    topics.dedup();
-    topics
 }

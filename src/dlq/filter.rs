@@ -9,7 +9,7 @@ use crate::dlq::letter::Letter;
 use crate::wire::correlation::id_text;
 use crate::wire::headers;
 
-/// What `--help` says of filters.
+/// The help text of `--filter`.
 pub const HELP: &str = "Only letters that pass; several must all hold.
 FIELD=VALUE: exactly this; FIELD~GLOB: a pattern of *, ?, [...] and {a,b}. Case counts. FIELD is one of
   id           the correlation id, as the client got it
@@ -75,7 +75,7 @@ impl Field {
             Field::Redrive => vec![letter.rounds().to_string().into()],
             Field::Partition => vec![letter.record.partition.to_string().into()],
             Field::Key => one(letter.record.key.as_deref().map(String::from_utf8_lossy)),
-            // A malformed native record still says what it would have been.
+            // A malformed native record can still have the header.
             Field::Method => one(letter
                 .request()
                 .map(|request| request.method.into())

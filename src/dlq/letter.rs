@@ -36,10 +36,10 @@ impl FromStr for Place {
     }
 }
 
-/// A record of the dead letter topic that is no mark.
+/// A record of the dead letter topic that is not a mark.
 pub struct Letter {
     pub record: RawRecord,
-    /// It went back already.
+    /// A mark names it: it went back already.
     pub redriven: bool,
 }
 
@@ -53,9 +53,7 @@ impl Letter {
 
     /// The values of a record header, whatever the case of its name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Bytes> {
-        let named = move |key: &Bytes| key.eq_ignore_ascii_case(name.as_bytes());
-        let headers = self.record.headers.iter();
-        headers.filter_map(move |(key, value)| named(key).then_some(value.as_ref()?))
+        self.record.headers_named(name).flatten()
     }
 
     /// The last value of a record header, which is the one that counts; bytes that are no text are replaced.
@@ -63,12 +61,12 @@ impl Letter {
         self.all(name).last().map(|value| String::from_utf8_lossy(value))
     }
 
-    /// The topic it came from, as it says itself.
+    /// The topic it came from, from its own headers.
     pub fn original_topic(&self) -> Option<Cow<'_, str>> {
         self.text(headers::DLT_ORIGINAL_TOPIC)
     }
 
-    /// How often it was sent round.
+    /// How often it was redriven.
     pub fn rounds(&self) -> u32 {
         redrive::rounds(&self.record)
     }

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::dlq::DlqError;
+use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
 use crate::kafka::client::context::{LogOnly, is_denied};
 use crate::kafka::client::properties;
@@ -18,8 +18,8 @@ use crate::kafka::record::raw_record;
 use crate::settings::Settings;
 use crate::wire::{RawRecord, redrive};
 
-/// Nothing comes for so long, not even a partition's end: Kafka is gone.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// When nothing comes for this long, not even a partition's end, Kafka is gone.
+const SILENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Whether to read on.
@@ -155,7 +155,7 @@ impl Letters {
             .map_err(DlqError::kafka(what()))?;
         let mut heard = Instant::now();
         let mut trouble = "no answer".to_owned();
-        while heard.elapsed() < PATIENCE {
+        while heard.elapsed() < SILENCE {
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) if message.partition() == partition => {
                     if let Next::Enough = take(raw_record(&message, &self.topic))? {

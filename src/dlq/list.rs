@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use crate::dlq::error::DlqError;
 use crate::dlq::filter::pass;
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::{Letters, Next};
+use crate::dlq::options::List;
 use crate::dlq::printable::line;
-use crate::dlq::{DlqError, List};
 use crate::settings::Settings;
 use crate::wire::headers;
 
@@ -30,7 +31,7 @@ pub fn run(settings: &Settings, list: &List) -> Result<(), DlqError> {
             return Ok(Next::Enough);
         }
         if shown == 0 {
-            // Err of the writes: whoever read this has seen enough (as `head` does).
+            // Err of the writes: the reader has closed its end, as `head` does.
             let _ = writeln!(out, "{HEADER}");
         }
         shown += 1;

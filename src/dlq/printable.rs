@@ -1,4 +1,4 @@
-//! Bytes of strangers, made safe to print: nothing of a letter may move a terminal's cursor or end a table's row.
+//! Foreign bytes, made safe to print: nothing in a letter may move a terminal's cursor or end a table's row.
 
 use std::fmt::Write as _;
 

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::dlq::error::DlqError;
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::Letters;
+use crate::dlq::options::Show;
 use crate::dlq::printable::{hex, line, lines, value};
-use crate::dlq::{DlqError, Show};
 use crate::settings::Settings;
 use crate::wire::correlation::id_text;
 use crate::wire::{Format, RawRecord, headers};
@@ -33,7 +34,7 @@ pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
     let record = letters.map(|letters| letters.at(show.place)).transpose()?.flatten();
     let record = record
         .ok_or_else(|| DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place)))?;
-    // Err: whoever read this has seen enough.
+    // Err: the reader has closed its end.
     let _ = io::stdout().write_all(text(&record, show).as_bytes());
     Ok(())
 }

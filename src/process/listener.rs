@@ -1,14 +1,14 @@
 //! Listening sockets that can be closed without losing a connection.
 //!
-//! Closing a listener resets the connections that the kernel has set up and nobody has accepted yet; an nginx in front has sent its
-//! request on such a one and does not send a POST again. So new connections stop first, what is under way is accepted, and only then
-//! the socket closes: from then on connecting is refused, and nginx takes the next upstream.
+//! Closing a listener resets the connections that the kernel has set up and the process has not accepted yet. An nginx in front may have
+//! sent its request on such a connection, and does not send a POST again. So new connections stop first, those under way are accepted,
+//! and only then the socket closes. From then on connecting is refused, and nginx takes the next upstream.
 
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
-/// Handshakes that began before the stop are over, and their connections accepted, well within this.
+/// Handshakes that began before the stop end well within this, and their connections are accepted.
 pub const SETTLE: Duration = Duration::from_millis(250);
 
 /// A second handle of a listening socket.
@@ -26,8 +26,8 @@ pub fn listen(bind: IpAddr, port: u16) -> io::Result<(TcpListener, ListenerGuard
 }
 
 impl ListenerGuard {
-    /// From now on the kernel drops what would open a connection; clients try again after a second. Where this is not to be had, the
-    /// listener closes as any other.
+    /// From now on the kernel drops packets that would open a connection; clients send them again after a second. Where the kernel cannot
+    /// do that, the listener closes like any other.
     #[cfg(target_os = "linux")]
     pub fn stop_new_connections(&self) {
         use std::os::fd::AsRawFd;
@@ -66,7 +66,7 @@ impl ListenerGuard {
         }
     }
 
-    /// Elsewhere the listener closes as any other.
+    /// Other systems have no such filter; the listener closes like any other.
     #[cfg(not(target_os = "linux"))]
     pub fn stop_new_connections(&self) {}
 }

@@ -1,6 +1,6 @@
-//! What stands where a secret would.
+//! How secrets are kept out of printed texts.
 
-/// In the place of a secret.
+/// Printed in the place of a secret.
 pub const MASK: &str = "***";
 
 /// `http://user:password@host` is refused, and the refusal must not print the password.

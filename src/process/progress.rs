@@ -1,4 +1,4 @@
-//! A sign of life: one atomic that whoever must make progress touches.
+//! A sign of life: an atomic that its owner touches whenever it makes progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -21,7 +21,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries whose lines tell an operator nothing that ours do not, or that any client can provoke; `log.level` and `RUST_LOG` can name them all the same.
+/// Libraries whose lines repeat ours, or that any client can provoke. `log.level` and `RUST_LOG` can switch them on by name.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 /// Starts logging to standard error, and sends panics there too, so that each is one line in the log's own format.

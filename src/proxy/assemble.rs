@@ -1,4 +1,4 @@
-//! The proxy's parts, put together: what belongs to the process, and how its router is made.
+//! Puts the proxy together: what belongs to the process, and the factory of its routers.
 
 use std::sync::Arc;
 
@@ -21,12 +21,13 @@ use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
-use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterSlot};
+use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
+use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
-use crate::proxy::routing::topics::{Topic, Topics};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Settings};
-use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::{ExitNotice, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -53,7 +54,7 @@ pub fn assemble(
     let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
     let batches = producer.clone();
     let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
-    let topics = Topics::new(own, &settings.create_topics, metrics.clone());
+    let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
     let request_topics = own
@@ -106,8 +107,8 @@ pub fn assemble(
     })
 }
 
-/// Looks after the consumer groups that the settings name.
-fn watch_consumers(own: &settings::Proxy, topics: &Topics, producer: &Arc<Producer<LostRequests>>) {
+/// Watches the consumer groups that the settings name.
+fn watch_consumers(own: &settings::Proxy, topics: &KnownTopics, producer: &Arc<Producer<LostRequests>>) {
     let groups = own.consumer_groups().into_iter();
     let groups: Vec<Group> = groups
         .filter_map(|(topic, group)| {
@@ -130,8 +131,8 @@ struct RouterFactory {
     admin: TopicAdmin,
     settings: settings::Proxy,
     instance: Instance,
-    request_topics: Vec<Arc<Topic>>,
-    warmup: Vec<Arc<Topic>>,
+    request_topics: Vec<Arc<KnownTopic>>,
+    warmup: Vec<Arc<KnownTopic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
     kafka: KafkaHealth,
@@ -171,7 +172,7 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |_| ReplyRouter::new(parts, replies), exited)
+        spawn_watched(arbiter, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
             .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
@@ -180,7 +181,7 @@ impl Supervised for RouterFactory {
     }
 
     /// Waiting handlers see this at once, even when the router froze and keeps their senders.
-    fn fell(&mut self) {
+    fn generation_ended(&mut self) {
         self.slot.withdraw();
     }
 }

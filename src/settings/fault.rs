@@ -43,7 +43,7 @@ impl fmt::Display for SettingsError {
 
 /// Faults and warnings while they are collected.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     pub faults: Vec<Fault>,
     /// For the log, which is not up yet when settings are read.
     pub warnings: Vec<String>,
@@ -59,8 +59,8 @@ impl Report {
         });
     }
 
-    /// Checks a rule across settings; the fault is put at the first of `keys`. A rule about a setting that is already at fault
-    /// says nothing: what stands in its place is a placeholder.
+    /// Checks a rule about several settings; the fault is reported at the first of `keys`. Nothing is reported when one of them is already
+    /// at fault: its value is a placeholder.
     pub fn rule(&mut self, holds: bool, keys: &[&str], problem: impl FnOnce() -> String) {
         if !holds && !keys.iter().any(|key| self.is_at_fault(key)) {
             self.fault(keys[0], problem(), None);

@@ -3,7 +3,7 @@
 
 /// One setting: what it is called in files, and in the plain environment.
 #[derive(Debug)]
-pub(super) struct Key {
+pub struct Key {
     /// The path in a file; in `topic` and `route`, relative to one item of `topics` or `routes`.
     pub name: &'static str,
     pub kind: Kind,
@@ -13,7 +13,7 @@ pub(super) struct Key {
 
 /// What must be known of a setting before its value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A scalar, or a list of scalars.
     Value,
     /// Never printed.
@@ -28,17 +28,17 @@ pub(super) enum Kind {
 
 macro_rules! keys {
     ($($constant:ident: $kind:ident $name:literal $(from $env:literal)?;)*) => {
-        $(pub(in super::super) const $constant: Key = Key { name: $name, kind: Kind::$kind, env: keys!(@env $($env)?) };)*
+        $(pub const $constant: Key = Key { name: $name, kind: Kind::$kind, env: keys!(@env $($env)?) };)*
         /// All of them, in the order of `config/reference.yaml`.
-        pub(in super::super) const ALL: &[Key] = &[$($constant),*];
+        pub const ALL: &[Key] = &[$($constant),*];
     };
     (@env) => { None };
     (@env $env:literal) => { Some($env) };
 }
 
 /// The keys of a file's top level.
-pub(super) mod top {
-    use super::{Key, Kind};
+pub mod top {
+    use crate::settings::keys::{Key, Kind};
     keys! {
         BOOTSTRAP_SERVERS: Value "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
@@ -83,8 +83,8 @@ pub(super) mod top {
 }
 
 /// The keys of one item of `topics`.
-pub(super) mod topic {
-    use super::{Key, Kind};
+pub mod topic {
+    use crate::settings::keys::{Key, Kind};
     keys! {
         NAME: Value "name";
         REQUEST_TOPIC: Value "request_topic";
@@ -116,8 +116,8 @@ pub(super) mod topic {
 }
 
 /// The keys of one item of `routes`.
-pub(super) mod route {
-    use super::{Key, Kind};
+pub mod route {
+    use crate::settings::keys::{Key, Kind};
     keys! {
         PATH: Value "path";
         METHODS: Value "methods";
@@ -132,12 +132,12 @@ pub(super) mod route {
 }
 
 /// The path of a list's item.
-pub(super) fn item(list: &str, index: usize) -> String {
+pub fn item(list: &str, index: usize) -> String {
     format!("{list}[{index}]")
 }
 
 /// The path of a key inside `parent` (empty: the top level).
-pub(super) fn join(parent: &str, name: &str) -> String {
+pub fn join(parent: &str, name: &str) -> String {
     match (parent, name) {
         ("", path) | (path, "") => path.to_owned(),
         _ => format!("{parent}.{name}"),

@@ -4,7 +4,7 @@ use crate::process::masked::{MASK, without_user_info};
 use crate::settings::keys::{Key, Kind};
 
 /// The value of a setting, as it may be printed.
-pub(super) fn value(key: &Key, text: &str) -> String {
+pub fn value(key: &Key, text: &str) -> String {
     match key.kind {
         Kind::Secret => MASK.to_owned(),
         _ => without_user_info(text),

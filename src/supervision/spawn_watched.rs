@@ -1,7 +1,7 @@
-//! Starts an actor so that its end is always told.
+//! Starts an actor so that its end is always reported.
 //!
 //! `actix::Supervisor` restarts an actor that stopped, never one that panicked, and a panic is otherwise silent (actix
-//! `supervisor.rs:154`, `context.rs:145`): so each actor's task is awaited here, and whoever asked hears how it ended.
+//! `supervisor.rs:154`, `context.rs:145`): so each actor's task is awaited here, and its end reported to whoever started it.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::fmt;
 use actix::dev::channel::channel;
 use actix::{Actor, Addr, ArbiterHandle, Context};
 
-/// Slots of an actor's mailbox. Not what bounds our queues (actix lets every clone of an address in): permits and windows do.
+/// Slots of an actor's mailbox. It does not bound our queues, since actix lets every clone of an address in: permits and windows do.
 const MAILBOX: usize = 1024;
 
 /// How an actor's life ended.

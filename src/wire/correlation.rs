@@ -4,11 +4,10 @@ use std::fmt;
 
 use uuid::{Uuid, Variant};
 
-use super::headers;
+use crate::wire::headers;
 
-/// A correlation id of ours: a UUIDv8 (RFC 9562 5.8), so that whoever reads it as a UUID can, with the tag of the
-/// instance that waits in its first 16 bits and 106 random bits after. The tag tells a late reply of ours from one
-/// meant for another instance.
+/// A correlation id of ours: a UUIDv8 (RFC 9562 5.8), which other programs can read as a UUID. Its first 16 bits are the tag of the
+/// instance that waits, 106 random bits follow. By the tag an instance knows a late reply of its own from one for another instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CorrelationId(u128);
 

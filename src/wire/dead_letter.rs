@@ -1,9 +1,10 @@
-//! Dead letters: the record as it was, byte for byte, and in headers of Spring Kafka's names where it came from and
-//! what went wrong (README, "The record on the wire").
+//! Dead letters: the record as it was, byte for byte. Headers with Spring Kafka's names add where it came from and what went wrong.
 
 use bytes::Bytes;
 
-use super::{RawFields, RawRecord, ReplyError, encoded_size, headers};
+use crate::wire::headers;
+use crate::wire::message::{RawFields, RawRecord, encoded_size};
+use crate::wire::reply_error::ReplyError;
 
 /// Why a record was given up.
 #[derive(Debug, Clone, Copy)]
@@ -12,13 +13,13 @@ pub struct Cause<'a> {
     pub group: &'a str,
     /// For a person to read.
     pub exception: &'a str,
-    /// What the client was told.
+    /// The error that the client got.
     pub error: ReplyError,
     /// How often it was tried.
     pub attempts: u32,
 }
 
-/// A record for the dead letter topic. Unlike a [`Record`](super::Record) it keeps what nobody could make sense of:
+/// A record for the dead letter topic. Unlike a [`Record`](crate::wire::Record) it keeps malformed records too:
 /// names that are not UTF-8, and null apart from empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -56,9 +57,9 @@ impl DeadLetter {
         letter
     }
 
-    /// Makes it fit into a topic: the exception text goes first, then the value is cut and `khp-truncated` tells how
-    /// long it was. If that is not enough, key and headers of the original go as well, for a letter that is never taken
-    /// would hold up its partition; the headers of this round tell where the whole record is.
+    /// Makes it fit into a topic: the exception text goes first, then the value is cut and `khp-truncated` holds its
+    /// full length. If that is not enough, key and headers of the original go as well: a letter that Kafka never takes would hold up its
+    /// partition. The headers of this round name the topic, partition and offset of the whole record.
     pub fn fit(&mut self, max_bytes: usize) {
         if self.encoded_size() <= max_bytes {
             return;
@@ -98,12 +99,12 @@ impl DeadLetter {
     }
 }
 
-/// Tells whether a header speaks of one round. `khp-truncated` does not: a value once cut stays so.
+/// True if a header is about one round. `khp-truncated` is not: a value once cut stays so.
 fn is_of_a_round(name: &[u8]) -> bool {
     name.starts_with(headers::DLT_PREFIX.as_bytes())
         || name == headers::KHP_ERROR.as_bytes()
         || name == headers::KHP_ATTEMPTS.as_bytes()
-        // A stranger's: it would make the letter count as a mark of `dlq redrive`.
+        // A client sent it: it would make the letter count as a mark of `dlq redrive`.
         || name.eq_ignore_ascii_case(headers::KHP_REDRIVEN.as_bytes())
 }
 
@@ -140,7 +141,7 @@ mod tests {
         }
     }
 
-    /// What [`CAUSE`] and [`record`] add, written from the README.
+    /// What [`CAUSE`] and [`record`] add, written by hand from the format's description.
     fn added() -> RawFields {
         vec![
             header(b"kafka_dlt-original-topic", b"orders"),

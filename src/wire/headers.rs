@@ -1,6 +1,4 @@
 //! The one place of header names, and the rules of which fields pass between HTTP and a record.
-//!
-//! What each of ours means is in the README, "The record on the wire".
 
 /// The format's version, the first header of each record of ours.
 pub const KHP_VERSION: &str = "khp-version";
@@ -12,16 +10,16 @@ pub const KHP_TIMEOUT: &str = "khp-timeout";
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
-/// A [`ReplyError`](super::ReplyError): the processor itself made the answer, or gave the record up.
+/// The code of a [`ReplyError`](crate::wire::ReplyError): the processor answered itself, or gave the record up.
 pub const KHP_ERROR: &str = "khp-error";
 /// How often a dead letter's request was tried.
 pub const KHP_ATTEMPTS: &str = "khp-attempts";
 /// A dead letter that was cut to fit: the length of its value before that.
 pub const KHP_TRUNCATED: &str = "khp-truncated";
-/// How often a dead letter was sent round again.
+/// How often a dead letter was redriven.
 pub const KHP_REDRIVE: &str = "khp-redrive";
-/// Beside dead letters, on a record that is none: the offsets of those in its partition that were sent round again,
-/// decimal, with commas between.
+/// On a mark, a record among dead letters that is not one: the offsets of the letters in its partition that were redriven, decimal,
+/// separated by commas.
 pub const KHP_REDRIVEN: &str = "khp-redriven";
 
 /// Spring Kafka's names (`KafkaHeaders`), so that its listeners answer as they are.
@@ -66,9 +64,9 @@ pub const X_KAFKA_TOPIC: &str = "x-kafka-topic";
 pub const X_KAFKA_REPLY_TOPIC: &str = "x-kafka-reply-topic";
 /// HTTP, to backends and clients: ours alone, the one to deduplicate on.
 pub const KHP_CORRELATION_ID: &str = "khp-correlation-id";
-/// HTTP: the client's word that a request may be sent twice.
+/// HTTP: the client promises that a request may be executed twice.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// HTTP: when to come again (RFC 9110 10.2.3).
+/// HTTP: when to try again (RFC 9110 10.2.3).
 pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.
 pub const X_REQUEST_ID: &str = "x-request-id";
@@ -83,14 +81,15 @@ pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// HTTP: the host the client named.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
-pub(super) const CONNECTION: &str = "connection";
+/// HTTP: fields of this connection only (RFC 9110 7.6.1).
+pub const CONNECTION: &str = "connection";
 /// HTTP: what the body is.
 pub const CONTENT_TYPE: &str = "content-type";
 
 const RESERVED_PREFIXES: [&str; 6] = ["khp-", "kafka_", "spring_", "__", "x-kafka-", ":"];
 
-/// RFC 9110 7.6.1, the fields it tells to remove "whether or not they appear as a connection option", and those of the
-/// hop by their definition (6.6.2, 11.7).
+/// The fields that RFC 9110 7.6.1 removes "whether or not they appear as a connection option", and those that belong to one hop by
+/// their definition (6.6.2, 11.7).
 const HOP_BY_HOP: [&str; 9] = [
     CONNECTION,
     "keep-alive",
@@ -103,7 +102,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "proxy-authorization",
 ];
 
-/// Tells whether a name, in whatever case, is a record's own: such a field is never taken from or given to HTTP, or a
+/// True if a name, in whatever case, is reserved for records: such a field is never taken from or given to HTTP, or a
 /// client could forge a deadline and a replier a correlation id.
 pub fn is_reserved(name: &str) -> bool {
     let name = name.as_bytes();
@@ -113,8 +112,8 @@ pub fn is_reserved(name: &str) -> bool {
     }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
 }
 
-/// Tells whether a name, in whatever case, is of one connection only (RFC 9110 7.6.1). Those that `Connection` lists
-/// are besides: [`connection_options`].
+/// True if a name, in whatever case, belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
+/// [`connection_options`].
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
@@ -145,7 +144,7 @@ pub fn end_to_end<N: AsRef<str>, V>(
     })
 }
 
-/// Tells whether HTTP can carry a value: CR, LF and NUL would let it forge what follows, and no HTTP library takes the
+/// True if HTTP can carry a value: CR, LF and NUL would let it forge what follows, and no HTTP library takes the
 /// other control characters, tab excepted (RFC 9110 5.5). Bytes from 0x80 pass.
 pub fn value_is_legal(value: &[u8]) -> bool {
     // Without an early exit the compiler checks many bytes at once.
@@ -154,7 +153,7 @@ pub fn value_is_legal(value: &[u8]) -> bool {
     })
 }
 
-/// Tells whether a name is a token (RFC 9110 5.6.2), as field names and methods must be.
+/// True if a name is a token (RFC 9110 5.6.2), as field names and methods must be.
 pub fn name_is_legal(name: &str) -> bool {
     !name.is_empty()
         && name

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Fields, headers};
+use crate::wire::headers;
+use crate::wire::message::Fields;
 
 /// The most headers a record may have, ours included. HTTP/1 parsers stop well before (actix-http at 96): more is no
 /// honest message.
 pub const MAX_HEADERS: usize = 1_000;
 
-/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") are taken for this, so that sums with them do
-/// not overflow.
+/// The year 9999, in ms: later deadlines (`Long.MAX_VALUE` for "never") count as this one, so that sums with them do not
+/// overflow.
 pub const MAX_TIME_MS: i64 = 253_402_300_799_999;
 
 /// Checks what becomes the request line: nothing in it may end it, or make one request two (RFC 9112 3, 11.2).
@@ -29,7 +30,7 @@ pub fn check_target(method: &str, path: &str) -> Result<(), String> {
     }
 }
 
-/// Tells whether a status ends a request: an interim (1xx) response is not an answer.
+/// True if a status ends a request: an interim (1xx) response is not an answer.
 pub fn is_final_status(status: &u16) -> bool {
     (200..=599).contains(status)
 }

@@ -86,7 +86,7 @@ pub fn json_reply(record: &RawRecord) {
     }
 }
 
-/// What the json format says of a request: no reply topic or partition, no scheme, ids of ours as text, a span only with a deadline.
+/// A request as the json format carries it: no reply topic or partition, no scheme, ids of ours as text, a span only with a deadline.
 pub fn as_json_tells(mut request: Request) -> Request {
     let id = CorrelationId::from_bytes(&request.correlation_id);
     if let (Some(id), 16) = (id, request.correlation_id.len()) {
@@ -106,13 +106,14 @@ pub fn as_json_tells(mut request: Request) -> Request {
 fn check_request(request: &Request) {
     assert_eq!(http::check_target(&request.method, &request.path), Ok(()));
     assert!(!request.correlation_id.is_empty());
-    let told = [
+    let texts = [
         Some(&request.authority),
         Some(&request.scheme),
         request.client_ip.as_ref(),
     ];
     assert!(
-        told.into_iter()
+        texts
+            .into_iter()
             .flatten()
             .all(|text| headers::value_is_legal(text.as_bytes()))
     );

@@ -1,8 +1,7 @@
-//! The `json` format: the envelope of kafka-http-proxy 1.0.1, one JSON object as the record's value (README, "The record
-//! on the wire").
+//! The `json` format: the envelope of kafka-http-proxy 1.0.1, one JSON object as the record's value.
 //!
-//! What that envelope cannot say (bytes that are not text, names that repeat, the query as it was written, a deadline)
-//! is in fields that it does not know and passes over. Without them a record is read as that program means it.
+//! That envelope has no room for bytes that are not text, names that repeat, the query as it was written, and a deadline. They are in
+//! members which that program ignores. A record without them is read as that program would read it.
 
 mod fields;
 
@@ -18,10 +17,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::fields::{HeaderList, Object, read_fields, write_fields};
-use super::http::{self, MAX_TIME_MS};
-use super::native::find;
-use super::{CorrelationId, Fields, RawRecord, Record, ReplyError, Request, Response, WireError, headers};
+use crate::wire::correlation::CorrelationId;
+use crate::wire::headers;
+use crate::wire::http::{self, MAX_TIME_MS};
+use crate::wire::json::fields::{HeaderList, Object, read_fields, write_fields};
+use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
+use crate::wire::reply_error::ReplyError;
 
 const BASE64_ENCODING: &str = "base64";
 const HOST: &str = "host";
@@ -34,7 +35,7 @@ struct RequestOut<'a> {
     path: &'a str,
     /// For others; ours read `query`.
     query_params: Object<Cow<'a, str>, Value>,
-    /// Null: there was no `?`. That it is there at all tells that `path` and it are as they were received.
+    /// Null: there was no `?`. When this member is present, it and `path` are as they were received.
     query: Option<&'a str>,
     headers: Object<&'a str, Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,7 +183,7 @@ pub fn malformed(record: &RawRecord, reason: String) -> WireError {
 }
 
 fn record(envelope: &impl Serialize, key: Option<Bytes>, id: Bytes) -> Record {
-    // Only maps whose keys are no strings can fail, and there are none.
+    // Serializing fails only for maps whose keys are not strings; the envelope has none.
     let value = serde_json::to_vec(envelope).expect("the envelope is JSON");
     Record {
         key,
@@ -197,7 +198,8 @@ fn value(record: &RawRecord) -> &[u8] {
 
 /// The id in the record header, which goes before the envelope's.
 fn header_id(record: &RawRecord) -> Option<Bytes> {
-    find(record, headers::CORRELATION_ID)
+    record
+        .header(headers::CORRELATION_ID)
         .filter(|id| !id.is_empty())
         .cloned()
 }
@@ -375,7 +377,7 @@ fn target(path: &str, params: Option<Object<String, Value>>) -> Result<String, S
     Ok(target)
 }
 
-/// Tells null from absent.
+/// Keeps null apart from absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

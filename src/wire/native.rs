@@ -1,5 +1,4 @@
-//! The `native` format: the body is the record's value, everything else a record header (README, "The record on the
-//! wire").
+//! The `native` format: the body is the record's value, everything else a record header.
 //!
 //! Encoding consumes what it encodes, so that names and values move into the record instead of being copied. Decoding
 //! borrows, because a record that turns out malformed is still wanted, byte for byte, as a dead letter.
@@ -8,12 +7,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::http::{self, MAX_HEADERS, MAX_TIME_MS};
-use super::{Fields, RawRecord, Record, ReplyError, Request, Response, WireError, headers};
+use crate::wire::headers;
+use crate::wire::http::{self, MAX_HEADERS, MAX_TIME_MS};
+use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
+use crate::wire::reply_error::ReplyError;
 
 const VERSION: &[u8] = b"1";
 const NO_BODY: &[u8] = b"none";
-pub(super) const PROCESSOR_FAILED: &str = "the processor failed";
+pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
 const OWN_REQUEST_HEADERS: usize = 12;
 const OWN_REPLY_HEADERS: usize = 4;
@@ -21,10 +22,11 @@ const OWN_REPLY_HEADERS: usize = 4;
 /// A null header, to be read as an empty one.
 static NULL: Bytes = Bytes::new();
 
-/// Tells whether a record is of this format; any other can only be `json`.
+/// True if a record is of this format; any other can only be `json`.
 pub fn is_native(record: &RawRecord) -> bool {
-    find(record, headers::KHP_VERSION)
-        .or_else(|| find(record, headers::KAFKA_CORRELATION_ID))
+    record
+        .header(headers::KHP_VERSION)
+        .or_else(|| record.header(headers::KAFKA_CORRELATION_ID))
         .is_some()
 }
 
@@ -127,7 +129,7 @@ impl Own {
     }
 }
 
-/// Where an answer goes. Read first and whatever else is wrong: the client of a malformed record waits too.
+/// Where an answer goes. Read first, whatever else is wrong with the record: its client waits too.
 struct ReplyTo {
     correlation_id: Option<Bytes>,
     topic: Option<String>,
@@ -136,7 +138,7 @@ struct ReplyTo {
 
 impl ReplyTo {
     fn read(record: &RawRecord) -> Self {
-        let filled = |name| find(record, name).filter(|value| !value.is_empty());
+        let filled = |name| record.header(name).filter(|value| !value.is_empty());
         Self {
             correlation_id: filled(headers::KAFKA_CORRELATION_ID).cloned(),
             // What is not UTF-8 stays a name, and one that no list of allowed topics has.
@@ -179,7 +181,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
     http::check_target(&method, &path)?;
     let value = record.value.clone().unwrap_or_default();
     // The value decides if the two disagree: bytes that were sent are never lost.
-    let no_body = record.value.is_none() || find(record, headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
+    let no_body = record.value.is_none() || record.header(headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
     Ok(Request {
         correlation_id,
         method,
@@ -200,7 +202,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
 fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, String> {
     check_frame(record)?;
     let correlation_id = reply_to.correlation_id.clone().ok_or(NO_CORRELATION_ID)?;
-    let status = match find(record, headers::STATUS) {
+    let status = match record.header(headers::STATUS) {
         None => 200,
         Some(text) => number(text)
             .filter(http::is_final_status)
@@ -211,8 +213,9 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
     // Our processor passes on what its backend sent, even if that is no content type. Other repliers may know nothing
     // of HTTP, and RFC 9110 8.3 asks whoever generates content to name its type. Some copy all headers of the request,
     // but that has no `:status`.
-    let of_ours = find(record, headers::KHP_VERSION)
-        .and(find(record, headers::STATUS))
+    let of_ours = record
+        .header(headers::KHP_VERSION)
+        .and(record.header(headers::STATUS))
         .is_some();
     if !of_ours && !body.is_empty() && !fields.iter().any(|(name, _)| name == headers::CONTENT_TYPE) {
         fields.push((
@@ -225,7 +228,9 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
         status,
         headers: fields,
         body,
-        error: find(record, headers::KHP_ERROR).map(|code| ReplyError::from_text(code)),
+        error: record
+            .header(headers::KHP_ERROR)
+            .map(|code| ReplyError::from_text(code)),
     })
 }
 
@@ -234,7 +239,7 @@ fn check_frame(record: &RawRecord) -> Result<(), String> {
     if record.headers.len() > MAX_HEADERS {
         return Err(format!("more than {MAX_HEADERS} headers"));
     }
-    match find(record, headers::KHP_VERSION) {
+    match record.header(headers::KHP_VERSION) {
         Some(version) if version != VERSION => Err("unknown khp-version".into()),
         _ => Ok(()),
     }
@@ -245,18 +250,9 @@ fn http_fields(record: &RawRecord) -> Result<Fields, String> {
     http::read_fields(fields.map(|(name, value)| (&name[..], value.as_ref().unwrap_or(&NULL))))
 }
 
-/// Finds a header of ours. The last of a name counts, as `Headers.lastHeader` has it in Kafka's own client.
-pub(super) fn find<'a>(record: &'a RawRecord, name: &str) -> Option<&'a Bytes> {
-    let last = record
-        .headers
-        .iter()
-        .rfind(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
-    last.map(|(_, value)| value.as_ref().unwrap_or(&NULL))
-}
-
-/// Reads a header of ours that may end up in an HTTP message. An empty one says no more than none.
+/// Reads a header of ours that may end up in an HTTP message. An empty one counts as absent.
 fn text(record: &RawRecord, name: &str) -> Result<Option<String>, String> {
-    let Some(value) = find(record, name).filter(|value| !value.is_empty()) else {
+    let Some(value) = record.header(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     match std::str::from_utf8(value) {
@@ -266,7 +262,7 @@ fn text(record: &RawRecord, name: &str) -> Result<Option<String>, String> {
 }
 
 fn milliseconds(record: &RawRecord, name: &str) -> Result<Option<i64>, String> {
-    let Some(value) = find(record, name) else {
+    let Some(value) = record.header(name) else {
         return Ok(None);
     };
     match number::<i64>(value) {
@@ -280,6 +276,6 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 }
 
 #[cfg(test)]
-pub(super) mod properties;
+pub mod properties;
 #[cfg(test)]
-pub(super) mod tests;
+pub mod tests;

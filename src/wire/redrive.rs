@@ -1,16 +1,17 @@
-//! A dead letter on its way back to its request topic, and the mark it leaves behind (README, "Dead letters").
+//! A dead letter on its way back to its request topic, and the mark that keeps it from going back twice.
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::native::find;
-use super::{Format, RawFields, RawRecord, headers};
+use crate::wire::format::Format;
+use crate::wire::headers;
+use crate::wire::message::{RawFields, RawRecord};
 
-/// A letter that was sent round this often stays where it is: what fails so often needs a person, not another round.
+/// A letter that was redriven this often stays: a request that fails so often needs a person, not another try.
 pub const MAX_ROUNDS: u32 = 3;
 
-/// What speaks of the round that failed, or of somebody who waited for it, besides everything that begins with
+/// Headers about the tries that failed and the client that waited for them. They do not go back, and neither does what begins with
 /// [`headers::DLT_PREFIX`].
 const LEFT_BEHIND: [&str; 7] = [
     headers::KHP_DEADLINE,
@@ -22,7 +23,7 @@ const LEFT_BEHIND: [&str; 7] = [
     headers::KHP_REDRIVE,
 ];
 
-/// Why a letter is not sent round again.
+/// Why a letter is not redriven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Stays {
     /// Its value is not the whole one.
@@ -45,13 +46,12 @@ pub struct Redriven {
 }
 
 impl Redriven {
-    /// Makes a letter a request that does not expire and that nobody waits for. Key, correlation id, and every byte that
-    /// says nothing of the round stay.
+    /// Turns a letter into a request without a deadline and without a waiting client. Key, correlation id and every other byte stay.
     ///
     /// # Errors
     /// The letter must stay.
     pub fn new(letter: &RawRecord) -> Result<Self, Stays> {
-        if find(letter, headers::KHP_TRUNCATED).is_some() {
+        if letter.header(headers::KHP_TRUNCATED).is_some() {
             return Err(Stays::Truncated);
         }
         let round = rounds(letter) + 1;
@@ -77,9 +77,9 @@ impl Redriven {
     }
 }
 
-/// How often a letter was sent round. What is no number counts as too often: only a stranger wrote it.
+/// How often a letter was redriven. A text that is not a number counts as too often: this program did not write it.
 pub fn rounds(letter: &RawRecord) -> u32 {
-    find(letter, headers::KHP_REDRIVE).map_or(0, |text| {
+    letter.header(headers::KHP_REDRIVE).map_or(0, |text| {
         std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())
@@ -88,17 +88,18 @@ pub fn rounds(letter: &RawRecord) -> u32 {
     })
 }
 
-/// The headers of a mark: a record beside the letters of a partition, which tells which of them went back. It is newer
-/// than they are, so it is there as long as they are.
+/// The headers of a mark: a record among the letters of a partition which names those that went back. It is newer than they are, so
+/// Kafka does not delete it before them.
 pub fn mark(offsets: &[i64]) -> RawFields {
     let offsets: Vec<String> = offsets.iter().map(i64::to_string).collect();
     vec![header(headers::KHP_REDRIVEN, offsets.join(","))]
 }
 
-/// The offsets that a record marks, in its own partition and before it; `None`: it is no mark. A letter never is, whatever it carries.
+/// The offsets that a record marks, in its own partition and before it; `None`: it is not a mark. A letter never is one, whatever headers
+/// its client sent.
 pub fn marked(record: &RawRecord) -> Option<Vec<i64>> {
-    let text = find(record, headers::KHP_REDRIVEN)?;
-    if find(record, headers::DLT_ORIGINAL_TOPIC).is_some() {
+    let text = record.header(headers::KHP_REDRIVEN)?;
+    if record.header(headers::DLT_ORIGINAL_TOPIC).is_some() {
         return None;
     }
     let text = std::str::from_utf8(text).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What every Kafka client of ours shares.
+//! What all Kafka clients of this program share.
 //!
-//! - [`context`]: how librdkafka's own words reach our log.
-//! - [`properties`]: the one place of librdkafka's keys.
+//! - [`context`]: how the log lines and errors of librdkafka reach our log.
+//! - [`properties`]: the configuration of each client; the only place that names librdkafka's keys.
 
 pub mod context;
 pub mod properties;

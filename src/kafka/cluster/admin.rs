@@ -12,14 +12,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::kafka::client::context::LogOnly;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::config::CreateTopics;
 
 /// One metadata or admin request may take this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// A new topic's partitions have leaders, and all brokers know them, well within this.
+/// Within this, a new topic's partitions have leaders, and all brokers know them.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A refused creation is not asked for again before: whoever waits for the topic may ask many times a second.
+/// How long a refused creation is not tried again. Without this, callers that wait for the topic would repeat it many times a second.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// Why a topic cannot be used.
@@ -41,12 +42,13 @@ pub enum TopicError {
     },
 }
 
-/// What creating topics needs; cheap to clone, and clones share what was refused.
+/// Finds and creates topics. Cheap to clone; clones share the recent refusals.
 #[derive(Clone)]
 pub struct TopicAdmin {
+    /// Of the client that creates.
     config: ClientConfig,
     create: CreateTopics,
-    /// Creations that failed lately.
+    /// Creations that failed within the last `REFUSED_FOR`, by topic.
     refused: Arc<ArcSwap<HashMap<String, (Instant, TopicError)>>>,
 }
 
@@ -92,7 +94,7 @@ impl TopicAdmin {
         }
     }
 
-    /// `create`, or what it said a moment ago.
+    /// `create`, or its error of a moment ago.
     fn create_unless_refused(&self, topic: &str) -> Result<(), TopicError> {
         if let Some((at, error)) = self.refused.load().get(topic)
             && at.elapsed() < REFUSED_FOR
@@ -111,7 +113,7 @@ impl TopicAdmin {
         created
     }
 
-    /// Creates a topic; one that exists already is as good. Makes a client of its own: threads and connections.
+    /// Creates a topic; it is no error if the topic exists. Makes a client of its own, with its threads and connections.
     fn create(&self, topic: &str) -> Result<(), TopicError> {
         let unreachable = |source| TopicError::Unreachable {
             topic: topic.into(),
@@ -149,7 +151,10 @@ pub struct Described {
     pub settled: bool,
 }
 
-/// Asks the cluster about one topic; `None`: there is no such topic. Never creates it. Blocks.
+/// Asks for one topic's metadata; `None`: it does not exist. Never creates it. Blocks.
+///
+/// # Errors
+/// `Unreachable` or `Denied`.
 pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<Described>, TopicError> {
     let metadata = client
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
@@ -165,12 +170,8 @@ pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Opt
             partitions: found.partitions().len() as i32,
             settled: found.partitions().iter().all(|partition| partition.leader() >= 0),
         })),
-        None
-        | Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::LeaderNotAvailable,
-        ) => Ok(None),
+        None => Ok(None),
+        Some(code) if CodeClass::from(code).may_settle() => Ok(None),
         Some(code) => Err(TopicError::Denied {
             topic: topic.into(),
             code,

@@ -1,4 +1,4 @@
-//! What the cluster says of itself, of topics and consumer groups: the admin calls of librdkafka that rdkafka does not wrap.
+//! Descriptions of topics, consumer groups and brokers: the admin calls of librdkafka that rdkafka does not wrap.
 //!
 //! Every call blocks, for `TIMEOUT` or a little more where none is given: not for an Arbiter.
 
@@ -12,12 +12,14 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
+use crate::kafka::codes::CodeClass;
+
 /// How long the cluster may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long librdkafka may take beyond it to say that it passed.
+/// How much longer librdkafka may take to report that this has passed.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A topic's identity: another one of the same name has another.
+/// A topic's identity. A topic that is deleted and created again has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
 
@@ -54,8 +56,8 @@ pub struct Found {
     pub readable: bool,
 }
 
-/// What is known of one topic. `Ok(None)`: there is none of this name. `Err`: nothing is known.
-pub type Topic = KafkaResult<Option<Found>>;
+/// The cluster's answer about one topic. `Ok(None)`: it does not exist. `Err`: nothing is known of it.
+pub type Answer = KafkaResult<Option<Found>>;
 
 /// Asks about all these topics in one request. Never creates one.
 ///
@@ -64,8 +66,8 @@ pub type Topic = KafkaResult<Option<Found>>;
 pub fn topics<'a, C: ClientContext>(
     client: &Client<C>,
     names: impl IntoIterator<Item = &'a str>,
-) -> KafkaResult<HashMap<&'a str, Topic>> {
-    // librdkafka refuses to be asked twice about one.
+) -> KafkaResult<HashMap<&'a str, Answer>> {
+    // librdkafka refuses a request that names a topic twice.
     let names = Vec::from_iter(BTreeSet::from_iter(names));
     if names.is_empty() {
         return Ok(HashMap::new());
@@ -96,13 +98,13 @@ pub fn topics<'a, C: ClientContext>(
     }
 }
 
-/// What is known of one topic, where that can be had.
+/// Describes one topic; `None` also where the cluster does not tell.
 pub fn topic<C: ClientContext>(client: &Client<C>, name: &str) -> Option<Found> {
     topics(client, [name]).ok()?.remove(name)?.ok()?
 }
 
-/// Which of these groups have no member at all (empty, or dead: there is no such group). What is not known, or in any other state,
-/// counts as having some.
+/// Which of these groups have no member (state empty, or dead: no such group). A group in any other state counts as having members, and so
+/// does one that is not described.
 ///
 /// # Errors
 /// The cluster did not answer: nothing is known of any.
@@ -164,7 +166,7 @@ pub fn any_broker_answers<C: ClientContext>(client: &Client<C>, brokers: &[i32],
 
 /// # Safety
 /// `topic` points to a description that is alive.
-unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
+unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
     // SAFETY: the caller's promise; each pointer belongs to the description.
     let (code, id, partitions, readable) = unsafe {
         let code = rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic));
@@ -182,14 +184,13 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
             partitions: partitions as i32,
             readable,
         })),
-        RDKafkaErrorCode::NoError | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-            Ok(None)
-        }
+        RDKafkaErrorCode::NoError => Ok(None),
+        code if CodeClass::from(code) == CodeClass::NoSuchTopic => Ok(None),
         code => Err(KafkaError::AdminOp(code)),
     }
 }
 
-/// Brokers before 2.3 do not tell. Nor does an empty list: whoever may not even describe a topic is refused its description.
+/// True also where the list of rights is empty: brokers before 2.3 send none, and who may not even describe a topic gets no description.
 ///
 /// # Safety
 /// `topic` points to a description that is alive.
@@ -263,7 +264,7 @@ unsafe fn queue<C: ClientContext>(client: &Client<C>) -> Owned<rdsys::rd_kafka_q
     }
 }
 
-/// Waits for the next event, which answers a request or says why nobody did.
+/// Waits for the next event: the answer to a request, or the reason why there is none.
 fn next_event(
     queue: &Owned<rdsys::rd_kafka_queue_t>,
     timeout: Duration,
@@ -284,7 +285,7 @@ fn next_event(
     }
 }
 
-/// Something of librdkafka's that is to be destroyed by a function of its own.
+/// An object of librdkafka's, destroyed by the function that belongs to it.
 struct Owned<T> {
     pointer: *mut T,
     destroy: unsafe extern "C" fn(*mut T),
@@ -297,7 +298,7 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// An array of librdkafka's, which says its length in passing.
+/// An array of librdkafka's, from a function that returns its first item and writes its length.
 ///
 /// # Safety
 /// What `get` returns lives as long as the slice is used, and has as many items as it says.

@@ -1,7 +1,7 @@
-//! What the cluster is asked, beside records.
+//! Questions to the cluster, apart from records.
 //!
-//! - [`admin`]: makes sure that a topic exists.
-//! - [`describe`]: what topics and groups are; the admin calls that rdkafka does not wrap.
+//! - [`admin`]: makes sure that a topic exists, and creates it where that is allowed.
+//! - [`describe`]: descriptions of topics, groups and brokers.
 //! - [`health`]: whether Kafka answers.
 //! - [`record_limits`]: how large a record each topic takes.
 

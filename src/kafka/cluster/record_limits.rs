@@ -1,12 +1,12 @@
 //! How large a record each topic takes: Kafka's `max.message.bytes`, asked for off the request path.
 //!
-//! A record over that limit must not be sent: the broker refuses the whole batch it is in, and with it the records of others. So it does
-//! with a batch over the limit. What is not known (no right to ask, or a broker that cannot tell) is bounded by the producer's own limit.
+//! A record over that limit must not be sent: the broker refuses the whole batch it is in, and with it the records of others. A batch over
+//! the limit is refused as well. Where the limit is not known (no right to ask, or a broker that cannot tell), the producer's own applies.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use rdkafka::config::FromClientConfigAndContext;
 
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::client::properties;
+use crate::process::periodic;
 
-/// How often all topics in use are looked at again.
+/// How often Kafka is asked about all topics in use.
 const EVERY: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// Topics looked at; records can name many reply topics.
+/// How many topics are asked about: records can name any number of reply topics.
 const MAX_TOPICS: usize = 1_000;
 /// A topic's setting (<https://kafka.apache.org/documentation/#topicconfigs_max.message.bytes>): of a batch, thus of a record alone in it.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -30,17 +31,20 @@ const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 #[derive(Clone)]
 pub struct RecordLimits {
     shared: Arc<Shared>,
-    looker: Thread,
+    /// The thread that asks Kafka; unparked, it asks at once.
+    asker: Thread,
 }
 
 struct Shared {
+    /// Of the client that asks.
     config: ClientConfig,
+    /// The producer's own limit, in bytes.
     own: usize,
-    /// Told when a topic takes less than the batches of its producer may hold.
+    /// Called when a topic takes less than the producer's batches may hold.
     limit_batches: Box<dyn Fn(usize) + Send + Sync>,
-    /// What they may hold.
+    /// The most bytes that the producer's batches may hold.
     batch: AtomicUsize,
-    /// `None`: not known yet, or not to be known.
+    /// The limit of each topic in use; `None`: not known (yet).
     topics: ArcSwap<HashMap<Arc<str>, Option<usize>>>,
 }
 
@@ -58,14 +62,8 @@ impl RecordLimits {
             config: producer,
             topics: ArcSwap::default(),
         });
-        let weak = Arc::downgrade(&shared);
-        let looking = std::thread::Builder::new()
-            .name("khp-record-limits".into())
-            .spawn(move || look(&weak))?;
-        Ok(RecordLimits {
-            shared,
-            looker: looking.thread().clone(),
-        })
+        let asker = periodic::while_alive("khp-record-limits", EVERY, &shared, Shared::ask_all)?;
+        Ok(RecordLimits { shared, asker })
     }
 
     /// The producer's own limit, in bytes: no record of any topic is larger.
@@ -73,20 +71,20 @@ impl RecordLimits {
         self.shared.own
     }
 
-    /// The most bytes a record of this topic may have. One that is asked for the first time is looked at soon.
+    /// The most bytes a record of this topic may have. A topic that is named for the first time is asked about soon.
     pub fn of(&self, topic: &str) -> usize {
         match self.shared.topics.load().get(topic) {
             Some(limit) => limit.unwrap_or(self.shared.own).min(self.shared.own),
             None => {
                 if self.shared.note(topic) {
-                    self.looker.unpark();
+                    self.asker.unpark();
                 }
                 self.shared.own
             }
         }
     }
 
-    /// What Kafka said of this topic, if it has.
+    /// The limit that Kafka gave for this topic, if it did.
     pub fn known(&self, topic: &str) -> Option<usize> {
         self.shared.topics.load().get(topic).copied().flatten()
     }
@@ -97,24 +95,20 @@ impl RecordLimits {
         self.shared.ask(&[Arc::from(topic)]);
     }
 
-    /// Kafka refused what should have been small enough: all topics are looked at again, soon.
-    pub fn look_again(&self) {
-        self.looker.unpark();
-    }
-}
-
-/// Looks at all topics, again and again, until nobody needs it any more.
-fn look(shared: &Weak<Shared>) {
-    while let Some(shared) = shared.upgrade() {
-        let topics: Vec<Arc<str>> = shared.topics.load().keys().cloned().collect();
-        shared.ask(&topics);
-        drop(shared);
-        std::thread::park_timeout(EVERY);
+    /// Kafka refused a record that should have been small enough: all topics are asked about again, soon.
+    pub fn ask_again(&self) {
+        self.asker.unpark();
     }
 }
 
 impl Shared {
-    /// False: there are too many.
+    /// Asks about every topic in use.
+    fn ask_all(&self) {
+        let topics: Vec<Arc<str>> = self.topics.load().keys().cloned().collect();
+        self.ask(&topics);
+    }
+
+    /// Takes a topic into use. False: there are too many.
     fn note(&self, topic: &str) -> bool {
         let topic: Arc<str> = Arc::from(topic);
         self.topics.rcu(|topics| {
@@ -127,12 +121,12 @@ impl Shared {
         self.topics.load().contains_key(&topic)
     }
 
-    /// Asks Kafka about these topics; what it does not tell stays as it was. Blocks.
+    /// Asks Kafka about these topics. Where it does not answer, the last known limit stays. Blocks.
     fn ask(&self, topics: &[Arc<str>]) {
         if topics.is_empty() {
             return;
         }
-        // Made anew each time: a client that stays would ask for metadata every few seconds, too.
+        // Made anew each time: a client that stays would ask for metadata every few seconds as well.
         let admin = match AdminClient::from_config_and_context(&self.config, LogOnly) {
             Ok(admin) => admin,
             Err(error) => return tracing::debug!(%error, "record limits not looked at"),

@@ -125,7 +125,7 @@ mod tests {
             },
             lease: Lease::default(),
             epoch: 1,
-            caught_up: None,
+            fresh: false,
             ahead: None,
         }
     }

@@ -172,15 +172,7 @@ impl<'a> Assignment<'a> {
             let _ = list.set_partition_offset(&self.plan.topic, number, offset);
             done_before += begin.done.len();
             let (topic, at_most_once) = (self.plan.topic.clone(), self.plan.ahead.is_some());
-            let partition = Partition::new(
-                &self.consumer,
-                queue,
-                topic,
-                found.topic,
-                begin,
-                at_most_once,
-                self.epochs,
-            );
+            let partition = Partition::new(queue, topic, found.topic, begin, at_most_once, self.epochs);
             self.partitions.insert(number, partition);
         }
         if done_before > 0 {

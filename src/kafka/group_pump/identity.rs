@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rdkafka::error::KafkaResult;
 
-use crate::kafka::cluster::describe::{Topic, TopicId};
+use crate::kafka::cluster::describe::{Answer, TopicId};
 
 /// Between two rounds of questions. One request asks about all topics.
 const EVERY: Duration = Duration::from_secs(2);
@@ -40,8 +40,8 @@ impl TopicIds {
         seen.asked_at > since && seen.ids.get(topic).is_some_and(|id| Some(*id) != known)
     }
 
-    fn set(&self, asked_at: Instant, topics: HashMap<&str, Topic>) {
-        let id = |(name, topic): (&str, Topic)| Some((name.to_owned(), topic.ok()??.id?));
+    fn set(&self, asked_at: Instant, topics: HashMap<&str, Answer>) {
+        let id = |(name, topic): (&str, Answer)| Some((name.to_owned(), topic.ok()??.id?));
         self.0.store(Arc::new(Seen {
             asked_at,
             ids: topics.into_iter().filter_map(id).collect(),
@@ -63,7 +63,7 @@ impl Default for TopicIds {
 pub fn watch(
     ids: TopicIds,
     names: Vec<String>,
-    ask: impl for<'a> Fn(&'a [String]) -> Option<KafkaResult<HashMap<&'a str, Topic>>> + Send + 'static,
+    ask: impl for<'a> Fn(&'a [String]) -> Option<KafkaResult<HashMap<&'a str, Answer>>> + Send + 'static,
 ) -> std::io::Result<()> {
     let watch = move || {
         loop {

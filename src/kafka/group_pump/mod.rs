@@ -22,12 +22,10 @@
 //! - [`commits`]: the commits of all partitions.
 //! - [`commit_metadata`], [`done_set`]: what a commit says beside its offset.
 //! - [`error`]: why a pump ends before it was told to.
-//! - [`caught_up`]: whether a record can have waited in a backlog.
 
 mod ahead;
 mod assignment;
 pub mod backlog;
-mod caught_up;
 mod commit_metadata;
 mod commits;
 pub mod completion;

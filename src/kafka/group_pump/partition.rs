@@ -10,7 +10,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ahead::AwaitingCommit;
 use super::backlog::Backlog;
-use super::caught_up::CaughtUp;
 use super::commit_metadata::{CommitMetadata, DEFAULT_LIMIT, room};
 use super::completion::{Completion, Outcome};
 use super::consumer::{GroupConsumer, high_watermark, position};
@@ -25,6 +24,9 @@ use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
 const WINDOW_BYTES: usize = 16 << 20;
+
+/// A queue that was empty this long ago was so recently: a parked pump polls it once a second.
+const RECENTLY: Duration = Duration::from_secs(2);
 
 /// What a poll of a partition's queue finds.
 pub enum Next {
@@ -81,16 +83,16 @@ pub struct Partition {
     empty_at: Option<i64>,
     /// The queue was empty at the last poll, and intake has not stood still since; set by `next`, unset by `intake_stands_still`.
     idle: bool,
-    /// When nothing was left to take in.
-    caught_up: CaughtUp,
+    /// The partition's end before the assignment: records before it were written while nobody, or another member, had it.
+    end_before: Option<i64>,
+    /// When the queue was last empty, without a standstill of intake since; set by `next`.
+    empty: Option<Instant>,
     /// Set by `revoke`: nothing more is taken in.
     revoking: bool,
 }
 
 impl Partition {
-    /// `consumer` must not have been given the assignment yet, so that the end that it knows is that of an earlier one.
     pub fn new(
-        consumer: &GroupConsumer,
         queue: PartitionQueue<PumpContext>,
         topic: Arc<str>,
         topic_id: Option<TopicId>,
@@ -99,7 +101,6 @@ impl Partition {
         epoch: u32,
     ) -> Self {
         Partition {
-            caught_up: CaughtUp::new(high_watermark(consumer, &topic, begin.partition)),
             topic,
             number: begin.partition,
             queue,
@@ -119,6 +120,8 @@ impl Partition {
             committed: 0,
             oldest: None,
             empty_at: None,
+            end_before: begin.end,
+            empty: None,
             idle: false,
             revoking: false,
         }
@@ -153,28 +156,17 @@ impl Partition {
     /// Intake stands still for now: records that come meanwhile wait.
     pub fn intake_stands_still(&mut self) {
         self.idle = false;
-    }
-
-    /// Kafka is in trouble: the end that is known may be old.
-    pub fn doubt(&mut self, now: Instant) {
-        self.caught_up.doubt(now);
+        self.empty = None;
     }
 
     /// Polls the queue once. `count_ahead` counts a record among those that are committed before the work, given this partition's count.
-    pub fn next(
-        &mut self,
-        consumer: &GroupConsumer,
-        count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>,
-    ) -> Next {
-        let now = Instant::now();
-        self.caught_up.look(now);
+    pub fn next(&mut self, count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>) -> Next {
         let record = match self.stashed.pop_front() {
             Some(record) => record,
             None => match self.queue.poll(Duration::ZERO) {
                 None => {
                     self.idle = true;
-                    let end = || high_watermark(consumer, &self.topic, self.number);
-                    self.caught_up.empty(now, self.position, end);
+                    self.empty = Some(Instant::now());
                     return Next::Empty;
                 }
                 Some(Err(error)) => return Next::Error(error),
@@ -189,7 +181,8 @@ impl Partition {
             self.tracker = Tracker::default();
             self.done_before = DoneSet::default();
         }
-        let caught_up = self.caught_up.took(self.position, record.offset);
+        let fresh = self.end_before.is_some_and(|end| record.offset >= end)
+            && self.empty.is_some_and(|empty| empty.elapsed() < RECENTLY);
         self.idle = false;
         self.begun = true;
         self.position = Some(record.offset + 1);
@@ -206,7 +199,7 @@ impl Partition {
             record,
             lease,
             epoch: self.epoch,
-            caught_up,
+            fresh,
             ahead: count_ahead(&self.unfinished),
         };
         match &mut self.ahead {

@@ -28,6 +28,7 @@ use super::partition::{Next, Partition};
 use super::plan::PumpPlan;
 use super::request_topic::await_topic;
 use crate::kafka::client::context::is_denied;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; that queue carries callbacks, and few records.
@@ -241,12 +242,8 @@ impl Pump<'_> {
                     Ok(stage)
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Some(
-                    RDKafkaErrorCode::RebalanceInProgress
-                    | RDKafkaErrorCode::IllegalGeneration
-                    | RDKafkaErrorCode::StaleMemberEpoch
-                    | RDKafkaErrorCode::OffsetMetadataTooLarge,
-                ) => Ok(stage),
+                Some(RDKafkaErrorCode::OffsetMetadataTooLarge) => Ok(stage),
+                Some(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => Ok(stage),
                 Some(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
                     Ok(Stage::Closed)
@@ -298,10 +295,6 @@ impl Pump<'_> {
                     tracing::error!(topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
                 }
                 tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
-                let now = Instant::now();
-                self.assignment
-                    .partitions_mut()
-                    .for_each(|(_, partition)| partition.doubt(now));
                 Ok(())
             }
         }
@@ -320,7 +313,6 @@ impl Pump<'_> {
 
     /// Takes in records of each partition, as far as its window, the limits and the worker's channel have room.
     fn take_in(&mut self) -> Result<Turn, PumpError> {
-        let consumer = self.consumer.clone();
         let mut busy = false;
         let mut errors = Vec::new();
         let mut partitions: Vec<&mut Partition> = self
@@ -340,7 +332,7 @@ impl Pump<'_> {
                     Err(mpsc::error::TrySendError::Full(())) if busy => return Ok(Turn::Busy),
                     Err(mpsc::error::TrySendError::Full(())) => return Ok(Turn::Congested),
                 };
-                match partition.next(&consumer, |of_partition| self.commits.count(of_partition, self.handle)) {
+                match partition.next(|of_partition| self.commits.count(of_partition, self.handle)) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
                     Next::AwaitsCommit | Next::Done => {}

@@ -1,86 +1,38 @@
 //! The producers: one per role, owned by the process, replaced when librdkafka declares one dead.
+//!
+//! - [`delivery`]: what becomes of a record, and the listener that hears it.
+//! - [`outgoing`]: a record in the form that librdkafka takes.
+//! - [`gate`]: forms batches, by holding records back while a batch is under way.
+//! - [`gated_client`]: one librdkafka client with its polling thread and its gate.
 
+pub mod delivery;
 mod gate;
+mod gated_client;
 pub mod outgoing;
-mod running;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
-use rdkafka::util::{IntoOpaque, Timeout};
-use rdkafka::{ClientConfig, ClientContext};
-use rdkafka_sys as rdsys;
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::util::Timeout;
 
-use self::running::{Gated, Running};
-use crate::kafka::client::context::log_through_tracing;
+use self::delivery::not_sent;
+pub use self::delivery::{Context, Delivered, DeliveryListener, Undelivered};
+use self::gated_client::{Feed, GatedClient};
 use crate::kafka::client::properties;
 use crate::kafka::cluster::health::Probe;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
-/// What became of a produced record.
-pub type Delivered = Result<(), Undelivered>;
-
-/// A record that Kafka did not acknowledge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{code}")]
-pub struct Undelivered {
-    pub code: RDKafkaErrorCode,
-    /// It is certain that no broker has it (`RD_KAFKA_MSG_STATUS_NOT_PERSISTED`).
-    pub not_persisted: bool,
-}
-
-fn not_sent(code: RDKafkaErrorCode) -> Delivered {
-    Err(Undelivered {
-        code,
-        not_persisted: true,
-    })
-}
-
-/// Hears what became of each record; called on the producer's polling thread, or within the send, so it must not block, nor panic: a
-/// panic there ends all delivery reports.
-pub trait DeliveryListener: Send + Sync + 'static {
-    /// What travels with a record and comes back with its report.
-    type Ticket: IntoOpaque;
-    fn delivered(&self, ticket: Self::Ticket, outcome: Delivered);
-}
-
-/// A client's callbacks.
-pub struct Context<L>(pub Arc<L>);
-
-impl<L: DeliveryListener> ClientContext for Context<L> {
-    log_through_tracing!();
-}
-
-impl<L: DeliveryListener> ProducerContext for Context<L> {
-    type DeliveryOpaque = L::Ticket;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: L::Ticket) {
-        let outcome = match result {
-            Ok(_) => Ok(()),
-            Err((error, message)) => {
-                // SAFETY: the message is valid for the time of this callback.
-                let status = unsafe { rdsys::rd_kafka_message_status(message.ptr()) };
-                Err(Undelivered {
-                    code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-                    not_persisted: status == rdsys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED,
-                })
-            }
-        };
-        self.0.delivered(ticket, outcome);
-    }
-}
-
 /// A producer that can be shared, and replaced under its users.
 pub struct Producer<L: DeliveryListener> {
     config: ArcSwap<ClientConfig>,
     listener: Arc<L>,
-    current: ArcSwap<Running<L>>,
+    current: ArcSwap<GatedClient<L>>,
 }
 
 impl<L: DeliveryListener> Producer<L> {
@@ -90,7 +42,7 @@ impl<L: DeliveryListener> Producer<L> {
     /// librdkafka refuses the configuration.
     pub fn new(config: ClientConfig, listener: L) -> Result<Self, KafkaError> {
         let listener = Arc::new(listener);
-        let running = Running::start(&config, listener.clone())?;
+        let running = GatedClient::start(&config, listener.clone())?;
         Ok(Producer {
             config: ArcSwap::from_pointee(config),
             listener,
@@ -98,9 +50,9 @@ impl<L: DeliveryListener> Producer<L> {
         })
     }
 
-    /// Queues a record; never blocks. `partition` `None`: by key, else any. What becomes of it is reported in any case: that nothing was
-    /// sent, too, because the queue is full, the record too large, the topic or partition not known, or the client dead (`heal` replaces
-    /// it within a second).
+    /// Queues a record; never blocks. `partition` `None`: by key, else any. The listener hears the outcome in any case, also when nothing was
+    /// sent: the queue is full, the record is too large, the topic or partition is not known, or the client is dead (`heal` replaces it
+    /// within a second).
     pub fn send(&self, topic: &str, partition: Option<i32>, record: &Record, ticket: L::Ticket) {
         self.queue(Outgoing::record(topic, partition, record, ticket));
     }
@@ -140,17 +92,17 @@ impl<L: DeliveryListener> Producer<L> {
     }
 
     /// The present client.
-    pub fn client(&self) -> Arc<BaseProducer<Context<Gated<L>>>> {
+    pub fn client(&self) -> Arc<BaseProducer<Context<Feed<L>>>> {
         self.current.load().client.clone()
     }
 
-    /// Replaces a client that met a fatal error; what it held is reported as failed. Blocks for half a second then.
+    /// Replaces a client that met a fatal error; the records it held are reported as failed. Blocks for half a second then.
     pub fn heal(&self) {
         let dead = self.current.load_full();
         let Some((code, reason)) = dead.client.client().fatal_error() else {
             return;
         };
-        let fresh = match Running::start(&self.config.load(), self.listener.clone()) {
+        let fresh = match GatedClient::start(&self.config.load(), self.listener.clone()) {
             Ok(fresh) => Arc::new(fresh),
             Err(error) => {
                 return tracing::error!(%error, "Kafka producer met a fatal error and cannot be replaced; trying again");
@@ -164,14 +116,14 @@ impl<L: DeliveryListener> Producer<L> {
         }
     }
 
-    /// From now on, batches of several records are at most this large. librdkafka has no such limit for a topic alone, and none that can
-    /// be changed: a new client takes over, and what the old one holds goes out as it is, on a thread of its own.
+    /// From now on, batches of several records are at most this large. librdkafka has no such limit for one topic, and none that can be
+    /// changed: a new client takes over, and a thread of its own flushes the old one.
     pub fn limit_batches(&self, bytes: usize) {
         self.config
             .rcu(|config| properties::with_max_batch(config, bytes.min(properties::max_batch(config))));
         loop {
             let config = self.config.load_full();
-            let old = match Running::start(&config, self.listener.clone()) {
+            let old = match GatedClient::start(&config, self.listener.clone()) {
                 Ok(fresh) => self.current.swap(Arc::new(fresh)),
                 Err(error) => {
                     return tracing::error!(%error, "batches stay larger than a topic takes: under load Kafka refuses them as a whole");
@@ -181,9 +133,9 @@ impl<L: DeliveryListener> Producer<L> {
                 old.flush(Timeout::Never);
                 old.retire();
             };
-            // Err: it goes at once, and reports what it could not deliver.
+            // Err: it is dropped at once, and reports what it could not deliver.
             let _ = std::thread::Builder::new().name("khp-producer-old".into()).spawn(flush);
-            // Another may have made them smaller still, and its client been replaced by ours.
+            // A second call may have set a smaller limit meanwhile, and our client have replaced its client.
             if Arc::ptr_eq(&config, &self.config.load()) {
                 return;
             }
@@ -204,9 +156,9 @@ impl<L: DeliveryListener> Producer<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::client::properties;
     use crate::kafka::config::Kafka;
     use crate::test_kafka;
+    use rdkafka_sys as rdsys;
     use tokio::sync::mpsc;
 
     struct Reports(mpsc::UnboundedSender<(usize, Delivered)>);

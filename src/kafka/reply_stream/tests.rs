@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::time::{Instant, SystemTime};
 
+use prometheus::IntCounter;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka_sys as rdsys;
@@ -11,6 +12,7 @@ use super::*;
 use crate::kafka::client::properties;
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::test_kafka;
+use crate::wire::CorrelationId;
 
 const TAG: u16 = 0x1234;
 
@@ -110,7 +112,7 @@ fn a_dead_letter_is_no_reply() {
 fn a_topic_of_the_same_name_is_another_topic() {
     let ((stream, mut replies), topic) = (start(), topic());
     let open = stream.open(&topic, true).unwrap();
-    let look = |name: &str| stream.look([name, name]).unwrap().remove(name).unwrap().unwrap();
+    let look = |name: &str| stream.describe([name, name]).unwrap().remove(name).unwrap().unwrap();
     assert!(stream.check(&open, look(&topic), false).unwrap().is_none());
 
     // What the old reading may find in the new topic, by chance, is not looked for.
@@ -163,7 +165,7 @@ fn a_topic_is_told_by_its_identity_before_its_size() {
         (None, now(None, 2), None),
         (None, now(one, 3), None),
     ] {
-        assert_eq!(told_by_description(&opened(before), now), same, "{before:?} {now:?}");
+        assert_eq!(is_same_by_description(&opened(before), now), same, "{before:?} {now:?}");
     }
 }
 
@@ -210,7 +212,7 @@ fn an_identity_that_could_not_be_had_at_first_is_learned() {
     let open = stream.open(&topic, true).unwrap();
     let mut nameless = open.clone();
     nameless.id = None;
-    let look = |name: &str| stream.look([name]).unwrap().remove(name).unwrap().unwrap();
+    let look = |name: &str| stream.describe([name]).unwrap().remove(name).unwrap().unwrap();
     let change = stream.check(&nameless, look(&topic), false).unwrap();
     let Some(TopicChange::Identified(_, id)) = change else {
         panic!("{change:?}");

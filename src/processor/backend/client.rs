@@ -18,11 +18,11 @@ use crate::wire::{self, Fields, ReplyError, Request, headers};
 
 /// A TCP or TLS connection that is not up by then counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is the exception): a connection closed under us costs a retry,
-/// or a POST its answer.
+/// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s): a connection that the backend closes just as it is used costs a
+/// GET a retry, and a POST its answer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// Fields of one answer; as many as a record may have headers, nearly.
+/// The most header fields of one answer: nearly as many as a record may have headers.
 const MAX_HEADERS: usize = 900;
 
 /// What a backend answered.
@@ -50,7 +50,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// How the client is told.
+    /// The code that the waiting client gets.
     pub fn reply_error(&self) -> ReplyError {
         match self {
             BackendError::Unreachable(_) => ReplyError::BackendUnreachable,

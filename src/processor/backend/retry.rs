@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rand::Rng;
+use rand::RngExt;
 
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::settings::{Delivery, RetryOn, Topic};
@@ -11,7 +11,7 @@ use crate::wire::{Request, headers};
 /// What may be repeated of one request.
 pub struct Policy<'a> {
     topic: &'a Topic,
-    /// It can run twice without harm: RFC 9110 9.2.2, or the client's own word.
+    /// The request can run twice without harm: its method is idempotent (RFC 9110 9.2.2), or it has an `Idempotency-Key`.
     pub repeatable: bool,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Is the outcome of an attempt worth another? A connection that never stood carried nothing, so anything may try again.
+    /// Whether an attempt with this outcome may be repeated. Over a connection that was never up nothing was sent, so any request may.
     pub fn is_worth_another(&self, outcome: &Result<Answer, BackendError>) -> bool {
         let is_on = |failure| self.repeatable && self.topic.retry.on.contains(&failure);
         match outcome {
@@ -37,7 +37,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// May it be sent again at all, retries or not?
+    /// Whether the request may be sent again at all, however many retries are left.
     pub fn can_repeat(&self, outcome: &Result<Answer, BackendError>) -> bool {
         self.repeatable || matches!(outcome, Err(BackendError::Unreachable(_)))
     }

@@ -1,7 +1,7 @@
-//! What can be wrong with settings.
+//! Checks of the settings as a whole.
 //!
 //! - [`rules`]: rules across keys.
-//! - [`unknown`]: keys that nobody knows.
+//! - [`unknown`]: keys that are no settings.
 
 pub mod rules;
 pub mod unknown;

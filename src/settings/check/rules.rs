@@ -1,4 +1,4 @@
-//! Rules across settings. What can be said of one value alone, its parser says (`value`, `name`).
+//! Rules about more than one setting. A rule about a single value stands in its parser (`parse`).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,23 +6,24 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
-
+use crate::kafka::config::ReplyPartition;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
+use crate::settings::model::{Mode, RecordKey, Route, Settings};
 use crate::settings::parse::routing;
-use crate::settings::{Mode, RecordKey, ReplyPartition, Route, Settings};
 use crate::wire::Format;
 
 /// Room in a record for the head of a request beside its body.
 const HEAD_ROOM: usize = 64 * 1024;
 
-/// What the rules need of librdkafka's defaults, or of the service's own (design: Kafka rules), where `kafka.properties` is silent.
+/// Defaults that the rules need where `kafka.properties` does not set them: librdkafka's own, and for the session timeout the one that
+/// this service sets, so that a group moves on after a crash well within the default timeout of 30 s.
 const MESSAGE_MAX_BYTES: u64 = 1_000_000;
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 
 /// Checks everything that concerns more than one setting.
-pub(in crate::settings) fn validate(settings: &Settings, report: &mut Report) {
+pub fn validate(settings: &Settings, report: &mut Report) {
     kafka(settings, report);
     if settings.mode.is_proxy() {
         proxy(settings, report);
@@ -65,25 +66,12 @@ fn proxy(settings: &Settings, report: &mut Report) {
         &[top::MAX_PENDING_PER_TOPIC.name, top::MAX_PENDING.name],
         || format!("{per_topic} is above {} ({})", top::MAX_PENDING.name, proxy.max_pending),
     );
-    report.rule(
-        proxy.request_topic != proxy.response_topic,
-        &[top::RESPONSE_TOPIC.name, top::REQUEST_TOPIC.name],
-        || {
-            format!(
-                "is the same as {}: requests would be taken for replies",
-                top::REQUEST_TOPIC.name
-            )
-        },
-    );
-    let mut requests = vec![(top::REQUEST_TOPIC.name.to_owned(), &proxy.request_topic)];
-    let routes = proxy.routes.iter().enumerate();
-    requests.extend(routes.map(|(index, each)| (route_path(index, &route::REQUEST_TOPIC), &each.request_topic)));
-    for (path, name) in requests {
-        report.rule(
-            !proxy.warmup_topics.contains(name),
-            &[top::WARMUP_TOPICS.name, &path],
-            || format!("{name:?} is the same as {path}: requests would be taken for replies"),
-        );
+    let mut requests = vec![(top::REQUEST_TOPIC.name.to_owned(), proxy.request_topic.as_str())];
+    let response_topic = (top::RESPONSE_TOPIC.name, proxy.response_topic.as_str());
+    not_a_request_topic(response_topic, &requests, REQUESTS_AS_REPLIES, report);
+    requests.extend(request_topics_of_routes(settings));
+    for name in &proxy.warmup_topics {
+        not_a_request_topic((top::WARMUP_TOPICS.name, name), &requests, REQUESTS_AS_REPLIES, report);
     }
     let chosen = matches!(proxy.reply_partition, ReplyPartition::Number(_));
     if proxy.wire_format == Format::Json && chosen {
@@ -122,22 +110,11 @@ fn proxy(settings: &Settings, report: &mut Report) {
 
 fn routes(settings: &Settings, report: &mut Report) {
     let routes = &settings.proxy.routes;
+    let requests: Vec<_> = request_topics_of_routes(settings).collect();
     for (index, each) in routes.iter().enumerate() {
         let path = |key: &Key| route_path(index, key);
-        let consumed = routes
-            .iter()
-            .position(|other| other.request_topic == each.response_topic);
-        report.rule(
-            consumed.is_none(),
-            &[&path(&route::RESPONSE_TOPIC), &path(&route::REQUEST_TOPIC)],
-            || {
-                let consumed = route_path(consumed.unwrap_or_default(), &route::REQUEST_TOPIC);
-                format!(
-                    "{:?} is the same as {consumed}: requests would be taken for replies",
-                    each.response_topic
-                )
-            },
-        );
+        let response_topic = (&*path(&route::RESPONSE_TOPIC), each.response_topic.as_str());
+        not_a_request_topic(response_topic, &requests, REQUESTS_AS_REPLIES, report);
         if let Some(RecordKey::Segment(name)) = &each.key {
             let found = routing::has_segment(&each.path, name);
             report.rule(found, &[&path(&route::KEY), &path(&route::PATH)], || {
@@ -227,6 +204,10 @@ fn topics(settings: &Settings, report: &mut Report) {
         format!("is empty, and a processor needs at least one topic (in a file, or {variable} in the environment)")
     });
 
+    let indexed = topics.iter().enumerate();
+    let requests: Vec<(String, &str)> = indexed
+        .map(|(index, each)| (topic_path(index, &topic::REQUEST_TOPIC), each.request_topic.as_str()))
+        .collect();
     let mut names = HashMap::new();
     let mut groups = HashMap::new();
     let mut members = HashMap::new();
@@ -268,21 +249,31 @@ fn topics(settings: &Settings, report: &mut Report) {
                 format!("is that of {first} in the same group: Kafka would have one fence the other for ever")
             },
         );
-        let consumed = topics
-            .iter()
-            .position(|other| other.request_topic == each.response_topic);
-        report.rule(
-            consumed.is_none(),
-            &[&path(&topic::RESPONSE_TOPIC), &path(&topic::REQUEST_TOPIC)],
-            || {
-                let consumed = topic_path(consumed.unwrap_or_default(), &topic::REQUEST_TOPIC);
-                format!(
-                    "{:?} is the same as {consumed}: replies would be taken for requests",
-                    each.response_topic
-                )
-            },
-        );
+        let response_topic = (&*path(&topic::RESPONSE_TOPIC), each.response_topic.as_str());
+        not_a_request_topic(response_topic, &requests, REPLIES_AS_REQUESTS, report);
     }
+}
+
+const REQUESTS_AS_REPLIES: &str = "the proxy would take requests for replies";
+const REPLIES_AS_REQUESTS: &str = "the processor would take replies for requests";
+
+/// A topic that replies travel on takes no requests. `requests`: each request topic, after the path of its setting.
+fn not_a_request_topic(
+    (path, name): (&str, &str),
+    requests: &[(String, &str)],
+    consequence: &str,
+    report: &mut Report,
+) {
+    if let Some((same, _)) = requests.iter().find(|(_, request_topic)| *request_topic == name) {
+        report.rule(false, &[path, same], || {
+            format!("{name:?} is the same as {same}: {consequence}")
+        });
+    }
+}
+
+fn request_topics_of_routes(settings: &Settings) -> impl Iterator<Item = (String, &str)> {
+    let routes = settings.proxy.routes.iter().enumerate();
+    routes.map(|(index, each)| (route_path(index, &route::REQUEST_TOPIC), each.request_topic.as_str()))
 }
 
 /// A dead letter on a request topic would be executed, on a response topic it would be taken for a reply.

@@ -1,4 +1,4 @@
-//! Keys that nobody reads are mistakes, and most are misspelt: each is reported with the nearest key there is.
+//! A key that is no setting is a mistake, and most are misspelt: each is reported with the nearest key there is.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use crate::settings::keys::{self, Key};
 use crate::settings::sources::layer::Table;
 
 /// Reports every key of the merged tree that is not a setting, and every section that is not a mapping.
-pub(in crate::settings) fn check(tree: &Table, report: &mut Report) {
+pub fn check(tree: &Table, report: &mut Report) {
     check_table(tree, "", "", keys::top::ALL, report);
     for (list, known) in [
         (keys::top::ROUTES.name, keys::route::ALL),

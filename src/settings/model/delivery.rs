@@ -24,7 +24,7 @@ pub enum Delivery {
     AtMostOnce,
 }
 
-/// Which failed attempts are repeated, and when. Connections that never stood always are.
+/// Which failed attempts are repeated, and when. A connection that could not be opened is always tried again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
     /// For methods of `methods` and requests with `Idempotency-Key`.
@@ -50,12 +50,12 @@ pub enum RetryOn {
     Status(u16),
 }
 
-/// When a failing backend is left alone. Shared by all topics of the process that have the same `backend_url`.
+/// When no requests are sent to a failing backend. Shared by all topics of the process that have the same `backend_url`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Breaker {
-    /// What becomes of records meanwhile.
+    /// What happens to records while it is open.
     pub mode: BreakerMode,
-    /// So many failed attempts in a row open it.
+    /// This many failed attempts in a row open it.
     pub failures: u32,
     /// Or this share of the attempts of ten seconds, where there were at least twice `failures`.
     pub failure_rate: f64,
@@ -63,10 +63,10 @@ pub struct Breaker {
     pub open_for: Duration,
 }
 
-/// What becomes of records while the breaker is open.
+/// What happens to records while the breaker is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BreakerMode {
-    /// Who waits gets 503 at once; a record that nobody waits for waits itself.
+    /// A client that waits gets 503 at once. A record without a waiting client stays until the breaker closes.
     #[default]
     Reject,
     /// Intake stops, and what was taken in waits.

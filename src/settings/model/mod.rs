@@ -1,5 +1,50 @@
 //! What the program reads of the settings.
 //!
+//! - [`mode`]: which roles a process plays.
+//! - [`proxy`]: the proxy's own.
+//! - [`routes`]: which requests go to which topic.
+//! - [`processor`]: the processor's own, and its topics.
 //! - [`delivery`]: how the records of a topic are worked on.
+//! - [`management`]: the management listener.
 
 pub mod delivery;
+pub mod management;
+pub mod mode;
+pub mod processor;
+pub mod proxy;
+pub mod routes;
+
+use std::time::Duration;
+
+pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
+pub use management::{Management, Secret};
+pub use mode::Mode;
+pub use processor::{BackendUrl, HostHeader, Processor, Topic};
+pub use proxy::{ClientKey, ClientRate, Proxy};
+pub use routes::{RecordKey, Route};
+
+use crate::kafka::config::{CreateTopics, Kafka};
+use crate::process::telemetry::Log;
+
+/// Every setting of both roles, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The roles these settings are for.
+    pub mode: Mode,
+    /// How Kafka is reached, by both roles.
+    pub kafka: Kafka,
+    /// The proxy's own.
+    pub proxy: Proxy,
+    /// The processor's own.
+    pub processor: Processor,
+    /// The management listener.
+    pub management: Management,
+    /// What may be created in Kafka.
+    pub create_topics: CreateTopics,
+    /// How long a shutdown may take in all before what is left is cut off (exit 75). Default: `default_timeout` + 10 s.
+    pub drain_timeout: Duration,
+    /// How long a draining proxy still serves requests, with `Connection: close`, before its listener closes.
+    pub pre_stop: Duration,
+    /// What is logged, and how.
+    pub log: Log,
+}

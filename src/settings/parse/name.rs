@@ -3,11 +3,11 @@
 use globset::Glob;
 
 use crate::kafka::topic_name::{is_internal, is_legal};
-use crate::settings::BackendUrl;
+use crate::settings::model::BackendUrl;
 use crate::settings::parse::value::Parsed;
 
 /// A topic that requests or replies may travel on. Kafka's own topics begin with `__`.
-pub(in crate::settings) fn topic(name: &str) -> Parsed<String> {
+pub fn topic(name: &str) -> Parsed<String> {
     const ALLOWED: &str =
         r#"a topic name (1 to 249 of letters, digits, ".", "_", "-"; neither "." nor ".."; not beginning with "__")"#;
     (is_legal(name) && !is_internal(name))
@@ -16,14 +16,14 @@ pub(in crate::settings) fn topic(name: &str) -> Parsed<String> {
 }
 
 /// A static member of a consumer group; the broker refuses other names at the join.
-pub(in crate::settings) fn member(name: &str) -> Parsed<String> {
+pub fn member(name: &str) -> Parsed<String> {
     is_legal(name)
         .then(|| name.to_owned())
         .ok_or(r#"an instance id (1 to 249 of letters, digits, ".", "_", "-")"#)
 }
 
 /// A pattern of topic names.
-pub(in crate::settings) fn glob(pattern: &str) -> Parsed<String> {
+pub fn glob(pattern: &str) -> Parsed<String> {
     let compiles = !pattern.is_empty() && Glob::new(pattern).is_ok();
     compiles
         .then(|| pattern.to_owned())
@@ -31,7 +31,7 @@ pub(in crate::settings) fn glob(pattern: &str) -> Parsed<String> {
 }
 
 /// Brokers, with commas between them; librdkafka adds port 9092 and understands `SSL://host:port`.
-pub(in crate::settings) fn brokers(list: &str) -> Parsed<String> {
+pub fn brokers(list: &str) -> Parsed<String> {
     const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
     let sound = |broker: &str| {
         let address = PROTOCOLS
@@ -52,13 +52,13 @@ pub(in crate::settings) fn brokers(list: &str) -> Parsed<String> {
 }
 
 /// The path of a health check.
-pub(in crate::settings) fn path(text: &str) -> Parsed<String> {
+pub fn path(text: &str) -> Parsed<String> {
     let sound = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic());
     sound.then(|| text.to_owned()).ok_or(r#"a path that begins with "/""#)
 }
 
 /// A backend's address. Strict, because every request is built from it: nothing of it may be left to interpretation.
-pub(in crate::settings) fn backend_url(text: &str) -> Parsed<BackendUrl> {
+pub fn backend_url(text: &str) -> Parsed<BackendUrl> {
     const ALLOWED: &str = "an http:// or https:// URL with a host, and without user info, query or fragment";
     split_url(text).ok_or(ALLOWED)
 }

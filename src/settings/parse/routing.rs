@@ -1,62 +1,26 @@
-//! A route, and what it is made of: its pattern, methods, record key and prefix. Parsers as in `value`.
-
-use std::time::Duration;
+//! What a route is made of: its pattern, methods, record key and prefix. Parsers as in `value`.
 
 use regex_lite::Regex;
 
+use crate::settings::model::RecordKey;
 use crate::settings::parse::value::Parsed;
-use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
-
-/// Some paths and methods, and where requests to them go.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// A pattern that actix-router takes; compared with the path as it was received.
-    pub path: String,
-    /// Case counts; empty = any.
-    pub methods: Vec<String>,
-    /// Where its requests go.
-    pub request_topic: String,
-    /// Where their replies are awaited.
-    pub response_topic: String,
-    /// The group that consumes `request_topic`, as the proxy's own.
-    pub consumer_group: Option<String>,
-    /// From a request's arrival to its 504.
-    pub timeout: Duration,
-    /// How its requests are written.
-    pub wire_format: Format,
-    /// Where its records' key comes from; `None`: they have none.
-    pub key: Option<RecordKey>,
-    /// Removed from the path before it goes on the wire: `/api`, without a trailing slash. Every path of the route begins with it.
-    pub strip_prefix: Option<String>,
-}
-
-/// What a record's key is taken from; what is absent or empty there gives none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordKey {
-    /// The first header of this name, in lower case.
-    Header(String),
-    /// The first query parameter of this name, percent-decoded.
-    Query(String),
-    /// The segment of this name in the route's path, percent-decoded.
-    Segment(String),
-}
 
 /// As many as actix-router captures; it panics at more.
 const MAX_SEGMENTS: usize = 16;
 
-/// Methods are told apart by case, so one of these in lower case would never match.
+/// Methods are case-sensitive, so one of these in lower case would never match.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
 
 /// A pattern of actix-router, checked so that `ResourceDef::new`, which panics at a bad one, takes it.
-pub(in crate::settings) fn pattern(text: &str) -> Parsed<String> {
+pub fn pattern(text: &str) -> Parsed<String> {
     const ALLOWED: &str = r#"a path such as "/orders", "/orders/{id}", "/orders/{id:[0-9]+}" or "/files/{tail}*" (ASCII, percent-encoded as clients send it)"#;
     let sound = text.starts_with('/') && parts(text).is_some_and(|parts| compiles(&parts));
     sound.then(|| text.to_owned()).ok_or(ALLOWED)
 }
 
 /// A method that a route takes.
-pub(in crate::settings) fn method(text: &str) -> Parsed<String> {
+pub fn method(text: &str) -> Parsed<String> {
     let miscased = METHODS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(text) && *known != text);
@@ -67,7 +31,7 @@ pub(in crate::settings) fn method(text: &str) -> Parsed<String> {
 }
 
 /// Where the key of a route's records comes from.
-pub(in crate::settings) fn record_key(text: &str) -> Parsed<RecordKey> {
+pub fn record_key(text: &str) -> Parsed<RecordKey> {
     match text.split_once(':') {
         Some(("header", name)) if name_is_legal(name) => Ok(RecordKey::Header(name.to_ascii_lowercase())),
         Some(("query", name)) if !name.is_empty() => Ok(RecordKey::Query(name.to_owned())),
@@ -77,7 +41,7 @@ pub(in crate::settings) fn record_key(text: &str) -> Parsed<RecordKey> {
 }
 
 /// The beginning of a path, up to a slash that stays.
-pub(in crate::settings) fn prefix(text: &str) -> Parsed<String> {
+pub fn prefix(text: &str) -> Parsed<String> {
     let prefix = text.trim_end_matches('/');
     let sound = prefix.starts_with('/') && is_literal(prefix);
     sound
@@ -86,13 +50,13 @@ pub(in crate::settings) fn prefix(text: &str) -> Parsed<String> {
 }
 
 /// Does every path of `pattern` begin with `prefix`, and go on with a slash or not at all?
-pub(in crate::settings) fn begins_with(pattern: &str, prefix: &str) -> bool {
+pub fn begins_with(pattern: &str, prefix: &str) -> bool {
     let literal = &pattern[..pattern.find('{').unwrap_or(pattern.len())];
     pattern == prefix || literal.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Has `pattern` a segment of this name?
-pub(in crate::settings) fn has_segment(pattern: &str, wanted: &str) -> bool {
+pub fn has_segment(pattern: &str, wanted: &str) -> bool {
     let mut parts = parts(pattern).unwrap_or_default().into_iter();
     parts.any(|part| matches!(part, Part::Segment { name, .. } if name == wanted))
 }
@@ -162,7 +126,7 @@ fn compiles(parts: &[Part<'_>]) -> bool {
         && Regex::new(&regex).is_ok_and(|regex| regex.capture_names().flatten().count() == segments)
 }
 
-/// What a path can hold as it is; a star has a meaning only behind the last segment.
+/// Characters that a path can hold unescaped. A star has a meaning only after the last segment.
 fn is_literal(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"{}*?#".contains(&byte))

@@ -1,24 +1,24 @@
 //! Texts to values. A value from a file or the environment is a text first, so `30`, `"30"` and `DEFAULT_TIMEOUT=30` are the same.
-//! Each parser's error says what is allowed, to follow "… is not".
+//! Each parser's error names what is allowed, and reads on from "… is not".
 
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::settings::{
-    BreakerMode, ClientKey, Delivery, HostHeader, LogFormat, Ordering, ReplyPartition, RetryOn, Start,
-};
+use crate::kafka::config::{ReplyPartition, Start};
+use crate::process::telemetry::LogFormat;
+use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn};
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
 
 /// What a parser returns: the value, or what would have been allowed.
-pub(in crate::settings) type Parsed<T> = Result<T, &'static str>;
+pub type Parsed<T> = Result<T, &'static str>;
 
 /// Longer than any timeout that makes sense, and short enough to be added to an `Instant` without overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A number of seconds, or a number with units.
-pub(in crate::settings) fn duration(text: &str) -> Parsed<Duration> {
+pub fn duration(text: &str) -> Parsed<Duration> {
     const ALLOWED: &str = r#"a duration (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -28,7 +28,7 @@ pub(in crate::settings) fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A duration that is not zero.
-pub(in crate::settings) fn positive_duration(text: &str) -> Parsed<Duration> {
+pub fn positive_duration(text: &str) -> Parsed<Duration> {
     const ALLOWED: &str = r#"a duration above 0 (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
     duration(text)
         .ok()
@@ -37,7 +37,7 @@ pub(in crate::settings) fn positive_duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A number of bytes above 0, or a number with a unit.
-pub(in crate::settings) fn size(text: &str) -> Parsed<usize> {
+pub fn size(text: &str) -> Parsed<usize> {
     const ALLOWED: &str = r#"a size above 0 (bytes, or "900KiB", "1MB")"#;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -60,28 +60,28 @@ pub(in crate::settings) fn size(text: &str) -> Parsed<usize> {
 }
 
 /// A whole number, 0 included.
-pub(in crate::settings) fn whole<T: FromStr>(text: &str) -> Parsed<T> {
+pub fn whole<T: FromStr>(text: &str) -> Parsed<T> {
     text.parse().map_err(|_| "a whole number, 0 or more")
 }
 
 /// A whole number, 0 not included.
-pub(in crate::settings) fn positive(text: &str) -> Parsed<usize> {
+pub fn positive(text: &str) -> Parsed<usize> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
 
 /// `positive`, for counts that are small.
-pub(in crate::settings) fn positive_u32(text: &str) -> Parsed<u32> {
+pub fn positive_u32(text: &str) -> Parsed<u32> {
     let number = text.parse().ok().filter(|n| *n > 0);
     number.ok_or("a whole number, 1 or more")
 }
 
 /// A share of a whole; 0 = nothing.
-pub(in crate::settings) fn share(text: &str) -> Parsed<f64> {
+pub fn share(text: &str) -> Parsed<f64> {
     let number = text.parse().ok().filter(|n| (0.0..=1.0).contains(n));
     number.ok_or("a number from 0 to 1")
 }
 
-/// How often a second.
+/// Events per second.
 pub fn rate(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
@@ -89,13 +89,13 @@ pub fn rate(text: &str) -> Result<f64, &'static str> {
         .ok_or("a number from 0.001 to 1000000 (per second)")
 }
 
-/// How much at once.
-pub(in crate::settings) fn burst(text: &str) -> Parsed<u32> {
+/// Events at once.
+pub fn burst(text: &str) -> Parsed<u32> {
     text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
 }
 
 /// See [`ClientKey`].
-pub(in crate::settings) fn client_key(text: &str) -> Parsed<ClientKey> {
+pub fn client_key(text: &str) -> Parsed<ClientKey> {
     match text.split_once(':') {
         None if text == "address" => Ok(ClientKey::Address),
         None if text == "everybody" => Ok(ClientKey::Everybody),
@@ -105,7 +105,7 @@ pub(in crate::settings) fn client_key(text: &str) -> Parsed<ClientKey> {
 }
 
 /// Partitions or replicas of a topic to create.
-pub(in crate::settings) fn broker_count(text: &str) -> Parsed<i32> {
+pub fn broker_count(text: &str) -> Parsed<i32> {
     text.parse()
         .ok()
         .filter(|n| *n == -1 || *n > 0)
@@ -113,18 +113,18 @@ pub(in crate::settings) fn broker_count(text: &str) -> Parsed<i32> {
 }
 
 /// A TCP port.
-pub(in crate::settings) fn port(text: &str) -> Parsed<u16> {
+pub fn port(text: &str) -> Parsed<u16> {
     text.parse().map_err(|_| "a port, 0 to 65535")
 }
 
 /// Where to listen.
-pub(in crate::settings) fn ip(text: &str) -> Parsed<IpAddr> {
+pub fn ip(text: &str) -> Parsed<IpAddr> {
     text.parse()
         .map_err(|_| "an IP address such as 0.0.0.0, 127.0.0.1 or ::")
 }
 
 /// Yes or no; the words people write into environment variables are understood too.
-pub(in crate::settings) fn flag(text: &str) -> Parsed<bool> {
+pub fn flag(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -133,15 +133,16 @@ pub(in crate::settings) fn flag(text: &str) -> Parsed<bool> {
 }
 
 /// Any text that has something in it, on one line.
-pub(in crate::settings) fn text(text: &str) -> Parsed<String> {
+pub fn text(text: &str) -> Parsed<String> {
     let printable = !text.trim().is_empty() && !text.contains(char::is_control);
     printable
         .then(|| text.to_owned())
         .ok_or("a text of one line that is not empty")
 }
 
-/// A filter of `tracing`. It takes a bare word for the name of a module, so that a mistyped level would silence everything.
-pub(in crate::settings) fn log_filter(text: &str) -> Parsed<String> {
+/// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a
+/// word is refused here.
+pub fn log_filter(text: &str) -> Parsed<String> {
     let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
     let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
     let legal =
@@ -152,7 +153,7 @@ pub(in crate::settings) fn log_filter(text: &str) -> Parsed<String> {
 }
 
 /// See [`Format`].
-pub(in crate::settings) fn wire_format(text: &str) -> Parsed<Format> {
+pub fn wire_format(text: &str) -> Parsed<Format> {
     let known = [Format::Native, Format::Json];
     known
         .into_iter()
@@ -161,7 +162,7 @@ pub(in crate::settings) fn wire_format(text: &str) -> Parsed<Format> {
 }
 
 /// See [`ReplyPartition`].
-pub(in crate::settings) fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
+pub fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
     match text {
         "auto" => Ok(ReplyPartition::Auto),
         "all" => Ok(ReplyPartition::All),
@@ -173,7 +174,7 @@ pub(in crate::settings) fn reply_partition(text: &str) -> Parsed<ReplyPartition>
 }
 
 /// See [`Ordering`].
-pub(in crate::settings) fn ordering(text: &str) -> Parsed<Ordering> {
+pub fn ordering(text: &str) -> Parsed<Ordering> {
     match text {
         "unordered" => Ok(Ordering::Unordered),
         "key" => Ok(Ordering::Key),
@@ -183,7 +184,7 @@ pub(in crate::settings) fn ordering(text: &str) -> Parsed<Ordering> {
 }
 
 /// See [`Delivery`].
-pub(in crate::settings) fn delivery(text: &str) -> Parsed<Delivery> {
+pub fn delivery(text: &str) -> Parsed<Delivery> {
     match text {
         "at-least-once" => Ok(Delivery::AtLeastOnce),
         "at-most-once" => Ok(Delivery::AtMostOnce),
@@ -192,7 +193,7 @@ pub(in crate::settings) fn delivery(text: &str) -> Parsed<Delivery> {
 }
 
 /// See [`RetryOn`].
-pub(in crate::settings) fn retry_on(text: &str) -> Parsed<RetryOn> {
+pub fn retry_on(text: &str) -> Parsed<RetryOn> {
     match (text, text.parse()) {
         ("timeout", _) => Ok(RetryOn::Timeout),
         ("reset", _) => Ok(RetryOn::Reset),
@@ -202,7 +203,7 @@ pub(in crate::settings) fn retry_on(text: &str) -> Parsed<RetryOn> {
 }
 
 /// See [`BreakerMode`].
-pub(in crate::settings) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
+pub fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
     match text {
         "reject" => Ok(BreakerMode::Reject),
         "pause" => Ok(BreakerMode::Pause),
@@ -212,7 +213,7 @@ pub(in crate::settings) fn breaker_mode(text: &str) -> Parsed<BreakerMode> {
 }
 
 /// See [`Start`].
-pub(in crate::settings) fn start(text: &str) -> Parsed<Start> {
+pub fn start(text: &str) -> Parsed<Start> {
     match text {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
@@ -221,7 +222,7 @@ pub(in crate::settings) fn start(text: &str) -> Parsed<Start> {
 }
 
 /// See [`HostHeader`].
-pub(in crate::settings) fn host(text: &str) -> Parsed<HostHeader> {
+pub fn host(text: &str) -> Parsed<HostHeader> {
     match text {
         "backend" => Ok(HostHeader::Backend),
         "preserve" => Ok(HostHeader::Preserve),
@@ -230,7 +231,7 @@ pub(in crate::settings) fn host(text: &str) -> Parsed<HostHeader> {
 }
 
 /// See [`LogFormat`].
-pub(in crate::settings) fn log_format(text: &str) -> Parsed<LogFormat> {
+pub fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),

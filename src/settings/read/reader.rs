@@ -1,11 +1,12 @@
-//! Takes one setting after another out of the merged tree. A value that is wrong becomes a fault, and reading goes on: serde would
-//! stop at the first.
+//! Reads one setting after another from the merged tree. A wrong value becomes a fault and reading goes on, so that an operator sees
+//! every mistake at once; serde would stop at the first.
 
 use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
 use crate::kafka::config::shown;
+use crate::settings::effective::{self, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
 use crate::settings::masked;
@@ -13,12 +14,11 @@ use crate::settings::parse::value::Parsed;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::{self, Table};
 use crate::settings::sources::substitution;
-use crate::settings::sources::yaml::{self, Yaml};
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
-/// Where a value is faulty, `T::default()` stands in its place, and nobody uses it: any fault ends the start.
-pub(in crate::settings) struct Reader<'a> {
+/// A faulty value is replaced by `T::default()`. It is never used, since any fault ends the start.
+pub struct Reader<'a> {
     table: &'a Table,
     /// Path of the table: empty, or `topics[0]`.
     place: String,
@@ -30,7 +30,7 @@ pub(in crate::settings) struct Reader<'a> {
 /// A scalar that was found.
 #[derive(Debug, Clone)]
 struct Text<'a> {
-    /// As it stands in its source. Only this is shown: what a reference stands for is often a secret.
+    /// As it stands in its source. Only this is printed: the text behind a `${file:…}` is often a secret.
     written: String,
     /// With its references followed.
     resolved: String,
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         self.present(key, parse).unwrap_or_default()
     }
 
-    /// As `required`, for what has no default value; nothing is returned only if there is a fault.
+    /// As `required`, for a type without a default value. `None` only after a fault was reported.
     pub fn present<T>(&mut self, key: &Key, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         if let Some(text) = self.text(key) {
             return self.take(key, &text, parse);
@@ -101,8 +101,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A setting whose default is computed, or belongs to an item of a list. Empty is absent; an empty default comes from another
-    /// setting that is at fault.
+    /// A setting whose default is computed, or belongs to an item of a list. An empty text counts as absent. An empty default means that
+    /// the setting it is computed from is at fault.
     pub fn or<T: Default>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> T {
         let text = self.given(key).unwrap_or_else(|| Text::default(default));
         if text.written.is_empty() {
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
         } else {
             let text = self.given(key).unwrap_or_else(|| Text::default(default));
             match text.holds_references() {
-                true => self.note(key, yaml::scalar(&masked::value(key, &text.written))),
+                true => self.note(key, effective::scalar(&masked::value(key, &text.written))),
                 false => self.note_list(key, &text.split()),
             }
             text.split()
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
             ),
             None => {}
         }
-        self.note(key, yaml::mapping(noted));
+        self.note(key, effective::mapping(noted));
         properties
     }
 
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             None => &[],
         };
         if items.is_empty() {
-            self.note(key, yaml::list([]));
+            self.note(key, effective::list([]));
         }
         let mut all = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take<T>(&mut self, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        self.note(key, yaml::scalar(&masked::value(key, &text.written)));
+        self.note(key, effective::scalar(&masked::value(key, &text.written)));
         let path = self.path(key);
         self.parse(&path, key, text, parse)
     }
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
     fn note_list(&mut self, key: &Key, texts: &[Text<'_>]) {
         self.note(
             key,
-            yaml::list(texts.iter().map(|text| masked::value(key, &text.written))),
+            effective::list(texts.iter().map(|text| masked::value(key, &text.written))),
         );
     }
 

@@ -3,23 +3,25 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use crate::kafka::config::{CreateTopics, Kafka};
+use crate::process::telemetry::Log;
+use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
+use crate::settings::model::{
+    Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
+};
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::reader::Reader;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
-use crate::settings::sources::yaml::Yaml;
-use crate::settings::{
-    Breaker, ClientRate, CreateTopics, Format, Kafka, Log, Management, Mode, Processor, Proxy, Retry, Route, Secret,
-    Settings, Topic,
-};
+use crate::wire::Format;
 
 /// Stands for an address that is at fault.
 const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
-pub(in crate::settings) fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
+pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);

@@ -1,5 +1,4 @@
-//! The environment as a source of settings: the plain names that users of kafka-http-proxy know, and `KHP__SECTION__KEY` for
-//! the rest.
+//! The environment as a source of settings: the plain names of kafka-http-proxy, and `KHP__SECTION__KEY` for every setting.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +6,10 @@ use config::{Environment, Value, ValueKind};
 
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, Kind, topic};
-use crate::settings::sources::layer::{Layer, Table, Underscore};
+use crate::settings::sources::layer::{Layer, Table, Underscore, one_line};
 
-/// The variables of a process; handed in, so that a test needs none of its own.
-pub(in crate::settings) type Env = BTreeMap<String, String>;
+/// The variables of a process. A parameter everywhere, so that tests need not change the process's own environment.
+pub type Env = BTreeMap<String, String>;
 
 /// `CONSUMER_GROUP_ORDERS` sets the group of the topic named `orders`.
 const CONSUMER_GROUP_PREFIX: &str = "CONSUMER_GROUP_";
@@ -26,14 +25,14 @@ const TOPIC_FIELDS: [Key; 6] = [
 ];
 
 /// A variable's value. An empty one counts as absent: compose files write `NAME: ${NAME:-}`.
-pub(in crate::settings) fn var<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+pub fn var<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
     env.get(name)
         .map(String::as_str)
         .filter(|value| !value.trim().is_empty())
 }
 
 /// The plain names, as a layer.
-pub(in crate::settings) fn plain(env: &Env, report: &mut Report) -> Layer {
+pub fn plain(env: &Env, report: &mut Report) -> Layer {
     let mut found = Table::new();
     for key in keys::top::ALL {
         let Some((name, text)) = key.env.and_then(|name| Some((name, var(env, name)?))) else {
@@ -56,7 +55,7 @@ pub(in crate::settings) fn plain(env: &Env, report: &mut Report) -> Layer {
 }
 
 /// The `KHP__…` names, as a layer.
-pub(in crate::settings) fn prefixed(env: &Env, report: &mut Report) -> Layer {
+pub fn prefixed(env: &Env, report: &mut Report) -> Layer {
     let own = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     // Without `try_parsing`: it would turn the instance id 007 into 7.
     let source = Environment::with_prefix("KHP")
@@ -64,7 +63,7 @@ pub(in crate::settings) fn prefixed(env: &Env, report: &mut Report) -> Layer {
         .ignore_empty(true)
         .source(Some(own));
     Layer::read(&source, Some("environment"), Underscore::Dot).unwrap_or_else(|error| {
-        report.fault("environment", crate::settings::load::one_line(error), None);
+        report.fault("environment", one_line(error), None);
         Layer::new(Table::new())
     })
 }
@@ -86,7 +85,7 @@ fn topics(variable: &str, text: &str, report: &mut Report) -> Vec<Value> {
         };
         if name.is_empty() || !(3..=TOPIC_FIELDS.len()).contains(&fields.len()) {
             const ALLOWED: &str = "name:request_topic,response_topic,backend_url[,timeout[,max_retries[,rate_limit]]]";
-            // Not the entry itself: a part of a URL with a password could be printed.
+            // The entry is not printed: it may hold a URL with a password.
             report.fault(
                 keys::item(keys::top::TOPICS.name, index),
                 format!("is not {ALLOWED}"),
@@ -107,8 +106,9 @@ fn topics(variable: &str, text: &str, report: &mut Report) -> Vec<Value> {
     topics
 }
 
-/// Gives topics the groups that `CONSUMER_GROUP_{NAME}` names, over what a file says. Returns the variables that fit no topic.
-pub(in crate::settings) fn set_consumer_groups(tree: &mut Table, env: &Env) -> Vec<String> {
+/// Sets the group of each topic that a `CONSUMER_GROUP_{NAME}` names; a file's group is replaced. Returns the variables that match no
+/// topic.
+pub fn set_consumer_groups(tree: &mut Table, env: &Env) -> Vec<String> {
     let mut groups: BTreeMap<&str, &str> = env
         .keys()
         .filter(|name| name.starts_with(CONSUMER_GROUP_PREFIX))
@@ -182,7 +182,7 @@ mod tests {
             texts(0),
             expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         );
-        // An empty field says nothing, so the default applies.
+        // An empty field leaves the default.
         assert_eq!(
             texts(1).keys().collect::<Vec<_>>(),
             ["backend_url", "name", "request_topic"]

@@ -2,20 +2,20 @@
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
-use crate::settings::keys::top;
+use crate::settings::keys::{self, top};
 
 /// A table of values, as the `config` crate keeps it.
-pub(in crate::settings) type Table = Map<String, Value>;
+pub type Table = Map<String, Value>;
 
 /// A source that was read: `kafka.properties` has one flat spelling, and keys without a value are gone.
 #[derive(Debug, Clone)]
-pub(in crate::settings) struct Layer {
+pub struct Layer {
     table: Table,
 }
 
 /// What `_` means in the name of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::settings) enum Underscore {
+pub enum Underscore {
     Itself,
     /// An environment name cannot hold a dot, and no librdkafka property that can be set holds an underscore.
     Dot,
@@ -27,7 +27,7 @@ impl Layer {
         Layer { table }
     }
 
-    /// Reads a source; `origin` is what its values are said to come from, where they do not know it themselves.
+    /// Reads a source. `origin` is the file or environment name that faults in its values name.
     ///
     /// # Errors
     /// The source cannot be read.
@@ -51,7 +51,7 @@ impl Source for Layer {
     }
 }
 
-/// Takes out keys without a value (`dead_letter_topic:` says nothing, it must not hide a default) and notes the origin.
+/// Removes keys without a value (`dead_letter_topic:` must not hide a default) and notes the origin.
 fn clean(value: &mut Value, origin: Option<&String>) {
     if origin.is_some() {
         *value = Value::new(origin, std::mem::take(&mut value.kind));
@@ -84,7 +84,7 @@ fn flatten(prefix: &str, nested: Table, underscore: Underscore, flat: &mut Table
         } else {
             name
         };
-        let name = crate::settings::keys::join(prefix, &name);
+        let name = keys::join(prefix, &name);
         match value.kind {
             ValueKind::Table(inner) => flatten(&name, inner, underscore, flat),
             _ => {
@@ -94,8 +94,18 @@ fn flatten(prefix: &str, nested: Table, underscore: Underscore, flat: &mut Table
     }
 }
 
+/// A parser's error without the lines it quotes: they may hold a secret.
+pub fn one_line(error: ConfigError) -> String {
+    let text = error.to_string();
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains(" |") && !line.contains("| "))
+        .map(str::trim);
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
 /// The value at a dotted path.
-pub(in crate::settings) fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+pub fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
         None => table.get(path),
         Some((section, rest)) => match &table.get(section)?.kind {

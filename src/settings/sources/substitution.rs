@@ -1,12 +1,13 @@
-//! `${file:PATH}` and `${env:NAME}` in values: secrets live elsewhere than in the configuration file.
+//! `${file:PATH}` and `${env:NAME}` in values, so that secrets need not stand in the configuration file.
 
 use crate::settings::sources::env::Env;
 
-/// Puts in what the references in `text` name. Any other `${` is left as it is; what is put in is not searched again.
+/// Replaces each reference in `text` by the file or variable it names. Any other `${` stays as it is. The replacement is not searched
+/// again.
 ///
 /// # Errors
-/// Says what is wrong with the first reference that cannot be followed.
-pub(in crate::settings) fn resolve(text: &str, env: &Env) -> Result<String, String> {
+/// The reason why the first reference that cannot be followed cannot be.
+pub fn resolve(text: &str, env: &Env) -> Result<String, String> {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -38,7 +39,7 @@ fn follow(kind: &str, name: &str, env: &Env) -> Result<String, String> {
             .ok_or_else(|| format!("${{env:{name}}}: no such environment variable"));
     }
     let content = std::fs::read_to_string(name).map_err(|error| format!("${{file:{name}}}: {error}"))?;
-    // Editors and `echo` end a file with a newline that is no part of the secret.
+    // Editors and `echo` end a file with a newline that does not belong to the secret.
     let content = content.strip_suffix('\n').unwrap_or(&content);
     Ok(content.strip_suffix('\r').unwrap_or(content).to_owned())
 }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BASE64, Fields};
 use crate::wire::http::{self, MAX_HEADERS};
+use crate::wire::message::Fields;
 
 /// A JSON object whose order is kept.
 pub struct Object<K, V>(pub Vec<(K, V)>);

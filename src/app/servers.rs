@@ -1,0 +1,108 @@
+//! The HTTP servers: the proxy's port, and the management port.
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::{App as WebApp, HttpServer, web};
+use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use prometheus::Registry;
+
+use crate::app::shutdown;
+use crate::app::start_error::StartError;
+use crate::management;
+use crate::management::board::Board;
+use crate::process::listener::{self, ListenerGuard};
+use crate::proxy::connection::server;
+use crate::proxy::connection::stream::Answered;
+use crate::proxy::handler::{Proxy, forward};
+use crate::settings::Settings;
+
+/// Opens the proxy's port. Health and metrics are served there too where there is no management port.
+///
+/// # Errors
+/// The port is taken.
+pub fn serve_requests(
+    settings: &Settings,
+    proxy: &Arc<Proxy>,
+    board: &web::Data<Board>,
+) -> Result<(ServerHandle, ListenerGuard), StartError> {
+    let (bind, port) = (settings.proxy.bind, settings.proxy.port);
+    let (listener, guard) = listen(bind, port)?;
+    let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
+    let own_health = settings.management.port == 0;
+    let limit = shutdown::server_limit(settings.drain_timeout);
+    let make = move || {
+        let app = WebApp::new()
+            .wrap_fn(count_answer)
+            .app_data(proxy.clone())
+            .app_data(board.clone());
+        let app = if own_health {
+            app.configure(management::health_and_metrics)
+        } else {
+            app
+        };
+        app.default_service(web::to(forward))
+    };
+    let server = server::serve(listener, limit, make)?;
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok((handle, guard))
+}
+
+/// Counts on the connection that one of its requests has its answer.
+fn count_answer<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let answered = request.conn_data::<Answered>().cloned();
+    let response = service.call(request);
+    async move {
+        let response = response.await;
+        answered.iter().for_each(Answered::count);
+        response
+    }
+}
+
+/// Opens the management port.
+///
+/// # Errors
+/// The port is taken.
+pub fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
+    let (listener, _) = listen(settings.management.bind, settings.management.port)?;
+    let (board, counted) = (board.clone(), counted(&board.registry));
+    let server = HttpServer::new(move || {
+        WebApp::new()
+            .wrap(counted.clone())
+            .app_data(board.clone())
+            .configure(management::all)
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+/// Counts management requests. Paths that no route serves are left out: anybody can make them up, and each would be a label.
+fn counted(registry: &Registry) -> PrometheusMetrics {
+    let builder = PrometheusMetricsBuilder::new("management")
+        .registry(registry.clone())
+        .mask_unmatched_patterns("unmatched")
+        .exclude_status(StatusCode::NOT_FOUND)
+        .exclude_status(StatusCode::METHOD_NOT_ALLOWED);
+    // A clash of metric names is a mistake in this program.
+    builder
+        .build()
+        .unwrap_or_else(|error| panic!("management metrics: {error}"))
+}
+
+fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, ListenerGuard), StartError> {
+    listener::listen(bind, port).map_err(|source| StartError::Listen { bind, port, source })
+}

@@ -1,0 +1,73 @@
+//! `topics create`: creates the topics that the configuration names.
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
+
+use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
+use crate::process::exit;
+use crate::settings::{CreateTopics, Mode, Settings};
+
+/// Creates what is missing, prints what is there; returns the exit code.
+pub fn run(settings: &Settings) -> u8 {
+    let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
+    let client = match BaseProducer::from_config_and_context(&config, DefaultProducerContext) {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("kafka client: {error}");
+            return exit::USAGE;
+        }
+    };
+    let admin = TopicAdmin::new(
+        config,
+        CreateTopics {
+            enabled: true,
+            ..settings.create_topics.clone()
+        },
+    );
+    let mut code = exit::OK;
+    for topic in topics_named_by(settings) {
+        let done = describe(client.client(), &topic).and_then(|found| match found {
+            Some(found) => Ok((found.partitions, "exists")),
+            None => admin
+                .ensure(client.client(), &topic, true)
+                .map(|partitions| (partitions, "created")),
+        });
+        match done {
+            Ok((partitions, what)) => println!("{topic}: {what}, {partitions} partitions"),
+            Err(error @ TopicError::Unreachable { .. }) => {
+                eprintln!("{error} (now {})", settings.kafka.bootstrap_servers);
+                return exit::UNAVAILABLE;
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                code = exit::SOFTWARE;
+            }
+        }
+    }
+    code
+}
+
+/// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default
+/// topics are always named).
+fn topics_named_by(settings: &Settings) -> Vec<String> {
+    let routed = !settings.proxy.routes.is_empty();
+    let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
+    let proxy = settings.proxy.request_topics().into_iter();
+    let proxy = proxy.chain(settings.proxy.reply_topics()).chain(default_reply_topic);
+    let own = &settings.processor;
+    let processor = own
+        .topics
+        .iter()
+        .flat_map(|topic| [&topic.request_topic, &topic.response_topic])
+        .chain(&own.dead_letter_topic)
+        .map(String::as_str);
+    let named: Vec<&str> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
+        true => proxy.chain(processor).collect(),
+        false => processor.collect(),
+    };
+    let mut topics: Vec<String> = named.into_iter().map(str::to_owned).collect();
+    topics.sort();
+    topics.dedup();
+    topics
+}

@@ -1,0 +1,45 @@
+//! Why a command did not do all of its work, and the exit code for it.
+
+use rdkafka::error::KafkaError;
+
+use crate::kafka::cluster::admin::TopicError;
+use crate::process::exit;
+
+/// Why a command did not do all of its work.
+#[derive(Debug, thiserror::Error)]
+pub enum DlqError {
+    #[error("the configuration names no dead_letter_topic: set it, or DEAD_LETTER_TOPIC")]
+    NotConfigured,
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Topic(#[from] TopicError),
+    #[error("Kafka does not answer any more ({0}); run the command again")]
+    Silent(String),
+    #[error("{what}: {source}")]
+    Kafka {
+        what: String,
+        #[source]
+        source: KafkaError,
+    },
+    #[error("stopped by a signal; run the same command again to go on")]
+    Interrupted,
+}
+
+impl DlqError {
+    /// Names what was done when Kafka refused.
+    pub fn kafka(what: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        let what = what.into();
+        |source| DlqError::Kafka { what, source }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            DlqError::NotConfigured | DlqError::Usage(_) => exit::USAGE,
+            DlqError::Topic(TopicError::Unreachable { .. }) | DlqError::Silent(_) => exit::UNAVAILABLE,
+            DlqError::Topic(_) | DlqError::Kafka { .. } => exit::SOFTWARE,
+            DlqError::Interrupted => exit::CUT_OFF,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the management API reads of the process, and whether it is ready.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use actix::Addr;
+use prometheus::Registry;
+
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::process::phase::Phase;
+use crate::processor::assemble::Processor;
+use crate::processor::worker::view::WorkerView;
+use crate::proxy::handler::Proxy;
+use crate::settings::Secret;
+use crate::supervision::health_supervisor::HealthSupervisor;
+
+/// What the management API looks at.
+pub struct Board {
+    /// Moved forward by the shutdown.
+    pub phase: Phase,
+    /// Written by the thread that watches Kafka.
+    pub kafka: KafkaHealth,
+    /// `None`: this process is no proxy.
+    pub proxy: Option<Arc<Proxy>>,
+    /// `None`: this process is no processor.
+    pub processor: Option<Arc<Processor>>,
+    /// Every metric of the process.
+    pub registry: Registry,
+    /// A caller that presents it may read and change. `None`: every caller may read, none may change.
+    pub token: Option<Secret>,
+    /// Set once, when the supervisor has started.
+    pub supervisor: OnceLock<Addr<HealthSupervisor>>,
+}
+
+impl Board {
+    /// Why this process should get no traffic; empty = ready.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.phase.is_draining() {
+            reasons.push("draining".to_string());
+        }
+        if !self.kafka.is_up() {
+            reasons.push("Kafka does not answer".to_string());
+        }
+        if self.proxy.as_ref().is_some_and(|proxy| !proxy.is_positioned()) {
+            reasons.push("replies are not positioned yet".to_string());
+        }
+        if self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.metrics.replies_denied.get() != 0)
+        {
+            reasons.push("Kafka refuses to let this service read replies".to_string());
+        }
+        if let Some(processor) = &self.processor {
+            let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());
+            reasons.extend(
+                waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
+            );
+            if processor.dead_letter_trouble.is_set() {
+                reasons.push("the dead letter topic cannot be written".to_string());
+            }
+        }
+        reasons
+    }
+
+    /// Brings the gauges that are read at a request instead of counted as things happen.
+    pub fn refresh(&self) {
+        let ready = i64::from(self.not_ready().is_empty());
+        if let Some(proxy) = &self.proxy {
+            proxy.metrics.ready.set(ready);
+        }
+        if let Some(processor) = &self.processor {
+            processor.metrics.ready.set(ready);
+            processor
+                .metrics
+                .active_consumers
+                .set(processor.workers.iter().filter(|worker| worker.is_assigned()).count() as i64);
+            for (_, workers) in by_topic(&processor.workers) {
+                let partitions: usize = workers.iter().map(|worker| worker.partitions()).sum();
+                workers[0].metrics.assigned_partitions.set(partitions as i64);
+                workers[0].metrics.breaker_state.set(workers[0].breaker_state() as i64);
+            }
+        }
+    }
+}
+
+/// The workers of each topic, by the topic's name.
+pub fn by_topic(workers: &[Arc<WorkerView>]) -> BTreeMap<&str, Vec<&WorkerView>> {
+    let mut topics: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
+    for worker in workers {
+        topics.entry(&worker.topic.name).or_default().push(worker);
+    }
+    topics
+}

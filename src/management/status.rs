@@ -1,0 +1,79 @@
+//! `GET /status`: what each part of the process is doing now, as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::management::board::{Board, by_topic};
+use crate::processor::worker::view::WorkerView;
+use crate::supervision::health_supervisor::Survey;
+
+/// The whole document.
+pub async fn status(board: &Board) -> Value {
+    let actors = match board.supervisor.get() {
+        Some(supervisor) => supervisor.send(Survey).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let workers = board
+        .processor
+        .as_ref()
+        .map(|processor| &processor.workers[..])
+        .unwrap_or_default();
+    let topics: BTreeMap<&str, _> = by_topic(workers)
+        .into_iter()
+        .map(|(name, workers)| (name, topic_status(&workers)))
+        .collect();
+    let active = workers.iter().filter(|worker| worker.is_assigned()).count();
+    json!({
+        "running": !board.phase.is_draining(),
+        "ready": board.not_ready().is_empty(),
+        "not_ready": board.not_ready(),
+        "kafka": if board.kafka.is_up() { "up" } else if board.kafka.is_down() { "down" } else { "unknown" },
+        "configured_topics": topics.len(),
+        "active_consumers": active,
+        "topics": topics,
+        "pending_requests": board.proxy.as_ref().map(|proxy| proxy.metrics.pending.get()),
+        "instance": board.proxy.as_ref().map(|proxy| &proxy.instance.id),
+        "actors": actors,
+    })
+}
+
+fn topic_status(workers: &[&WorkerView]) -> Value {
+    let topic = &workers[0].topic;
+    let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
+    json!({
+        "request_topic": topic.request_topic,
+        "response_topic": topic.response_topic,
+        "backend_url": topic.backend_url.to_string(),
+        "consumer_group": topic.consumer_group,
+        "state": state(workers[0].is_paused(), assigned == workers.len()),
+        "partitions": workers.iter().map(|worker| worker.partitions()).sum::<usize>(),
+        "lag": workers.iter().flat_map(|worker| worker.lags()).map(|(_, lag)| lag).sum::<i64>(),
+        "in_flight": workers.iter().flat_map(|worker| worker.backlogs()).map(|backlog| backlog.in_flight).sum::<usize>(),
+        "workers": workers.iter().map(|worker| worker_status(worker)).collect::<Vec<_>>(),
+        "backend": workers[0].backend.as_str(),
+        "breaker": workers[0].breaker_state().as_str(),
+    })
+}
+
+fn state(paused: bool, assigned: bool) -> &'static str {
+    match (paused, assigned) {
+        (true, _) => "paused",
+        (false, true) => "consuming",
+        (false, false) => "joining",
+    }
+}
+
+/// What one worker is doing; at most a second old.
+fn worker_status(worker: &WorkerView) -> Value {
+    let backlogs = worker.backlogs();
+    let oldest = backlogs.iter().filter_map(|backlog| backlog.oldest_since).min();
+    json!({
+        "index": worker.index,
+        "state": state(worker.is_paused(), worker.is_assigned()),
+        "partitions": backlogs.iter().map(|backlog| backlog.partition).collect::<BTreeSet<_>>(),
+        "lag": worker.lags().into_iter().collect::<BTreeMap<_, _>>(),
+        "in_flight": backlogs.iter().map(|backlog| backlog.in_flight).sum::<usize>(),
+        "oldest_in_flight_seconds": oldest.map(|since| since.elapsed().as_secs_f32()),
+    })
+}

@@ -1,0 +1,131 @@
+//! The proxy's settings: where it listens, which topics its requests travel on, and how many may be in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::kafka::config::ReplyPartition;
+use crate::settings::model::routes::Route;
+use crate::wire::Format;
+
+/// The proxy's settings.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Where the HTTP listener binds.
+    pub bind: IpAddr,
+    /// 0 = any free port.
+    pub port: u16,
+    /// From a request's arrival to its 504.
+    pub default_timeout: Duration,
+    /// Reply topics consumed from the start.
+    pub warmup_topics: Vec<String>,
+    /// Used where no route and no header names a topic.
+    pub request_topic: String,
+    /// Where the replies to such requests are awaited.
+    pub response_topic: String,
+    /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.
+    pub consumer_group: Option<String>,
+    /// How requests are written unless their route says otherwise; replies are read in both formats.
+    pub wire_format: Format,
+    /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
+    pub routes: Vec<Route>,
+    /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.
+    pub topic_headers: bool,
+    /// Globs of topics that a client may name; empty = any legal, non-internal name.
+    pub allowed_topics: Vec<String>,
+    /// How many topics that the configuration does not name clients may name in one process.
+    pub max_client_topics: usize,
+    /// This instance's name; random per start when `None`. A trailing `-<n>` chooses reply partition n mod P.
+    pub instance_id: Option<String>,
+    /// Which of a reply topic's partitions are read.
+    pub reply_partition: ReplyPartition,
+    /// Requests in flight, in all.
+    pub max_pending: usize,
+    /// Requests in flight per request topic, so that a slow one leaves room for others; never above `max_pending`.
+    pub max_pending_per_topic: usize,
+    /// How often one client may ask; `None`: as often as it likes.
+    pub rate_limit: Option<ClientRate>,
+    /// Bytes of a request body.
+    pub max_body_size: usize,
+}
+
+impl Proxy {
+    /// The topics that requests go to unless a client names another.
+    pub fn request_topics(&self) -> BTreeSet<&str> {
+        match self.routes.as_slice() {
+            [] => [self.request_topic.as_str()].into(),
+            routes => routes.iter().map(|route| route.request_topic.as_str()).collect(),
+        }
+    }
+
+    /// The reply topics to be read before the proxy is ready.
+    pub fn reply_topics(&self) -> BTreeSet<&str> {
+        let routes = self.routes.iter().map(|route| &route.response_topic);
+        self.warmup_topics.iter().chain(routes).map(String::as_str).collect()
+    }
+
+    /// The consumer groups to look after, each with the request topic it consumes.
+    pub fn consumer_groups(&self) -> BTreeMap<&str, &str> {
+        let own = (self.routes.is_empty()).then_some((&self.request_topic, &self.consumer_group));
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| (&route.request_topic, &route.consumer_group));
+        own.into_iter()
+            .chain(routes)
+            .filter_map(|(topic, group)| Some((topic.as_str(), group.as_deref()?)))
+            .collect()
+    }
+
+    /// Which partitions of a reply topic are read. All of them where replies to json requests are awaited: that format cannot name a
+    /// partition.
+    pub fn reply_partition_of(&self, topic: &str) -> ReplyPartition {
+        let is_json = |format: Format| format == Format::Json;
+        let mut answered_there = self
+            .routes
+            .iter()
+            .filter(|route| route.response_topic == topic)
+            .peekable();
+        // Clients that name topics may name any one.
+        let json = if self.topic_headers || answered_there.peek().is_none() {
+            let routes = self.routes.iter().any(|route| is_json(route.wire_format));
+            routes || (self.routes.is_empty() && is_json(self.wire_format))
+        } else {
+            answered_there.any(|route| is_json(route.wire_format))
+        };
+        if json {
+            ReplyPartition::All
+        } else {
+            self.reply_partition
+        }
+    }
+
+    /// The longest that a client may wait.
+    pub fn longest_timeout(&self) -> Duration {
+        let routes = self.routes.iter().map(|route| route.timeout);
+        routes.fold(self.default_timeout, Duration::max)
+    }
+}
+
+/// How often one client may ask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientRate {
+    /// Requests per second.
+    pub per_second: f64,
+    /// Requests at once, after a pause.
+    pub burst: u32,
+    /// What one client is recognised by.
+    pub key: ClientKey,
+}
+
+/// What one client is recognised by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientKey {
+    /// The address that its connection comes from.
+    #[default]
+    Address,
+    /// The value of this header, in lower case; without it, the address.
+    Header(String),
+    /// All clients share one limit.
+    Everybody,
+}

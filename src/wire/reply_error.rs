@@ -1,0 +1,78 @@
+//! Why a processor answered instead of its backend.
+
+/// Why a processor answered instead of its backend (`khp-error`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyError {
+    /// No connection to the backend, or it was refused.
+    BackendUnreachable,
+    /// The backend did not answer in time.
+    BackendTimeout,
+    /// The backend broke off its answer.
+    BackendReset,
+    /// The record is malformed.
+    BadMessage,
+    /// The circuit breaker of the topic is open.
+    BreakerOpen,
+    /// The answer does not fit into a record.
+    ResponseTooLarge,
+    /// The processor failed inside; also any code not known here, such as a newer version's.
+    ProcessorFailed,
+}
+
+impl ReplyError {
+    /// Each of them once.
+    pub const ALL: [Self; 7] = [
+        Self::BackendUnreachable,
+        Self::BackendTimeout,
+        Self::BackendReset,
+        Self::BadMessage,
+        Self::BreakerOpen,
+        Self::ResponseTooLarge,
+        Self::ProcessorFailed,
+    ];
+
+    /// The code in `khp-error` and in the client's problem document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BackendUnreachable => "backend-unreachable",
+            Self::BackendTimeout => "backend-timeout",
+            Self::BackendReset => "backend-reset",
+            Self::BadMessage => "bad-message",
+            Self::BreakerOpen => "breaker-open",
+            Self::ResponseTooLarge => "response-too-large",
+            Self::ProcessorFailed => "processor-failed",
+        }
+    }
+
+    /// Reads a code. One that is not known is a failure all the same, hence `ProcessorFailed`.
+    pub fn from_text(text: &[u8]) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|error| error.as_str().as_bytes() == text)
+            .unwrap_or(Self::ProcessorFailed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reply_error_has_its_code() {
+        for (error, code) in [
+            (ReplyError::BackendUnreachable, "backend-unreachable"),
+            (ReplyError::BackendTimeout, "backend-timeout"),
+            (ReplyError::BackendReset, "backend-reset"),
+            (ReplyError::BadMessage, "bad-message"),
+            (ReplyError::BreakerOpen, "breaker-open"),
+            (ReplyError::ResponseTooLarge, "response-too-large"),
+            (ReplyError::ProcessorFailed, "processor-failed"),
+        ] {
+            assert_eq!(error.as_str(), code);
+            assert_eq!(ReplyError::from_text(code.as_bytes()), error);
+        }
+        for unknown in [&b""[..], b"Backend-Timeout", b"out-of-cheese", b"\xff\0"] {
+            assert_eq!(ReplyError::from_text(unknown), ReplyError::ProcessorFailed);
+        }
+    }
+}
