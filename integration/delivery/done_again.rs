@@ -7,10 +7,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::harness::backend::{Answer, Backend};
+use crate::harness::client::Request;
+use crate::harness::kafka::Node;
 use crate::harness::names::Topics;
 use crate::harness::records::{job, produce_all};
 use crate::harness::service::Service;
-use crate::harness::spec::{Spec, processor};
+use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::topics::{create_topic, wait_for_commit};
 use crate::harness::wait::{eventually, long};
 
@@ -108,6 +110,27 @@ async fn a_rebalance_repeats_nothing_that_was_done_behind_a_slow_record() {
     let twice = executed_twice(&backend);
     println!("a rebalance behind a slow record: {twice} of 200 executed twice");
     assert_eq!(twice, 0);
+}
+
+/// `offset.metadata.max.bytes` is the broker's: where it is small, less is remembered, and the offset is committed all the same.
+#[tokio::test]
+async fn a_broker_that_takes_hardly_any_metadata_still_takes_commits() {
+    for limit in [0, 50] {
+        let kafka = Node::try_start(&[&format!("offset.metadata.max.bytes={limit}")]).expect("a node");
+        let topics = Topics::unique("orders");
+        let backend = Backend::echo().await;
+        let spec = processor(&[(&topics, &backend.url())]).on(kafka.brokers());
+        let first = spec.clone().start().await;
+        let proxy = proxy(&topics).on(kafka.brokers()).start().await;
+        for number in 0..20 {
+            assert_eq!(proxy.request(Request::post("/", number.to_string())).await.status, 200);
+        }
+        // Exit code 0: the last commit was taken.
+        first.stop().await;
+        let _second = spec.start().await;
+        assert_eq!(proxy.request(Request::post("/", "next")).await.status, 200);
+        assert_eq!(backend.received().len(), 21);
+    }
 }
 
 /// Every fiftieth record is slow, processors are killed and join under way: how many were executed twice?

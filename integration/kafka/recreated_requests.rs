@@ -150,11 +150,19 @@ async fn a_static_member_reads_the_new_topic_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_group_that_started_at_the_end_reads_the_new_topic_from_its_beginning() {
+    let latest = |spec: Spec| spec.set_topics("start", "latest");
+    Case::new((1, 5), (1, 20), Meanwhile::Runs).run(latest).await;
+}
+
+#[tokio::test]
 async fn at_most_once_a_new_topic_is_read_from_its_beginning_and_nothing_twice() {
     for meanwhile in [Meanwhile::Runs, Meanwhile::Ends] {
         let at_most_once = |spec: Spec| spec.set_topics("delivery", "at-most-once");
-        let calls = Case::new((1, 60), (1, 50), meanwhile).run(at_most_once).await;
-        assert!(calls.values().all(|&calls| calls == 1), "{calls:?}");
+        for new in [50, 100] {
+            let calls = Case::new((1, 60), (1, new), meanwhile).run(at_most_once).await;
+            assert!(calls.values().all(|&calls| calls == 1), "{calls:?}");
+        }
     }
 }
 

@@ -166,6 +166,7 @@ fn pump_plan(
         config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
         admin: admin.clone(),
         start: topic.start,
+        has_begun: Arc::default(),
         topic_ids: topic_ids.clone(),
         window: (topic.concurrency * 4).max(256),
         revoke_timeout: own.revoke_timeout,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
@@ -12,9 +13,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::consumer::{GroupConsumer, add_commit, begin_commit};
 use super::error::PumpError;
 use super::handle::PumpHandle;
+use super::opening::{Opening, Positions};
 use super::partition::Partition;
 use super::plan::PumpPlan;
-use super::positions::{Opening, Positions};
 use super::rebalance::{Rebalance, Revocation, Step};
 use crate::kafka::cluster::describe::TopicId;
 
@@ -85,6 +86,11 @@ impl<'a> Assignment<'a> {
     /// A rebalance is under way.
     pub fn is_changing(&self) -> bool {
         self.change.is_some()
+    }
+
+    /// The topic that the partitions are of, if the brokers tell.
+    pub fn topic_id(&self) -> Option<TopicId> {
+        self.topic.and_then(|(id, _)| id)
     }
 
     /// Another topic stands behind the name now.
@@ -158,6 +164,7 @@ impl<'a> Assignment<'a> {
             });
         }
         self.topic = Some(known);
+        self.plan.has_begun.store(true, Ordering::Release);
         let mut done_before = 0;
         for begin in found.positions {
             let number = begin.partition;

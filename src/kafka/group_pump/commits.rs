@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use super::ahead::AheadCounts;
 use super::assignment::Assignment;
 use super::consumer::{GroupConsumer, add_commit, begin_commit};
-use super::context::CommitAnswer;
+use super::context::{CommitAnswer, PumpContext};
 use super::handle::PumpHandle;
 use super::intake::{Ahead, Intake};
 use super::plan::PumpPlan;
+use crate::kafka::cluster::describe::{TopicId, TopicQuestion};
 
 /// Where nobody configured `auto.commit.interval.ms`.
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(200);
@@ -34,7 +35,12 @@ pub struct Commits {
     ahead: Option<AheadCounts>,
     /// Kafka's answers, sent by `PumpContext`.
     answers: Receiver<CommitAnswer>,
-    /// At most once: records whose commit Kafka took, on their way to the worker.
+    /// At most once: records whose commit Kafka took. They wait until the topic is known to be the same still: what was read of a topic
+    /// that has just been recreated would be read, and executed, again.
+    unconfirmed: VecDeque<Intake>,
+    /// At most once: the question about the topic, and how many of `unconfirmed` were read before it was asked.
+    question: Option<(TopicQuestion<PumpContext>, usize)>,
+    /// At most once: records on their way to the worker.
     committed: VecDeque<Intake>,
     /// At least once: between commits, which nobody waits for.
     interval: Duration,
@@ -64,7 +70,7 @@ impl Refusals {
 pub enum HandOver {
     /// Nothing waits any more. `busy`: something was handed over.
     Complete { busy: bool },
-    /// The worker's channel is full.
+    /// The worker's channel is full, or the topic's identity is asked for: nothing wakes the pump when that changes.
     Congested,
     /// The worker no longer takes records.
     WorkerGone,
@@ -76,6 +82,8 @@ impl Commits {
         Commits {
             ahead: plan.ahead.map(AheadCounts::new),
             answers,
+            unconfirmed: VecDeque::new(),
+            question: None,
             committed: VecDeque::new(),
             interval: configured
                 .and_then(|ms| ms.parse().ok())
@@ -153,19 +161,60 @@ impl Commits {
     }
 
     fn answered(&mut self, assignment: &mut Assignment<'_>, answer: CommitAnswer) {
-        let refused = answer.iter().find_map(|(_, offset)| offset.err());
+        // Metadata that is too large for the broker is shorter at the next try, which waits for nothing.
+        let waits = |code: &RDKafkaErrorCode| *code != RDKafkaErrorCode::OffsetMetadataTooLarge;
+        let refused = answer.iter().find_map(|(_, offset)| offset.err().filter(waits));
         match refused {
             Some(code) => self.refusals.add(code, Instant::now()),
             None => self.refusals = Refusals::default(),
         }
         for (number, offset) in answer {
             if let Some(partition) = assignment.get_mut(number) {
-                self.committed.extend(partition.commit_answered(offset));
+                self.unconfirmed.extend(partition.commit_answered(offset));
             }
         }
     }
 
-    /// At most once: hands the committed records to the worker, as far as its channel has room.
+    /// At most once: asks whether the committed records are of the topic that the assignment is of. False: they are of another one.
+    pub fn confirm(&mut self, topic_id: Option<TopicId>, consumer: &Arc<GroupConsumer>, topic: &str) -> bool {
+        if let Some((question, asked)) = &self.question
+            && let Some(answer) = question.answer()
+        {
+            let same = match answer {
+                Ok(Some(found)) => found.id == topic_id,
+                // It was deleted, and what was read is of the one that was.
+                Ok(None) => true,
+                Err(error) => {
+                    tracing::debug!(topic, %error, "the topic's identity is not known; asking again");
+                    self.question = None;
+                    return true;
+                }
+            };
+            if !same {
+                return false;
+            }
+            self.committed.extend(self.unconfirmed.drain(..*asked));
+            self.question = None;
+        }
+        if topic_id.is_none() {
+            // The brokers tell no identities.
+            self.committed.extend(self.unconfirmed.drain(..));
+        } else if self.question.is_none() && !self.unconfirmed.is_empty() {
+            // Err: never, the topic's name is legal.
+            let question = TopicQuestion::ask(consumer, topic).ok();
+            self.question = question.map(|question| (question, self.unconfirmed.len()));
+        }
+        true
+    }
+
+    /// At most once, as the pump ends: the worker gets what is committed, to report the loss of what it can no longer finish.
+    pub fn hand_over_last(&mut self, records: &mpsc::Sender<Intake>) {
+        self.committed.append(&mut self.unconfirmed);
+        // WorkerGone: nobody is left to report it.
+        self.hand_over(records);
+    }
+
+    /// At most once: hands the confirmed records to the worker, as far as its channel has room.
     pub fn hand_over(&mut self, records: &mpsc::Sender<Intake>) -> HandOver {
         let mut busy = false;
         while let Some(intake) = self.committed.pop_front() {
@@ -178,7 +227,11 @@ impl Commits {
                 }
             }
         }
-        HandOver::Complete { busy }
+        match self.question {
+            // Nothing wakes the pump when the answer comes.
+            Some(_) if !busy => HandOver::Congested,
+            _ => HandOver::Complete { busy },
+        }
     }
 }
 

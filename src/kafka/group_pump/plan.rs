@@ -1,6 +1,7 @@
 //! What one pump is to do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -23,6 +24,9 @@ pub struct PumpPlan {
     pub admin: TopicAdmin,
     /// Where a new group begins.
     pub start: Start,
+    /// Set by the first generation that has partitions: the group is not new any more, even where Kafka has forgotten its commits together
+    /// with a topic that was deleted.
+    pub has_begun: Arc<AtomicBool>,
     /// Tells when another topic stands behind the request topic's name.
     pub topic_ids: TopicIds,
     /// How many records of one partition may be between intake and commit.

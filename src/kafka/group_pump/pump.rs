@@ -1,4 +1,4 @@
-//! The pump: the thread that owns a group consumer, and its loop.
+//! The pump's loop.
 //!
 //! It never waits for anybody but in `park`, from which records, completions and commands wake it. A pump that blocked would block the
 //! group's rebalance, the commits and every other partition. Each turn it serves callbacks, applies rebalances, reads completions and
@@ -6,27 +6,24 @@
 //! revocation waits for calls under way without stopping anything else.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use rdkafka::Message;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
 
 use super::assignment::Assignment;
 use super::commits::{Commits, HandOver};
 use super::completion::Completion;
 use super::consumer::GroupConsumer;
-use super::context::PumpContext;
+use super::context::CommitAnswer;
 use super::error::PumpError;
 use super::handle::{Command, PumpHandle};
 use super::intake::Intake;
 use super::partition::{Next, Partition};
 use super::plan::PumpPlan;
-use super::request_topic::await_topic;
+use super::rebalance::Rebalance;
 use crate::kafka::client::context::is_denied;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::record::raw_record;
@@ -43,66 +40,6 @@ const PARK_CONGESTED: Duration = Duration::from_millis(1);
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The same while a partition's position is unknown: once records wait, an empty poll no longer tells it.
 const PUBLISH_AT_FIRST: Duration = Duration::from_millis(50);
-
-/// Starts the pump's thread. It ends by a `PumpHandle::command`, or by an error; either way the worker's channel closes.
-///
-/// # Errors
-/// The operating system has no thread left.
-pub fn spawn(
-    plan: PumpPlan,
-    handle: PumpHandle,
-    completions: Receiver<Completion>,
-    records: mpsc::Sender<Intake>,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("pump-{}", plan.topic)).spawn(move || {
-        let topic = plan.topic.clone();
-        handle.attach();
-        if let Err(error) = pump(&plan, &handle, completions, records) {
-            tracing::error!(%topic, error = &error as &dyn std::error::Error, "pump ended; its worker is restarted");
-        }
-    })
-}
-
-/// The thread's life: connect, wait for the topic, join the group, pump, leave the group.
-fn pump(
-    plan: &PumpPlan,
-    handle: &PumpHandle,
-    completions: Receiver<Completion>,
-    records: mpsc::Sender<Intake>,
-) -> Result<(), PumpError> {
-    let dead = |source| PumpError::Consumer {
-        topic: plan.topic.clone(),
-        source,
-    };
-    let (events, rebalances) = crossbeam_channel::unbounded();
-    let (answers, commits) = crossbeam_channel::unbounded();
-    let context = PumpContext::new(handle.clone(), events, answers);
-    let mut consumer = GroupConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
-    let waker = handle.clone();
-    consumer.set_nonempty_callback(move || waker.wake());
-    if !await_topic(plan, handle, &consumer) {
-        return Ok(());
-    }
-    consumer.subscribe(&[&plan.topic]).map_err(dead)?;
-    let consumer = Arc::new(consumer);
-    let mut pump = Pump {
-        plan,
-        handle,
-        assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
-        consumer,
-        commits: Commits::new(plan, commits),
-        completions,
-        records,
-        turns: 0,
-        publish_at: Instant::now(),
-        denial_logged: false,
-    };
-    let end = pump.run();
-    // What was done of a topic that is gone must not be committed of its successor.
-    let commit = !matches!(end, Err(PumpError::Recreated { .. } | PumpError::Rewound { .. }));
-    pump.leave(commit);
-    end
-}
 
 /// What the pump does with records; moves only forward.
 #[derive(Clone, Copy)]
@@ -134,7 +71,8 @@ impl Turn {
     }
 }
 
-struct Pump<'a> {
+/// The loop and what it owns.
+pub struct Pump<'a> {
     plan: &'a PumpPlan,
     handle: &'a PumpHandle,
     consumer: Arc<GroupConsumer>,
@@ -152,8 +90,34 @@ struct Pump<'a> {
     denial_logged: bool,
 }
 
-impl Pump<'_> {
-    fn run(&mut self) -> Result<(), PumpError> {
+impl<'a> Pump<'a> {
+    /// `consumer` has subscribed. `rebalances` and `answers` come from its context.
+    pub fn new(
+        plan: &'a PumpPlan,
+        handle: &'a PumpHandle,
+        consumer: Arc<GroupConsumer>,
+        (rebalances, answers): (Receiver<Rebalance>, Receiver<CommitAnswer>),
+        (completions, records): (Receiver<Completion>, mpsc::Sender<Intake>),
+    ) -> Self {
+        Pump {
+            plan,
+            handle,
+            assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
+            consumer,
+            commits: Commits::new(plan, answers),
+            completions,
+            records,
+            turns: 0,
+            publish_at: Instant::now(),
+            denial_logged: false,
+        }
+    }
+
+    /// Pumps until the pump is told to end.
+    ///
+    /// # Errors
+    /// The pump cannot go on.
+    pub fn run(&mut self) -> Result<(), PumpError> {
         let mut stage = Stage::Consuming;
         loop {
             self.handle.progress().touch();
@@ -161,6 +125,10 @@ impl Pump<'_> {
             busy |= self.apply_rebalances()?;
             busy |= self.read_completions();
             busy |= self.commits.read(&mut self.assignment);
+            let topic_id = self.assignment.topic_id();
+            if !self.commits.confirm(topic_id, &self.consumer, &self.plan.topic) {
+                return Err(self.recreated());
+            }
             let mut congested = false;
             match self.commits.hand_over(&self.records) {
                 HandOver::Complete { busy: handed_over } => busy |= handed_over,
@@ -242,7 +210,6 @@ impl Pump<'_> {
                     Ok(stage)
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Some(RDKafkaErrorCode::OffsetMetadataTooLarge) => Ok(stage),
                 Some(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => Ok(stage),
                 Some(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
@@ -358,9 +325,7 @@ impl Pump<'_> {
             return Ok(());
         }
         if self.assignment.is_of_another_topic() {
-            return Err(PumpError::Recreated {
-                topic: self.plan.topic.clone(),
-            });
+            return Err(self.recreated());
         }
         let paused = self.handle.is_paused();
         let backlogs = self.assignment.partitions_mut().map(|(_, partition)| {
@@ -374,16 +339,27 @@ impl Pump<'_> {
         Ok(())
     }
 
+    fn recreated(&self) -> PumpError {
+        PumpError::Recreated {
+            topic: self.plan.topic.clone(),
+        }
+    }
+
     /// Leaves the group, so that its partitions move on at once. Blocks until the broker has heard, or the session has run out.
-    fn leave(mut self, commit: bool) {
-        // The worker reports the loss of what it can no longer finish. WorkerGone: nobody is left to report it.
-        let _ = self.commits.hand_over(&self.records);
+    /// `commit`: what is done is committed before.
+    pub fn leave(mut self, commit: bool) {
+        if commit {
+            self.commits.hand_over_last(&self.records);
+        }
         let Pump {
             assignment,
+            commits,
             consumer,
             plan,
             ..
         } = self;
+        // Its question holds the consumer.
+        drop(commits);
         assignment.close(commit);
         let began = Instant::now();
         drop(consumer);
