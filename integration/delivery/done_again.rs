@@ -174,7 +174,6 @@ async fn kills_and_joins_under_load_repeat_only_what_was_under_way() {
         "{records} records, {kills} kills, {joins} joins, {:?}: {twice} executed twice",
         began.elapsed()
     );
-    // A kill repeats what was under way, and what was done since the last commit (0.2 s).
-    let at_once = 1000 / 10 * CONCURRENCY / 5;
-    assert!(twice <= kills * (CONCURRENCY + at_once), "{twice}");
+    // A kill repeats the calls under way, and those that ended since the last commit. That goes out five times a second.
+    assert!(twice <= kills * (CONCURRENCY + 200), "{twice}");
 }

@@ -67,12 +67,14 @@ pub fn room(limit: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use proptest::prelude::*;
 
-    fn metadata(done: &[std::ops::Range<i64>]) -> CommitMetadata {
+    fn metadata(done: impl IntoIterator<Item = Range<i64>>) -> CommitMetadata {
         let mut set = DoneSet::default();
-        done.iter().cloned().for_each(|run| set.push(run));
+        done.into_iter().for_each(|run| set.push(run));
         CommitMetadata {
             topic: Some(TopicId::of(7)),
             began_with: 12,
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn it_is_read_only_beside_its_own_offset() {
-        let metadata = metadata(&[6..9]);
+        let metadata = metadata(std::iter::once(6..9));
         let text = metadata.encode(5, DEFAULT_LIMIT);
         assert_eq!(CommitMetadata::decode(5, text.as_bytes()), Some(metadata));
         assert_eq!(CommitMetadata::decode(6, text.as_bytes()), None);
@@ -122,11 +124,11 @@ mod tests {
             limit in 0usize..5000,
         ) {
             let mut at = offset;
-            let runs: Vec<_> = lengths.iter().map(|(undone, done)| {
+            let runs = lengths.iter().map(|(undone, done)| {
                 at += undone + done;
                 at - done..at
-            }).collect();
-            let full = metadata(&runs);
+            });
+            let full = metadata(runs);
             let text = full.encode(offset, limit);
             prop_assert!(text.len() <= limit);
             if let Some(read) = CommitMetadata::decode(offset, text.as_bytes()) {

@@ -206,7 +206,9 @@ impl Asked {
 
     fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        partitions.for_each(|partition| drop(list.add_partition(&self.topic, partition)));
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
         list
     }
 }
