@@ -145,7 +145,7 @@ async fn kills_and_joins_under_load_repeat_only_what_was_under_way() {
     let backend = Backend::start(|received| {
         let answer = Answer::same_body(received);
         let number: usize = received.text().parse().unwrap_or(0);
-        answer.after(Duration::from_millis(if number % 50 == 0 { 2000 } else { 10 }))
+        answer.after(Duration::from_millis(if number.is_multiple_of(50) { 2000 } else { 10 }))
     })
     .await;
     let per_partition = records / PARTITIONS as usize;
