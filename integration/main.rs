@@ -3,6 +3,8 @@
 
 /// What becomes of a request between its record and its answer.
 mod delivery;
+/// What the documents show works.
+mod docs;
 /// What the tests stand on: Kafka, a backend, the binary and its clients.
 mod harness;
 /// What a client and a backend see of HTTP.

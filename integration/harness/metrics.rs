@@ -58,7 +58,8 @@ impl Metrics {
             .any(|sample| sample.name == name || sample.name == count)
     }
 
-    /// Whether there is a sample of this name (or a histogram), and each carries exactly these labels. A histogram's own `le` does not count.
+    /// Whether there is a sample of this name (or a histogram), and each carries exactly these labels. A histogram's
+    /// own `le` does not count.
     pub fn has_labels(&self, name: &str, labels: &[&str]) -> bool {
         let (bucket, mut wanted) = (format!("{name}_bucket"), labels.to_vec());
         wanted.sort_unstable();

@@ -146,6 +146,22 @@ impl Service {
         tasks.count()
     }
 
+    /// How many files and sockets the process has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs");
+        open.count()
+    }
+
+    /// CPU time that the process has used so far. The kernel counts it in steps of 10 ms.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("it runs");
+        // The name, which stands in parentheses, may have blanks; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// What the process has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.dir.path())).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The README's table of errors, row by row: each status, code and document. No answer shows an address, a topic or a library.
+//! The table of errors in `docs/responses.md`, row by row: each status, code and document. No answer shows an address, a topic or a library.
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -92,8 +92,8 @@ async fn every_row_of_the_error_table_is_true() {
     kafka(&mut table).await;
     draining(&mut table).await;
 
-    let readme = include_str!("../../README.md");
-    let rows = readme
+    let page = include_str!("../../docs/responses.md");
+    let rows = page
         .lines()
         .filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
     let codes = rows.flat_map(|row| row.split('|').nth(2).unwrap_or_default().split('`').skip(1).step_by(2));
@@ -106,7 +106,7 @@ async fn every_row_of_the_error_table_is_true() {
     known.sort_unstable();
     known.dedup();
     codes.sort_unstable();
-    assert_eq!(codes, known, "the codes of the README, and those that were seen");
+    assert_eq!(codes, known, "the codes of the page, and those that were seen");
 }
 
 /// Requests that the proxy refuses without sending them.

@@ -1,5 +1,7 @@
 //! What a client and a backend see of HTTP.
 
+/// What a backend sends that is no HTTP, or nearly none.
+mod backend_framing;
 /// Clients of several languages with their default settings.
 mod client_programs;
 /// A client that asks too often is refused, and the others are not.

@@ -1,5 +1,5 @@
-//! Three brokers. While one of them is killed or hangs, every request is answered and the service stays ready. While all of them are killed,
-//! every client gets a definite error; the service recovers when they are back.
+//! Three brokers. While one of them is killed or hangs, every request is answered and the service stays ready. While
+//! all of them are killed, every client gets a definite error; the service recovers when they are back.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ async fn answered_again(proxy: &Service) -> Duration {
     within(RECOVERED, "an answer", answered).await.1
 }
 
-/// Kills each broker under load, one after the other. At full length, freezes each of them too. No request fails, because an election is not
-/// an outage.
+/// Kills each broker under load, one after the other. At full length, freezes each of them too. No request fails,
+/// because an election is not an outage.
 async fn lose_one_at_a_time(mut cluster: Cluster, proxy: &Service) -> Cluster {
     let load = load(proxy);
     load.wait_for_more(100).await;

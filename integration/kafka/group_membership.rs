@@ -14,8 +14,8 @@ use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::topics::create_topic;
 use crate::harness::wait::eventually;
 
-/// Less than a session of 45 s, which is the default of KIP-848 and the one that these tests set. What takes less than this did not wait for
-/// the end of a session.
+/// Less than a session of 45 s, which is the default of KIP-848 and the one that these tests set. What takes less than
+/// this did not wait for the end of a session.
 const NO_SESSION: Duration = Duration::from_secs(40);
 
 fn kip_848(spec: Spec) -> Spec {

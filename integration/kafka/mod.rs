@@ -6,6 +6,8 @@ mod added_partitions;
 mod broker_failover;
 /// The only broker is killed or hangs, and is back later.
 mod broker_outage;
+/// What a broker or the network says against us is logged once for each broker and cause.
+mod broker_troubles;
 /// Kafka denies a right and grants it again.
 mod denied_rights;
 /// A broker that stands still for a few seconds.
@@ -24,3 +26,5 @@ mod record_limits;
 mod recreated_requests;
 /// Topics that are deleted, and created again.
 mod recreated_topics;
+/// Topics that Kafka needs long to create.
+mod slow_creation;

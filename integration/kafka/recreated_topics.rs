@@ -35,6 +35,18 @@ async fn answered_again(proxy: &Service, body: &str) {
     .await;
 }
 
+/// Waits until the proxy has noticed the end of its reply topic. It may read replies of the new topic before that, and
+/// the requests in flight at that moment get a 502.
+async fn wait_until_the_end_is_noticed(proxy: &Service) {
+    eventually("the end of the reply topic is noticed", async || {
+        match proxy.logged("reply topic was recreated") + proxy.logged("reply topic was deleted") {
+            0 => Err("not yet".into()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn requests_whose_reply_topic_is_deleted_get_a_502_and_the_next_one_is_answered() {
     let topics = Topics::unique("orders");
@@ -87,6 +99,7 @@ async fn requests_are_answered_again_on_a_recreated_reply_topic() {
     }
     delete_topic(&topics.response).await;
     create_topic(&topics.response, 3).await;
+    wait_until_the_end_is_noticed(&proxy).await;
     answered_again(&proxy, "after").await;
     for number in 0..20 {
         assert_eq!(proxy.request(Request::post("/", number.to_string())).await.status, 200);
@@ -167,14 +180,7 @@ async fn topics_recreated_under_load_fail_only_the_requests_in_them() {
         if partitions(topic) == 0 {
             try_create_topic(topic, 4).await;
         }
-        // The proxy may read replies of the new topic before it notices. The requests in flight at that moment get a 502.
-        eventually("the end of the reply topic is noticed", async || {
-            match proxy.logged("reply topic was recreated") + proxy.logged("reply topic was deleted") {
-                0 => Err("not yet".into()),
-                _ => Ok(()),
-            }
-        })
-        .await;
+        wait_until_the_end_is_noticed(&proxy).await;
         // More answers in a row than the topic has partitions: every partition is in use again.
         let mut answered = 0;
         eventually("requests are answered again", async || {

@@ -1,7 +1,11 @@
 //! What operators configure, see and do.
 
+/// Places for backend calls: each topic has its own, and borrows the rest.
+mod call_places;
 /// Health, metrics, status and who may see them.
 mod management;
+/// Many topics in one process.
+mod many_topics;
 /// Thousands of requests that wait at once.
 mod many_waiting;
 /// Every mode carries a request.
@@ -16,6 +20,8 @@ mod rolling_restarts;
 mod settings;
 /// Signals: an instance that stops finishes its requests.
 mod shutdown;
+/// A process that stood still goes on as if nothing had happened.
+mod standstill;
 /// The rate limit of a topic.
 mod topic_rate_limit;
 /// Several workers on one topic.

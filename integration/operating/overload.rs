@@ -178,8 +178,8 @@ async fn a_request_that_would_only_time_out_is_refused_at_once() {
         .await;
     let proxy = proxy(&topics).set("default_timeout", 4).start().await;
     let load = Load::start(&proxy.address(), 100, OnClose::Persist, |body| Request::post("/", body));
-    // Answered, refused and timed out so far. One load goes on all the time: between two loads the queue would run empty, and the proxy would
-    // forget how long it is.
+    // Answered, refused and timed out so far. One load goes on all the time: between two loads the queue would run
+    // empty, and the proxy would forget how long it is.
     let seen = async || {
         let metrics = proxy.metrics().await;
         [

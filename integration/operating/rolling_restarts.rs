@@ -17,8 +17,9 @@ const CLIENTS: usize = 12;
 const BETWEEN: usize = 200;
 /// The time between two restarts at full length, which is two minutes.
 const EVERY: Duration = Duration::from_secs(10);
-/// The order of the restarts: 0 to 2 are the proxies, 3 and 4 the processors. nginx does not use a server for ten seconds after it has failed,
-/// and answers 502 itself while it uses none. So the short version kills only two of the proxies.
+/// The order of the restarts: 0 to 2 are the proxies, 3 and 4 the processors. nginx does not use a server for ten
+/// seconds after it has failed, and answers 502 itself while it uses none. So the short version kills only two of the
+/// proxies.
 const TURNS: [usize; 5] = [0, 3, 1, 4, 2];
 
 /// Three proxies on ports of their own, two processors, and nginx, in the order in which they end.
@@ -119,8 +120,8 @@ async fn a_rolling_restart_of_all_proxies_and_processors_fails_no_request() {
     assert_eq!(report.failures, Vec::<String>::new());
 }
 
-/// The requests in a killed proxy fail with their connections; nginx has sent it at most one request of each client. The requests in a killed
-/// processor are executed by the other one.
+/// The requests in a killed proxy fail with their connections; nginx has sent it at most one request of each client.
+/// The requests in a killed processor are executed by the other one.
 #[tokio::test]
 async fn kills_in_turn_fail_only_the_requests_in_the_killed_proxies() {
     let mut stage = Stage::start().await;

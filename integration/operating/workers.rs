@@ -49,8 +49,8 @@ async fn two_workers_share_partitions_and_rate_limit() {
     backend.wait_for_calls(40).await;
     let mut times = Vec::new();
     calls.recv_many(&mut times, 40).await;
-    // The median time of ten calls is half a second. With a limit for each worker it would be half of that. The median counts, because a busy
-    // machine delays some calls.
+    // The median time of ten calls is half a second. With a limit for each worker it would be half of that. The median
+    // counts, because a busy machine delays some calls.
     let mut runs: Vec<Duration> = times.windows(11).map(|run| run[10] - run[0]).collect();
     runs.sort();
     let middle = runs[runs.len() / 2];

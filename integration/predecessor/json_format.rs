@@ -146,8 +146,8 @@ async fn a_route_can_write_json_beside_one_that_does_not() {
         .set("routes", routes)
         .start()
         .await;
-    // The proxy reads every partition of the json route's replies, because its repliers know no partitions. Of the other route's replies it reads
-    // the one that it names.
+    // The proxy reads every partition of the json route's replies, because its repliers know no partitions. Of the
+    // other route's replies it reads the one that it names.
     let requests = Reader::open(&old.request);
     for partition in 0..4 {
         let mut waiting = proxy.leave_waiting(&Request::post("/old", "x")).await;

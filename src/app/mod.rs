@@ -33,9 +33,9 @@ use crate::processor::assemble::{self as processor, Processor};
 use crate::proxy::assemble as proxy;
 use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
-use crate::supervision::health_supervisor::{HealthSupervisor, Retire};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::Supervised;
+use crate::supervision::supervised::{Home, Supervised};
 
 /// A started process.
 pub struct App {
@@ -109,7 +109,7 @@ impl App {
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
             HealthSupervisor::new(supervised, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
         };
-        let supervisor = spawn_watched(&Arbiter::current(), make, move |reason| {
+        let supervisor = spawn_watched(&Home::new(Arbiter::current()), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))
         })
         .ok_or(StartError::Supervisor)?;
@@ -160,11 +160,11 @@ impl App {
             let proxy = self.board.proxy.clone();
             clean &= shutdown::close_proxy(http, guard, proxy, self.settings.pre_stop, budget).await;
         }
-        let mut retired = match self.board.supervisor.get() {
+        let retired = match self.board.supervisor.get() {
             Some(supervisor) => supervisor.send(Retire).await.unwrap_or_default(),
-            None => Vec::new(),
+            None => Retired::default(),
         };
-        clean &= shutdown::drain_pumps(&mut retired, budget).await;
+        clean &= shutdown::drain_pumps(retired.pumps, budget).await;
         let (request_producer, processor) = (self.request_producer, self.processor);
         let flush = move || {
             let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
@@ -174,7 +174,7 @@ impl App {
             tracing::error!("records were still queued for Kafka at the drain limit and are lost; raise drain_timeout");
             clean = false;
         }
-        shutdown::stop_arbiters(retired).await;
+        shutdown::stop_arbiters(retired.arbiters).await;
         if let Some(management) = self.management {
             management.stop(false).await;
         }

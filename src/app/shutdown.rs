@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 
 use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::handler::Proxy;
-use crate::supervision::health_supervisor::Retired;
+use crate::supervision::supervised::Pump;
 
 /// How much time is left for the whole shutdown.
 #[derive(Clone, Copy)]
@@ -100,11 +101,7 @@ async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl 
 }
 
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.
-pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
-    let pumps: Vec<_> = retired
-        .iter_mut()
-        .filter_map(|actor| Some((actor.name.clone(), actor.life.pump.take()?)))
-        .collect();
+pub async fn drain_pumps(pumps: Vec<(String, Box<dyn Pump>)>, budget: Budget) -> bool {
     pumps.iter().for_each(|(_, pump)| pump.drain());
     let mut all = true;
     for (name, mut pump) in pumps {
@@ -131,8 +128,8 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
 }
 
 /// Stops the actors' threads and waits for them for a moment: nothing of value runs there any more.
-pub async fn stop_arbiters(retired: Vec<Retired>) {
-    for Retired { arbiter, .. } in retired {
+pub async fn stop_arbiters(arbiters: Vec<Arbiter>) {
+    for arbiter in arbiters {
         arbiter.stop();
         let joined = tokio::task::spawn_blocking(move || arbiter.join());
         // Err: it is stuck, and ends with the process.

@@ -4,20 +4,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use actix::ArbiterHandle;
 use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::sync::{mpsc, watch};
 
 use crate::app::App;
 use crate::settings::{self, Mode};
-use crate::supervision::health_supervisor::{STALLED_AFTER, Survey};
-use crate::supervision::spawn_watched::ExitReason;
-use crate::supervision::supervised::{ExitNotice, Life, Supervised};
+use crate::supervision::exit_reason::ExitReason;
+use crate::supervision::health_supervisor::Survey;
+use crate::supervision::stall::STALLED_AFTER;
+use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 use crate::test_kafka;
 
 /// What a test does to the present generation of an actor, from outside.
 enum Fault {
-    /// Its thread ends, and the supervisor hears that the actor ended like this.
+    /// It ends, and the supervisor hears that it did so like this.
     End(ExitReason),
     /// Its thread stands still for so long.
     Freeze(Duration),
@@ -28,13 +28,13 @@ enum Fault {
 /// An actor's factory, through which faults reach its generations.
 struct Faulty {
     inner: Box<dyn Supervised>,
-    present: watch::Sender<Option<(ArbiterHandle, mpsc::UnboundedSender<ExitReason>)>>,
+    present: watch::Sender<Option<(Home, mpsc::UnboundedSender<ExitReason>)>>,
     kills_supervisor: watch::Receiver<bool>,
 }
 
 /// The test's end of a `Faulty`.
 struct Handle {
-    present: watch::Receiver<Option<(ArbiterHandle, mpsc::UnboundedSender<ExitReason>)>>,
+    present: watch::Receiver<Option<(Home, mpsc::UnboundedSender<ExitReason>)>>,
     kills_supervisor: watch::Sender<bool>,
 }
 
@@ -60,15 +60,13 @@ impl Supervised for Faulty {
         self.inner.name()
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let (ends, mut ended) = mpsc::unbounded_channel();
         let by_itself = ends.clone();
-        let life = self.inner.launch(
-            generation,
-            arbiter,
-            Box::new(move |reason| drop(by_itself.send(reason))),
-        )?;
-        self.present.send_replace(Some((arbiter.clone(), ends)));
+        let life = self
+            .inner
+            .launch(generation, home, Box::new(move |reason| drop(by_itself.send(reason))))?;
+        self.present.send_replace(Some((home.clone(), ends)));
         actix::spawn(async move {
             if let Some(reason) = ended.recv().await {
                 exited(reason);
@@ -86,13 +84,13 @@ impl Supervised for Faulty {
 impl Handle {
     fn inflict(&self, fault: Fault) {
         let present = self.present.borrow();
-        let (arbiter, ends) = present.as_ref().unwrap();
+        let (home, ends) = present.as_ref().unwrap();
         match fault {
             Fault::End(reason) => {
-                arbiter.stop();
                 ends.send(reason).unwrap();
+                home.over.cancel();
             }
-            Fault::Freeze(time) => assert!(arbiter.spawn_fn(move || std::thread::sleep(time))),
+            Fault::Freeze(time) => assert!(home.arbiter.spawn_fn(move || std::thread::sleep(time))),
             Fault::KillSupervisor => {
                 self.kills_supervisor.send_replace(true);
                 ends.send(ExitReason::Stopped).unwrap();

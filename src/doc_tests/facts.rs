@@ -6,6 +6,7 @@ use regex_lite::Regex;
 
 use super::files::{page, pages, sources};
 use super::markdown::code_spans;
+use crate::cli;
 use crate::process::exit;
 use crate::wire::headers;
 
@@ -151,5 +152,34 @@ fn the_wire_page_names_every_header_of_a_record() {
     for name in found(r"(?m)^\| `((?:khp-|kafka_)[^`]+)`", [wire]) {
         let quoted = format!("\"{name}\"");
         assert!(sources().iter().any(|source| source.contains(&quoted)), "{name}");
+    }
+}
+
+#[test]
+fn the_filters_and_flags_of_dead_letters_are_those_of_the_program() {
+    let page = page("docs/dead-letters.md");
+    let parses = |arguments: &str| {
+        let words = format!("actix-khp dlq redrive {arguments}");
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        cli::parses(&words).unwrap_or_else(|error| panic!("{arguments}: {error}"));
+    };
+    for row in page.rows("Filters") {
+        code_spans(&row[0])
+            .into_iter()
+            .for_each(|field| parses(&format!("--filter {field}=x")));
+    }
+    for row in page.rows("Sending them back") {
+        let flag = code_spans(&row[0])[0].replace("FILTER", "id=x");
+        parses(&flag.replace(" N", " 1"));
+    }
+}
+
+#[test]
+fn the_settings_page_names_every_variable_that_is_no_key() {
+    let settings = page("docs/settings.md").text;
+    let variables = found(r#""(MODE|RUST_LOG|CONFIG_[A-Z]+|CONSUMER_GROUP_)""#, sources());
+    assert!(variables.len() > 3, "{variables:?}");
+    for name in variables.iter().map(|name| &**name).chain(["RUST_LOG"]) {
+        assert!(settings.contains(&format!("`{name}")), "{name}");
     }
 }

@@ -27,6 +27,22 @@ fn the_folders_of_the_page_are_there_and_none_is_missing() {
 }
 
 #[test]
+fn the_folders_stand_in_the_order_of_imports() {
+    let order = |text: &str, pattern: &str| -> Vec<String> {
+        let pattern = Regex::new(pattern).unwrap();
+        pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+    };
+    let library = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let wanted = order(&library, r"(?m)^//! - \[`([a-z]+)`\]");
+    let shown = order(
+        &page("docs/architecture.md").text,
+        r"(?m)^\| `src/([a-z]+)(?:\.rs)?` \|",
+    );
+    assert!(wanted.len() > 10, "{wanted:?}");
+    assert_eq!(shown[1..], wanted, "main is the first");
+}
+
+#[test]
 fn the_names_of_the_page_are_those_of_the_code() {
     let page = page("docs/architecture.md");
     let code = sources().join("\n");

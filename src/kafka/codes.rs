@@ -71,7 +71,11 @@ impl From<RDKafkaErrorCode> for CodeClass {
             Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve => {
                 CodeClass::NoConnection
             }
-            Code::Authentication | Code::SSL => CodeClass::LoginRefused,
+            Code::Authentication
+            | Code::SSL
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState => CodeClass::LoginRefused,
             Code::Fatal => CodeClass::ClientDead,
             _ => CodeClass::Other,
         }
@@ -110,6 +114,8 @@ mod tests {
             (Code::Resolve, CodeClass::NoConnection),
             (Code::Authentication, CodeClass::LoginRefused),
             (Code::SSL, CodeClass::LoginRefused),
+            (Code::SaslAuthenticationFailed, CodeClass::LoginRefused),
+            (Code::UnsupportedSASLMechanism, CodeClass::LoginRefused),
             (Code::Fatal, CodeClass::ClientDead),
             // Its record may be sent again: brokers come back, replicas catch up.
             (Code::NotEnoughReplicas, CodeClass::Other),

@@ -1,33 +1,32 @@
 //! The processor's parts, put together: what belongs to the process, and a factory for each worker.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, RateLimiter};
 use prometheus::Registry;
 use rdkafka::producer::Producer as _;
-use tokio::sync::Semaphore;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::describe;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::group_pump::identity::{self, TopicIds};
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
-use crate::process::rate::per_second;
 use crate::processor::backend::breaker::Breakers;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::Connector;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::outbox::Deliveries;
+use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::worker::ahead_limits::ahead_limits;
 use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::WorkerView;
@@ -52,7 +51,7 @@ pub struct ProcessorParts {
 /// `System`.
 ///
 /// # Errors
-/// librdkafka refuses the settings, metrics clash, or there is no thread left.
+/// librdkafka refuses the settings, metrics clash, TLS cannot be set up, or there is no thread left.
 pub fn assemble(
     settings: &Settings,
     registry: &Registry,
@@ -62,18 +61,27 @@ pub fn assemble(
     let own = &settings.processor;
     let timeouts = own.topics.iter().map(|topic| topic.timeout);
     let config = properties::reply_producer(&settings.kafka, timeouts.max().unwrap_or(Duration::ZERO));
-    let producer = Arc::new(Producer::new(config.clone(), Deliveries)?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
+    let producer = Arc::new(Producer::new(config, Deliveries)?);
+    let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;
     // Asked about before the first answer.
     let response_topics = own.topics.iter().map(|topic| &topic.response_topic);
     for topic in response_topics.chain(&own.dead_letter_topic) {
         limits.of(topic);
     }
+    let workers = own.topics.iter().map(|topic| topic.workers).sum();
+    let calls = Arc::new(CallPool::new(
+        own.max_concurrent_requests,
+        workers,
+        metrics.calls_borrowed.clone(),
+    ));
+    metrics.calls_borrowable.set(calls.most_borrowed() as i64);
+    let connector = Connector::new().map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
         limits,
-        all_calls: Arc::new(Semaphore::new(own.max_concurrent_requests)),
+        calls: calls.clone(),
+        connector: connector.clone(),
         asks_health: !own.health_check_interval.is_zero(),
         forbidden: Arc::new(no_reply_topics(own)),
         dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
@@ -81,12 +89,8 @@ pub fn assemble(
         clock_tolerance: own.clock_tolerance,
         kafka: kafka.clone(),
     };
-    let admin = TopicAdmin::new(config, settings.create_topics.clone());
+    let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;
-    let share = largest_share(
-        own.max_concurrent_requests,
-        own.topics.iter().map(|topic| topic.workers).sum(),
-    );
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
     let mut breakers = Breakers::default();
     for topic in &own.topics {
@@ -100,8 +104,11 @@ pub fn assemble(
             gauge: topic_metrics.backend_up.clone(),
         });
         let retry_budget = Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms()));
-        let rate_limit = topic.rate_limit.and_then(limiter).map(Arc::new);
-        let concurrency = topic.concurrency.min(share);
+        let rate_limit = topic
+            .rate_limit
+            .and_then(|rate| RateLimit::new(rate, topic_metrics.waiting_for_rate.clone()));
+        let rate_limit = rate_limit.map(Arc::new);
+        let concurrency = topic.concurrency.min(calls.most_of_one());
         for index in 0..topic.workers {
             let view = Arc::new(WorkerView::new(
                 topic.clone(),
@@ -115,7 +122,6 @@ pub fn assemble(
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
                 plan: pump_plan(settings, topic, index, concurrency, &admin, &topic_ids),
-                concurrency,
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -125,7 +131,7 @@ pub fn assemble(
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     lag::watch_ends(workers.clone(), &producer)?;
     if shared.asks_health && !checks.is_empty() {
-        actix::spawn(health::watch(checks, own.health_check_interval));
+        actix::spawn(health::watch(checks, own.health_check_interval, connector));
     }
     let processor = Arc::new(Processor {
         producer,
@@ -180,30 +186,4 @@ fn pump_plan(
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
     let requests = own.topics.iter().map(|topic| &topic.request_topic);
     requests.chain(&own.dead_letter_topic).cloned().collect()
-}
-
-/// A smooth limit: one record each 1/rate seconds, none saved up beyond one.
-fn limiter(rate: f64) -> Option<DefaultDirectRateLimiter> {
-    per_second(rate, NonZeroU32::MIN).map(RateLimiter::direct)
-}
-
-/// The most of the process's calls that one worker may have under way: what is left when each of the others has half its even share, so
-/// that a backend that hangs does not take the places of all topics.
-fn largest_share(calls: usize, workers: usize) -> usize {
-    let others = workers.saturating_sub(1);
-    let reserved = (calls / (2 * workers.max(1))).max(1);
-    calls.saturating_sub(others * reserved).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_topic_leaves_places_for_the_others() {
-        assert_eq!(largest_share(100, 1), 100);
-        assert_eq!(largest_share(100, 2), 75);
-        assert_eq!(largest_share(100, 10), 55);
-        assert_eq!(largest_share(3, 10), 1);
-    }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use actix::ArbiterHandle;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
@@ -27,7 +26,7 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::{ExitNotice, Life, Supervised};
+use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -51,9 +50,9 @@ pub fn assemble(
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
     let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
-    let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe()))?);
+    let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
     let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
@@ -72,7 +71,7 @@ pub fn assemble(
         producer: producer.clone(),
         limits,
         config: properties::reply_consumer(&settings.kafka),
-        admin: TopicAdmin::new(config, settings.create_topics.clone()),
+        admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         instance: instance.clone(),
         request_topics,
@@ -143,7 +142,12 @@ impl Supervised for RouterFactory {
         "reply_router"
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    /// Every reply of the process goes through it.
+    fn needs_own_thread(&self) -> bool {
+        true
+    }
+
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
@@ -151,6 +155,7 @@ impl Supervised for RouterFactory {
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
+            self.producer.clone(),
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
@@ -172,7 +177,7 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
+        spawn_watched(home, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
             .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],

@@ -1,6 +1,6 @@
 //! Keeps the other actors alive: hears how each ended, and replaces it with a fresh one from its factory after a growing wait.
 //!
-//! Owns: one slot per supervised actor, with its Arbiter, its pump, its generation and its restart count. Sent to by: the watchers of
+//! Owns: the threads that actors live on; one slot per supervised actor, with its pump, its generation and its restart count. Sent to by: the watchers of
 //! `spawn_watched` (`Exited`), the management API (`Survey`), shutdown (`Retire`). Death: the process exits 70, so that whatever runs
 //! it starts it again.
 
@@ -10,13 +10,12 @@ use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, MessageResu
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
+use crate::supervision::arbiter_pool::{ArbiterPool, ThreadId};
 use crate::supervision::backoff::restart_wait;
-use crate::supervision::spawn_watched::ExitReason;
-use crate::supervision::supervised::{ExitNotice, Life, Supervised};
+use crate::supervision::exit_reason::ExitReason;
+use crate::supervision::stall::{LOOK_EVERY, Looks, Watched};
+use crate::supervision::supervised::{ExitNotice, Home, Pump, Supervised};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// An actor or a pump that shows no sign of life for this long is replaced.
-pub const STALLED_AFTER: Duration = Duration::from_secs(15);
 /// A stopped pump must have ended after this: leaving a group can take a session timeout while brokers are away.
 const PUMP_LIMIT: Duration = Duration::from_secs(20);
 /// An actor that lived this long starts its restart waits anew.
@@ -46,21 +45,24 @@ pub struct ActorReport {
     pub last_exit: Option<String>,
 }
 
-/// Ends supervision: from now on nothing is restarted. Returns what still runs, for the shutdown to drain.
+/// Ends supervision: from now on nothing is restarted. Returns what still runs, for the shutdown to drain. Sent by the shutdown.
 #[derive(Message)]
-#[rtype(result = "Vec<Retired>")]
+#[rtype(result = "Retired")]
 pub struct Retire;
 
-/// A running actor, handed over to the shutdown.
+/// What still runs, handed over to the shutdown.
+#[derive(Default)]
 pub struct Retired {
-    pub name: String,
-    pub arbiter: Arbiter,
-    pub life: Life,
+    /// The pumps of running actors, each with its actor's name.
+    pub pumps: Vec<(String, Box<dyn Pump>)>,
+    /// The threads that actors live on.
+    pub arbiters: Vec<Arbiter>,
 }
 
 /// The actor.
 pub struct HealthSupervisor {
     slots: Vec<Slot>,
+    threads: ArbiterPool,
     restarts: IntCounterVec,
     /// Ends the process with exit code 70, and logs the reason it is called with.
     give_up: Box<dyn Fn(String)>,
@@ -85,8 +87,10 @@ struct Slot {
 
 /// The present generation of an actor.
 struct Running {
-    arbiter: Arbiter,
-    life: Life,
+    thread: ThreadId,
+    home: Home,
+    watched: Vec<Watched>,
+    pump: Option<Box<dyn Pump>>,
     /// When it was launched.
     since: Instant,
 }
@@ -128,6 +132,7 @@ impl HealthSupervisor {
             .collect();
         Ok(HealthSupervisor {
             slots,
+            threads: ArbiterPool::default(),
             restarts,
             give_up: Box::new(give_up),
             retiring: false,
@@ -149,12 +154,15 @@ impl HealthSupervisor {
                 reason,
             })
         });
-        let arbiter = Arbiter::new();
-        match slot.supervised.launch(generation, &arbiter.handle(), exited) {
+        let (thread, arbiter) = self.threads.enter(slot.supervised.needs_own_thread());
+        let home = Home::new(arbiter);
+        match slot.supervised.launch(generation, &home, exited) {
             Ok(life) => {
                 slot.running = Some(Running {
-                    arbiter,
-                    life,
+                    thread,
+                    home,
+                    watched: life.progress.into_iter().map(Watched::new).collect(),
+                    pump: life.pump,
                     since: Instant::now(),
                 })
             }
@@ -164,7 +172,8 @@ impl HealthSupervisor {
                     error,
                     "actor cannot be started; trying again"
                 );
-                arbiter.stop();
+                home.over.cancel();
+                self.threads.leave(thread);
                 self.launch_later(index, ctx);
             }
         }
@@ -178,34 +187,52 @@ impl HealthSupervisor {
         });
     }
 
+    /// Looks at all threads, actors and pumps, `passed` after the last look, and replaces those that stand still.
+    fn replace_stalled(&mut self, passed: Duration, ctx: &mut Context<Self>) {
+        let frozen = self.threads.stalled(passed);
+        frozen.iter().for_each(|thread| self.threads.give_up(*thread));
+        for index in 0..self.slots.len() {
+            let is_stalled = |running: &mut Running| {
+                // Each is looked at, whatever the others show.
+                let stalled = running
+                    .watched
+                    .iter_mut()
+                    .filter_map(|watched| watched.is_stalled(passed).then_some(()));
+                stalled.count() > 0 || frozen.contains(&running.thread)
+            };
+            if self.slots[index].running.as_mut().is_some_and(is_stalled) {
+                self.replace(index, ExitReason::Stalled, ctx);
+            }
+        }
+    }
+
     /// Takes down what is left of a generation, then starts the next: its pump first, so that no two are in the group for one worker.
     fn replace(&mut self, index: usize, reason: ExitReason, ctx: &mut Context<Self>) {
         let slot = &mut self.slots[index];
-        let Some(Running { arbiter, life, since }) = slot.running.take() else {
-            return;
-        };
+        let Some(running) = slot.running.take() else { return };
         let name = slot.supervised.name().to_string();
         tracing::error!(actor = name, generation = slot.generation, %reason, "actor ended; a fresh one takes over");
         self.restarts.with_label_values(&[name.as_str(), reason.label()]).inc();
         slot.supervised.generation_ended();
         slot.restarts += 1;
         slot.last_exit = Some(reason.to_string());
-        if since.elapsed() > PROVEN_AFTER {
+        if running.since.elapsed() > PROVEN_AFTER {
             slot.failures = 0;
         }
         let supervisor = ctx.address();
         actix::spawn(async move {
             let mut ended = true;
-            if let Some(mut pump) = life.pump {
+            if let Some(mut pump) = running.pump {
                 pump.stop();
                 ended = tokio::task::spawn_blocking(move || pump.join(PUMP_LIMIT))
                     .await
                     .unwrap_or(false);
             }
-            // Calls of the old generation end with its runtime. A stalled thread never gets here; it is abandoned.
-            arbiter.stop();
+            // The calls of the old generation end. On a frozen thread they do so if it ever turns again.
+            running.home.over.cancel();
             supervisor.do_send(TakenDown {
                 slot: index,
+                thread: running.thread,
                 pump_ended: ended,
             });
         });
@@ -217,6 +244,7 @@ impl HealthSupervisor {
 #[rtype(result = "()")]
 struct TakenDown {
     slot: usize,
+    thread: ThreadId,
     /// False: the pump's thread did not end within `PUMP_LIMIT`.
     pump_ended: bool,
 }
@@ -226,25 +254,10 @@ impl Actor for HealthSupervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         (0..self.slots.len()).for_each(|index| self.launch(index, ctx));
-        let mut last_look = Instant::now();
+        let mut looks = Looks::new(Instant::now());
         ctx.run_interval(LOOK_EVERY, move |supervisor, ctx| {
-            // This look is late itself: the whole process stood still (SIGSTOP, a paused machine), and the actors had no turn either.
-            let stood_still = std::mem::replace(&mut last_look, Instant::now()).elapsed() > LOOK_EVERY * 3;
-            if stood_still {
-                return;
-            }
-            for index in 0..supervisor.slots.len() {
-                let stalled = |running: &Running| {
-                    running
-                        .life
-                        .progress
-                        .iter()
-                        .any(|progress| progress.idle() > STALLED_AFTER)
-                };
-                if supervisor.slots[index].running.as_ref().is_some_and(stalled) {
-                    supervisor.replace(index, ExitReason::Stalled, ctx);
-                }
-            }
+            let passed = looks.look(Instant::now());
+            supervisor.replace_stalled(passed, ctx);
         });
     }
 }
@@ -261,6 +274,7 @@ impl Handler<Exited> for HealthSupervisor {
 impl Handler<TakenDown> for HealthSupervisor {
     type Result = ();
     fn handle(&mut self, down: TakenDown, ctx: &mut Self::Context) {
+        self.threads.leave(down.thread);
         if down.pump_ended {
             self.launch_later(down.slot, ctx);
         } else {
@@ -290,14 +304,13 @@ impl Handler<Retire> for HealthSupervisor {
     type Result = MessageResult<Retire>;
     fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
         self.retiring = true;
-        let retired = self.slots.iter_mut().filter_map(|slot| {
-            let Running { arbiter, life, .. } = slot.running.take()?;
-            Some(Retired {
-                name: slot.supervised.name().to_string(),
-                arbiter,
-                life,
-            })
+        let pumps = self.slots.iter_mut().filter_map(|slot| {
+            let pump = slot.running.take()?.pump?;
+            Some((slot.supervised.name().to_string(), pump))
         });
-        MessageResult(retired.collect())
+        MessageResult(Retired {
+            pumps: pumps.collect(),
+            arbiters: std::mem::take(&mut self.threads).into_arbiters(),
+        })
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, System};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System};
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::process::progress::Progress;
-use crate::supervision::health_supervisor::{HealthSupervisor, Retire, STALLED_AFTER, Survey};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Survey};
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::{ExitNotice, Life, Pump, Supervised};
+use crate::supervision::stall::STALLED_AFTER;
+use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
 
 /// An actor that does what it is told.
 struct Toy(Progress);
@@ -91,14 +92,14 @@ impl Supervised for ToyFactory {
     fn name(&self) -> &str {
         self.name
     }
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         if self.failures > 0 {
             self.failures -= 1;
             return Err("asked to fail".to_string());
         }
         let progress = Progress::default();
         let sign_of_life = progress.clone();
-        let toy = spawn_watched(arbiter, move |_| Toy(sign_of_life), exited).ok_or("no thread")?;
+        let toy = spawn_watched(home, move |_| Toy(sign_of_life), exited).ok_or("no thread")?;
         let running = self.pumps.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.pumps.most.fetch_max(running, Ordering::SeqCst);
         self.present.send_replace(Some((generation, toy)));
@@ -228,7 +229,7 @@ fn nothing_is_replaced_after_the_supervisor_retired() {
         let nursery = Nursery::open(0);
         let toy = nursery.toy(1).await;
         let retired = nursery.supervisor.send(Retire).await.unwrap();
-        assert_eq!(retired.len(), 2, "what runs is handed over");
+        assert_eq!(retired.pumps.len(), 2, "what runs is handed over");
         toy.do_send(Do::Panic);
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(nursery.report("toy").await, (0, None));

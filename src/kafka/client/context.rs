@@ -3,15 +3,19 @@
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
+use crate::kafka::client::trouble;
 use crate::kafka::codes::CodeClass;
 
-/// Logs a line of librdkafka's. Lost connections are normal, and their lines repeat each second, so they stay at debug. `cluster::health`
-/// logs once when Kafka is gone and once when it is back.
+/// Logs a line of librdkafka's. Lost connections are normal, and their lines repeat each second, so they stay at debug. Why a broker cannot
+/// be used is logged once (`trouble`), and `cluster::health` logs once when Kafka is gone and once when it is back.
 pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match (level, facility) {
+        (_, "FAIL") if trouble::report(message) => {}
         (_, "FAIL" | "ERROR" | "TERMINATE" | "GETSUBSCRIPTIONS") => {
             tracing::debug!(target: "librdkafka", facility, "{message}")
         }
+        // While a broker is away, a line for each partition of its topics, several times a second.
+        (_, "METADATAUPDATE") => tracing::debug!(target: "librdkafka", facility, "{message}"),
         // One set of kafka.properties serves producers and consumers, and each skips the other's.
         (_, "CONFWARN") if message.contains("will be ignored by this") => {
             tracing::debug!(target: "librdkafka", "{message}")
@@ -33,6 +37,8 @@ pub fn log_error(error: &KafkaError, reason: &str) {
         CodeClass::NoConnection => {
             tracing::debug!(%error, reason, "Kafka connection trouble");
         }
+        // A refused login has its own line already. What is left comes from no broker: a token that cannot be had.
+        CodeClass::LoginRefused if trouble::report(reason) => {}
         CodeClass::LoginRefused => {
             tracing::error!(%error, reason, "Kafka refuses this client: check kafka.properties (security.protocol, sasl.*, ssl.*)");
         }

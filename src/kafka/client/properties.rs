@@ -176,7 +176,9 @@ pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
         .set("auto.offset.reset", "earliest")
         // By default, a full local queue stops fetching for a second (librdkafka#2879), and a change of leader for half a second.
         .set("fetch.queue.backoff.ms", "10")
-        .set("fetch.error.backoff.ms", "50");
+        .set("fetch.error.backoff.ms", "50")
+        // A topic that was just opened is fetched only when the fetch under way has been answered (default 500).
+        .set("fetch.wait.max.ms", "100");
     finish(config, kafka)
 }
 

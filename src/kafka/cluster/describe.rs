@@ -1,9 +1,9 @@
 //! Descriptions of topics, consumer groups and brokers: the admin calls of librdkafka that rdkafka does not wrap.
 //!
-//! Every call blocks, for `TIMEOUT` or a little more where none is given: not for an Arbiter.
+//! Every call blocks, for `admin_call::TIMEOUT` or a little more where none is given: not for an Arbiter.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::c_char;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
+use crate::kafka::cluster::admin_call::{
+    GRACE, Owned, TIMEOUT, ask, c_strings, items, next_event, options, poll, queue,
+};
 use crate::kafka::codes::CodeClass;
-
-/// How long the cluster may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// How much longer librdkafka may take to report that this has passed.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A topic's identity. A topic that is deleted and created again has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,111 +264,4 @@ unsafe fn has_no_member(group: *const rdsys::rd_kafka_ConsumerGroupDescription_t
         State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY | State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD
     );
     absent && RDKafkaErrorCode::from(code) == RDKafkaErrorCode::NoError
-}
-
-/// Sends an admin request and waits for the event that answers it.
-fn ask<C: ClientContext>(
-    client: &Client<C>,
-    op: Op,
-    send: impl FnOnce(*mut rdsys::rd_kafka_AdminOptions_t, *mut rdsys::rd_kafka_queue_t),
-) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
-    // SAFETY: the client outlives all that is made of it here.
-    let (options, queue) = unsafe { (options(client, op, TIMEOUT), queue(client)) };
-    send(options.pointer, queue.pointer);
-    next_event(&queue, TIMEOUT + GRACE)
-}
-
-/// # Safety
-/// The client outlives what is returned.
-unsafe fn options<C: ClientContext>(
-    client: &Client<C>,
-    op: Op,
-    timeout: Duration,
-) -> Owned<rdsys::rd_kafka_AdminOptions_t> {
-    // SAFETY: the client is alive, and the error text has no room on purpose.
-    unsafe {
-        let options = Owned {
-            pointer: rdsys::rd_kafka_AdminOptions_new(client.native_ptr(), op),
-            destroy: rdsys::rd_kafka_AdminOptions_destroy,
-        };
-        rdsys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis(timeout), std::ptr::null_mut(), 0);
-        options
-    }
-}
-
-/// # Safety
-/// The client outlives what is returned.
-unsafe fn queue<C: ClientContext>(client: &Client<C>) -> Owned<rdsys::rd_kafka_queue_t> {
-    Owned {
-        // SAFETY: the client is alive.
-        pointer: unsafe { rdsys::rd_kafka_queue_new(client.native_ptr()) },
-        destroy: rdsys::rd_kafka_queue_destroy,
-    }
-}
-
-/// Waits for the next event: the answer to a request, or the reason why there is none.
-fn next_event(
-    queue: &Owned<rdsys::rd_kafka_queue_t>,
-    timeout: Duration,
-) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
-    poll(queue, timeout).unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
-}
-
-/// The same; `None`: no event came in time.
-fn poll(
-    queue: &Owned<rdsys::rd_kafka_queue_t>,
-    timeout: Duration,
-) -> Option<KafkaResult<Owned<rdsys::rd_kafka_event_t>>> {
-    // SAFETY: the queue is alive; a null event is told apart below and never destroyed.
-    let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(timeout)) };
-    if event.is_null() {
-        return None;
-    }
-    let event = Owned {
-        pointer: event,
-        destroy: rdsys::rd_kafka_event_destroy,
-    };
-    // SAFETY: the event is ours.
-    Some(match unsafe { rdsys::rd_kafka_event_error(event.pointer) }.into() {
-        RDKafkaErrorCode::NoError => Ok(event),
-        code => Err(KafkaError::AdminOp(code)),
-    })
-}
-
-/// An object of librdkafka's, destroyed by the function that belongs to it.
-struct Owned<T> {
-    pointer: *mut T,
-    destroy: unsafe extern "C" fn(*mut T),
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: made by the counterpart of `destroy`, and nobody else's.
-        unsafe { (self.destroy)(self.pointer) }
-    }
-}
-
-/// An array of librdkafka's, from a function that returns its first item and writes its length.
-///
-/// # Safety
-/// What `get` returns lives as long as the slice is used, and has as many items as it says.
-unsafe fn items<'a, T>(get: impl FnOnce(*mut usize) -> *mut *const T) -> &'a [*const T] {
-    let mut count = 0;
-    let first = get(&mut count);
-    if first.is_null() || count == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(first, count) }
-}
-
-fn c_strings(names: &[&str]) -> KafkaResult<Vec<CString>> {
-    names
-        .iter()
-        .map(|name| CString::new(*name).map_err(KafkaError::Nul))
-        .collect()
-}
-
-fn millis(duration: Duration) -> c_int {
-    duration.as_millis() as c_int
 }

@@ -12,6 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
 
+use crate::kafka::client::trouble;
 use crate::kafka::cluster::describe;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -53,6 +54,7 @@ impl Probe {
         }
         match client.fetch_metadata(Some(&self.topic), PROBE_TIMEOUT) {
             Ok(metadata) => {
+                trouble::answered(metadata.orig_broker_name());
                 self.brokers = metadata.brokers().iter().map(|broker| broker.id()).collect();
                 Ok(())
             }

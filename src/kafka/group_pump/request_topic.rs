@@ -8,7 +8,6 @@ use rdkafka::consumer::Consumer;
 use super::consumer::GroupConsumer;
 use super::handle::{Command, PumpHandle};
 use super::plan::PumpPlan;
-use crate::kafka::cluster::admin::TopicError;
 
 /// Wait between tries to find or create the request topic.
 const TOPIC_RETRY: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsume
                 open.pop_front();
                 continue;
             }
-            Err(TopicError::Unreachable { .. }) => {}
+            Err(error) if error.passes() => tracing::debug!(%error, "topic not there yet"),
             Err(error) if topic != &*plan.topic => {
                 tracing::error!(%error, "a topic to write to is not there");
                 open.pop_front();

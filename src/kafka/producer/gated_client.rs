@@ -9,7 +9,6 @@ use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::util::Timeout;
 
 use super::delivery::{Context, Delivered, DeliveryListener, not_sent};
 use crate::kafka::client::properties;
@@ -123,20 +122,16 @@ impl<L: DeliveryListener> GatedClient<L> {
         self.client.in_flight_count().max(0) as usize + self.feed.gate.held()
     }
 
-    /// Waits until all is delivered; false when `timeout` passed first. Blocks.
-    pub(super) fn flush(&self, timeout: Timeout) -> bool {
-        let until = match timeout {
-            Timeout::After(timeout) => Instant::now().checked_add(timeout),
-            Timeout::Never => None,
-        };
+    /// Waits until all is delivered; false when `until` came first. Blocks.
+    pub(super) fn flush(&self, until: Instant) -> bool {
         // librdkafka's own flush knows only what was handed over; what the gate holds follows after that.
         while !self.feed.gate.is_idle() {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return false;
             }
             // Err: the time is over, as is found above.
-            let _ = self.client.flush(left.map_or(PATIENCE, |left| left.min(PATIENCE)));
+            let _ = self.client.flush(left.min(PATIENCE));
         }
         true
     }

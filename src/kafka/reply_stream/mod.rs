@@ -32,6 +32,7 @@ pub use self::reader::{ReplyRecord, StrangerCounters};
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
+use crate::kafka::cluster::questions::Questions;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::ReplyPartition;
 
@@ -48,6 +49,8 @@ pub struct ReplyStream(Arc<Shared>);
 
 struct Shared {
     consumer: Arc<BaseConsumer<LogOnly>>,
+    /// Asks about topics, since the consumer's own connections are busy with fetches.
+    questions: Arc<dyn Questions>,
     admin: TopicAdmin,
     /// Which partitions of a topic are read.
     choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
@@ -63,12 +66,13 @@ impl Drop for Shared {
 }
 
 impl ReplyStream {
-    /// Starts the consumer and its thread. Replies whose id does not carry `tag` are counted and dropped.
+    /// Starts the consumer and its thread. `questions` asks about topics. Replies whose id does not carry `tag` are counted and dropped.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
     pub fn start(
         config: &ClientConfig,
+        questions: Arc<dyn Questions>,
         admin: TopicAdmin,
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
@@ -92,6 +96,7 @@ impl ReplyStream {
         Ok((
             ReplyStream(Arc::new(Shared {
                 consumer,
+                questions,
                 admin,
                 choice: Box::new(choice),
                 ordinal,
@@ -108,9 +113,13 @@ impl ReplyStream {
     /// See `TopicAdmin::ensure`; `Denied` also where the topic may not be read.
     pub fn open(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let shared = &self.0;
-        let partitions = shared.admin.ensure(shared.consumer.client(), name, may_create)?;
+        let partitions = shared.questions.ensure(&shared.admin, name, may_create)?;
         // The identity is asked for before the positions: if the topic is recreated in between, the next check sees another identity.
-        let known = describe::topic(shared.consumer.client(), name);
+        let described = self
+            .describe([&**name])
+            .ok()
+            .and_then(|mut found| found.remove(&**name));
+        let known = described.and_then(|answer| answer.ok().flatten());
         if known.is_some_and(|known| !known.readable) {
             return Err(TopicError::Denied {
                 topic: (**name).into(),
@@ -173,7 +182,7 @@ impl ReplyStream {
         &self,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<&'a str, describe::Answer>, KafkaError> {
-        describe::topics(self.0.consumer.client(), names)
+        self.0.questions.describe(&names.into_iter().collect::<Vec<_>>())
     }
 
     /// Compares an open topic with `now`, its present description. A missing topic is given up only if it was `missing_before`: a broker
@@ -250,7 +259,7 @@ impl ReplyStream {
     fn watermarks(&self, name: &str, partition: i32) -> Result<(i64, i64), TopicError> {
         let mut tries = 0;
         loop {
-            match self.0.consumer.fetch_watermarks(name, partition, WATERMARK_TIMEOUT) {
+            match self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) {
                 Ok(watermarks) => return Ok(watermarks),
                 Err(error) if tries < WATERMARK_TRIES && CodeClass::of(&error).may_settle() => {
                     tries += 1;

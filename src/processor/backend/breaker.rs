@@ -223,7 +223,9 @@ impl Breakers {
 pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
     match outcome {
         Ok(answer) => Some(matches!(answer.status, 502..=504)),
-        Err(BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_)) => Some(true),
+        Err(
+            BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_),
+        ) => Some(true),
         Err(BackendError::TooLarge(_)) => Some(false),
         Err(BackendError::BadMessage(_)) => None,
     }

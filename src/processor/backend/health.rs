@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
-use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::client::{Answer, Backend, BackendError, Connector};
 use crate::settings::{HostHeader, Topic};
 use crate::wire::Request;
 
@@ -57,15 +57,20 @@ pub struct BackendCheck {
 
 /// Checks these backends for as long as the System runs, each once in `every`. A backend that cannot even be addressed is left out, with a
 /// log line.
-pub async fn watch(checks: Vec<BackendCheck>, every: Duration) {
-    let with_backend =
-        |check: BackendCheck| match Backend::new(&check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY) {
-            Ok(backend) => Some(Rc::new((backend, check))),
-            Err(error) => {
-                tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
-                None
-            }
-        };
+pub async fn watch(checks: Vec<BackendCheck>, every: Duration, connector: Connector) {
+    let with_backend = |check: BackendCheck| match Backend::new(
+        &connector,
+        &check.topic.backend_url,
+        HostHeader::Backend,
+        1,
+        MAX_BODY,
+    ) {
+        Ok(backend) => Some(Rc::new((backend, check))),
+        Err(error) => {
+            tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
+            None
+        }
+    };
     let checks: Vec<_> = checks.into_iter().filter_map(with_backend).collect();
     let mut ticks = actix::clock::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

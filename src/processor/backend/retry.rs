@@ -32,7 +32,7 @@ impl<'a> Policy<'a> {
             Err(BackendError::Unreachable(_)) => true,
             Err(BackendError::Timeout(_)) => is_on(RetryOn::Timeout),
             Err(BackendError::Reset(_)) => is_on(RetryOn::Reset),
-            Err(BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
+            Err(BackendError::NotHttp(_) | BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
             Ok(answer) => is_on(RetryOn::Status(answer.status)),
         }
     }
@@ -133,6 +133,7 @@ mod tests {
             ("GET", false, &answer(500), false),
             ("get", false, &answer(503), false),
             ("GET", false, &Err(BackendError::TooLarge(1)), false),
+            ("GET", false, &Err(BackendError::NotHttp(String::new())), false),
         ] {
             let policy = Policy::new(&topic, &request(method, key));
             assert_eq!(policy.is_worth_another(outcome), expected, "{method} {key} {outcome:?}");

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
+use crate::processor::backend::call_pool::CallPlace;
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::backend::health;
 use crate::processor::backend::retry::Policy;
-use crate::processor::record::caller::{Caller, Permits};
+use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::round::Round;
 use crate::processor::worker::lanes::Turn;
@@ -52,7 +53,7 @@ enum Entry {
 struct Right<'a> {
     /// Its result decides what the breaker does next.
     probe: Option<Probe>,
-    permits: Permits<'a>,
+    place: CallPlace<'a>,
 }
 
 /// Why there is no right to an attempt.
@@ -163,49 +164,35 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
         Round::new(self.policy.longest())
     }
 
-    /// Waits until an attempt may be made. Nothing is held meanwhile.
+    /// Waits until an attempt may be made. No place is held meanwhile.
     async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+        // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
+        self.enter(repeated).await?;
         let caller = self.caller;
         loop {
             let changed = caller.breaker_changed();
-            // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
-            if self.entry == Entry::Waits {
-                if caller.breaker_state() == State::Open && !self.waits_for_the_breaker(repeated) {
-                    return Err(Refused::BreakerOpen);
-                }
-                let (lease, deadline) = (self.lease, self.deadline);
-                let enter = async {
-                    tokio::select! {
-                        biased;
-                        () = self.enter() => {}
-                        () = changed => {}
-                    }
-                };
-                unless_refused(lease, deadline, enter).await?;
-                continue;
-            }
             match self.pass().await? {
                 Pass::Go(probe) => {
-                    let permits = async {
+                    let place = async {
                         tokio::select! {
                             biased;
-                            permits = caller.limits.permits() => Some(permits),
-                            // The breaker may have opened: calls that hang must not keep others waiting for their permits.
+                            place = caller.places.place() => Some(place),
+                            // The breaker may have opened: calls that hang must not keep others waiting for a place.
                             () = changed, if probe.is_none() => None,
                         }
                     };
-                    let Some(permits) = unless_refused(self.lease, self.deadline, permits).await? else {
+                    let Some(place) = unless_refused(self.lease, self.deadline, place).await? else {
                         continue;
                     };
-                    let permits = permits.ok_or(Refused::Revoked)?;
+                    let place = place.ok_or(Refused::Revoked)?;
                     if self.deadline.remaining().is_zero() {
                         return Err(Refused::DeadlinePassed);
                     }
                     if probe.is_none() && caller.breaker_state() != State::Closed {
-                        // It opened while this waited for its permits.
+                        // It opened while this waited for its place.
                         continue;
                     }
-                    return Ok(Right { probe, permits });
+                    return Ok(Right { probe, place });
                 }
                 Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
                 Pass::Wait(wait) => {
@@ -222,13 +209,37 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
         }
     }
 
-    /// Waits for the record's turn, then for the rate limit to let it in. Cancel safe.
-    async fn enter(&mut self) {
-        self.turn.come().await;
-        if let Some(limit) = &self.caller.limits.rate {
-            limit.until_ready().await;
+    /// Waits for the record's turn, then for the rate limit to let it in; once for all attempts.
+    async fn enter(&mut self, repeated: bool) -> Result<(), Refused> {
+        if self.entry == Entry::Entered {
+            return Ok(());
         }
-        self.entry = Entry::Entered;
+        let (caller, may_wait) = (self.caller, self.waits_for_the_breaker(repeated));
+        let turn = &mut self.turn;
+        // Waited for in one go: who begins anew is the last in its queue.
+        let mut enter = std::pin::pin!(async {
+            turn.come().await;
+            if let Some(limit) = &caller.rate_limit {
+                limit.wait().await;
+            }
+        });
+        loop {
+            let changed = caller.breaker_changed();
+            if caller.breaker_state() == State::Open && !may_wait {
+                return Err(Refused::BreakerOpen);
+            }
+            let entered = async {
+                tokio::select! {
+                    biased;
+                    () = &mut enter => true,
+                    () = changed => false,
+                }
+            };
+            if unless_refused(self.lease, self.deadline, entered).await? {
+                self.entry = Entry::Entered;
+                return Ok(());
+            }
+        }
     }
 
     /// What the breaker says of an attempt now.
@@ -289,7 +300,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
             outcome = (self.call)(limit) => outcome,
         };
         // A wait for the next attempt holds nobody else up.
-        drop(right.permits);
+        drop(right.place);
         let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;
         let verdict = match breaker::failed(&outcome) {
             _ if cut_short => Verdict::CutShort,

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use governor::DefaultDirectRateLimiter;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, ProbeSlot, State};
+use crate::processor::backend::call_pool::CallPlaces;
 use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::TopicMetrics;
+use crate::processor::record::rate_limit::RateLimit;
 use crate::settings::{BreakerMode, Topic};
 use crate::wire::Request;
 
@@ -18,7 +17,10 @@ use crate::wire::Request;
 pub struct Caller {
     pub topic: Topic,
     pub backend: Backend,
-    pub limits: CallLimits,
+    /// Its places among the calls of the process.
+    pub places: CallPlaces,
+    /// How often a record may begin; shared by the topic's workers. `None`: records begin as they come.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Shared by the topic's workers.
     pub retry_budget: Arc<RetryBudget>,
     /// Shared by all topics with the same backend. `None`: switched off.
@@ -28,32 +30,6 @@ pub struct Caller {
     /// Health checks are switched on, so the backend's health page may be asked for.
     pub asks_health: bool,
     pub metrics: TopicMetrics,
-}
-
-/// How many calls may be under way, and how often one may begin.
-pub struct CallLimits {
-    /// Of this worker.
-    pub own: Semaphore,
-    /// Of the whole process.
-    pub process: Arc<Semaphore>,
-    /// Shared by the topic's workers. `None`: records begin as they come.
-    pub rate: Option<Arc<DefaultDirectRateLimiter>>,
-}
-
-/// The right to have one call under way; given back on drop.
-pub struct Permits<'a> {
-    _own: SemaphorePermit<'a>,
-    _process: SemaphorePermit<'a>,
-}
-
-impl CallLimits {
-    /// Waits for room among the calls of this worker and of the process. `None` never comes: the semaphores are not closed.
-    pub async fn permits(&self) -> Option<Permits<'_>> {
-        Some(Permits {
-            _own: self.own.acquire().await.ok()?,
-            _process: self.process.acquire().await.ok()?,
-        })
-    }
 }
 
 impl Caller {

@@ -9,6 +9,7 @@
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`settlement`]: the end of a record, and what is committed of it.
+//! - [`rate_limit`]: how often a record of one topic may begin.
 //! - [`logged_once`]: faults that come back with every record.
 
 pub mod age;
@@ -19,6 +20,7 @@ pub mod deadline;
 pub mod error_reply;
 pub mod logged_once;
 pub mod outbox;
+pub mod rate_limit;
 pub mod reply_topics;
 pub mod round;
 pub mod settlement;
@@ -171,9 +173,10 @@ impl RecordProcessor {
         tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, partition = record.partition,
             offset = record.offset, correlation_id = id_text(&request.correlation_id), attempts, %error, "no answer from the backend");
         match error {
-            BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) => {
-                self.dead_letter(record, &error.to_string(), error.reply_error(), attempts)
-            }
+            BackendError::Unreachable(_)
+            | BackendError::Timeout(_)
+            | BackendError::Reset(_)
+            | BackendError::NotHttp(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
             BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, StreamHandler};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::group_pump::intake::Intake;
 use crate::process::progress::Progress;
@@ -25,6 +26,8 @@ pub struct TopicWorker {
     lanes: Lanes,
     /// Taken when the actor starts.
     inputs: Option<Inputs>,
+    /// Cancelled by the supervisor when this generation is over.
+    over: CancellationToken,
     progress: Progress,
 }
 
@@ -36,13 +39,22 @@ pub struct Inputs {
 
 impl TopicWorker {
     /// Must be made on the Arbiter it runs on: the connections to the backend live there.
-    pub fn new(processor: RecordProcessor, inputs: Inputs, progress: Progress) -> Self {
+    pub fn new(processor: RecordProcessor, inputs: Inputs, over: CancellationToken, progress: Progress) -> Self {
         TopicWorker {
             lanes: Lanes::new(processor.caller.topic.ordering),
             processor: Rc::new(processor),
             inputs: Some(inputs),
+            over,
             progress,
         }
+    }
+}
+
+impl TopicWorker {
+    /// A task of its own, since the context would poll every item it holds at each wake. It ends with the generation, since the thread may
+    /// go on.
+    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        actix::spawn(self.over.clone().run_until_cancelled_owned(work));
     }
 }
 
@@ -62,14 +74,13 @@ impl StreamHandler<Intake> for TopicWorker {
     fn handle(&mut self, intake: Intake, _: &mut Self::Context) {
         self.progress.touch();
         let turn = self.lanes.join(&intake.record);
-        // A task of its own: the context would poll every item it holds at each wake.
-        actix::spawn(self.processor.clone().process(intake, turn));
+        self.spawn(self.processor.clone().process(intake, turn));
     }
     // finished(): the default stops the actor, which is right: its pump is gone.
 }
 
 impl StreamHandler<Undelivered> for TopicWorker {
     fn handle(&mut self, undelivered: Undelivered, _: &mut Self::Context) {
-        actix::spawn(redeliver(undelivered));
+        self.spawn(redeliver(undelivered));
     }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix::ArbiterHandle;
-use governor::DefaultDirectRateLimiter;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
@@ -16,22 +14,24 @@ use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
 use crate::process::progress::Progress;
 use crate::processor::backend::breaker::ProbeSlot;
-use crate::processor::backend::client::Backend;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::{Backend, Connector};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::age::Ages;
-use crate::processor::record::caller::{CallLimits, Caller};
+use crate::processor::record::caller::Caller;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Deliveries, Outbox};
+use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
 use crate::processor::worker::actor::{Inputs, TopicWorker};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::spawn_watched::spawn_watched;
-use crate::supervision::supervised::{ExitNotice, Life, Pump, Supervised};
+use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
 
 /// Records on their way from a pump to its worker.
 const HAND_OVER: usize = 256;
@@ -43,10 +43,8 @@ pub struct WorkerFactory {
     pub name: String,
     pub view: Arc<WorkerView>,
     pub plan: PumpPlan,
-    /// Calls of this worker that may be under way.
-    pub concurrency: usize,
-    /// Shared by the topic's workers. `None`: records begin as they come.
-    pub rate_limit: Option<Arc<DefaultDirectRateLimiter>>,
+    /// How often a record may begin; shared by the topic's workers. `None`: records begin as they come.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Shared by the topic's workers.
     pub retry_budget: Arc<RetryBudget>,
     pub shared: Shared,
@@ -58,8 +56,10 @@ pub struct Shared {
     pub producer: Arc<Producer<Deliveries>>,
     /// How large a record may be, by topic.
     pub limits: RecordLimits,
-    /// Backend calls under way in the whole process.
-    pub all_calls: Arc<Semaphore>,
+    /// The places for backend calls.
+    pub calls: Arc<CallPool>,
+    /// Opens connections to backends.
+    pub connector: Connector,
     /// Health checks are switched on.
     pub asks_health: bool,
     /// Topics that no reply may go to.
@@ -75,7 +75,7 @@ impl Supervised for WorkerFactory {
         &self.name
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let topic = &self.view.topic;
         let (handle, completions) = PumpHandle::new(self.view.pause());
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
@@ -102,19 +102,15 @@ impl Supervised for WorkerFactory {
         let progress = Progress::default();
         let make = {
             let (view, shared, sign_of_life) = (self.view.clone(), self.shared.clone(), progress.clone());
-            let limits = CallLimits {
-                own: Semaphore::new(self.concurrency),
-                process: self.shared.all_calls.clone(),
-                rate: self.rate_limit.clone(),
-            };
-            let retry_budget = self.retry_budget.clone();
+            let (rate_limit, retry_budget) = (self.rate_limit.clone(), self.retry_budget.clone());
+            let over = home.over.clone();
             move |_: &mut actix::Context<TopicWorker>| {
-                let caller = caller(&view, &shared, limits, retry_budget);
+                let caller = caller(&view, &shared, rate_limit, retry_budget);
                 let processor = record_processor(caller, &shared, ledger, outbox, response_topic);
-                TopicWorker::new(processor, inputs, sign_of_life)
+                TopicWorker::new(processor, inputs, over, sign_of_life)
             }
         };
-        spawn_watched(arbiter, make, exited).ok_or("its thread could not be started")?;
+        spawn_watched(home, make, exited).ok_or("its thread could not be started")?;
         let thread = group_pump::spawn(self.plan.clone(), handle.clone(), completions, records)
             .map_err(|error| error.to_string())?;
         self.view.set_pump(Some(handle.clone()));
@@ -134,15 +130,29 @@ impl Supervised for WorkerFactory {
 }
 
 /// Runs on the worker's Arbiter: the connections to the backend live there.
-fn caller(view: &WorkerView, shared: &Shared, limits: CallLimits, retry_budget: Arc<RetryBudget>) -> Caller {
+fn caller(
+    view: &WorkerView,
+    shared: &Shared,
+    rate_limit: Option<Arc<RateLimit>>,
+    retry_budget: Arc<RetryBudget>,
+) -> Caller {
     let topic = &view.topic;
     let max_body = shared.limits.own().saturating_sub(HEADROOM);
-    let backend = Backend::new(&topic.backend_url, topic.host, topic.concurrency, max_body);
+    let backend = Backend::new(
+        &shared.connector,
+        &topic.backend_url,
+        topic.host,
+        topic.concurrency,
+        max_body,
+    );
     Caller {
         topic: topic.clone(),
         // The settings were checked at start. An Err here is a panic, which the supervisor hears of with this text.
         backend: backend.unwrap_or_else(|error| panic!("{error}")),
-        limits,
+        places: shared
+            .calls
+            .places(topic.concurrency, view.metrics.waiting_for_call.clone()),
+        rate_limit,
         retry_budget,
         breaker: view.breaker.clone(),
         probe: ProbeSlot::default(),

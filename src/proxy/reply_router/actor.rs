@@ -294,16 +294,17 @@ impl Handler<RequestLost> for ReplyRouter {
 impl Handler<TopicEvent> for ReplyRouter {
     type Result = ();
     fn handle(&mut self, event: TopicEvent, ctx: &mut Self::Context) {
-        let (warmup, tasks) = (&self.parts.warmup, &self.tasks);
+        let (configured, warmup, tasks) = (&self.parts.request_topics, &self.parts.warmup, &self.tasks);
         match event {
             TopicEvent::RequestTopicOpened { topic, result } => {
-                self.topics.request_opened(topic, result, tasks);
+                self.topics.request_opened(topic, result, configured, tasks);
                 self.unpark(ctx);
             }
             TopicEvent::ReplyTopicOpened { topic, result } => {
                 self.topics.reply_opened(topic, result, warmup, tasks);
                 self.unpark(ctx);
             }
+            TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),
             TopicEvent::RetryReplyTopic(topic) => self.topics.retry_reply(&topic, tasks),
             TopicEvent::Checked(changes) => {
                 for lost in self.topics.checked(changes, warmup, tasks) {

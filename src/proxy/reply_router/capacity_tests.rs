@@ -18,7 +18,7 @@ use crate::error::RequestError;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream, StrangerCounters};
 use crate::process::progress::Progress;
@@ -144,13 +144,22 @@ async fn a_router_carries_many() {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
-    let admin = TopicAdmin::new(config.clone(), settings.create_topics.clone());
-    let (stream, _nobody_replies) =
-        ReplyStream::start(&consumer, admin, |_| ReplyPartition::Auto, 0, 7, strangers).unwrap();
+    let admin = TopicAdmin::new(settings.create_topics.clone());
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let (stream, _nobody_replies) = ReplyStream::start(
+        &consumer,
+        producer.clone(),
+        admin,
+        |_| ReplyPartition::Auto,
+        0,
+        7,
+        strangers,
+    )
+    .unwrap();
     let parts = RouterParts {
         generation: 1,
-        limits: RecordLimits::start(config.clone(), |_| ()).unwrap(),
-        producer: Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap()),
+        limits: RecordLimits::start(producer.clone(), TopicRole::Requests, []).unwrap(),
+        producer,
         stream,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],

@@ -55,6 +55,14 @@ impl TopicTasks {
         });
     }
 
+    /// Reports, after `RETRY`, that a request topic is to be tried again.
+    pub(super) fn retry_request(&self, topic: Arc<KnownTopic>) {
+        self.spawn(async move {
+            pause(RETRY).await;
+            TopicEvent::RetryRequestTopic(topic)
+        });
+    }
+
     /// Reads a reply topic from its end, and makes it first where it is missing and may be created.
     pub(super) fn open_reply(&self, topic: Arc<KnownTopic>) {
         self.open_reply_after(Duration::ZERO, topic);

@@ -110,11 +110,12 @@ impl TopicStates {
         tasks.open_reply(topic.clone());
     }
 
-    /// Takes in how the opening of a request topic ended.
+    /// Takes in how the opening of a request topic ended. One of `configured` that failed is tried again: it is opened as soon as it can be.
     pub(super) fn request_opened(
         &mut self,
         topic: Arc<KnownTopic>,
         result: Result<Option<TopicId>, TopicError>,
+        configured: &[Arc<KnownTopic>],
         tasks: &TopicTasks,
     ) {
         let name = topic.name.clone();
@@ -122,9 +123,13 @@ impl TopicStates {
             Ok(id) => id,
             Err(error) => {
                 self.log(&name, &error);
-                match error {
-                    TopicError::Unreachable { .. } => tasks.open_request_again(topic),
-                    _ => drop(self.requests.insert(name, TopicState::Failed(Instant::now()))),
+                if error.passes() {
+                    return tasks.open_request_again(topic);
+                }
+                // Requests to it are refused until then.
+                self.requests.insert(name, TopicState::Failed(Instant::now()));
+                if configured.iter().any(|known| known.name == topic.name) {
+                    tasks.retry_request(topic);
                 }
                 return;
             }
@@ -148,7 +153,7 @@ impl TopicStates {
             Ok(open) => open,
             Err(error) => {
                 self.log(&name, &error);
-                if let TopicError::Unreachable { .. } = error {
+                if error.passes() {
                     return tasks.open_reply_again(topic);
                 }
                 // Requests that name it are refused until then.
@@ -171,6 +176,13 @@ impl TopicStates {
         }
     }
 
+    /// Opens a request topic again, unless a request has begun that meanwhile.
+    pub(super) fn retry_request(&mut self, topic: &Arc<KnownTopic>, tasks: &TopicTasks) {
+        if let None | Some(TopicState::Failed(_)) = self.requests.get(&topic.name) {
+            self.open_request(topic, tasks);
+        }
+    }
+
     /// Logs a failure to open a topic. That Kafka does not answer is logged by `cluster::health`; the rest needs an operator.
     fn log(&mut self, topic: &Arc<str>, error: &TopicError) {
         if let TopicError::Unreachable { source, .. } = error {
@@ -180,6 +192,7 @@ impl TopicStates {
         let text = error.to_string();
         match error {
             _ if self.logged_failures.get(topic) == Some(&text) => tracing::debug!(%error, "topic not opened"),
+            TopicError::NotUsableYet { .. } => tracing::info!(%error, "topic not opened; trying again"),
             // Mostly a name that a client made up.
             TopicError::Missing { .. } => tracing::warn!(%error, "topic not opened"),
             _ => tracing::error!(%error, "topic not opened"),

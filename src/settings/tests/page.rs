@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use super::allowed::{Allowed, allowed};
 use super::documented::{Documented, documented};
 use super::*;
-use crate::doc_tests::files::{assert_generated, page};
+use regex_lite::Regex;
+
+use crate::doc_tests::files::{assert_generated, page, pages};
+use crate::doc_tests::markdown::code_spans;
 
 const PAGE: &str = "docs/settings.md";
 const BEGIN: &str = "<!-- Generated from config/reference.yaml; KHP_BLESS=1 cargo test --release --lib generated -->";
@@ -77,5 +80,38 @@ fn default(entry: &Documented) -> String {
         (Some(words), _) => words.clone(),
         (None, "{}") => "none".into(),
         (None, value) => format!("`{value}`"),
+    }
+}
+
+#[test]
+fn every_prefixed_variable_in_the_documents_is_a_key() {
+    let variable = Regex::new("KHP__[A-Z_]*[A-Z]").unwrap();
+    let mut count = 0;
+    for page in pages() {
+        for name in variable.find_iter(&page.text).map(|found| found.as_str()) {
+            let faults = faults(Mode::All, ONE_TOPIC, &[(name, "60")]);
+            assert!(
+                !faults.iter().any(|fault| fault.contains("unknown key")),
+                "{}: {faults:?}",
+                page.name
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 3, "{count}");
+}
+
+#[test]
+fn the_variables_of_the_predecessor_are_known() {
+    let page = page("docs/migrating.md");
+    let line = page.section("What stays").join(" ");
+    let (_, rest) = line.split_once("- The environment: ").unwrap();
+    let (names, _) = rest.split_once("- ").unwrap();
+    for name in code_spans(names) {
+        let is_other = ["MODE", "CONFIG_PATH", "CONFIG_SOURCE", "CONSUMER_GROUP_{NAME}"].contains(&name);
+        assert!(
+            is_other || keys::top::ALL.iter().any(|key| key.env == Some(name)),
+            "{name}"
+        );
     }
 }

@@ -127,7 +127,7 @@ impl Echoer {
         let settings = self.topics.settings()?;
         let config = properties::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
-        let admin = TopicAdmin::new(config, settings.create_topics.clone());
+        let admin = TopicAdmin::new(settings.create_topics.clone());
         for topic in [&self.topics.requests, &self.topics.replies] {
             admin.ensure(producer.client(), topic, true)?;
         }

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prometheus::Registry;
 use proptest::prelude::*;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::*;
 use crate::processor::backend::breaker::ProbeSlot;
-use crate::processor::backend::client::Backend;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::{Backend, Connector};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::age::Ages;
-use crate::processor::record::caller::CallLimits;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::worker::lanes::Lanes;
@@ -25,13 +24,18 @@ use crate::wire::{self, RawRecord};
 /// What attempts need; the backend is never called, since the tests make the calls.
 fn caller(topic: Topic) -> Caller {
     let metrics = ProcessorMetrics::register(&Registry::new()).unwrap();
+    let pool = Arc::new(CallPool::new(100, 1, metrics.calls_borrowed.clone()));
     Caller {
-        backend: Backend::new(&topic.backend_url, HostHeader::Backend, 1, 1000).unwrap(),
-        limits: CallLimits {
-            own: Semaphore::new(topic.concurrency),
-            process: Arc::new(Semaphore::new(100)),
-            rate: None,
-        },
+        backend: Backend::new(
+            &Connector::new().unwrap(),
+            &topic.backend_url,
+            HostHeader::Backend,
+            1,
+            1000,
+        )
+        .unwrap(),
+        places: pool.places(topic.concurrency, metrics.topic("a", "c").waiting_for_call),
+        rate_limit: None,
         retry_budget: Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms())),
         breaker: None,
         probe: ProbeSlot::default(),
