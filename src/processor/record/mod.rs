@@ -1,7 +1,7 @@
 //! A record's way through the processor, from top to bottom: decode, deadline, destination, attempts, then the reply and the dead
 //! letter, and the settlement of its offset.
 //!
-//! - [`deadline`]: how long somebody waits for the answer.
+//! - [`deadline`]: how long somebody waits for the answer; [`age`]: how long the request has waited.
 //! - [`reply_topics`]: where the reply may go.
 //! - [`attempts`]: the calls of the backend, from the first to the last; [`round`]: how many in how much time; [`caller`]: what all
 //!   attempts of a worker share.
@@ -12,6 +12,7 @@
 //! - [`rate_limit`]: how often a record of one topic may begin.
 //! - [`logged_once`]: faults that come back with every record.
 
+pub mod age;
 pub mod attempts;
 pub mod caller;
 pub mod dead_letter_trouble;
@@ -96,8 +97,8 @@ impl RecordProcessor {
             Ok(request) => request,
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, error),
         };
-        let no_backlog = intake.is_newer_than(self.deadlines.clock_tolerance) && !self.kafka.is_down();
-        let Some(deadline) = self.deadlines.deadline(&request, no_backlog) else {
+        let fresh = intake.fresh && !self.kafka.is_down();
+        let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
         let destination = self

@@ -1,0 +1,77 @@
+//! A broker that stands still for a few seconds: work whose client gave up meanwhile is not executed when it goes on.
+
+use std::time::Duration;
+
+use crate::harness::backend::Backend;
+use crate::harness::client::Request;
+use crate::harness::kafka::Node;
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{processor, proxy};
+use crate::harness::wait::long;
+
+/// Requests sent during each freeze.
+const SENT: usize = 4;
+
+/// Freezes the broker for so long, sends requests that wait for a second meanwhile, and returns how many of them were executed.
+async fn freeze(node: &Node, proxy: &Service, backend: &Backend, length: Duration) -> usize {
+    node.freeze();
+    let began = std::time::Instant::now();
+    let body = format!("sent during a freeze of {length:?}");
+    let mut clients = Vec::new();
+    for _ in 0..SENT {
+        clients.push(proxy.leave_waiting(&Request::post("/hasty", body.clone())).await);
+    }
+    for client in &mut clients {
+        client
+            .read_response(false)
+            .await
+            .expect("an answer")
+            .assert_problem(504, "reply-timeout");
+    }
+    tokio::time::sleep(length.saturating_sub(began.elapsed())).await;
+    node.thaw();
+    // Those that come after it, on the same partition, have been executed: so would have been those before them.
+    loop {
+        let answer = proxy.request(Request::post("/", "after")).await;
+        if answer.status == 200 {
+            break;
+        }
+    }
+    backend.calls_with_body(&body)
+}
+
+#[tokio::test]
+async fn work_that_expired_during_a_freeze_of_its_broker_is_not_executed() {
+    let node = Node::start();
+    let topics = Topics::unique("orders");
+    let backend = Backend::echo().await;
+    let brokers = node.brokers();
+    let processor = processor(&[(&topics, &backend.url())])
+        .on(brokers.clone())
+        .set("create_topics.partitions", 1)
+        .start()
+        .await;
+    let proxy = proxy(&topics)
+        .on(brokers)
+        .set("create_topics.partitions", 1)
+        .timeout_of("/hasty", 1)
+        .start()
+        .await;
+    for number in 0..5 {
+        assert_eq!(proxy.request(Request::post("/", number.to_string())).await.status, 200);
+    }
+    let lengths = if long() { 20 } else { 2 };
+    let (mut sent, mut executed) = (0, 0);
+    for index in 0..lengths {
+        let length = Duration::from_millis(3300 + 300 / (lengths - 1) * index);
+        let twice = freeze(&node, &proxy, &backend, length).await;
+        (sent, executed) = (sent + SENT, executed + twice);
+    }
+    println!("{lengths} freezes of 3.3 to 3.6 s: {executed} of {sent} expired requests executed");
+    assert_eq!(executed, 0);
+    processor
+        .wait_for_metric("processor_expired_total", &[], sent as f64)
+        .await;
+    assert_eq!(processor.logged("the clocks of proxy and processor differ"), 0);
+}
