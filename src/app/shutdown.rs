@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::MailboxError;
 use actix_web::dev::ServerHandle;
+use futures_util::future::join_all;
 
 use crate::kafka::group_pump::intake::Command;
 use crate::process::listener::{self, ListenerGuard};
@@ -38,13 +40,17 @@ impl Budget {
 const RESERVE: Duration = Duration::from_secs(2);
 /// actix-server looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
+/// How long an actor has to answer at the end; one that is well does so in microseconds.
+const ANSWER_IN: Duration = Duration::from_secs(1);
+/// What the steps behind the drain limit may take in all: last answers, last commits, and threads that are stuck.
+pub const LAST_STEPS: Duration = Duration::from_secs(3);
 /// How long a pump that was cut off has to commit what it can, and its worker to log and count what is lost.
 const LAST_COMMITS: Duration = Duration::from_millis(300);
 
 /// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. When it expires actix-server drops its handlers
 /// and clients hear nothing, so it must outlast `close_listener`, which answers whoever still waits. The process ends before it.
 pub fn server_limit(drain_timeout: Duration) -> u64 {
-    drain_timeout.as_secs().saturating_add(3)
+    drain_timeout.as_secs().saturating_add(LAST_STEPS.as_secs())
 }
 
 /// What the drain limit cut off at a listener.
@@ -69,9 +75,14 @@ pub async fn close_proxy(
     // The socket is open while the guard is.
     drop(guard);
     let end_waiting = async {
-        let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
+        let Some(proxy) = proxy else { return 0 };
+        let router = proxy.router.borrow().clone();
         match router {
-            Some(router) => router.addr.send(Drain).await.unwrap_or(0),
+            Some(router) => match answer_of("reply_router", router.addr.send(Drain)).await {
+                Some(ended) => ended,
+                // It answers nobody: whoever waits is cut off.
+                None => proxy.metrics.pending.get().max(1) as usize,
+            },
             None => 0,
         }
     };
@@ -99,6 +110,17 @@ async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl 
     let waiting = end_waiting.await;
     let connections = !in_time && tokio::time::timeout(LAST_ANSWERS, &mut stopped).await.is_err();
     CutOff { waiting, connections }
+}
+
+/// What an actor answers, or `None` where it is stuck: it must not hold up the end of the others. One that has ended has nothing to say.
+pub async fn answer_of<T: Default>(actor: &str, answer: impl Future<Output = Result<T, MailboxError>>) -> Option<T> {
+    match tokio::time::timeout(ANSWER_IN, answer).await {
+        Ok(answer) => Some(answer.unwrap_or_default()),
+        Err(_) => {
+            tracing::error!(actor, "the actor does not answer at the end, and is cut off");
+            None
+        }
+    }
 }
 
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.
@@ -131,10 +153,46 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
 
 /// Stops the actors' threads and waits for them for a moment: nothing of value runs there any more.
 pub async fn stop_arbiters(retired: Vec<Retired>) {
-    for Retired { arbiter, .. } in retired {
+    let joins = retired.into_iter().map(|Retired { arbiter, .. }| {
         arbiter.stop();
-        let joined = tokio::task::spawn_blocking(move || arbiter.join());
-        // Err: it is stuck, and ends with the process.
-        let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+        tokio::task::spawn_blocking(move || arbiter.join())
+    });
+    // Err: one is stuck, and ends with the process.
+    let _ = tokio::time::timeout(ANSWER_IN, join_all(joins)).await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use actix::prelude::*;
+
+    struct Toy;
+
+    impl Actor for Toy {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "usize")]
+    struct Ask;
+
+    impl Handler<Ask> for Toy {
+        type Result = usize;
+
+        fn handle(&mut self, Ask: Ask, _: &mut Self::Context) -> usize {
+            7
+        }
+    }
+
+    #[actix::test]
+    async fn an_actor_that_is_stuck_has_a_limit() {
+        let arbiter = Arbiter::new();
+        let toy = Toy::start_in_arbiter(&arbiter.handle(), |_| Toy);
+        assert_eq!(answer_of("toy", toy.send(Ask)).await, Some(7));
+        arbiter.spawn_fn(|| std::thread::sleep(Duration::from_secs(4)));
+        let began = Instant::now();
+        assert_eq!(answer_of("toy", toy.send(Ask)).await, None);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }
