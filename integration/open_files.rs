@@ -4,15 +4,16 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::harness::TempDir;
-use crate::harness::app::BINARY;
+use crate::harness::app::{BINARY, processor, proxy};
+use crate::harness::backend::Backend;
 use crate::harness::kafka::free_port;
 use crate::harness::wait::{PATIENCE, eventually};
+use crate::harness::{TempDir, Topics};
 
 /// The binary under limits of its own, which a shell sets.
 fn limited(soft: u64, hard: u64, args: &str) -> Command {
     let mut shell = Command::new("sh");
-    let script = format!("ulimit -Hn {hard} && ulimit -Sn {soft} && exec \"$0\" {args}");
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" {args}");
     shell
         .args(["-c", &script, BINARY])
         .env_clear()
@@ -75,8 +76,11 @@ async fn check(hard: u64, env: &[(&str, &str)]) -> (Option<i32>, String, String)
 
 #[tokio::test]
 async fn check_prints_what_the_configuration_needs_and_warns_when_that_is_too_much() {
-    let topics = [("KAFKA_TOPICS", "a:a,b,http://c;d:d,e,http://f")];
-    let (code, stdout, stderr) = check(60_000, &topics).await;
+    let topics = [
+        ("KAFKA_TOPICS", "a:a,b,http://c;d:d,e,http://f"),
+        ("KHP__MAX_PENDING", "1000"),
+    ];
+    let (code, stdout, stderr) = check(2000, &topics).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("# open files"), "{stdout}");
     assert!(!stderr.contains("open files"), "{stderr}");
@@ -86,4 +90,27 @@ async fn check_prints_what_the_configuration_needs_and_warns_when_that_is_too_mu
         stderr.contains("warning: ") && stderr.contains("open files") && stderr.contains("1024"),
         "{stderr}"
     );
+}
+
+/// The number of files that a process has open.
+fn open_files(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
+#[tokio::test]
+async fn what_check_prints_is_enough_for_what_is_used() {
+    let topics: Vec<Topics> = (0..5).map(|_| Topics::unique("orders")).collect();
+    let backend = Backend::echo().await;
+    let url = backend.url();
+    let named: Vec<(&Topics, &str)> = topics.iter().map(|topics| (topics, &*url)).collect();
+    let processor = processor(&named).set("max_concurrent_requests", 1).start().await;
+    let (proxy, used) = (
+        proxy(&topics[0]).set("max_pending", 1).start().await,
+        open_files(processor.pid()),
+    );
+    let used_by_proxy = open_files(proxy.pid());
+    println!("open files: {used} of a processor with 5 topics, {used_by_proxy} of a proxy");
+    // As `check` counts: 100 of the process, 1 call or client, 20 a Kafka client.
+    assert!(used < 100 + 1 + (3 + 5) * 20, "{used}");
+    assert!(used_by_proxy < 100 + 1 + 3 * 20, "{used_by_proxy}");
 }

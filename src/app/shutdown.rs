@@ -190,9 +190,14 @@ mod tests {
         let arbiter = Arbiter::new();
         let toy = Toy::start_in_arbiter(&arbiter.handle(), |_| Toy);
         assert_eq!(answer_of("toy", toy.send(Ask)).await, Some(7));
-        arbiter.spawn_fn(|| std::thread::sleep(Duration::from_secs(4)));
+        let (stuck, begins) = tokio::sync::oneshot::channel();
+        arbiter.spawn_fn(move || {
+            stuck.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(10));
+        });
+        begins.await.unwrap();
         let began = Instant::now();
         assert_eq!(answer_of("toy", toy.send(Ask)).await, None);
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }
