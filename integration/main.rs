@@ -1,61 +1,19 @@
-//! The service as its users meet it: the real binary as child processes, a real Kafka, real HTTP. One file a promise.
+//! The service as its users meet it: the real binary as child processes, a real Kafka, real HTTP. A folder for each kind of promise, a
+//! file for each promise.
 
-mod harness;
-
-mod breaker;
-mod client_rate_limit;
-mod clients;
-mod clock;
-mod commands;
-mod connections;
-mod crash;
-mod dead_letters;
-mod deadline;
+/// What becomes of a request between its record and its answer.
 mod delivery;
-mod denied;
-mod differential;
-mod disconnect;
-mod error_table;
-mod failover;
-mod failures;
-mod forwarding;
-mod giving_up;
-mod groups;
-mod heads;
-mod hostile;
-mod json;
-mod json_predecessor;
-mod kafka_down;
-mod kill;
-mod log_output;
-mod malformed;
-mod management;
-mod modes;
-mod nginx;
-mod no_consumers;
-mod open_files;
-mod ordering;
-mod overload;
-mod pause;
-mod rate_limit;
-mod rebalance;
-mod record_limits;
-mod recreated;
-mod redrive;
-mod refusals;
-mod reply_partitions;
-mod responses;
-mod retries;
-mod rolling;
-mod round_trip;
-mod routes;
-mod settings;
-mod settings_text;
-mod shutdown;
-mod stuck;
-mod targets;
-mod topic_changes;
-mod topics;
-mod undelivered;
-mod waiting;
-mod workers;
+/// What the documents show works.
+mod docs;
+/// What the tests stand on: Kafka, a backend, the binary and its clients.
+mod harness;
+/// What a client and a backend see of HTTP.
+mod http;
+/// What happens to the service when Kafka changes.
+mod kafka;
+/// What operators configure, see and do.
+mod operating;
+/// What worked with kafka-http-proxy 1.0.1.
+mod predecessor;
+/// Which topic carries a request, and on which partition its reply comes back.
+mod routing;

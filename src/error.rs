@@ -211,17 +211,27 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_every_row() {
-        let readme = include_str!("../README.md");
-        for error in ALL {
-            let (status, code) = error.row();
-            let row = readme
-                .lines()
-                .find(|line| line.starts_with(&format!("| {} |", status.as_u16())));
-            assert!(
-                row.is_some_and(|row| row.contains(&format!("`{code}`"))),
-                "{status} {code}"
-            );
+    fn the_page_has_every_row_and_no_other() {
+        let page = crate::doc_tests::files::page("docs/responses.md");
+        let (statuses, codes): (Vec<_>, Vec<_>) = page
+            .rows("Errors of this service")
+            .into_iter()
+            .partition(|row| row.len() == 3);
+        let mut documented: Vec<(u16, String)> = statuses
+            .iter()
+            .flat_map(|row| {
+                let status = row[0].parse().unwrap();
+                let codes = crate::doc_tests::markdown::code_spans(&row[1]);
+                codes.into_iter().map(move |code| (status, code.to_owned()))
+            })
+            .collect();
+        documented.sort();
+        let mut known = ALL.map(|error| (error.status().as_u16(), error.code().to_owned()));
+        known.sort();
+        assert_eq!(documented, known);
+        for row in codes {
+            let code = row[0].trim_matches('`');
+            assert!(ALL.iter().any(|error| error.code() == code), "{code}");
         }
     }
 

@@ -29,6 +29,9 @@ pub mod settings;
 pub mod supervision;
 pub mod wire;
 
+#[cfg(test)]
+mod doc_tests;
+
 /// A real Kafka for unit tests, the one the integration tests use.
 #[cfg(test)]
 #[path = "../integration/harness/kafka.rs"]

@@ -1,4 +1,4 @@
-//! What a broker with an authorizer allows anybody to do with a topic; rdkafka has no words for it.
+//! The rights that a broker grants or denies on a topic. rdkafka has no call for them, so this uses librdkafka's.
 
 use std::ffi::CString;
 use std::ptr::null_mut;
@@ -15,13 +15,14 @@ use rdkafka::bindings::{
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-/// What a broker needs to be asked at all. Where a topic has no rule, everything is allowed; where it has one, only what a rule allows.
+/// The settings of a broker that checks rights. A topic without a rule allows everything; a topic with a rule allows only what its rules
+/// allow.
 pub const AUTHORIZER: [&str; 2] = [
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found=true",
 ];
 
-/// Makes a rule for a topic, or takes it back. Blocks.
+/// Creates a rule for everybody on a topic (`there`), or removes it. Blocks until the broker has answered.
 pub fn rule(brokers: &str, topic: &str, permission: Permission, operation: Operation, there: bool) {
     let client: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -34,7 +35,7 @@ pub fn rule(brokers: &str, topic: &str, permission: Permission, operation: Opera
     } else {
         rd_kafka_AclBindingFilter_new
     };
-    // SAFETY: the texts and what is made of them live until the answer is there; a null event is told apart before it is used.
+    // SAFETY: the strings and the binding live until the answer has arrived; a null event is rejected before it is used.
     unsafe {
         let mut binding = make(
             Resource::RD_KAFKA_RESOURCE_TOPIC,

@@ -1,26 +1,25 @@
-//! A small HTTP/1.1 client that hides nothing: it sends exactly the head it is told, and keeps of an answer what
-//! arrived, in order.
+//! A small HTTP/1.1 client. It sends exactly the head it is told, and keeps an answer as it arrived.
 
-use std::time::Duration;
+use std::ops::Deref;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than any timeout that a test gives the service: what hangs fails here.
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::message::{BodyLength, Fields, Message, body_length, field, write_field};
+use super::wait::PATIENCE;
 
 /// A request to be sent.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
     pub target: String,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Fields,
     pub body: Body,
 }
 
-/// How a request's body goes out; `Empty` says `Content-Length: 0`, `None` says nothing.
+/// A request's body and its framing. `Empty` has the header `Content-Length: 0`; `None` has no such header.
 #[derive(Debug, Clone)]
 pub enum Body {
     None,
@@ -70,9 +69,7 @@ impl Request {
             wire.extend_from_slice(format!("Host: {host}\r\n").as_bytes());
         }
         for (name, value) in &self.headers {
-            wire.extend_from_slice(format!("{name}: ").as_bytes());
-            wire.extend_from_slice(value);
-            wire.extend_from_slice(b"\r\n");
+            write_field(&mut wire, name, value);
         }
         match &self.body {
             Body::None => wire.extend_from_slice(b"\r\n"),
@@ -95,43 +92,42 @@ impl Request {
     }
 }
 
-/// An answer as it arrived.
+/// An answer as it arrived. Its headers and its body are those of its message: `answer.body`.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
-    /// In order, names as received.
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Vec<u8>,
+    message: Message,
+}
+
+impl Deref for Response {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
 }
 
 impl Response {
-    /// Every value of a header, in order.
-    pub fn all(&self, name: &str) -> Vec<String> {
-        values(&self.headers, name)
-    }
-
-    /// The first value of a header.
-    pub fn header(&self, name: &str) -> Option<String> {
-        self.all(name).into_iter().next()
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
+    /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// Does the server close the connection after this answer?
+    /// Whether the server closes the connection after this answer.
     pub fn closes(&self) -> bool {
         self.all("connection")
             .iter()
             .any(|value| value.to_ascii_lowercase().contains("close"))
     }
 
-    /// Asserts that this is an error of the service's own: this status, problem+json with this code and a correlation
-    /// id.
+    /// Asserts that a backend's `Answer::echo` got this body.
+    #[track_caller]
+    pub fn assert_echo(&self, body: &str) {
+        assert_eq!(self.status, 200, "{self:?}\n{}", self.text());
+        assert_eq!(self.json()["body"].as_str(), Some(body));
+    }
+
+    /// Asserts that this is an error of the service itself: this status, and problem+json with this code and a correlation id.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}\n{}", self.text());
@@ -145,7 +141,7 @@ impl Response {
         );
     }
 
-    /// Asserts a refusal before sending: 503, this code, and when to come again.
+    /// Asserts that the request was not sent: 503, this code, and Retry-After in seconds.
     #[track_caller]
     pub fn assert_try_again(&self, code: &str) {
         self.assert_problem(503, code);
@@ -157,19 +153,11 @@ impl Response {
     }
 }
 
-/// Every value of a header in a list of headers, in order.
-pub fn values(headers: &[(String, Vec<u8>)], name: &str) -> Vec<String> {
-    let named = headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
-    named
-        .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-        .collect()
-}
-
-/// A connection that is kept alive until it is dropped.
+/// A connection that stays open until it is dropped.
 pub struct Connection {
     stream: TcpStream,
     address: String,
-    /// Read, but not yet part of an answer.
+    /// Bytes that were read and are not yet part of an answer.
     buffer: Vec<u8>,
 }
 
@@ -207,7 +195,7 @@ impl Connection {
         self.read_response(request.method == "HEAD").await
     }
 
-    /// Reads one final answer (1xx are passed over).
+    /// Reads one final answer; interim answers (1xx) are skipped.
     pub async fn read_response(&mut self, to_head: bool) -> std::io::Result<Response> {
         match timeout(PATIENCE, self.read_final(to_head)).await {
             Ok(answer) => answer,
@@ -223,11 +211,11 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has closed the connection; fails when it sends more, or leaves it open.
+    /// Waits until the server has closed the connection. Fails when the server sends more, or leaves it open.
     pub async fn read_end(&mut self) -> std::io::Result<()> {
         match timeout(PATIENCE, self.fill()).await {
             Ok(Ok(false)) if self.buffer.is_empty() => Ok(()),
-            // What it had not read any more.
+            // The server closed before it had read all that was sent.
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
             Ok(_) => Err(fault(format!("more came: {}", self.buffer.escape_ascii()))),
             Err(_) => Err(fault(format!("open for {PATIENCE:?}"))),
@@ -240,27 +228,27 @@ impl Connection {
             if (100..200).contains(&status) && status != 101 {
                 continue;
             }
-            let body = if to_head || status == 204 || status == 304 {
-                Vec::new()
-            } else if values(&headers, "transfer-encoding")
-                .iter()
-                .any(|coding| coding.eq_ignore_ascii_case("chunked"))
-            {
-                self.read_chunks().await?
-            } else if let Some(length) = values(&headers, "content-length").first() {
-                let length = length
-                    .parse()
-                    .map_err(|_| fault(format!("content-length {length:?}")))?;
-                self.take(length).await?
-            } else {
-                while self.fill().await? {}
-                std::mem::take(&mut self.buffer)
+            let body = match body_length(&headers) {
+                _ if to_head || status == 204 || status == 304 => Vec::new(),
+                BodyLength::Chunked => self.read_chunks().await?,
+                BodyLength::Sized(length) => {
+                    let length = length.parse();
+                    self.take(length.map_err(|_| fault(format!("content-length of {headers:?}")))?)
+                        .await?
+                }
+                BodyLength::Unknown => {
+                    while self.fill().await? {}
+                    std::mem::take(&mut self.buffer)
+                }
             };
-            return Ok(Response { status, headers, body });
+            return Ok(Response {
+                status,
+                message: Message { headers, body },
+            });
         }
     }
 
-    async fn read_head(&mut self) -> std::io::Result<(u16, Vec<(String, Vec<u8>)>)> {
+    async fn read_head(&mut self) -> std::io::Result<(u16, Fields)> {
         let status_line = self.take_line().await?;
         let text = String::from_utf8_lossy(&status_line).into_owned();
         let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -271,7 +259,7 @@ impl Connection {
             if line.is_empty() {
                 return Ok((status, headers));
             }
-            headers.push(header_line(&line).ok_or_else(|| fault(format!("header line {line:?}")))?);
+            headers.push(field(&line).ok_or_else(|| fault(format!("header line {line:?}")))?);
         }
     }
 
@@ -282,7 +270,7 @@ impl Connection {
             let digits = line.split(';').next().unwrap_or_default().trim();
             let size = usize::from_str_radix(digits, 16).map_err(|_| fault(format!("chunk size {line:?}")))?;
             if size == 0 {
-                // Trailers are passed over.
+                // Trailers are skipped.
                 while !self.take_line().await?.is_empty() {}
                 return Ok(body);
             }
@@ -319,7 +307,7 @@ impl Connection {
         ))
     }
 
-    /// Reads what there is; false at the end.
+    /// Reads what has arrived; false at the end of the connection.
     async fn fill(&mut self) -> std::io::Result<bool> {
         let mut chunk = [0; 64 * 1024];
         let read = self.stream.read(&mut chunk).await?;
@@ -328,19 +316,12 @@ impl Connection {
     }
 }
 
-/// Splits `name: value`; for the backend's side too.
-pub fn header_line(line: &[u8]) -> Option<(String, Vec<u8>)> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    let name = String::from_utf8_lossy(&line[..colon]).into_owned();
-    Some((name, line[colon + 1..].trim_ascii().to_vec()))
-}
-
-/// One request on a connection of its own.
+/// Sends one request on a connection of its own.
 pub async fn try_request(address: &str, request: Request) -> std::io::Result<Response> {
     Connection::open(address).await?.request(&request).await
 }
 
-/// One request on a connection of its own; a connection that fails is a failed test.
+/// Sends one request on a connection of its own. A connection that fails fails the test.
 pub async fn request(address: &str, request: Request) -> Response {
     let what = format!("{} {} to {address}", request.method, request.target);
     try_request(address, request)

@@ -1,8 +1,8 @@
-//! A real Kafka for tests: the one that `KHP_TEST_BROKERS` names, else a node of our own, shared by the whole test
-//! process; and private nodes for tests that kill or freeze their broker.
+//! A real Kafka for tests. All tests of a process share the Kafka that `KHP_TEST_BROKERS` names, or else one node that this process
+//! starts. A test that kills or freezes its broker starts a node of its own.
 //!
-//! Standard library only: unit tests of the library, and the bench, include this file by its path. A Kafka that does not
-//! come up is a failed test, never a skipped one.
+//! Unit tests of the library, and the bench, include this file by its path, so it uses the standard library only. A Kafka that does not
+//! come up fails the tests; it never skips them.
 #![allow(dead_code, reason = "whoever includes this file uses part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,13 +15,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// Below Linux's range for outgoing connections, so that a port found free stays free until its server binds it.
+/// Below Linux's range for outgoing connections, so that a free port stays free until its server binds it.
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 10_000;
 
-/// The bootstrap servers that all tests of this process share.
+/// The bootstrap servers of the Kafka that all tests of this process share.
 pub fn brokers() -> &'static str {
-    // An error is kept too: a Kafka that does not come up fails every test at once, not each after a wait of its own.
+    // An error is kept too. When Kafka does not come up, every test fails at once instead of after a wait of its own.
     static BROKERS: OnceLock<Result<String, String>> = OnceLock::new();
     let brokers = BROKERS.get_or_init(|| match std::env::var("KHP_TEST_BROKERS") {
         Ok(brokers) if !brokers.is_empty() => {
@@ -29,7 +29,7 @@ pub fn brokers() -> &'static str {
             wait_until_it_answers(first, 1, || None).map(|()| brokers.clone())
         }
         _ => {
-            // Never dropped: the node ends with this process, when its script finds its standard input closed.
+            // Never dropped. The node ends with this process, because its script then finds its standard input closed.
             static NODE: OnceLock<Result<Node, String>> = OnceLock::new();
             NODE.get_or_init(|| Node::try_start(&[]))
                 .as_ref()
@@ -40,7 +40,7 @@ pub fn brokers() -> &'static str {
     brokers.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A loopback port that nobody listens on, never given out twice by this process.
+/// A loopback port on which nobody listens. This process never gets the same port twice.
 pub fn free_port() -> u16 {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id().wrapping_mul(97) % u32::from(PORTS)) as u16));
@@ -52,23 +52,23 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// One Kafka node of our own. Dropped, it is killed and its data is removed.
+/// One Kafka node. Dropped, it is killed and its data is removed.
 pub struct Node {
     dir: PathBuf,
     port: u16,
-    /// What follows the ports on the script's command line.
+    /// The settings after the ports on the script's command line.
     settings: Vec<String>,
     controller_port: u16,
     running: Running,
 }
 
-/// Three nodes: each topic is on all of them, and two have to have a record before it is acknowledged.
+/// Three nodes. Each topic is on all of them, and a record is acknowledged once two of them have it.
 pub struct Cluster {
     pub nodes: Vec<Node>,
 }
 
 impl Cluster {
-    /// Starts them and waits until they have found each other.
+    /// Starts the nodes and waits until they have found each other.
     pub fn start() -> Self {
         let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = ports
@@ -80,7 +80,7 @@ impl Cluster {
             let settings = vec![format!("node={}", index + 1), format!("voters={}", voters.join(","))];
             Node::launch(*port, *controller, settings).unwrap_or_else(|error| panic!("{error}"))
         };
-        // All at once: none answers without a majority.
+        // All at once: no node answers without a majority.
         let mut cluster = Cluster {
             nodes: ports.iter().enumerate().map(launch).collect(),
         };
@@ -88,7 +88,7 @@ impl Cluster {
         cluster
     }
 
-    /// The bootstrap servers, all three.
+    /// The bootstrap servers of all three nodes.
     pub fn brokers(&self) -> String {
         self.nodes.iter().map(Node::brokers).collect::<Vec<_>>().join(",")
     }
@@ -110,7 +110,7 @@ impl Cluster {
     }
 }
 
-/// `integration/kafka-node`, which holds the java process: it kills it when its standard input ends.
+/// The script `integration/kafka-node`. It kills its java process when its standard input ends.
 struct Running {
     script: Child,
     java: u32,
@@ -122,10 +122,11 @@ impl Node {
         Self::try_start(&[]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Starts a node with these settings of `integration/kafka-node`: JVM options instead of those for tests, or properties.
+    /// Starts a node with these settings of `integration/kafka-node`: properties of the broker, or JVM options in the place of those for
+    /// tests.
     ///
     /// # Errors
-    /// It does not come up: the text says why.
+    /// The node does not come up. The text says why.
     pub fn try_start(settings: &[&str]) -> Result<Self, String> {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut node = Self::launch(free_port(), free_port(), settings)?;
@@ -154,26 +155,26 @@ impl Node {
         self.running.java
     }
 
-    /// Stops it in its tracks (SIGSTOP): its ports stay open, nothing answers.
+    /// Freezes it (SIGSTOP): its ports stay open, and nothing answers.
     pub fn freeze(&self) {
         signal("STOP", self.running.java);
     }
 
-    /// Ends a `freeze`.
+    /// Lets it run again after `freeze`.
     pub fn thaw(&self) {
         signal("CONT", self.running.java);
     }
 
-    /// Kills it (SIGKILL); its data stays for `restart`.
+    /// Kills it (SIGKILL). Its data stays for `restart`.
     pub fn kill(&mut self) {
         signal("KILL", self.running.java);
-        // `wait` closes the script's input first, at whose end the script would remove the data: keep it open meanwhile.
+        // `wait` closes the script's input first, and at its end the script removes the data. So the input is kept open meanwhile.
         let input = self.running.script.stdin.take();
         let _ = self.running.script.wait();
         drop(input);
     }
 
-    /// Starts it again after `kill`: same ports, same data.
+    /// Starts it again after `kill`, with the same ports and the same data.
     pub fn restart(&mut self) {
         let restarted = self.relaunch().and_then(|()| self.wait_until_it_answers(1));
         restarted.unwrap_or_else(|error| panic!("{error}"));
@@ -202,7 +203,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         drop(self.running.script.stdin.take());
         let _ = self.running.script.wait();
-        // Left behind only by a node that was killed before.
+        // Only a node that was killed before leaves its data behind.
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -225,14 +226,14 @@ impl Running {
         match first_line.trim().parse() {
             Ok(java) => Ok(Running { script, java }),
             Err(_) => Err(format!(
-                "integration/kafka-node: {:?}; what it said stands above",
+                "integration/kafka-node: {:?}; its output stands above",
                 script.wait()
             )),
         }
     }
 }
 
-/// `integration/kafka-node`, in whichever of the workspace's packages this is compiled.
+/// The path of `integration/kafka-node`, whichever of the workspace's packages this is compiled in.
 fn script() -> PathBuf {
     let inside = |dir: &Path| dir.join("integration/kafka-node");
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -248,8 +249,8 @@ fn signal(name: &str, pid: u32) {
     );
 }
 
-/// Polls until the broker at `address` names itself (and others, `brokers` in all) in its metadata: the port alone opens
-/// before it takes work. `ended` tells why to give up.
+/// Polls until the broker at `address` knows this many brokers. Its port opens before it takes work, so an open port is not enough. `ended`
+/// returns why to stop waiting.
 fn wait_until_it_answers(address: &str, brokers: i32, mut ended: impl FnMut() -> Option<String>) -> Result<(), String> {
     let started = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Steady load: clients that each send one request after the other on a connection they keep.
+//! Steady load: clients that send one request after the other, each on a connection that it keeps.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,46 +9,46 @@ use tokio::task::JoinSet;
 use super::client::{Connection, Request, Response};
 use super::wait::PATIENCE;
 
-/// What a client does when an answer says `Connection: close`.
+/// What a client does after an answer with `Connection: close`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnClose {
-    /// It goes away, as a load balancer sends it elsewhere.
+    /// It leaves, as behind a load balancer that sends it elsewhere.
     Leave,
     /// It connects again.
     Reconnect,
-    /// It connects again, also after a failure, and goes on at a steady pace.
+    /// It connects again, also after a failure, and sends at a steady pace.
     Persist,
 }
 
-/// Between two requests of a client that persists.
+/// The pause of a persistent client between two requests.
 const PACE: Duration = Duration::from_millis(20);
-/// After a failure, which says to come again in a second; without a pause, refusals would be all that the machine does.
+/// The pause of a persistent client after a failure. Without it, the machine would be busy with refusals alone.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Clients at work; the backend must answer with the request's body.
+/// Clients at work. The backend must answer with the request's body.
 pub struct Load {
     clients: JoinSet<Report>,
     answered: watch::Sender<usize>,
     stop: watch::Sender<bool>,
 }
 
-/// What became of the requests.
+/// How the requests ended.
 #[derive(Debug, Default)]
 pub struct Report {
     pub answered: usize,
-    /// How many connections the server closed by saying so.
+    /// How many answers had `Connection: close`.
     pub told_to_close: usize,
     pub slowest: Duration,
-    /// How often each kind of failure came: `503 overloaded`, `connection`, `WRONG` (another's answer).
+    /// How often each kind of failure occurred: `503 overloaded`, `connection`, `WRONG` (the answer of another request).
     pub kinds: BTreeMap<String, usize>,
     /// Every request that did not get its own answer.
     pub failures: Vec<String>,
-    /// When the last of them was sent.
+    /// When the last request that failed was sent.
     pub last_failed: Option<Instant>,
 }
 
 impl Load {
-    /// Starts this many clients; `request` makes a request from its unique body.
+    /// Starts this many clients. `request` makes a request from its body, which is unique.
     pub fn start(address: &str, clients: usize, on_close: OnClose, request: fn(String) -> Request) -> Self {
         let (answered, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let mut set = JoinSet::new();
@@ -86,7 +86,7 @@ impl Load {
         }
     }
 
-    /// How many answers came so far.
+    /// How many answers have come so far.
     pub fn answered(&self) -> usize {
         *self.answered.borrow()
     }
@@ -105,13 +105,13 @@ impl Load {
         );
     }
 
-    /// Lets every client finish the request it waits for, and adds up what they saw.
+    /// Lets every client finish the request that it waits for, and adds up their reports.
     pub async fn finish(self) -> Report {
         self.stop.send_replace(true);
         self.join().await
     }
 
-    /// Waits until every client has left by itself.
+    /// Waits until every client has left by itself, and adds up their reports.
     pub async fn join(mut self) -> Report {
         let mut total = Report::default();
         while let Some(report) = self.clients.join_next().await {
@@ -165,7 +165,7 @@ impl Failure {
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "a loop's whole state")]
+#[allow(clippy::too_many_arguments, reason = "the whole state of a loop")]
 async fn run(
     client: usize,
     number: &mut usize,

@@ -1,4 +1,4 @@
-//! Prometheus text, read back.
+//! The page of /metrics, parsed.
 
 /// The samples of one page of /metrics.
 #[derive(Debug, Clone)]
@@ -14,16 +14,16 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Reads the text format; a line that is none is a failed test.
+    /// Parses the text format. Fails the test at a line that it cannot parse.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples = lines
-            .map(|line| Sample::parse(line).unwrap_or_else(|| panic!("no sample: {line:?}")))
+            .map(|line| Sample::parse(line).unwrap_or_else(|| panic!("not a sample: {line:?}")))
             .collect();
         Metrics { samples }
     }
 
-    /// The sum of the samples of this name that carry these labels; 0 when there is none.
+    /// The sum of the samples of this name that carry these labels; 0 where there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples
             .iter()
@@ -50,7 +50,7 @@ impl Metrics {
         }
     }
 
-    /// Is there a sample of this name, or of a histogram of this name?
+    /// Whether there is a sample of this name, or a histogram of this name.
     pub fn has(&self, name: &str) -> bool {
         let count = format!("{name}_count");
         self.samples
@@ -58,8 +58,8 @@ impl Metrics {
             .any(|sample| sample.name == name || sample.name == count)
     }
 
-    /// Does every sample of this name (or histogram) carry these labels, whatever their values, beside a histogram's
-    /// own `le`?
+    /// Whether there is a sample of this name (or a histogram), and each carries exactly these labels. A histogram's
+    /// own `le` does not count.
     pub fn has_labels(&self, name: &str, labels: &[&str]) -> bool {
         let (bucket, mut wanted) = (format!("{name}_bucket"), labels.to_vec());
         wanted.sort_unstable();
@@ -126,15 +126,4 @@ fn labels(mut text: &str) -> Option<Vec<(String, String)>> {
         text = &rest[end + 1..];
     }
     Some(labels)
-}
-
-#[test]
-fn a_page_of_metrics_is_read_back() {
-    let page = "# HELP a b\n# TYPE a counter\na{topic=\"x\",reason=\"a \\\"b\\\", c\"} 2\na{topic=\"y\"} 3\nb 1.5\nc_bucket{le=\"+Inf\"} 4\nc_count 4\n";
-    let metrics = Metrics::parse(page);
-    assert_eq!(metrics.sum("a", &[]), 5.0);
-    assert_eq!(metrics.sum("a", &[("topic", "x"), ("reason", "a \"b\", c")]), 2.0);
-    assert_eq!(metrics.sum("b", &[]), 1.5);
-    assert!(metrics.has("c") && !metrics.has("d"));
-    assert!(metrics.has_labels("c", &[]) && !metrics.has_labels("a", &["topic"]));
 }

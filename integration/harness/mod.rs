@@ -1,78 +1,50 @@
-//! What the tests stand on: a real Kafka, a backend that obeys, the real binary, and clients that hide nothing.
+//! What the tests stand on: a real Kafka, a scripted backend, the real binary, and clients that see every byte.
 
+/// The rights that a broker grants or denies on a topic.
 pub mod acls;
-pub mod app;
+/// A backend that answers as the test's closure decides.
 pub mod backend;
+/// The binary that is tested: where it is, its environment, signals and limits.
+pub mod binary;
+/// An HTTP client that sends exactly what it is told and keeps an answer as it arrived.
 pub mod client;
-pub mod dead_letters;
+/// Commands of the binary that end by themselves.
+pub mod command;
+/// A service that gives requests up, and the `dlq` commands on its dead letters.
+pub mod dlq;
+/// Bytes that a test sends to a proxy as they are.
+pub mod exchange;
+/// The json format: a proxy that writes it, and its envelope.
+pub mod json;
+/// A real Kafka.
 pub mod kafka;
+/// Clients that send one request after the other.
 pub mod load;
+/// What tests of malformed records share.
+pub mod malformed;
+/// The management API of a service.
+pub mod management;
+/// An HTTP message as it arrived.
+pub mod message;
+/// The page of /metrics, parsed.
 pub mod metrics;
+/// Names that no other test uses.
+pub mod names;
+/// nginx in front of the service.
 pub mod nginx;
-pub mod one_shot;
+/// A proxy, a processor and their backend.
 pub mod pair;
+/// Records that a test writes and reads itself.
 pub mod records;
+/// A running process of the service, which must be idle when its test ends.
+pub mod service;
+/// How a process of the service is configured and started.
+pub mod spec;
+/// Directories that end with their test.
+pub mod temp_dir;
+/// Tests of the harness itself.
+mod tests;
+/// Topics and offsets as the broker has them.
 pub mod topics;
+/// Waiting for a state instead of for a time.
 pub mod wait;
-
-use std::path::{Path, PathBuf};
-
-/// A name that no other test, run or process uses: the tests share one broker. The random part leads, so that
-/// `*-requests` still matches.
-pub fn unique(name: &str) -> String {
-    format!("t{:08x}-{name}", rand::random::<u32>())
-}
-
-/// Are the shows to be run at full length (minutes)? `KHP_LONG=1`; else each runs a short version.
-pub fn long() -> bool {
-    std::env::var_os("KHP_LONG").is_some_and(|value| value == "1")
-}
-
-/// The topics and the consumer group of one backend.
-#[derive(Debug, Clone)]
-pub struct Topics {
-    pub request: String,
-    pub response: String,
-    pub group: String,
-}
-
-impl Topics {
-    /// `…-NAME-requests`, `…-NAME-responses` and `…-NAME-processors`.
-    pub fn unique(name: &str) -> Self {
-        let name = unique(name);
-        let of = |kind: &str| format!("{name}-{kind}");
-        Topics {
-            request: of("requests"),
-            response: of("responses"),
-            group: of("processors"),
-        }
-    }
-}
-
-/// A directory that is removed when it is dropped.
-pub struct TempDir(PathBuf);
-
-impl TempDir {
-    pub fn new() -> Self {
-        let path = std::env::temp_dir().join(unique("khp-test"));
-        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        TempDir(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Writes a file into it and returns its path.
-    pub fn write(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}

@@ -1,12 +1,12 @@
-//! Debian's nginx in front of the service.
+//! Debian's nginx, in front of the service.
 
 use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use super::TempDir;
 use super::client::Connection;
 use super::kafka::free_port;
+use super::temp_dir::TempDir;
 use super::wait::eventually;
 
 /// A running nginx. Dropped, it is killed.
@@ -17,13 +17,13 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with these `upstream` and `server` blocks, whose `listen 80;` becomes a free port.
+    /// Starts nginx with these `upstream` and `server` blocks. A free port takes the place of `listen 80;`.
     pub async fn start(blocks: &str) -> Self {
         let (port, dir) = (free_port(), TempDir::new());
         assert!(blocks.contains("listen 80;"), "{blocks}");
         let blocks = blocks.replace("listen 80;", &format!("listen 127.0.0.1:{port};"));
         let at = dir.path().display();
-        // One process, so that killing it ends all of it; nothing outside the directory is written.
+        // nginx is one process, so that killing it ends all of it. It writes nothing outside the directory.
         let conf = dir.write(
             "nginx.conf",
             &format!(

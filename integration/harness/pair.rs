@@ -1,18 +1,20 @@
 //! A proxy, a processor and their backend, on topics of their own.
 
-use super::Topics;
-use super::app::{App, processor, proxy};
 use super::backend::Backend;
 use super::client::{Request, Response};
+use super::names::Topics;
+use super::service::Service;
+use super::spec::{processor, proxy};
 
+/// In the order in which they end: a service is idle only while its backend answers.
 pub struct Pair {
+    pub proxy: Service,
+    _processor: Service,
     pub backend: Backend,
-    pub proxy: App,
-    pub processor: App,
 }
 
 impl Pair {
-    /// The processor never repeats a call, so that what the backend does is what the client sees.
+    /// The processor never repeats a call, so that the client sees what the backend does.
     pub async fn start(backend: Backend) -> Self {
         let topics = Topics::unique("things");
         let processor = processor(&[(&topics, &backend.url())])
@@ -20,20 +22,14 @@ impl Pair {
             .set_topics("host", "preserve")
             .start()
             .await;
-        let proxy = proxy(&topics).start().await;
         Pair {
+            proxy: proxy(&topics).start().await,
+            _processor: processor,
             backend,
-            proxy,
-            processor,
         }
     }
 
     pub async fn request(&self, request: Request) -> Response {
         self.proxy.request(request).await
-    }
-
-    pub async fn wait_until_idle(&self) {
-        self.proxy.wait_until_idle().await;
-        self.processor.wait_until_idle().await;
     }
 }

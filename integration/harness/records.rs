@@ -1,4 +1,4 @@
-//! Records written and read past the service: what a foreign client of Kafka would do, and see.
+//! Records that a test writes and reads itself, as another client of Kafka would.
 
 use std::ffi::CString;
 use std::os::raw::c_void;
@@ -11,13 +11,13 @@ use rdkafka::message::{BorrowedHeaders, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::topics::{config, off_thread, partitions};
-use super::wait::{PATIENCE, eventually};
+use super::topics::{ask, config, partitions};
+use super::wait::{PATIENCE, eventually, off_thread};
 
 /// A record header to be written: name and value.
 pub type Header<'a> = (&'a str, &'a [u8]);
 
-/// A record to be written, its key null: value and headers.
+/// A record to be written, with a null key: value and headers.
 pub type Written = (Vec<u8>, Vec<(String, Vec<u8>)>);
 
 /// A record as it was read.
@@ -40,8 +40,20 @@ impl Record {
             .map(|(_, value)| value.as_slice())
     }
 
+    /// The first header of this name as text; empty where there is none.
     pub fn header_text(&self, name: &str) -> String {
         String::from_utf8_lossy(self.header(name).unwrap_or_default()).into_owned()
+    }
+
+    /// The correlation id of a native request or reply.
+    pub fn correlation_id(&self) -> &[u8] {
+        self.header("kafka_correlationId").expect("a correlation id")
+    }
+
+    /// The partition on which a native request asks for its reply.
+    pub fn reply_partition(&self) -> Option<i32> {
+        let bytes = self.header("kafka_replyPartition")?;
+        Some(i32::from_be_bytes(bytes.try_into().expect("four bytes")))
     }
 }
 
@@ -53,17 +65,10 @@ pub async fn produce(topic: &str, partition: i32, value: &[u8], headers: &[Heade
 /// Writes a record to a partition.
 pub async fn produce_with_key(topic: &str, partition: i32, key: Option<&str>, value: &[u8], headers: &[Header<'_>]) {
     let producer: FutureProducer = config().create().expect("a producer");
-    let mut owned = OwnedHeaders::new();
-    for (key, value) in headers {
-        owned = owned.insert(rdkafka::message::Header {
-            key,
-            value: Some(*value),
-        });
-    }
     let mut record = FutureRecord::<str, [u8]>::to(topic)
         .partition(partition)
         .payload(value)
-        .headers(owned);
+        .headers(owned(headers.iter().copied()));
     record.key = key;
     producer
         .send(record, PATIENCE)
@@ -71,22 +76,25 @@ pub async fn produce_with_key(topic: &str, partition: i32, key: Option<&str>, va
         .unwrap_or_else(|(error, _)| panic!("{topic}: {error}"));
 }
 
+fn owned<'a>(headers: impl Iterator<Item = Header<'a>>) -> OwnedHeaders {
+    headers.fold(OwnedHeaders::new(), |owned, (key, value)| {
+        owned.insert(rdkafka::message::Header {
+            key,
+            value: Some(value),
+        })
+    })
+}
+
 /// Writes many records to a partition, in order.
 pub async fn produce_all(topic: &str, partition: i32, records: impl IntoIterator<Item = Written>) {
     let producer: FutureProducer = config().create().expect("a producer");
     let mut sent = Vec::new();
     for (value, headers) in records {
-        let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-        for (key, value) in &headers {
-            owned = owned.insert(rdkafka::message::Header {
-                key,
-                value: Some(value),
-            });
-        }
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         let record = FutureRecord::<(), [u8]>::to(topic)
             .partition(partition)
             .payload(&value)
-            .headers(owned);
+            .headers(owned(headers));
         sent.push(
             producer
                 .send_result(record)
@@ -99,19 +107,34 @@ pub async fn produce_all(topic: &str, partition: i32, records: impl IntoIterator
     }
 }
 
-/// A well-formed POST that nobody waits for, whose body is also its correlation id.
-pub fn job(body: String) -> Written {
-    let body = body.into_bytes();
-    let headers = [
-        ("khp-version", b"1".to_vec()),
-        ("kafka_correlationId", body.clone()),
-        (":method", b"POST".to_vec()),
-        (":path", b"/job".to_vec()),
+/// The headers of a native request: version, correlation id, method, path, and then `more`.
+pub fn request_headers<'a>(
+    id: &'a (impl AsRef<[u8]> + ?Sized),
+    method: &'a str,
+    path: &'a (impl AsRef<[u8]> + ?Sized),
+    more: &[Header<'a>],
+) -> Vec<Header<'a>> {
+    let fixed: [Header<'a>; 4] = [
+        ("khp-version", b"1"),
+        ("kafka_correlationId", id.as_ref()),
+        (":method", method.as_bytes()),
+        (":path", path.as_ref()),
     ];
-    (body, headers.map(|(name, value)| (name.to_owned(), value)).into())
+    [fixed.as_slice(), more].concat()
 }
 
-/// A well-formed POST whose client gave it up: its deadline passed ten seconds ago, more than clocks may differ.
+/// A record for `produce_all`.
+pub fn written(value: impl Into<Vec<u8>>, headers: &[Header<'_>]) -> Written {
+    let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
+    (value.into(), owned.collect())
+}
+
+/// A well-formed POST without a deadline and a reply topic. Its body is also its correlation id.
+pub fn job(body: String) -> Written {
+    written(body.as_str(), &request_headers(&body, "POST", "/job", &[]))
+}
+
+/// A well-formed POST whose deadline passed ten seconds ago. That is more than clocks may differ.
 pub fn expired(body: String) -> Written {
     let (body, mut headers) = job(body);
     let deadline = UNIX_EPOCH.elapsed().expect("after 1970").as_millis() - 10_000;
@@ -121,8 +144,7 @@ pub fn expired(body: String) -> Written {
     (body, headers)
 }
 
-/// Waits until nobody waits for a request any more, by any clock: its deadline has passed, and with it the tolerance for clocks that
-/// disagree (2 s).
+/// Waits until a request has expired by any clock: its deadline has passed, and the tolerance for clocks that disagree (2 s) too.
 pub async fn wait_until_expired(request: &Record) {
     let deadline: u128 = request.header_text("khp-deadline").parse().expect("a number");
     eventually("expired", async || {
@@ -134,25 +156,19 @@ pub async fn wait_until_expired(request: &Record) {
     .await;
 }
 
-/// Writes a well-formed request that nobody waits for: no deadline, no reply topic.
+/// Writes a well-formed request without a deadline and a reply topic.
 pub async fn produce_job(topic: &str, partition: i32, key: Option<&str>, method: &str, body: &str) {
-    let headers: [Header<'_>; 4] = [
-        ("khp-version", b"1"),
-        ("kafka_correlationId", body.as_bytes()),
-        (":method", method.as_bytes()),
-        (":path", b"/job"),
-    ];
+    let headers = request_headers(body, method, "/job", &[]);
     produce_with_key(topic, partition, key, body.as_bytes(), &headers).await;
 }
 
-/// Writes a record with one header whose name is these bytes, UTF-8 or not: rdkafka has no safe way to.
+/// Writes a record with one header whose name is these bytes, UTF-8 or not. rdkafka has no safe call for it.
 pub async fn produce_with_header_name(topic: &str, partition: i32, value: &[u8], name: &[u8]) {
     use rdkafka::bindings::{RD_KAFKA_MSG_F_COPY, rd_kafka_producev, rd_kafka_resp_err_t, rd_kafka_vtype_t as vtype};
-    // Not a FutureProducer: that expects a sender of its own with every record.
+    // A FutureProducer would expect a sender of its own with every record.
     let producer: BaseProducer = config().create().expect("a producer");
     let [topic, name] = [topic.as_bytes(), name].map(|text| CString::new(text).expect("no NUL"));
-    // SAFETY: each argument follows its tag with the type that rdkafka.h documents for it; librdkafka copies all of
-    // them.
+    // SAFETY: each argument follows its tag with the type that rdkafka.h documents for it; librdkafka copies all of them.
     let error = unsafe {
         rd_kafka_producev(
             producer.client().native_ptr(),
@@ -173,8 +189,8 @@ pub async fn produce_with_header_name(topic: &str, partition: i32, value: &[u8],
         )
     };
     assert_eq!(error, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
-    let flushed = tokio::task::spawn_blocking(move || producer.flush(PATIENCE)).await;
-    flushed.expect("no panic").expect("the record is written");
+    let flushed = off_thread(move || producer.flush(PATIENCE)).await;
+    flushed.expect("the record is written");
 }
 
 /// Reads a topic from its beginning, without a group.
@@ -233,7 +249,7 @@ impl Reader {
     }
 }
 
-/// Reads a topic on and on, from its beginning.
+/// Reads a topic from its beginning, again and again.
 pub struct Follower {
     reader: Reader,
     client: Arc<BaseConsumer>,
@@ -251,10 +267,10 @@ impl Follower {
         }
     }
 
-    /// The records since the last look, with all that are there when it is called.
+    /// The records since the last call, up to the end that the topic has when this is called.
     pub async fn up_to_now(&mut self) -> Vec<Record> {
         let (client, partitions) = (self.client.clone(), 0..self.next.len());
-        let ends: Vec<i64> = off_thread(&self.reader.topic, move |topic| {
+        let ends: Vec<i64> = ask(&self.reader.topic, move |topic| {
             let end = |partition| {
                 let watermarks = client.fetch_watermarks(topic, partition as i32, PATIENCE);
                 watermarks.expect("the broker answers").1
@@ -272,8 +288,7 @@ impl Follower {
     }
 }
 
-/// Every record that a topic holds now, partition by partition; what no consumer is shown (of transactions that were broken off) is not
-/// among them.
+/// Every record that a topic holds now, by partition. Records of aborted transactions are not among them, because no consumer sees them.
 pub async fn read_all(topic: &str) -> Vec<Record> {
     let partitions = partitions(topic);
     let reader = Reader::with(topic, &[("enable.partition.eof", "true"), ("fetch.wait.max.ms", "10")]);

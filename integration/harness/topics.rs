@@ -1,4 +1,4 @@
-//! The broker's side of a topic: made, changed, deleted and counted past the service.
+//! Topics and offsets as the broker has them: a test creates, changes, deletes and counts them without the service.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,19 +14,27 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::kafka::brokers;
-use super::wait::{PATIENCE, eventually};
+use super::wait::{PATIENCE, eventually, off_thread};
 
-/// What every client of the tests has set.
+/// The settings of every Kafka client of the tests.
 pub fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers())
-        // As large as any topic of the tests takes.
+        // As much as the largest topic of the tests takes.
         .set("message.max.bytes", "8000000")
-        // A producer's default is true: looking for a topic would create it.
+        // The default of a producer is true, and then a request for a topic's metadata creates the topic.
         .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", "5000");
     config
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    config().create().expect("an admin client")
+}
+
+fn assert_all_ok<T: std::fmt::Debug, E: std::fmt::Debug>(results: &[Result<T, E>]) {
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
 /// Creates a topic and waits until the broker serves it.
@@ -34,23 +42,16 @@ pub async fn create_topic(topic: &str, partitions: i32) {
     create(topic, NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await;
 }
 
-/// Creates a topic of one partition whose records are at most this large.
+/// Creates a topic of one partition whose records are at most this large, in bytes.
 pub async fn create_limited_topic(topic: &str, max_message_bytes: usize) {
     let limit = max_message_bytes.to_string();
     let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
     create(topic, new).await;
 }
 
-/// Changes the limit of a topic that is in use.
+/// Changes the limit of a topic in use, in bytes.
 pub async fn limit_topic(topic: &str, max_message_bytes: usize) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let limit = max_message_bytes.to_string();
-    let changed = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &limit);
-    let results = admin
-        .alter_configs([&changed], &AdminOptions::new())
-        .await
-        .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    set_topic(topic, "max.message.bytes", &max_message_bytes.to_string()).await;
 }
 
 async fn create(topic: &str, new: NewTopic<'_>) {
@@ -58,13 +59,13 @@ async fn create(topic: &str, new: NewTopic<'_>) {
     wait_for_topic(topic).await;
 }
 
-/// Creates a topic; false if somebody was quicker.
+/// Creates a topic; false where it exists already.
 pub async fn try_create_topic(topic: &str, partitions: i32) -> bool {
     try_create(&NewTopic::new(topic, partitions, TopicReplication::Fixed(1))).await
 }
 
 async fn try_create(new: &NewTopic<'_>) -> bool {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let admin = admin();
     let results = admin
         .create_topics([new], &AdminOptions::new())
         .await
@@ -72,7 +73,7 @@ async fn try_create(new: &NewTopic<'_>) -> bool {
     match results.as_slice() {
         [Err((_, RDKafkaErrorCode::TopicAlreadyExists))] => false,
         results => {
-            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            assert_all_ok(results);
             true
         }
     }
@@ -80,16 +81,16 @@ async fn try_create(new: &NewTopic<'_>) -> bool {
 
 /// Gives a topic this many partitions in all.
 pub async fn add_partitions(topic: &str, partitions_in_all: usize) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let admin = admin();
     let new = NewPartitions::new(topic, partitions_in_all);
     let results = admin
         .create_partitions([&new], &AdminOptions::new())
         .await
         .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_all_ok(&results);
     eventually(
         &format!("{partitions_in_all} partitions of {topic}"),
-        async || match off_thread(topic, partitions).await {
+        async || match ask(topic, partitions).await {
             found if found == partitions_in_all => Ok(()),
             found => Err(format!("{found}")),
         },
@@ -97,34 +98,33 @@ pub async fn add_partitions(topic: &str, partitions_in_all: usize) {
     .await;
 }
 
-/// Asks Kafka beside the test's only thread, on which its backend and its load run, too.
-pub async fn off_thread<T: Send + 'static>(topic: &str, ask: impl FnOnce(&str) -> T + Send + 'static) -> T {
+/// Asks Kafka about a topic, on another thread than the test's.
+pub async fn ask<T: Send + 'static>(topic: &str, question: impl FnOnce(&str) -> T + Send + 'static) -> T {
     let topic = topic.to_owned();
-    let asked = tokio::task::spawn_blocking(move || ask(&topic)).await;
-    asked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    off_thread(move || question(&topic)).await
 }
 
-/// Sets one of a topic's own configuration keys; the broker heeds it before it answers.
+/// Sets one of a topic's own configuration keys. The broker uses it from its answer on.
 pub async fn set_topic(topic: &str, key: &str, value: &str) {
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let admin = admin();
     let set = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
     let results = admin
         .alter_configs([&set], &AdminOptions::new())
         .await
         .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_all_ok(&results);
 }
 
-/// Deletes a topic, and waits until it is gone. A service may create it again at once: that is another one of its name.
+/// Deletes a topic and waits until it is gone. A service may create a topic of the same name at once; that is another topic.
 pub async fn delete_topic(topic: &str) {
     let before = topic_id(topic).expect("the broker answers");
     assert!(before.is_some(), "{topic} does not exist");
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("a client");
+    let admin = admin();
     let results = admin
         .delete_topics(&[topic], &AdminOptions::new())
         .await
         .expect("the broker answers");
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_all_ok(&results);
     eventually(&format!("topic {topic} gone"), async || match topic_id(topic)? {
         now if now == before => Err("still there".into()),
         _ => Ok(()),
@@ -132,7 +132,7 @@ pub async fn delete_topic(topic: &str) {
     .await;
 }
 
-/// What tells a topic from others of its name, before it and after; `None`: there is none of this name.
+/// The id of a topic, which another topic of the same name does not have; `None` where there is no topic of this name.
 fn topic_id(topic: &str) -> Result<Option<TopicId>, String> {
     let client: BaseConsumer = config().create().expect("a client");
     let found = describe::topics(client.client(), [topic])
@@ -144,7 +144,7 @@ fn topic_id(topic: &str) -> Result<Option<TopicId>, String> {
 /// Waits until a topic exists.
 pub async fn wait_for_topic(topic: &str) {
     eventually(&format!("topic {topic}"), async || {
-        if off_thread(topic, partitions).await > 0 {
+        if ask(topic, partitions).await > 0 {
             Ok(())
         } else {
             Err("absent".into())
@@ -153,7 +153,7 @@ pub async fn wait_for_topic(topic: &str) {
     .await;
 }
 
-/// The number of partitions; 0 when there is no such topic.
+/// The number of partitions; 0 where there is no such topic.
 pub fn partitions(topic: &str) -> usize {
     let client: BaseConsumer = config().create().expect("a client");
     let metadata = client
@@ -179,7 +179,7 @@ pub fn count_of(topic: &str, partitions: Range<usize>) -> i64 {
         let answered = client.fetch_watermarks(topic, partition as i32, PATIENCE);
         match answered.map_err(|error| (error.rdkafka_error_code(), error)) {
             Ok((low, high)) => high - low,
-            // A partition that was just made has no leader yet, and thus no record.
+            // A partition that was just created has no leader yet, and so no record.
             Err((Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable), _)) => 0,
             Err((_, error)) => panic!("the broker does not answer: {error}"),
         }
@@ -190,7 +190,7 @@ pub fn count_of(topic: &str, partitions: Range<usize>) -> i64 {
 /// Waits until a topic holds this many records.
 pub async fn wait_for_count(topic: &str, records: i64) {
     eventually(&format!("{records} records on {topic}"), async || {
-        match off_thread(topic, count).await {
+        match ask(topic, count).await {
             found if found == records => Ok(()),
             found => Err(format!("{found}")),
         }
@@ -203,7 +203,7 @@ pub fn committed(group: &str, topic: &str) -> i64 {
     committed_by_partition(group, topic).iter().sum()
 }
 
-/// A group's committed offsets, by partition; 0 where there is none.
+/// A group's committed offset on each partition; 0 where there is none.
 pub fn committed_by_partition(group: &str, topic: &str) -> Vec<i64> {
     let client: BaseConsumer = config().set("group.id", group).create().expect("a client");
     let mut asked = TopicPartitionList::new();
@@ -225,7 +225,7 @@ pub fn committed_by_partition(group: &str, topic: &str) -> Vec<i64> {
 pub async fn wait_for_commit(group: &str, topic: &str, records: i64) {
     eventually(&format!("{group} commits {records}"), async || {
         let group = group.to_owned();
-        match off_thread(topic, move |topic| committed(&group, topic)).await {
+        match ask(topic, move |topic| committed(&group, topic)).await {
             found if found == records => Ok(()),
             found => Err(format!("{found}")),
         }

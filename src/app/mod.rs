@@ -30,13 +30,13 @@ use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
 use crate::process::phase::Phase;
 use crate::process::signals::Signals;
-use crate::processor::assemble::{self as processor, Processor, ProcessorParts};
-use crate::processor::lag::watch_ends;
+use crate::processor::assemble::{self as processor, Processor};
 use crate::proxy::assemble as proxy;
-use crate::proxy::reply_router::LostRequests;
+use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
-use crate::supervision::health_supervisor::{Backends, HealthSupervisor, Retire};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::{Home, Supervised};
 
 /// A started process.
 pub struct App {
@@ -61,6 +61,14 @@ impl App {
     /// # Errors
     /// A port is taken, or librdkafka refuses the settings.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, std::convert::identity)
+    }
+
+    /// The same, with each actor's factory put into `wrap` before it is supervised.
+    fn start_with(
+        settings: Settings,
+        wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
+    ) -> Result<Self, StartError> {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
@@ -75,9 +83,6 @@ impl App {
             .then(|| processor::assemble(&settings, &registry, &kafka))
             .transpose()?;
         kafka_watch::watch(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
-        if let Some(parts) = &processor {
-            watch_ends(&parts.processor)?;
-        }
         let board = web::Data::new(Board {
             phase,
             kafka,
@@ -95,28 +100,18 @@ impl App {
             .then(|| servers::serve_management(&settings, &board))
             .transpose()?;
         let (request_producer, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
-        let (workers, checks, processor) = match processor {
-            Some(ProcessorParts {
-                processor,
-                supervised,
-                checks,
-            }) => (supervised, checks, Some(processor)),
-            None => (Vec::new(), Vec::new(), None),
-        };
+        let (processor, workers) = processor.map(|parts| (parts.processor, parts.supervised)).unzip();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
-        let backends = Backends {
-            checks,
-            every: settings.processor.health_check_interval,
-        };
-        let supervised = router.into_iter().chain(workers).collect();
+        let workers: Vec<_> = workers.unwrap_or_default();
+        let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-            HealthSupervisor::new(supervised, backends, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
+            HealthSupervisor::new(supervised, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
         };
-        let supervisor = spawn_watched(&Arbiter::current(), make, move |reason| {
+        let supervisor = spawn_watched(&Home::new(Arbiter::current()), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))
         })
         .ok_or(StartError::Supervisor)?;
@@ -174,12 +169,15 @@ impl App {
             clean &= shutdown::close_proxy(http, guard, proxy, self.settings.pre_stop, budget).await;
         }
         let retired = match self.board.supervisor.get() {
-            Some(supervisor) => shutdown::answer_of("supervisor", supervisor.send(Retire)).await,
-            None => Some(Vec::new()),
+            Some(supervisor) => {
+                let retired = async { supervisor.send(Retire).await.unwrap_or_default() };
+                shutdown::answer_of("supervisor", retired).await
+            }
+            None => Some(Retired::default()),
         };
         clean &= retired.is_some();
-        let mut retired = retired.unwrap_or_default();
-        clean &= shutdown::drain_pumps(&mut retired, budget).await;
+        let retired = retired.unwrap_or_default();
+        clean &= shutdown::drain_pumps(retired.pumps, budget).await;
         let (request_producer, processor) = (self.request_producer, self.processor);
         let flush = move || {
             let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
@@ -189,7 +187,7 @@ impl App {
             tracing::error!("records were still queued for Kafka at the drain limit and are lost; raise drain_timeout");
             clean = false;
         }
-        shutdown::stop_arbiters(retired).await;
+        shutdown::stop_arbiters(retired.arbiters).await;
         if let Some(management) = self.management {
             // Err: it is stuck, and ends with the process.
             let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
@@ -199,3 +197,6 @@ impl App {
         if clean { exit::OK } else { exit::CUT_OFF }
     }
 }
+
+#[cfg(test)]
+mod tests;

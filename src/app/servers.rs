@@ -14,8 +14,8 @@ use crate::app::start_error::StartError;
 use crate::management;
 use crate::management::board::Board;
 use crate::process::listener::{self, ListenerGuard};
-use crate::proxy::connection::Answered;
 use crate::proxy::connection::server;
+use crate::proxy::connection::stream::Answered;
 use crate::proxy::handler::{Proxy, forward};
 use crate::settings::Settings;
 

@@ -7,15 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::MailboxError;
+use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use futures_util::future::join_all;
 
-use crate::kafka::group_pump::intake::Command;
 use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::handler::Proxy;
-use crate::proxy::reply_router::Drain;
-use crate::supervision::health_supervisor::Retired;
+use crate::supervision::supervised::Pump;
 
 /// How much time is left for the whole shutdown.
 #[derive(Clone, Copy)]
@@ -78,7 +76,7 @@ pub async fn close_proxy(
         let Some(proxy) = proxy else { return 0 };
         let router = proxy.router.borrow().clone();
         match router {
-            Some(router) => match answer_of("reply_router", router.addr.send(Drain)).await {
+            Some(router) => match answer_of("reply_router", router.drain()).await {
                 Some(ended) => ended,
                 // It answers nobody: whoever waits is cut off.
                 None => proxy.metrics.pending.get().max(1) as usize,
@@ -112,32 +110,31 @@ async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl 
     CutOff { waiting, connections }
 }
 
-/// What an actor answers, or `None` where it is stuck: it must not hold up the end of the others. One that has ended has nothing to say.
-pub async fn answer_of<T: Default>(actor: &str, answer: impl Future<Output = Result<T, MailboxError>>) -> Option<T> {
-    match tokio::time::timeout(ANSWER_IN, answer).await {
-        Ok(answer) => Some(answer.unwrap_or_default()),
-        Err(_) => {
-            tracing::error!(actor, "the actor does not answer at the end, and is cut off");
-            None
-        }
+/// What an actor answers, or `None` where it is stuck: it must not hold up the end of the others.
+pub async fn answer_of<T>(actor: &str, answer: impl Future<Output = T>) -> Option<T> {
+    let answer = tokio::time::timeout(ANSWER_IN, answer).await.ok();
+    if answer.is_none() {
+        tracing::error!(actor, "the actor does not answer at the end, and is cut off");
     }
+    answer
 }
 
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.
-pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
-    let pumps: Vec<_> = retired
-        .iter_mut()
-        .filter_map(|actor| Some((actor.name.clone(), actor.life.pump.take()?)))
-        .collect();
-    pumps.iter().for_each(|(_, pump)| pump.handle.command(Command::Drain));
+pub async fn drain_pumps(pumps: Vec<(String, Box<dyn Pump>)>, budget: Budget) -> bool {
+    pumps.iter().for_each(|(_, pump)| pump.drain());
     let mut all = true;
-    for (name, pump) in pumps {
-        let handle = pump.handle.clone();
-        let ended = tokio::task::spawn_blocking(move || pump.join(budget.left_to_finish()))
-            .await
-            .unwrap_or(false);
-        if !(ended && handle.status().is_drained()) {
-            handle.command(Command::Stop);
+    // They end side by side: what is left for one is left for all of them together.
+    let until = Instant::now() + budget.left_to_finish();
+    for (name, mut pump) in pumps {
+        let wait = move || {
+            let drained = pump.join(until.saturating_duration_since(Instant::now())) && pump.is_drained();
+            if !drained {
+                pump.stop();
+            }
+            drained
+        };
+        // Err: never, `wait` does not panic.
+        if !tokio::task::spawn_blocking(wait).await.unwrap_or(false) {
             tracing::error!(
                 actor = name,
                 "the worker did not drain: records were under way at the limit (raise drain_timeout) or their offsets not committed; they run again"
@@ -152,8 +149,8 @@ pub async fn drain_pumps(retired: &mut [Retired], budget: Budget) -> bool {
 }
 
 /// Stops the actors' threads and waits for them for a moment: nothing of value runs there any more.
-pub async fn stop_arbiters(retired: Vec<Retired>) {
-    let joins = retired.into_iter().map(|Retired { arbiter, .. }| {
+pub async fn stop_arbiters(arbiters: Vec<Arbiter>) {
+    let joins = arbiters.into_iter().map(|arbiter| {
         arbiter.stop();
         tokio::task::spawn_blocking(move || arbiter.join())
     });
@@ -189,7 +186,7 @@ mod tests {
     async fn an_actor_that_is_stuck_has_a_limit() {
         let arbiter = Arbiter::new();
         let toy = Toy::start_in_arbiter(&arbiter.handle(), |_| Toy);
-        assert_eq!(answer_of("toy", toy.send(Ask)).await, Some(7));
+        assert_eq!(answer_of("toy", toy.send(Ask)).await.unwrap().unwrap(), 7);
         let (stuck, begins) = tokio::sync::oneshot::channel();
         arbiter.spawn_fn(move || {
             stuck.send(()).unwrap();
@@ -197,7 +194,7 @@ mod tests {
         });
         begins.await.unwrap();
         let began = Instant::now();
-        assert_eq!(answer_of("toy", toy.send(Ask)).await, None);
+        assert!(answer_of("toy", toy.send(Ask)).await.is_none());
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

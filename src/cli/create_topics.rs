@@ -18,13 +18,10 @@ pub fn run(settings: &Settings) -> u8 {
             return exit::USAGE;
         }
     };
-    let admin = TopicAdmin::new(
-        config,
-        CreateTopics {
-            enabled: true,
-            ..settings.create_topics.clone()
-        },
-    );
+    let admin = TopicAdmin::new(CreateTopics {
+        enabled: true,
+        ..settings.create_topics.clone()
+    });
     let (mut code, mut printed) = (exit::OK, Ok(()));
     for topic in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {

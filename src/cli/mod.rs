@@ -96,6 +96,15 @@ pub fn parse() -> Result<Command, ExitCode> {
     }
 }
 
+/// Checks a command line as documents show it, its first word the program's name.
+///
+/// # Errors
+/// It does not parse.
+#[cfg(test)]
+pub(crate) fn parses(words: &[String]) -> Result<(), clap::Error> {
+    Cli::try_parse_from(words).map(drop)
+}
+
 fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
     let Some(mode) = what.mode.or(default_mode) else {
         output::complain("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)");

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 
 use crate::dlq::error::DlqError;
 use crate::dlq::filter::pass;
@@ -18,6 +17,7 @@ use crate::dlq::letters::{Letters, Next};
 use crate::dlq::options::Redrive;
 use crate::dlq::targets::{Left, Planned, Targets};
 use crate::dlq::transactions::Transactions;
+use crate::process::rate::per_second;
 use crate::process::signals::Signals;
 use crate::process::{exit, output};
 use crate::settings::Settings;
@@ -73,13 +73,10 @@ impl<'a> Run<'a> {
             true => None,
             false => Some(Transactions::start(settings, dead_letter_topic)?),
         };
-        let quota = |rate| Quota::with_period(Duration::from_secs_f64(1.0 / rate));
+        let quota = |rate| per_second(rate, NonZeroU32::MIN);
         Ok(Run {
             transactions,
-            limit: redrive
-                .rate
-                .and_then(quota)
-                .map(|quota| RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN))),
+            limit: redrive.rate.and_then(quota).map(RateLimiter::direct),
             batch: Vec::new(),
             // Ten transactions a second: a slow rate does not make a letter wait for a hundred others.
             batch_size: redrive

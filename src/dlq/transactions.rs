@@ -13,6 +13,7 @@ use rdkafka::producer::{Producer as _, ThreadedProducer};
 use crate::dlq::error::DlqError;
 use crate::dlq::targets::Planned;
 use crate::kafka::client::properties;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::producer::{Context, Delivered, DeliveryListener};
 use crate::settings::Settings;
@@ -129,16 +130,6 @@ impl<'a> Transactions<'a> {
 
 /// Another try would end the same way.
 fn is_for_good(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
-            | Code::MessageBatchTooLarge
-            | Code::TopicAuthorizationFailed
-            | Code::InvalidRecord
-            | Code::PolicyViolation
-            | Code::UnknownTopic
-            | Code::UnknownTopicOrPartition
-    )
+    let class = CodeClass::from(code);
+    class.is_final() || matches!(class, CodeClass::TooLarge | CodeClass::NoSuchTopic)
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: the types that clients are configured with.
 //! - [`client`]: what every client shares: its properties and how it logs.
+//! - [`codes`]: the table of error codes: which are final, which pass.
 //! - [`cluster`]: what the cluster is asked: topics, groups, limits, and whether it is there.
 //! - [`group_pump`]: the processor's consumer, a thread that feeds one worker.
 //! - [`producer`]: the producers, and the gate that forms batches.
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod codes;
 pub mod config;
 pub mod group_pump;
 pub mod producer;

@@ -1,4 +1,4 @@
-//! Between librdkafka's messages and our own records. The one place that reads a message's headers.
+//! Converts librdkafka's messages to our records, and our headers to its own. The only place that reads a message's headers.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::wire::{Arena, RawRecord};
 
 /// Copies a consumed message out of librdkafka's buffers, into one allocation.
 ///
-/// rdkafka's own header reader panics on a key that is not UTF-8 (its `message.rs:284`), and one foreign record must not kill a
-/// worker, so the headers are read through the C interface, as bytes.
+/// Headers are read through the C interface, as bytes: rdkafka's own reader panics on a name that is not UTF-8 (its `message.rs:284`), and
+/// one foreign record must not kill a worker.
 pub fn raw_record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawRecord {
     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     let (mut count, mut size) = (0, length(message.key()) + length(message.payload()));
@@ -72,8 +72,8 @@ fn visit_headers(message: &BorrowedMessage<'_>, mut visit: impl FnMut(&[u8], Opt
     }
 }
 
-/// Record headers in librdkafka's form, freed unless a send took them over. Built through the C interface because rdkafka's own type
-/// takes only UTF-8 names, and copies each twice.
+/// Record headers in librdkafka's form, freed unless a send took them over. They are built through the C interface because rdkafka's own
+/// type takes only UTF-8 names, and copies each twice.
 pub struct NativeHeaders(*mut rdsys::rd_kafka_headers_t);
 
 // SAFETY: a list of its own, which nobody else points to and librdkafka ties to no thread.
@@ -104,7 +104,7 @@ impl NativeHeaders {
         self.0
     }
 
-    /// librdkafka owns them now.
+    /// A send succeeded: librdkafka owns them now, and frees them.
     pub fn taken_over(self) {
         std::mem::forget(self);
     }
@@ -112,7 +112,7 @@ impl NativeHeaders {
 
 impl Drop for NativeHeaders {
     fn drop(&mut self) {
-        // SAFETY: nobody took them over, so they are ours to free.
+        // SAFETY: no send took them over, so they are ours to free.
         unsafe { rdsys::rd_kafka_headers_destroy(self.0) }
     }
 }

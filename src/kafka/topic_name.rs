@@ -1,8 +1,8 @@
-//! What a topic may be called, and patterns of such names.
+//! Which topic names are legal, which are internal, and patterns of names.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-/// A name that Kafka accepts for a topic, and for a static group member.
+/// Whether Kafka accepts the name for a topic. Static group members follow the same rule.
 pub fn is_legal(name: &str) -> bool {
     (1..=249).contains(&name.len())
         && name != "."
@@ -12,12 +12,12 @@ pub fn is_legal(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// Kafka's own topics (`__consumer_offsets`, …): never a client's to name.
+/// Whether it is one of Kafka's own topics (`__consumer_offsets`, …), which no client may name.
 pub fn is_internal(name: &str) -> bool {
     name.starts_with("__")
 }
 
-/// Globs as one matcher. The settings were validated; a glob that does not compile all the same matches nothing.
+/// Globs as one matcher. A glob that does not compile matches nothing; the settings have refused such globs before.
 pub fn globs(patterns: &[String]) -> GlobSet {
     let mut builder = GlobSetBuilder::new();
     patterns

@@ -8,7 +8,8 @@ use prometheus::Registry;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
-use crate::processor::assemble::{Processor, WorkerView};
+use crate::processor::assemble::Processor;
+use crate::processor::worker::view::WorkerView;
 use crate::proxy::handler::Proxy;
 use crate::settings::Secret;
 use crate::supervision::health_supervisor::HealthSupervisor;

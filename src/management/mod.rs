@@ -15,7 +15,7 @@ use prometheus::{Encoder, TextEncoder};
 use serde_json::json;
 
 use crate::management::board::Board;
-use crate::proxy::handler::request::with_unread;
+use crate::proxy::handler::response::with_unread;
 use crate::settings::Secret;
 
 /// Paths that can be read, by GET and HEAD.

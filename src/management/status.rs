@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::management::board::{Board, by_topic};
-use crate::processor::assemble::WorkerView;
+use crate::processor::worker::view::WorkerView;
 use crate::supervision::health_supervisor::Survey;
 
 /// How long the supervisor has to answer. Whoever asks for the status of a process that is stuck wants the rest of it all the same.

@@ -11,6 +11,8 @@ pub enum AssembleError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("backends: {0}")]
+    Backend(String),
     #[error("a configured topic is not known to the proxy")]
     Topic,
 }

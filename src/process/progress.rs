@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Milliseconds since the first call in this process: an `Instant` that fits an atomic.
 pub fn monotonic_ms() -> u64 {
@@ -26,8 +26,8 @@ impl Progress {
         self.0.store(monotonic_ms(), Ordering::Relaxed);
     }
 
-    /// How long the owner has shown no sign of life.
-    pub fn idle(&self) -> Duration {
-        Duration::from_millis(monotonic_ms().saturating_sub(self.0.load(Ordering::Relaxed)))
+    /// When the owner last showed a sign of life, in `monotonic_ms`.
+    pub fn touched_at(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }

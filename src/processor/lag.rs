@@ -9,18 +9,19 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 use crate::kafka::producer::Producer;
-use crate::processor::assemble::{Processor, WorkerView};
+use crate::process::periodic;
 use crate::processor::record::outbox::Deliveries;
+use crate::processor::worker::view::WorkerView;
 
 const NAME: &str = "processor_consumer_lag";
 const HELP: &str = "Records of a partition that are not finished; only of partitions this process consumes";
 const LABELS: [&str; 2] = ["topic", "partition"];
 /// Between two rounds of questions.
 const EVERY: Duration = Duration::from_secs(1);
-/// For one question about one partition's end.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// One question about one partition's end may take this long.
+const QUESTION_LIMIT: Duration = Duration::from_secs(3);
 
-/// The metric. It has no state of its own, so that a partition that moved away is gone with the next look.
+/// The metric. It has no state of its own, so a partition that moved away is gone from the next scrape.
 pub struct ConsumerLag {
     workers: Vec<Arc<WorkerView>>,
     empty: IntGaugeVec,
@@ -56,40 +57,27 @@ impl Collector for ConsumerLag {
     }
 }
 
-/// Keeps asking for the ends of partitions that stand still: nothing is fetched of them that would tell. On a thread of its own, since
-/// questions block; it ends with the processor.
+/// Keeps asking for the ends of partitions that stand still: nothing is fetched of them, so no fetch answer tells their ends. It has a
+/// thread of its own, since the questions block. The thread ends with the producer.
 ///
 /// # Errors
 /// The operating system has no thread left.
-pub fn watch_ends(processor: &Arc<Processor>) -> std::io::Result<()> {
-    let processor = Arc::downgrade(processor);
-    let watch = move || {
-        while let Some(processor) = processor.upgrade() {
-            processor
-                .workers
-                .iter()
-                .for_each(|worker| ask_ends(worker, &processor.producer));
-            drop(processor);
-            std::thread::park_timeout(EVERY);
-        }
-    };
-    std::thread::Builder::new()
-        .name("khp-lag".into())
-        .spawn(watch)
-        .map(drop)
+pub fn watch_ends(workers: Vec<Arc<WorkerView>>, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<()> {
+    let ask_all = move |producer: &Producer<Deliveries>| workers.iter().for_each(|worker| ask_ends(worker, producer));
+    periodic::while_alive("khp-lag", EVERY, producer, ask_all).map(drop)
 }
 
 fn ask_ends(worker: &WorkerView, producer: &Producer<Deliveries>) {
     let mut ends = HashMap::new();
     for backlog in worker.backlogs().iter().filter(|backlog| backlog.stands_still) {
         let (topic, partition) = (&worker.topic.request_topic, backlog.partition);
-        match producer.end(topic, partition, PATIENCE) {
+        match producer.end(topic, partition, QUESTION_LIMIT) {
             Ok(end) => {
                 ends.insert(partition, end);
             }
             Err(error) => {
                 tracing::debug!(topic, partition, %error, "the end of a partition is not known");
-                // The others would only wait, too; what was known is better than nothing.
+                // The others would only wait, too. What was known before stays.
                 return;
             }
         }

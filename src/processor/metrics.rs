@@ -24,6 +24,9 @@ pub struct ProcessorMetrics {
     refused_reply_topics: IntCounterVec,
     clock_skew: prometheus::GaugeVec,
     pub active_consumers: IntGauge,
+    waiting: IntGaugeVec,
+    pub calls_borrowed: IntGauge,
+    pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
     pub ready: IntGauge,
 }
@@ -48,6 +51,26 @@ pub struct TopicMetrics {
     pub refused_reply_topics: IntCounter,
     pub clock_skew: prometheus::Gauge,
     pub in_flight: IntGauge,
+    /// Records that wait for the rate limit to let them begin.
+    pub waiting_for_rate: IntGauge,
+    /// Records that wait for a place for their backend call.
+    pub waiting_for_call: IntGauge,
+}
+
+/// Adds one to a gauge until it is dropped.
+pub struct Counted(IntGauge);
+
+impl Counted {
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl ProcessorMetrics {
@@ -145,9 +168,22 @@ impl ProcessorMetrics {
                     &["topic"],
                 )?,
             )?,
+            waiting: gauges(
+                "processor_waiting_records",
+                "Records that wait for their place in the rate limit, or for a place for their backend call",
+                &["topic", "for"],
+            )?,
             active_consumers: gauge(
                 "processor_active_consumers",
                 "Workers whose consumer has joined its group",
+            )?,
+            calls_borrowed: gauge(
+                "processor_borrowed_calls",
+                "Backend calls under way beyond each worker's own; bounded by processor_borrowable_calls",
+            )?,
+            calls_borrowable: gauge(
+                "processor_borrowable_calls",
+                "Backend calls that workers may have under way beyond their own, in all",
             )?,
             in_flight: gauge(
                 "processor_messages_in_flight",
@@ -179,6 +215,8 @@ impl ProcessorMetrics {
             refused_reply_topics: self.refused_reply_topics.with_label_values(one),
             clock_skew: self.clock_skew.with_label_values(one),
             in_flight: self.in_flight.clone(),
+            waiting_for_rate: self.waiting.with_label_values(&[topic, "rate_limit"]),
+            waiting_for_call: self.waiting.with_label_values(&[topic, "call"]),
         }
     }
 }

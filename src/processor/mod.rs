@@ -1,10 +1,10 @@
 //! The processor: consumes request topics, calls each one's backend, and publishes the answer.
 //!
 //! - [`assemble`]: puts the role together.
-//! - [`worker`]: the actor of one topic and how its generations are made.
-//! - [`record`]: one record's way, from intake to the acknowledged reply.
+//! - [`worker`]: the actor of one topic, and how its generations are made.
+//! - [`record`]: one record's way, from its intake to the acknowledged reply.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
-//! - [`lag`]: the consumer's lag, gathered when somebody asks.
+//! - [`lag`]: the consumer's lag, gathered when it is asked for.
 //! - [`metrics`]: what the processor counts.
 
 pub mod assemble;

@@ -1,15 +1,14 @@
-//! The proxy's parts, put together: what belongs to the process, and how its router is made.
+//! Puts the proxy together: what belongs to the process, and the factory of its routers.
 
 use std::sync::Arc;
 
-use actix::ArbiterHandle;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
@@ -21,12 +20,13 @@ use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
-use crate::proxy::reply_router::{LostRequests, ReplyRouter, RouterParts, RouterSlot};
+use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
+use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
-use crate::proxy::routing::topics::{Topic, Topics};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Settings};
-use crate::supervision::health_supervisor::{ExitNotice, Life, Supervised};
 use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -50,10 +50,10 @@ pub fn assemble(
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
     let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
-    let producer = Arc::new(Producer::new(config.clone(), LostRequests(slot.subscribe()))?);
-    let batches = producer.clone();
-    let limits = RecordLimits::start(config.clone(), move |bytes| batches.limit_batches(bytes))?;
-    let topics = Topics::new(own, &settings.create_topics, metrics.clone());
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe()))?);
+    let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
+    let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
+    let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
     let request_topics = own
@@ -71,7 +71,7 @@ pub fn assemble(
         producer: producer.clone(),
         limits,
         config: properties::reply_consumer(&settings.kafka),
-        admin: TopicAdmin::new(config, settings.create_topics.clone()),
+        admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         instance: instance.clone(),
         request_topics,
@@ -106,8 +106,8 @@ pub fn assemble(
     })
 }
 
-/// Looks after the consumer groups that the settings name.
-fn watch_consumers(own: &settings::Proxy, topics: &Topics, producer: &Arc<Producer<LostRequests>>) {
+/// Watches the consumer groups that the settings name.
+fn watch_consumers(own: &settings::Proxy, topics: &KnownTopics, producer: &Arc<Producer<LostRequests>>) {
     let groups = own.consumer_groups().into_iter();
     let groups: Vec<Group> = groups
         .filter_map(|(topic, group)| {
@@ -130,8 +130,8 @@ struct RouterFactory {
     admin: TopicAdmin,
     settings: settings::Proxy,
     instance: Instance,
-    request_topics: Vec<Arc<Topic>>,
-    warmup: Vec<Arc<Topic>>,
+    request_topics: Vec<Arc<KnownTopic>>,
+    warmup: Vec<Arc<KnownTopic>>,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
     kafka: KafkaHealth,
@@ -142,7 +142,12 @@ impl Supervised for RouterFactory {
         "reply_router"
     }
 
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String> {
+    /// Every reply of the process goes through it.
+    fn needs_own_thread(&self) -> bool {
+        true
+    }
+
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
@@ -150,6 +155,7 @@ impl Supervised for RouterFactory {
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
+            self.producer.clone(),
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
@@ -171,7 +177,7 @@ impl Supervised for RouterFactory {
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };
-        spawn_watched(arbiter, move |_| ReplyRouter::new(parts, replies), exited)
+        spawn_watched(home, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
             .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
@@ -180,7 +186,7 @@ impl Supervised for RouterFactory {
     }
 
     /// Waiting handlers see this at once, even when the router froze and keeps their senders.
-    fn fell(&mut self) {
+    fn generation_ended(&mut self) {
         self.slot.withdraw();
     }
 }

@@ -1,12 +1,12 @@
 //! Who this proxy is among its siblings.
 
-use rand::Rng;
+use rand::RngExt;
 
 /// An instance's identity for one run.
 #[derive(Debug, Clone)]
 pub struct Instance {
     pub id: String,
-    /// In every correlation id of this run: tells our replies from others', and from those of our previous life.
+    /// Part of every correlation id of this run. It tells replies to this instance from those to others, and to its previous run.
     pub tag: u16,
     /// Chooses the reply partition: the trailing `-<n>` of the id (a StatefulSet's ordinal), else random.
     pub ordinal: u32,

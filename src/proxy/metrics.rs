@@ -31,7 +31,7 @@ pub struct ProxyMetrics {
     pub replies_denied: IntGauge,
 }
 
-/// The metrics of one topic, found once.
+/// The metrics of one topic, looked up once.
 #[derive(Clone)]
 pub struct TopicMetrics {
     label: String,
@@ -156,7 +156,7 @@ impl TopicMetrics {
     }
 }
 
-/// Methods of RFC 9110 and PATCH by name; what clients make up is `other`.
+/// The methods of RFC 9110 and PATCH have labels of their own; any other is `other`.
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -1,79 +1,25 @@
 //! Keeps the other actors alive: hears how each ended, and replaces it with a fresh one from its factory after a growing wait.
 //!
-//! Owns: one slot per supervised actor, with its Arbiter, its pump, its generation and its restart count; the health checks of the
-//! backends. Sent to by: the watchers of
+//! Owns: the threads that actors live on; one slot per supervised actor, with its pump, its generation and its restart count. Sent to by: the watchers of
 //! `spawn_watched` (`Exited`), the management API (`Survey`), shutdown (`Retire`). Death: the process exits 70, so that whatever runs
 //! it starts it again.
 
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
-use crate::kafka::group_pump::intake::{Command, PumpHandle};
-use crate::process::progress::Progress;
-use crate::processor::backend::health::{BackendCheck, BackendChecks};
+use crate::supervision::arbiter_pool::{ArbiterPool, ThreadId};
 use crate::supervision::backoff::restart_wait;
-use crate::supervision::spawn_watched::ExitReason;
+use crate::supervision::exit_reason::ExitReason;
+use crate::supervision::stall::{LOOK_EVERY, Looks, Watched};
+use crate::supervision::supervised::{ExitNotice, Home, Pump, Supervised};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// An actor or pump without a sign of life for this long is given up.
-pub const STALLED_AFTER: Duration = if cfg!(test) {
-    Duration::from_secs(8)
-} else {
-    Duration::from_secs(15)
-};
-/// A pump that was told to stop has this long: leaving a group can take a session timeout when brokers are away.
+/// A stopped pump must have ended after this: leaving a group can take a session timeout while brokers are away.
 const PUMP_LIMIT: Duration = Duration::from_secs(20);
 /// An actor that lived this long starts its restart waits anew.
 const PROVEN_AFTER: Duration = Duration::from_secs(60);
-
-/// Tells the supervisor how an actor's generation ended.
-pub type ExitNotice = Box<dyn FnOnce(ExitReason) + Send>;
-
-/// What the supervisor can start, and start again.
-pub trait Supervised: Send {
-    /// Names it in logs, metrics and `/status`.
-    fn name(&self) -> &str;
-    /// Starts a new generation on `arbiter`.
-    ///
-    /// # Errors
-    /// In words; the supervisor tries again after a wait.
-    fn launch(&mut self, generation: u64, arbiter: &ArbiterHandle, exited: ExitNotice) -> Result<Life, String>;
-    /// The last generation is over; nobody may be sent to it any more.
-    fn fell(&mut self) {}
-}
-
-/// What there is to one generation of an actor besides its Arbiter.
-pub struct Life {
-    /// All of these must show progress.
-    pub progress: Vec<Progress>,
-    pub pump: Option<Pump>,
-}
-
-/// A pump thread, to be told to end and waited for.
-pub struct Pump {
-    pub handle: PumpHandle,
-    pub thread: JoinHandle<()>,
-}
-
-impl Pump {
-    /// Waits for the thread's end; false when `limit` passed first. Blocks.
-    pub fn join(self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        while !self.thread.is_finished() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // Err: it panicked, and the panic hook has logged it.
-        let _ = self.thread.join();
-        true
-    }
-}
 
 /// An actor's generation ended. Sent by its watcher.
 #[derive(Message)]
@@ -99,48 +45,53 @@ pub struct ActorReport {
     pub last_exit: Option<String>,
 }
 
-/// Ends supervision: from now on nothing is restarted. Returns what still runs, for the shutdown to drain.
+/// Ends supervision: from now on nothing is restarted. Returns what still runs, for the shutdown to drain. Sent by the shutdown.
 #[derive(Message)]
-#[rtype(result = "Vec<Retired>")]
+#[rtype(result = "Retired")]
 pub struct Retire;
 
-/// A running actor, handed over to the shutdown.
+/// What still runs, handed over to the shutdown.
+#[derive(Default)]
 pub struct Retired {
-    pub name: String,
-    pub arbiter: Arbiter,
-    pub life: Life,
+    /// The pumps of running actors, each with its actor's name.
+    pub pumps: Vec<(String, Box<dyn Pump>)>,
+    /// The threads that actors live on.
+    pub arbiters: Vec<Arbiter>,
 }
 
 /// The actor.
 pub struct HealthSupervisor {
     slots: Vec<Slot>,
+    threads: ArbiterPool,
     restarts: IntCounterVec,
-    backends: Backends,
-    /// Ends the process with exit code 70, saying why.
+    /// Ends the process with exit code 70, and logs the reason it is called with.
     give_up: Box<dyn Fn(String)>,
+    /// Set by `Retire`: nothing is launched or replaced any more.
     retiring: bool,
 }
 
-/// The backends to look at, and how often.
-pub struct Backends {
-    pub checks: Vec<BackendCheck>,
-    /// Zero = never.
-    pub every: Duration,
-}
-
+/// One supervised actor, through all its generations.
 struct Slot {
     supervised: Box<dyn Supervised>,
+    /// `None` between a generation's end and the launch of the next.
     running: Option<Running>,
+    /// The number of the last generation that was launched; the first is 1.
     generation: u64,
-    /// In a row, for the wait.
+    /// Ends and failed launches in a row: the next launch waits longer with each. A generation that lived for `PROVEN_AFTER` resets it.
     failures: u32,
+    /// Generations that ended and were replaced, as `/status` shows it.
     restarts: u64,
+    /// How the last generation ended, as `/status` shows it.
     last_exit: Option<String>,
 }
 
+/// The present generation of an actor.
 struct Running {
-    arbiter: Arbiter,
-    life: Life,
+    thread: ThreadId,
+    home: Home,
+    watched: Vec<Watched>,
+    pump: Option<Box<dyn Pump>>,
+    /// When it was launched.
     since: Instant,
 }
 
@@ -151,7 +102,6 @@ impl HealthSupervisor {
     /// The metric's name is taken.
     pub fn new(
         supervised: Vec<Box<dyn Supervised>>,
-        backends: Backends,
         registry: &Registry,
         give_up: impl Fn(String) + 'static,
     ) -> prometheus::Result<Self> {
@@ -182,8 +132,8 @@ impl HealthSupervisor {
             .collect();
         Ok(HealthSupervisor {
             slots,
+            threads: ArbiterPool::default(),
             restarts,
-            backends,
             give_up: Box::new(give_up),
             retiring: false,
         })
@@ -204,12 +154,15 @@ impl HealthSupervisor {
                 reason,
             })
         });
-        let arbiter = Arbiter::new();
-        match slot.supervised.launch(generation, &arbiter.handle(), exited) {
+        let (thread, arbiter) = self.threads.enter(slot.supervised.needs_own_thread());
+        let home = Home::new(arbiter);
+        match slot.supervised.launch(generation, &home, exited) {
             Ok(life) => {
                 slot.running = Some(Running {
-                    arbiter,
-                    life,
+                    thread,
+                    home,
+                    watched: life.progress.into_iter().map(Watched::new).collect(),
+                    pump: life.pump,
                     since: Instant::now(),
                 })
             }
@@ -219,7 +172,8 @@ impl HealthSupervisor {
                     error,
                     "actor cannot be started; trying again"
                 );
-                arbiter.stop();
+                home.over.cancel();
+                self.threads.leave(thread);
                 self.launch_later(index, ctx);
             }
         }
@@ -233,45 +187,65 @@ impl HealthSupervisor {
         });
     }
 
+    /// Looks at all threads, actors and pumps, `passed` after the last look, and replaces those that stand still.
+    fn replace_stalled(&mut self, passed: Duration, ctx: &mut Context<Self>) {
+        let frozen = self.threads.stalled(passed);
+        frozen.iter().for_each(|thread| self.threads.give_up(*thread));
+        for index in 0..self.slots.len() {
+            let is_stalled = |running: &mut Running| {
+                // Each is looked at, whatever the others show.
+                let stalled = running
+                    .watched
+                    .iter_mut()
+                    .filter_map(|watched| watched.is_stalled(passed).then_some(()));
+                stalled.count() > 0 || frozen.contains(&running.thread)
+            };
+            if self.slots[index].running.as_mut().is_some_and(is_stalled) {
+                self.replace(index, ExitReason::Stalled, ctx);
+            }
+        }
+    }
+
     /// Takes down what is left of a generation, then starts the next: its pump first, so that no two are in the group for one worker.
     fn replace(&mut self, index: usize, reason: ExitReason, ctx: &mut Context<Self>) {
         let slot = &mut self.slots[index];
-        let Some(Running { arbiter, life, since }) = slot.running.take() else {
-            return;
-        };
+        let Some(running) = slot.running.take() else { return };
         let name = slot.supervised.name().to_string();
         tracing::error!(actor = name, generation = slot.generation, %reason, "actor ended; a fresh one takes over");
         self.restarts.with_label_values(&[name.as_str(), reason.label()]).inc();
-        slot.supervised.fell();
+        slot.supervised.generation_ended();
         slot.restarts += 1;
         slot.last_exit = Some(reason.to_string());
-        if since.elapsed() > PROVEN_AFTER {
+        if running.since.elapsed() > PROVEN_AFTER {
             slot.failures = 0;
         }
         let supervisor = ctx.address();
         actix::spawn(async move {
             let mut ended = true;
-            if let Some(pump) = life.pump {
-                pump.handle.command(Command::Stop);
+            if let Some(mut pump) = running.pump {
+                pump.stop();
                 ended = tokio::task::spawn_blocking(move || pump.join(PUMP_LIMIT))
                     .await
                     .unwrap_or(false);
             }
-            // Calls of the old generation end with its runtime. A stalled thread never gets here; it is abandoned.
-            arbiter.stop();
+            // The calls of the old generation end. On a frozen thread they do so if it ever turns again.
+            running.home.over.cancel();
             supervisor.do_send(TakenDown {
                 slot: index,
+                thread: running.thread,
                 pump_ended: ended,
             });
         });
     }
 }
 
-/// Nothing of the old generation is left (or its pump would not end).
+/// The old generation is taken down. Sent by the task of `replace`.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct TakenDown {
     slot: usize,
+    thread: ThreadId,
+    /// False: the pump's thread did not end within `PUMP_LIMIT`.
     pump_ended: bool,
 }
 
@@ -280,30 +254,10 @@ impl Actor for HealthSupervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         (0..self.slots.len()).for_each(|index| self.launch(index, ctx));
-        if !self.backends.every.is_zero() && !self.backends.checks.is_empty() {
-            let checks = BackendChecks::new(std::mem::take(&mut self.backends.checks));
-            checks.start_round();
-            ctx.run_interval(self.backends.every, move |_, _| checks.start_round());
-        }
-        let mut last_look = Instant::now();
+        let mut looks = Looks::new(Instant::now());
         ctx.run_interval(LOOK_EVERY, move |supervisor, ctx| {
-            // Late ourselves: the whole process stood still (SIGSTOP, a paused machine), and the others may not have had their turn.
-            let stood_still = std::mem::replace(&mut last_look, Instant::now()).elapsed() > LOOK_EVERY * 3;
-            if stood_still {
-                return;
-            }
-            for index in 0..supervisor.slots.len() {
-                let stalled = |running: &Running| {
-                    running
-                        .life
-                        .progress
-                        .iter()
-                        .any(|progress| progress.idle() > STALLED_AFTER)
-                };
-                if supervisor.slots[index].running.as_ref().is_some_and(stalled) {
-                    supervisor.replace(index, ExitReason::Stalled, ctx);
-                }
-            }
+            let passed = looks.look(Instant::now());
+            supervisor.replace_stalled(passed, ctx);
         });
     }
 }
@@ -320,6 +274,7 @@ impl Handler<Exited> for HealthSupervisor {
 impl Handler<TakenDown> for HealthSupervisor {
     type Result = ();
     fn handle(&mut self, down: TakenDown, ctx: &mut Self::Context) {
+        self.threads.leave(down.thread);
         if down.pump_ended {
             self.launch_later(down.slot, ctx);
         } else {
@@ -349,22 +304,13 @@ impl Handler<Retire> for HealthSupervisor {
     type Result = MessageResult<Retire>;
     fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
         self.retiring = true;
-        let retired = self.slots.iter_mut().filter_map(|slot| {
-            let Running { arbiter, life, .. } = slot.running.take()?;
-            Some(Retired {
-                name: slot.supervised.name().to_string(),
-                arbiter,
-                life,
-            })
+        let pumps = self.slots.iter_mut().filter_map(|slot| {
+            let pump = slot.running.take()?.pump?;
+            Some((slot.supervised.name().to_string(), pump))
         });
-        MessageResult(retired.collect())
-    }
-}
-
-#[cfg(test)]
-impl Handler<crate::proxy::reply_router::Fault> for HealthSupervisor {
-    type Result = ();
-    fn handle(&mut self, _: crate::proxy::reply_router::Fault, _: &mut Self::Context) {
-        panic!("asked to panic");
+        MessageResult(Retired {
+            pumps: pumps.collect(),
+            arbiters: std::mem::take(&mut self.threads).into_arbiters(),
+        })
     }
 }

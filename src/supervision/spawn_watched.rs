@@ -1,54 +1,18 @@
-//! Starts an actor so that its end is always told.
+//! Starts an actor so that its end is always reported.
 //!
 //! `actix::Supervisor` restarts an actor that stopped, never one that panicked, and a panic is otherwise silent (actix
-//! `supervisor.rs:154`, `context.rs:145`): so each actor's task is awaited here, and whoever asked hears how it ended.
+//! `supervisor.rs:154`, `context.rs:145`): so each actor's task is awaited here, and its end reported to whoever started it.
 
 use std::any::Any;
-use std::fmt;
 
 use actix::dev::channel::channel;
-use actix::{Actor, Addr, ArbiterHandle, Context};
+use actix::{Actor, Addr, Context};
 
-/// Slots of an actor's mailbox. Not what bounds our queues (actix lets every clone of an address in): permits and windows do.
+use crate::supervision::exit_reason::ExitReason;
+use crate::supervision::supervised::Home;
+
+/// Slots of an actor's mailbox. It does not bound our queues, since actix lets every clone of an address in: permits and windows do.
 const MAILBOX: usize = 1024;
-
-/// How an actor's life ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExitReason {
-    /// It stopped of its own accord: its input ended.
-    Stopped,
-    /// It panicked, with this message.
-    Panicked(String),
-    /// It showed no progress and was given up.
-    Stalled,
-    /// Its Arbiter's thread was gone.
-    ArbiterGone,
-}
-
-impl ExitReason {
-    /// All values of `label`.
-    pub const LABELS: [&str; 3] = ["panic", "error", "stalled"];
-
-    /// The `reason` label of `actor_restarts_total`.
-    pub fn label(&self) -> &'static str {
-        match self {
-            ExitReason::Panicked(_) => "panic",
-            ExitReason::Stalled => "stalled",
-            ExitReason::Stopped | ExitReason::ArbiterGone => "error",
-        }
-    }
-}
-
-impl fmt::Display for ExitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExitReason::Stopped => f.write_str("stopped, its input ended"),
-            ExitReason::Panicked(message) => write!(f, "panicked: {message}"),
-            ExitReason::Stalled => f.write_str("stalled, no sign of progress"),
-            ExitReason::ArbiterGone => f.write_str("its thread is gone"),
-        }
-    }
-}
 
 /// The text of a panic's payload.
 pub fn panic_message(payload: &(dyn Any + Send)) -> String {
@@ -59,10 +23,10 @@ pub fn panic_message(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a panic without a message".to_string())
 }
 
-/// Starts an actor on `arbiter` and reports how its task ended, a panic in `make` included. `None`: the Arbiter's thread is gone, and
-/// `exited` is never called.
+/// Starts an actor and reports how its task ended, a panic in `make` included. The actor ends with `home.over`. `None`: the Arbiter's
+/// thread is gone, and `exited` is never called.
 pub fn spawn_watched<A>(
-    arbiter: &ArbiterHandle,
+    home: &Home,
     make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
     exited: impl FnOnce(ExitReason) + Send + 'static,
 ) -> Option<Addr<A>>
@@ -70,15 +34,16 @@ where
     A: Actor<Context = Context<A>>,
 {
     let (sender, receiver) = channel(MAILBOX);
-    let spawned = arbiter.spawn_fn(move || {
-        let life = actix::spawn(async move {
+    let over = home.over.clone();
+    let spawned = home.arbiter.spawn_fn(move || {
+        let life = actix::spawn(over.run_until_cancelled_owned(async move {
             let mut context = Context::with_receiver(receiver);
             let actor = make(&mut context);
             context.into_future(actor).await
-        });
+        }));
         actix::spawn(async move {
             exited(match life.await {
-                Ok(()) => ExitReason::Stopped,
+                Ok(_) => ExitReason::Stopped,
                 Err(error) => match error.try_into_panic() {
                     Ok(payload) => ExitReason::Panicked(panic_message(&*payload)),
                     Err(_cancelled) => ExitReason::Stopped,
@@ -115,7 +80,10 @@ mod tests {
     ) -> (Addr<Fragile>, oneshot::Receiver<ExitReason>, Arbiter) {
         let arbiter = Arbiter::new();
         let (tx, rx) = oneshot::channel();
-        let addr = spawn_watched(&arbiter.handle(), make, move |reason| tx.send(reason).unwrap()).unwrap();
+        let addr = spawn_watched(&Home::new(arbiter.handle()), make, move |reason| {
+            tx.send(reason).unwrap()
+        })
+        .unwrap();
         (addr, rx, arbiter)
     }
 
@@ -162,7 +130,7 @@ mod tests {
                 .await
                 .unwrap()
                 .unwrap();
-            assert!(spawn_watched(&handle, |_| Fragile, |_| ()).is_none());
+            assert!(spawn_watched(&Home::new(handle), |_| Fragile, |_| ()).is_none());
         });
     }
 }

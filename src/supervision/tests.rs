@@ -1,262 +1,237 @@
-//! Real panics, ends and freezes of real actors, on a real Kafka, in one process that plays both roles.
+//! Real panics, ends and freezes of a toy actor: each is replaced, and nobody else notices.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
-use tokio::sync::watch;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System};
+use prometheus::Registry;
+use tokio::sync::{mpsc, watch};
 
-use crate::app::App;
-use crate::processor::worker::actor::tests::FAULT_HEADER;
-use crate::proxy::reply_router::Fault;
-use crate::settings::{self, Mode};
-use crate::supervision::health_supervisor::Survey;
-use crate::test_kafka;
+use crate::process::progress::Progress;
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Survey};
+use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::stall::STALLED_AFTER;
+use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
 
-/// Both roles, two topics, two backends, and what tests ask of them.
-struct Stage {
-    app: App,
-    url: String,
-    suffix: String,
-    /// The backend's `/held` answers once this is true.
-    open: watch::Sender<bool>,
-    /// How many calls of `/held` are under way.
-    held: watch::Receiver<usize>,
+/// An actor that does what it is told.
+struct Toy(Progress);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Do {
+    Panic,
+    Stop,
+    Freeze(Duration),
 }
 
-impl Stage {
-    async fn set() -> Stage {
-        let suffix = format!("{:08x}", rand::random::<u32>());
-        let (open, opened) = watch::channel(false);
-        let (counter, held) = watch::channel(0);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let backend = format!("http://{}", listener.local_addr().unwrap());
-        let (opened, counter) = (web::Data::new(opened), web::Data::new(counter));
-        let make = move || {
-            WebApp::new()
-                .app_data(opened.clone())
-                .app_data(counter.clone())
-                .default_service(web::to(answer))
+impl Actor for Toy {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(Duration::from_millis(100), |toy, _| toy.0.touch());
+    }
+}
+
+impl Handler<Do> for Toy {
+    type Result = ();
+    fn handle(&mut self, message: Do, ctx: &mut Self::Context) {
+        match message {
+            Do::Panic => panic!("asked to panic"),
+            Do::Stop => ctx.stop(),
+            Do::Freeze(time) => std::thread::sleep(time),
+        }
+    }
+}
+
+/// The present generation of a toy, as its users see it.
+type Present = watch::Sender<Option<(u64, Addr<Toy>)>>;
+
+/// Makes toys.
+struct ToyFactory {
+    name: &'static str,
+    present: Arc<Present>,
+    pumps: Arc<ToyPumps>,
+    /// Launches that fail before one succeeds.
+    failures: usize,
+}
+
+/// The pumps of a toy's generations.
+#[derive(Default)]
+struct ToyPumps {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    /// From now on a pump that is stopped goes on.
+    endless: AtomicBool,
+}
+
+struct ToyPump {
+    pumps: Arc<ToyPumps>,
+    stopped: AtomicBool,
+}
+
+impl Pump for ToyPump {
+    fn drain(&self) {
+        self.stop();
+    }
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+    fn is_drained(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+    fn join(&mut self, _: Duration) -> bool {
+        let ended = self.is_drained() && !self.pumps.endless.load(Ordering::SeqCst);
+        if ended {
+            self.pumps.running.fetch_sub(1, Ordering::SeqCst);
+        }
+        ended
+    }
+}
+
+impl Supervised for ToyFactory {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            return Err("asked to fail".to_string());
+        }
+        let progress = Progress::default();
+        let sign_of_life = progress.clone();
+        let toy = spawn_watched(home, move |_| Toy(sign_of_life), exited).ok_or("no thread")?;
+        let running = self.pumps.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.pumps.most.fetch_max(running, Ordering::SeqCst);
+        self.present.send_replace(Some((generation, toy)));
+        let pump = ToyPump {
+            pumps: self.pumps.clone(),
+            stopped: AtomicBool::new(false),
         };
-        actix_web::rt::spawn(
-            HttpServer::new(make)
-                .workers(1)
-                // Drops a held call when its caller goes: that is how the end of an old generation's call is seen.
-                .h1_allow_half_closed(false)
-                .disable_signals()
-                .listen(listener)
-                .unwrap()
-                .run(),
-        );
-        let port = test_kafka::free_port();
-        let topics = format!(
-            "a:{suffix}-a-requests,{suffix}-responses,{backend},30;b:{suffix}-b-requests,{suffix}-responses,{backend},30"
-        );
-        let environment = BTreeMap::from(
-            [
-                ("KAFKA_BOOTSTRAP_SERVERS", test_kafka::brokers().to_string()),
-                ("PROXY_PORT", port.to_string()),
-                ("KAFKA_TOPICS", topics),
-                ("WARMUP_TOPICS", format!("{suffix}-responses")),
-                ("KHP__BIND", "127.0.0.1".into()),
-                ("KHP__REQUEST_TOPIC", format!("{suffix}-a-requests")),
-                ("KHP__RESPONSE_TOPIC", format!("{suffix}-responses")),
-                ("KHP__CREATE_TOPICS__PARTITIONS", "2".into()),
-                ("KHP__PRE_STOP", "0".into()),
-                // Long beside what a busy machine needs: who waits for it is seen.
-                ("KHP__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "45000".into()),
-            ]
-            .map(|(name, value)| (name.to_string(), value)),
-        );
-        let loaded = settings::load(Mode::All, &[], &environment).unwrap();
-        let stage = Stage {
-            app: App::start(loaded.settings).unwrap(),
-            url: format!("http://127.0.0.1:{port}"),
-            suffix,
-            open,
-            held,
-        };
-        stage
-            .until("ready", |stage| stage.app.board().not_ready().is_empty())
-            .await;
-        stage
+        Ok(Life {
+            progress: vec![progress],
+            pump: Some(Box::new(pump)),
+        })
     }
+    fn generation_ended(&mut self) {
+        self.present.send_replace(None);
+    }
+}
 
-    /// Waits for a state; fails after half a minute.
-    async fn until(&self, what: &str, reached: impl Fn(&Stage) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !reached(self) {
-            assert!(
-                Instant::now() < deadline,
-                "not reached: {what}; {:?}",
-                self.app.board().not_ready()
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+/// Two toys under supervision.
+struct Nursery {
+    supervisor: Addr<HealthSupervisor>,
+    present: Arc<Present>,
+    pumps: Arc<ToyPumps>,
+    /// What the supervisor gave up with.
+    fatal: mpsc::UnboundedReceiver<String>,
+}
+
+impl Nursery {
+    fn open(failures: usize) -> Self {
+        let (present, pumps) = (Arc::new(watch::channel(None).0), Arc::<ToyPumps>::default());
+        let toy: Box<dyn Supervised> = Box::new(ToyFactory {
+            name: "toy",
+            present: present.clone(),
+            pumps: pumps.clone(),
+            failures,
+        });
+        let other: Box<dyn Supervised> = Box::new(ToyFactory {
+            name: "other",
+            present: Arc::default(),
+            pumps: Arc::default(),
+            failures: 0,
+        });
+        let (give_up, fatal) = mpsc::unbounded_channel();
+        let give_up = move |why| give_up.send(why).unwrap();
+        let supervisor = HealthSupervisor::new(vec![toy, other], &Registry::new(), give_up).unwrap();
+        Nursery {
+            supervisor: supervisor.start(),
+            present,
+            pumps,
+            fatal,
         }
     }
 
-    /// One request to topic `a` or `b`; status and body.
-    fn get(&self, topic: &str, path: &str, fault: Option<&str>) -> impl Future<Output = (u16, String)> + 'static {
-        let client = awc::Client::builder().disable_timeout().finish();
-        let mut request = client
-            .get(format!("{}{path}", self.url))
-            .insert_header(("x-kafka-topic", format!("{}-{topic}-requests", self.suffix)));
-        if let Some(fault) = fault {
-            request = request.insert_header((std::str::from_utf8(FAULT_HEADER).unwrap(), fault));
-        }
-        async move {
-            let mut response = request.send().await.unwrap();
-            let body = response.body().await.unwrap();
-            (response.status().as_u16(), String::from_utf8(body.to_vec()).unwrap())
-        }
+    /// The toy, once it has a generation of at least this number.
+    async fn toy(&self, generation: u64) -> Addr<Toy> {
+        let mut present = self.present.subscribe();
+        let arrived = present.wait_for(|present| present.as_ref().is_some_and(|(number, _)| *number >= generation));
+        let arrived = tokio::time::timeout(Duration::from_secs(40), arrived).await;
+        arrived.expect("no new generation").unwrap().as_ref().unwrap().1.clone()
     }
 
-    async fn restarts(&self, actor: &str) -> (u64, Option<String>) {
-        let survey = self.app.board().supervisor.get().unwrap().send(Survey).await.unwrap();
+    async fn report(&self, actor: &str) -> (u64, Option<String>) {
+        let survey = self.supervisor.send(Survey).await.unwrap();
         let report = survey.into_iter().find(|report| report.actor == actor).unwrap();
         (report.restarts, report.last_exit)
     }
-
-    fn in_flight(&self) -> (i64, i64) {
-        let board = self.app.board();
-        (
-            board.proxy.as_ref().unwrap().metrics.pending.get(),
-            board.processor.as_ref().unwrap().metrics.in_flight.get(),
-        )
-    }
-
-    async fn clear(self) {
-        self.until("nothing in flight", |stage| stage.in_flight() == (0, 0))
-            .await;
-        assert_eq!(self.app.shut_down().await, 0);
-    }
-}
-
-async fn answer(
-    request: HttpRequest,
-    opened: web::Data<watch::Receiver<bool>>,
-    held: web::Data<watch::Sender<usize>>,
-) -> HttpResponse {
-    struct Held(web::Data<watch::Sender<usize>>);
-    impl Drop for Held {
-        fn drop(&mut self) {
-            self.0.send_modify(|held| *held -= 1);
-        }
-    }
-    if request.path() == "/held" {
-        held.send_modify(|held| *held += 1);
-        let _held = Held(held);
-        let mut opened = opened.get_ref().clone();
-        opened.wait_for(|open| *open).await.unwrap();
-    }
-    HttpResponse::Ok().body("answered")
 }
 
 #[test]
-fn a_worker_that_panics_is_replaced_and_its_records_are_answered_while_other_topics_never_notice() {
-    actix::System::new().block_on(async {
-        let stage = Stage::set().await;
-        let held = actix::spawn(stage.get("a", "/held", None));
-        stage.until("a call under way", |stage| *stage.held.borrow() == 1).await;
-        let struck = actix::spawn(stage.get("a", "/", Some("panic-once")));
+fn an_actor_that_panics_or_stops_is_replaced_after_its_pump_and_no_other_is() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(0);
+        nursery.toy(1).await.do_send(Do::Panic);
+        let second = nursery.toy(2).await;
+        let panicked = Some("panicked: asked to panic".to_string());
+        assert_eq!(nursery.report("toy").await, (1, panicked));
+        second.do_send(Do::Stop);
+        nursery.toy(3).await;
+        let stopped = Some("stopped, its input ended".to_string());
+        assert_eq!(nursery.report("toy").await, (2, stopped));
+        assert_eq!(nursery.report("other").await, (0, None));
+        assert_eq!(nursery.pumps.most.load(Ordering::SeqCst), 1, "two pumps at once");
+    });
+}
+
+#[test]
+fn an_actor_that_freezes_is_replaced_once_it_is_given_up() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(0);
         let began = Instant::now();
-        while stage.restarts("topic_worker:a:0").await.0 == 0 {
-            assert_eq!(stage.get("b", "/", None).await.0, 200, "the other topic goes on");
-        }
-        // The old generation's call ends with its Arbiter; the new one makes its own.
-        stage
-            .until("the old call gone", |stage| *stage.held.borrow() <= 1)
-            .await;
-        stage.open.send_replace(true);
-        assert_eq!(held.await.unwrap(), (200, "answered".to_string()));
-        assert_eq!(struck.await.unwrap(), (200, "answered".to_string()));
-        assert!(
-            began.elapsed() < Duration::from_secs(25),
-            "the old pump left its group: no session timeout was waited for"
-        );
-        assert_eq!(
-            stage.restarts("topic_worker:a:0").await,
-            (1, Some("panicked: asked to panic".into()))
-        );
-        assert_eq!(stage.restarts("topic_worker:b:0").await, (0, None));
-        stage.clear().await;
+        nursery.toy(1).await.do_send(Do::Freeze(STALLED_AFTER * 2));
+        nursery.toy(2).await;
+        assert!(began.elapsed() >= STALLED_AFTER, "{:?}", began.elapsed());
+        let stalled = Some("stalled, no sign of progress".to_string());
+        assert_eq!(nursery.report("toy").await, (1, stalled));
+        assert_eq!(nursery.report("other").await, (0, None));
     });
 }
 
 #[test]
-fn a_worker_that_stops_or_freezes_is_replaced() {
-    actix::System::new().block_on(async {
-        let stage = Stage::set().await;
+fn an_actor_that_cannot_start_is_tried_again() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(2);
+        nursery.toy(3).await;
         assert_eq!(
-            stage.get("a", "/", Some("stop-once")).await,
-            (200, "answered".to_string())
+            nursery.report("toy").await,
+            (0, None),
+            "what never ran was not restarted"
         );
-        assert_eq!(
-            stage.restarts("topic_worker:a:0").await,
-            (1, Some("stopped, its input ended".into()))
-        );
-        assert_eq!(
-            stage.get("a", "/", Some("freeze-once")).await,
-            (200, "answered".to_string())
-        );
-        assert_eq!(
-            stage.restarts("topic_worker:a:0").await,
-            (2, Some("stalled, no sign of progress".into()))
-        );
-        assert_eq!(stage.restarts("topic_worker:b:0").await, (0, None));
-        assert_eq!(stage.app.shut_down().await, 0);
     });
 }
 
 #[test]
-fn requests_of_a_router_that_panics_get_reply_lost_at_once_and_the_next_one_succeeds() {
-    router_is_replaced(Fault::Panic, Duration::from_secs(10), "panicked: asked to panic");
-}
-
-#[test]
-fn requests_of_a_router_that_freezes_get_reply_lost_once_it_is_given_up() {
-    router_is_replaced(
-        Fault::Freeze(Duration::from_secs(20)),
-        Duration::from_secs(18),
-        "stalled, no sign of progress",
-    );
-}
-
-fn router_is_replaced(fault: Fault, limit: Duration, cause: &str) {
-    actix::System::new().block_on(async {
-        let stage = Stage::set().await;
-        let held = actix::spawn(stage.get("a", "/held", None));
-        stage.until("a call under way", |stage| *stage.held.borrow() == 1).await;
-        let router = || stage.app.board().proxy.as_ref().unwrap().router.borrow().clone();
-        let began = Instant::now();
-        router().unwrap().addr.do_send(fault);
-        let (status, body) = held.await.unwrap();
-        assert_eq!(status, 502, "{body}");
-        assert!(body.contains(r#""code":"reply-lost""#), "{body}");
-        assert!(began.elapsed() < limit, "{:?}", began.elapsed());
-        stage
-            .until("a new router", |_| {
-                router().is_some_and(|router| router.generation == 2)
-            })
-            .await;
-        assert_eq!(stage.get("b", "/", None).await.0, 200);
-        assert_eq!(stage.restarts("reply_router").await, (1, Some(cause.to_string())));
-        stage.open.send_replace(true);
-        let late = |stage: &Stage| stage.app.board().proxy.as_ref().unwrap().metrics.late_replies.get();
-        stage
-            .until("the lost reply counted as late", |stage| late(stage) == 1)
-            .await;
-        stage.clear().await;
+fn a_pump_that_does_not_end_is_given_up() {
+    System::new().block_on(async {
+        let mut nursery = Nursery::open(0);
+        nursery.pumps.endless.store(true, Ordering::SeqCst);
+        nursery.toy(1).await.do_send(Do::Panic);
+        let why = nursery.fatal.recv().await.unwrap();
+        assert!(why.contains("the pump of toy does not end"), "{why}");
+        assert_eq!(nursery.pumps.most.load(Ordering::SeqCst), 1, "two pumps at once");
     });
 }
 
 #[test]
-fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
-    actix::System::new().block_on(async {
-        let stage = Stage::set().await;
-        stage.app.board().supervisor.get().unwrap().do_send(Fault::Panic);
-        let mut signals = crate::process::signals::Signals::install().unwrap();
-        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
-        assert_eq!(code.unwrap(), 70);
+fn nothing_is_replaced_after_the_supervisor_retired() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(0);
+        let toy = nursery.toy(1).await;
+        let retired = nursery.supervisor.send(Retire).await.unwrap();
+        assert_eq!(retired.pumps.len(), 2, "what runs is handed over");
+        toy.do_send(Do::Panic);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(nursery.report("toy").await, (0, None));
     });
 }

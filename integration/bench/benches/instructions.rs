@@ -1,9 +1,9 @@
-//! Instructions and allocations of the codecs and of the router's table, per request.
+//! The instructions and allocations of the codecs and of the router's table, for each request.
 //!
 //!     cargo bench -p bench
 //!
-//! Instructions are counted by valgrind (callgrind), so that a busy machine does not change them: each operation runs in a process of
-//! its own, once not at all and once a thousand times, and the difference is what it costs.
+//! Valgrind (callgrind) counts the instructions, so a busy machine does not change them. Each operation runs in a process of its own: once
+//! not at all, and once a thousand times. The difference is the cost of a thousand.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_khp::proxy::metrics::ProxyMetrics;
-use actix_khp::proxy::reply_router::{Pending, ReplyResult, Waiting};
-use actix_khp::proxy::routing::topics::{Topic, Topics};
+use actix_khp::proxy::reply_router::messages::ReplyResult;
+use actix_khp::proxy::reply_router::pending::{Pending, Waiting};
+use actix_khp::proxy::routing::topics::{KnownTopic, KnownTopics};
 use actix_khp::settings::{self, Mode};
 use actix_khp::wire::{self, CorrelationId, Fields, Format, RawRecord, Record, Request, Response};
 use bytes::Bytes;
@@ -24,24 +25,24 @@ use tokio::sync::oneshot;
 const TIMES: usize = 1_000;
 const BODY: usize = 1_000;
 
-/// The system's allocator, counted.
+/// The system's allocator, with a count of its calls and its bytes.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call goes unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -49,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Does something so many times; returns the allocations of that, without the preparations.
+/// Does something `times` times, and returns its allocations without those of its preparation.
 type Operation = fn(times: usize) -> usize;
 
 const OPERATIONS: [(&str, Operation); 9] = [
@@ -101,7 +102,7 @@ fn operation(name: &str) -> Option<Operation> {
     found.map(|(_, operation)| *operation)
 }
 
-/// Instructions of the whole process, and the operation's allocations.
+/// Runs an operation in a process of its own. Returns the instructions of the whole process and the allocations of the operation.
 fn run(name: &str, times: usize) -> Result<(u64, u64), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
@@ -110,11 +111,11 @@ fn run(name: &str, times: usize) -> Result<(u64, u64), String> {
         .args([name, &times.to_string()])
         .output()
         .map_err(|error| format!("valgrind (Debian: apt-get install valgrind): {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split("Collected : ").nth(1));
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report.lines().find_map(|line| line.split("Collected : ").nth(1));
     let instructions = collected.and_then(|number| number.trim().parse().ok());
     let allocations = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
-    instructions.zip(allocations).ok_or_else(|| said.into_owned())
+    instructions.zip(allocations).ok_or_else(|| report.into_owned())
 }
 
 /// The allocations of `work`.
@@ -124,7 +125,7 @@ fn counted(work: impl FnOnce()) -> usize {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-/// `work` on things that were prepared.
+/// Runs `work` on things that were prepared, and returns its allocations.
 fn on_each<T, R>(prepared: Vec<T>, work: impl Fn(T) -> R) -> usize {
     counted(|| {
         prepared
@@ -137,7 +138,7 @@ fn repeat<T>(times: usize, make: impl Fn() -> T) -> Vec<T> {
     (0..times).map(|_| make()).collect()
 }
 
-// What is prepared costs instructions too, the same for each: cloning is cheap, as bytes are shared.
+// Preparation costs instructions too, the same for each item. Cloning is cheap, because bytes are shared.
 
 fn encode_request(format: Format, times: usize) -> usize {
     on_each(repeat(times, request), |request| format.encode_request(request))
@@ -163,7 +164,7 @@ fn register_and_complete(times: usize) -> usize {
     let mut pending = Pending::default();
     let mut receivers = Vec::with_capacity(times);
     counted(|| {
-        // As under load: some requests are in flight at once.
+        // Some requests are in flight at once, as under load.
         for _ in 0..times / 100 {
             let ids = repeat(100, || CorrelationId::new(7));
             for &id in &ids {
@@ -188,7 +189,7 @@ fn bytes_per_entry() -> f64 {
     (BYTES.load(Ordering::Relaxed) - before) as f64 / ENTRIES as f64
 }
 
-fn register(pending: &mut Pending, topic: &Arc<Topic>, id: CorrelationId) -> oneshot::Receiver<ReplyResult> {
+fn register(pending: &mut Pending, topic: &Arc<KnownTopic>, id: CorrelationId) -> oneshot::Receiver<ReplyResult> {
     let (reply_tx, reply_rx) = oneshot::channel();
     let registered = pending.register(Waiting {
         id,
@@ -203,18 +204,18 @@ fn register(pending: &mut Pending, topic: &Arc<Topic>, id: CorrelationId) -> one
     reply_rx
 }
 
-fn topic() -> Arc<Topic> {
+fn topic() -> Arc<KnownTopic> {
     let settings = settings::load(Mode::Proxy, &[], &BTreeMap::new())
         .expect("the defaults are legal")
         .settings;
     let metrics = ProxyMetrics::register(&prometheus::Registry::new()).expect("a new registry is empty");
-    let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics);
+    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
     topics
         .configured(&settings.proxy.request_topic)
         .expect("a default topic is known")
 }
 
-/// What a browser's request comes to.
+/// A request as a browser makes it.
 fn request() -> Request {
     Request {
         correlation_id: Bytes::copy_from_slice(&CorrelationId::new(7).to_bytes()),
@@ -268,7 +269,7 @@ fn fields(pairs: &[(&'static str, &'static str)]) -> Fields {
     pairs.iter().map(field).collect()
 }
 
-/// A record as it comes back from Kafka.
+/// A record as a consumer gets it from Kafka.
 fn consumed(record: Record) -> RawRecord {
     let header = |(name, value): (_, Bytes)| {
         let name: std::borrow::Cow<'_, str> = name;

@@ -1,35 +1,49 @@
-//! Measures actix-khp against the limit that its parts set: raw Kafka (a ping-pong of librdkafka) and a plain HTTP hop, on one
-//! machine, one broker and one backend, in one run.
+//! Measures actix-khp against the limit that its parts set: raw Kafka (a ping-pong of librdkafka) and a plain HTTP hop. Both run on the
+//! same machine, with the same broker and the same backend, in the same run.
 //!
-//!     cargo run --release -p bench            # the full run, some nine minutes
-//!     cargo run --release -p bench -- --help  # what can be varied
+//!     cargo run --release -p bench            # the full run, about nine minutes
+//!     cargo run --release -p bench -- --help  # the options
 //!
-//! The program runs itself once more for every part that is a process of its own: see `role`.
+//! The program starts itself again for every part that is a process of its own: see `role`.
 
-mod measure;
-mod memory;
-mod options;
-mod outcome;
-mod plot;
-mod process;
-mod report;
-mod role;
-mod service;
-mod stage;
-
-/// A real Kafka: the tests' own.
-#[path = "../../harness/kafka.rs"]
+/// What can fail in a run.
+mod error;
+/// What a run finds, as `bench.json` holds it.
+mod figures;
+/// A real Kafka, the one that the tests use.
 mod kafka;
+/// The run: every system with every number of connections.
+mod measure;
+/// From points to rows: medians and the limit.
+mod medians;
+/// Memory and start-up time of the service.
+mod memory;
+/// The command line.
+mod options;
+/// The requests of one measured interval.
+mod outcome;
+/// The figures as a picture.
+mod plot;
+/// Child processes, and how much of the machine they use.
+mod process;
+/// The lines that a role prints for the process that started it.
+mod protocol;
+/// The figures as text.
+mod report;
+/// The parts that run as processes of their own.
+mod role;
+/// The processes of actix-khp.
+mod service;
+/// Everything that runs beside the load.
+mod stage;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::error::Result;
 use crate::options::Options;
 use crate::role::Role;
-
-/// What goes wrong in a bench is told to whoever runs it, and ends the run.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]

@@ -1,73 +1,17 @@
-//! The run: every system at every number of connections, one after the other, and all of it again.
+//! The run: every system with every number of connections, one after the other, as often as `repeats` says.
 
 use std::thread;
 
-use serde::{Deserialize, Serialize};
-
-use crate::Result;
-use crate::memory::{self, Memory};
+use crate::error::Result;
+use crate::figures::{Machine, Memory, Point, Run};
 use crate::options::{Options, System};
-use crate::outcome::{BEGIN, END, Outcome};
-use crate::process::{Process, Used, Watched, raise_file_limit};
-use crate::report::{self, Row};
-use crate::stage::{Base, Khp};
+use crate::outcome::Outcome;
+use crate::process::{Process, Watched, raise_file_limit};
+use crate::protocol::{BEGIN, END};
+use crate::stage::{Base, Khp, Load};
+use crate::{medians, memory, report};
 
-/// One load.
-#[derive(Debug, Clone)]
-pub struct Load {
-    pub connections: usize,
-    pub body: usize,
-    pub rate: Option<f64>,
-    pub warm_up: f64,
-    pub seconds: f64,
-}
-
-/// One measured interval.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Point {
-    pub system: System,
-    pub proxies: usize,
-    pub connections: usize,
-    pub outcome: Outcome,
-    pub used: Vec<Used>,
-}
-
-/// Everything a run found; what `bench.json` holds.
-#[derive(Debug, Serialize)]
-pub struct Run {
-    pub machine: Machine,
-    pub options: Options,
-    /// Of every topic: one broker has no more.
-    pub replication_factor: u32,
-    pub memory: Memory,
-    /// Medians of the repeats.
-    pub rows: Vec<Row>,
-    pub points: Vec<Point>,
-}
-
-/// Where it ran.
-#[derive(Debug, Serialize)]
-pub struct Machine {
-    pub cpu: String,
-    pub cores: usize,
-    pub kernel: String,
-}
-
-impl Machine {
-    fn here() -> Self {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let model = read("/proc/cpuinfo");
-        let model = model
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-        Machine {
-            cpu: model.unwrap_or("unknown CPU").to_owned(),
-            cores: thread::available_parallelism().map_or(1, usize::from),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        }
-    }
-}
-
+/// Measures every system as `options` say.
 pub fn run(options: &Options) -> Result<Run> {
     raise_file_limit();
     let mut base = Base::start(options)?;
@@ -83,7 +27,7 @@ pub fn run(options: &Options) -> Result<Run> {
         for repeat in 1..=options.repeats {
             for &connections in &options.connections {
                 for &system in &options.systems {
-                    // Those without proxies need no second look.
+                    // A system without proxies is measured once, whatever the number of proxies.
                     if !first && system != System::Khp {
                         continue;
                     }
@@ -94,9 +38,9 @@ pub fn run(options: &Options) -> Result<Run> {
             }
         }
     }
-    let machine = Machine::here();
+    let machine = machine();
     Ok(Run {
-        rows: report::rows(&points, machine.cores, options.rate.is_some()),
+        rows: medians::rows(&points, machine.cores, options.rate.is_some()),
         machine,
         options: options.clone(),
         replication_factor: 1,
@@ -105,7 +49,7 @@ pub fn run(options: &Options) -> Result<Run> {
     })
 }
 
-/// The service first: `raw` imitates its records.
+/// Loads each system once before the first point. The service is first, because `raw` copies records that it has written.
 fn warm_up(base: &mut Base, khp: &Khp, options: &Options, first: bool) -> Result<()> {
     let warm_up = Options {
         warm_up: 0.0,
@@ -143,7 +87,7 @@ fn measure(base: &Base, khp: &Khp, system: System, connections: usize, options: 
     expect(&mut process, BEGIN)?;
     let before = watched.iter().map(Watched::usage).collect::<Result<Vec<_>>>()?;
     expect(&mut process, END)?;
-    // Before the load's own process ends.
+    // The load's process still runs, so its use can be read.
     let after = watched.iter().map(Watched::usage).collect::<Result<Vec<_>>>()?;
     let outcome: Outcome = serde_json::from_str(&process.line()?)?;
     let used = watched
@@ -163,5 +107,18 @@ fn expect(process: &mut Process, expected: &str) -> Result<()> {
     let line = process.line()?;
     (line == expected)
         .then_some(())
-        .ok_or_else(|| format!("a load said {line:?} instead of {expected:?}").into())
+        .ok_or_else(|| format!("a load printed {line:?} instead of {expected:?}").into())
+}
+
+fn machine() -> Machine {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo");
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    Machine {
+        cpu: model.unwrap_or("unknown CPU").to_owned(),
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+    }
 }

@@ -1,36 +1,21 @@
-//! Memory and start-up: what an idle process takes, what a waiting connection adds, how long until it is ready.
+//! Memory and start-up: the memory of an idle process and of a waiting connection, and the time until it is ready.
 
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::Result;
+use crate::error::Result;
+use crate::figures::Memory;
 use crate::options::Options;
 use crate::process::rss_mib;
 use crate::role::request;
-use crate::service::{self, Service};
+use crate::service::{self, SETTLE, Service};
 use crate::stage::{Base, Khp};
 
-/// A process that has just become ready, or taken a thousand requests, is done with it well within this.
-pub const SETTLE: Duration = Duration::from_secs(1);
-
-/// Of the first proxy and the first processor.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub struct Memory {
-    pub proxy_idle_mib: f64,
-    pub processor_idle_mib: f64,
-    /// Its topics were there.
-    pub proxy_ready_seconds: f64,
-    /// Its group was new.
-    pub processor_ready_seconds: f64,
-    pub waiting: usize,
-    /// Resident memory of a proxy, for each of that many connections whose requests wait for a reply; their bodies are in Kafka.
-    pub kib_per_waiting: f64,
-}
-
+/// Measures the first proxy and the first processor, and a proxy of its own for the connections that wait.
+///
+/// # Errors
+/// There is no proxy or no processor, or the extra proxy does not start.
 pub fn measure(base: &Base, khp: &Khp, options: &Options) -> Result<Memory> {
     let (Some(proxy), Some(processor)) = (khp.proxies.first(), khp.processors.first()) else {
         return Err("at least one proxy and one processor are needed".into());
@@ -48,7 +33,7 @@ pub fn measure(base: &Base, khp: &Khp, options: &Options) -> Result<Memory> {
     })
 }
 
-/// A proxy of its own, whose requests nobody answers.
+/// Starts a proxy whose requests nobody answers, and divides what `count` of them add to its memory.
 fn kib_per_waiting(base: &Base, count: usize, body: usize) -> Result<f64> {
     let mut env = base.env.clone();
     env.insert("KHP__REQUEST_TOPIC".into(), service::topic("waiting"));

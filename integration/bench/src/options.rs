@@ -1,11 +1,11 @@
-//! What a run measures.
+//! The command line: what a run measures, and how.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// What is measured, one beside the other.
+/// A system that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
@@ -26,7 +26,7 @@ impl System {
         }
     }
 
-    /// What the process that loads it is called.
+    /// The name of the process that loads it.
     pub fn driver_name(self) -> &'static str {
         match self {
             System::Raw => "requester",
@@ -37,7 +37,7 @@ impl System {
 
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct Options {
-    /// Connections of the load generator, each with one request in flight; as many are in flight in `raw`
+    /// Connections of the load generator, each with one request in flight; `raw` has as many records in flight
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256,1024")]
     pub connections: Vec<usize>,
     /// Bytes of a request's body; the backend answers with the same (512KiB is 524288)
@@ -46,7 +46,7 @@ pub struct Options {
     /// How long the backend takes for each answer, in ms
     #[arg(long, default_value_t = 0)]
     pub backend_latency: u64,
-    /// Proxies; with several numbers, each is measured
+    /// Number of proxies; each of several numbers is measured
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub proxies: Vec<usize>,
     #[arg(long, default_value_t = 1)]
@@ -54,7 +54,7 @@ pub struct Options {
     /// `connections` and `rate` are those of each proxy, not of all of them
     #[arg(long)]
     pub per_proxy: bool,
-    /// Requests per second, evenly paced over the connections; without it each connection sends as soon as it is answered
+    /// Requests per second, paced evenly over the connections; without it each connection sends as soon as it is answered
     #[arg(long)]
     pub rate: Option<f64>,
     /// The proxies' setting of that name: auto, all or a number
@@ -77,10 +77,10 @@ pub struct Options {
     /// Seconds of load on each system before the first point: the broker's JIT compiler needs them
     #[arg(long, default_value_t = 15.0)]
     pub first_warm_up: f64,
-    /// How often everything is measured; medians are shown
+    /// How often each point is measured; the report shows medians
     #[arg(long, default_value_t = 3)]
     pub repeats: usize,
-    /// Connections that wait for a reply while memory is measured; 0 = do not
+    /// Connections that wait for a reply while memory is measured; 0: memory is not measured
     #[arg(long, default_value_t = 1000)]
     pub waiting: usize,
     /// Directory for bench.json and bench.svg
@@ -92,13 +92,13 @@ pub struct Options {
     /// A Kafka that runs already (its CPU is not shown then); without it, one is started
     #[arg(long)]
     pub brokers: Option<String>,
-    /// A quick look whether everything works: the figures mean little
+    /// A short run that shows whether everything works; its figures mean little
     #[arg(long)]
     pub smoke: bool,
 }
 
 impl Options {
-    /// With what `smoke` stands for.
+    /// Puts the short run in the place of the full one where `smoke` is set.
     pub fn settled(mut self) -> Self {
         if self.smoke {
             self.connections = vec![1, 16];

@@ -1,22 +1,19 @@
-//! What a load saw: every request of the measured interval, in a histogram.
+//! Every request of a load's measured interval, in a histogram.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// A load prints this when its measured interval begins; then, when it has ended, `END` and an `Outcome` in JSON. It lives until it is
-/// killed.
-pub const BEGIN: &str = "begin";
-/// See `BEGIN`.
-pub const END: &str = "end";
+use crate::error::Result;
+use crate::protocol::{BEGIN, END};
 
 /// The figures of one interval; latencies in µs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     pub seconds: f64,
     pub requests: u64,
-    /// Requests that got no answer, or one that is not 200.
+    /// Requests without an answer, or with one that is not 200.
     pub errors: u64,
     pub mean: f64,
     pub p50: f64,
@@ -32,7 +29,7 @@ impl Outcome {
     }
 }
 
-/// Collects the requests that end while it is open.
+/// Collects the requests that end between `begin` and `end`.
 pub struct Recorder {
     /// Microseconds.
     latencies: Histogram<u64>,
@@ -41,8 +38,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn new() -> crate::Result<Self> {
-        // Three significant digits: well below 1 % off.
+    pub fn new() -> Result<Self> {
+        // Three significant digits: the error is well below 1 %.
         Ok(Recorder {
             latencies: Histogram::new(3)?,
             errors: 0,
@@ -50,7 +47,7 @@ impl Recorder {
         })
     }
 
-    /// Opens the interval, and says so to whoever measures.
+    /// Opens the interval, and prints `BEGIN`.
     pub fn begin(&mut self) {
         self.began = Some(Instant::now());
         println!("{BEGIN}");
@@ -68,8 +65,8 @@ impl Recorder {
         }
     }
 
-    /// Closes the interval, says what it saw, and waits to be killed: until then whoever measures can ask about this process.
-    pub fn end(&mut self) -> crate::Result<()> {
+    /// Closes the interval, prints its outcome and waits to be killed. Until then the process that measures can read this one's use.
+    pub fn end(&mut self) -> Result<()> {
         let seconds = self.began.take().map_or(0.0, |began| began.elapsed().as_secs_f64());
         println!("{END}");
         let at = |quantile| self.latencies.value_at_quantile(quantile) as f64;

@@ -2,17 +2,17 @@
 
 use std::fmt::Write;
 
-use crate::measure::Run;
+use crate::figures::Run;
 use crate::options::System;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 440.0;
 const MARGIN: f64 = 70.0;
 
-/// A line of the plot: what it is called, its colour, its (connections, requests per second).
+/// A line of the plot: its name, its colour and its points (connections, requests per second).
 type Series = (&'static str, &'static str, Vec<(f64, f64)>);
 
-/// An SVG document. The first number of proxies is shown.
+/// Draws an SVG document of the rows with the first number of proxies.
 pub fn svg(run: &Run) -> String {
     let first = run.options.proxies.first().copied().unwrap_or(1);
     let rows = || run.rows.iter().filter(move |row| row.proxies == first);

@@ -1,4 +1,4 @@
-//! Child processes, and what the system says about them.
+//! Child processes, and how much of the machine they use.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::error::Result;
 
-/// A child that is killed when it is dropped, and by the kernel when this process ends in any other way.
+/// A child process. It is killed when this is dropped; the kernel kills it when this process ends in any other way.
 pub struct Process {
     name: String,
     child: Child,
@@ -40,12 +40,15 @@ impl Process {
         })
     }
 
-    /// This program once more, in a role.
+    /// Starts this program again, in a role.
     pub fn role<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Result<Self> {
         Self::start(name, Command::new(std::env::current_exe()?).args(args))
     }
 
-    /// Its next line; an error when it ends instead.
+    /// Reads the next line of its output.
+    ///
+    /// # Errors
+    /// The process ended instead.
     pub fn line(&mut self) -> Result<String> {
         match self.lines.next() {
             Some(line) => Ok(line?),
@@ -79,9 +82,9 @@ pub struct Watched {
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     pub cpu: Duration,
-    /// At present.
+    /// Resident memory at present.
     pub rss_mib: f64,
-    /// Over TCP connections that are open.
+    /// Bytes received over the TCP connections that are open.
     pub received: u64,
 }
 
@@ -114,7 +117,7 @@ impl Watched {
     }
 }
 
-/// CPU time of all threads, those that ended included, to the nanosecond (/proc/PID/stat has hundredths of a second).
+/// CPU time of all threads, including those that ended, to the nanosecond. (/proc/PID/stat counts in hundredths of a second.)
 fn cpu(pid: u32) -> Result<Duration> {
     let mut clock = 0;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -136,7 +139,8 @@ pub fn rss_mib(pid: u32) -> Result<f64> {
     Ok(kib.ok_or("no VmRSS in /proc/PID/status")? / 1024.0)
 }
 
-/// Bytes its open TCP connections have received. /proc/PID/io does not count recv(2), so this asks `ss` (iproute2); 0 without it.
+/// Bytes that its open TCP connections have received, as `ss` (iproute2) shows them; 0 where `ss` is missing. /proc/PID/io does not
+/// count recv(2).
 fn received(pid: u32) -> u64 {
     let Ok(output) = Command::new("ss").args(["-tinpOH"]).output() else {
         return 0;

@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 
 use actix_khp::settings::{self, Mode, Settings};
 
+use crate::error::Result;
 use crate::kafka::free_port;
 use crate::options::Options;
-use crate::process::Process;
-use crate::{Result, memory};
+use crate::process::{Process, rss_mib};
 
-/// Topics that were just created, a group that was just joined: well within this.
+/// A process that creates its topics and joins a new group is ready well within this.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The environment of both roles; what is not here has its default.
+/// The memory of a process that has just become ready, or has just taken a thousand requests, is stable well within this.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// The environment of both roles. A setting that is not in it has its default.
 pub type Env = BTreeMap<String, String>;
 
-/// What both roles are told. The topics are this run's own.
+/// The environment of this run, with topics of its own.
 pub fn env(brokers: &str, backend: SocketAddr, options: &Options) -> Env {
     let [requests, replies] = ["requests", "responses"].map(topic);
     let set = [
@@ -43,7 +46,7 @@ pub fn topic(name: &str) -> String {
     format!("bench-{}-{name}", std::process::id())
 }
 
-/// The settings that such an environment makes; for `raw`.
+/// The settings that the service reads from such an environment. `raw` uses the same.
 pub fn settings(env: &Env) -> Result<Settings> {
     Ok(settings::load(Mode::All, &[], env)?.settings)
 }
@@ -59,7 +62,7 @@ pub fn binary(named: Option<&Path>) -> Result<PathBuf> {
         .parent()
         .and_then(Path::file_name)
         .ok_or("a program is in a directory")?;
-    // Cargo tells its children where it is.
+    // Cargo sets this variable for the programs that it runs.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--package", "actix-khp", "--bin", "actix-khp", "--profile"])
@@ -81,12 +84,12 @@ pub struct Service {
     pub address: SocketAddr,
     /// From its start until `/health/ready` is 200.
     pub ready_after: Duration,
-    /// Resident memory a moment after that, nothing asked of it yet.
+    /// Resident memory a moment after that, before the first request.
     pub idle_mib: f64,
 }
 
 impl Service {
-    /// Starts a proxy and waits until it is ready. `number` chooses its reply partition.
+    /// Starts a proxy and waits until it is ready. `number` is its instance's number, which decides its reply partition.
     pub fn proxy(binary: &Path, env: &Env, number: usize) -> Result<Self> {
         let own = [("INSTANCE_ID", format!("proxy-{number}"))];
         Self::start(binary, "proxy", number, env, &own, "PROXY_PORT")
@@ -124,8 +127,8 @@ impl Service {
             thread::sleep(Duration::from_millis(5));
         }
         let ready_after = began.elapsed();
-        thread::sleep(memory::SETTLE);
-        let idle_mib = crate::process::rss_mib(process.watched().pid)?;
+        thread::sleep(SETTLE);
+        let idle_mib = rss_mib(process.watched().pid)?;
         println!(
             "{name}: ready after {:.2} s, {idle_mib:.1} MiB idle",
             ready_after.as_secs_f64()

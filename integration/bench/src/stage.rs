@@ -1,22 +1,37 @@
-//! Everything that runs beside the load: Kafka, the backend, and what is measured.
+//! Everything that runs beside the load: Kafka, the backend, and the systems that are measured.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::error::Result;
 use crate::kafka::Node;
 use crate::options::{Options, System};
 use crate::process::{Process, Watched};
-use crate::role::{READY, Topics};
+use crate::protocol::READY;
+use crate::role::Topics;
 use crate::service::{self, Env, Service};
-use crate::{Result, measure};
 
-/// The JVM of a broker that is to be fast, not one that starts quickly.
+/// The JVM options of a broker that is to be fast. Those of the tests make it start quickly.
 const BROKER_JVM: &[&str] = &["-Xms1g", "-Xmx1g"];
 
-/// What stays for the whole run.
+/// One load on one system.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub connections: usize,
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Requests per second over all connections; `None`: each connection sends as soon as it is answered.
+    pub rate: Option<f64>,
+    /// Seconds of load before the measured interval.
+    pub warm_up: f64,
+    /// Seconds of the measured interval.
+    pub seconds: f64,
+}
+
+/// The processes that live for the whole run.
 pub struct Base {
     pub binary: PathBuf,
-    /// `None`: one that ran before is used.
+    /// `None`: the run uses a Kafka that ran before.
     node: Option<Node>,
     pub env: Env,
     backend: Process,
@@ -24,13 +39,13 @@ pub struct Base {
     raw: Option<Raw>,
 }
 
-/// A server of ours.
+/// A role that listens on a port.
 struct Server {
     process: Process,
     address: SocketAddr,
 }
 
-/// The one half of the ping-pong that stays; the other is started for each point.
+/// The half of the ping-pong that lives for the whole run. The other half is started for each point.
 struct Raw {
     echoer: Process,
     topics: Topics,
@@ -42,7 +57,7 @@ pub struct Khp {
     pub processors: Vec<Service>,
 }
 
-/// What puts one point under load, and whom it makes work.
+/// The process that makes one load, and the processes that work for it.
 pub struct Driver {
     pub arguments: Vec<String>,
     pub watched: Vec<Watched>,
@@ -76,7 +91,7 @@ impl Base {
         })
     }
 
-    /// Starts the ping-pong, which imitates records that the service has written.
+    /// Starts the ping-pong. It copies records that the service has written.
     pub fn start_raw(&mut self) -> Result<()> {
         let settings = service::settings(&self.env)?;
         let topics = |like: &str| -> Result<Topics> {
@@ -99,7 +114,7 @@ impl Base {
     }
 
     pub fn start_khp(&self, options: &Options, proxies: usize) -> Result<Khp> {
-        // Processors first: they create the topics, as proxies find them in the field.
+        // Processors are first and create the topics, so that the proxies find them as they usually do.
         let processors = (0..options.processors).map(|number| Service::processor(&self.binary, &self.env, number));
         let processors = processors.collect::<Result<_>>()?;
         let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &self.env, number));
@@ -109,8 +124,8 @@ impl Base {
         })
     }
 
-    /// How `system` is put under load; `None` where it is not there.
-    pub fn driver(&self, system: System, khp: &Khp, load: &measure::Load) -> Option<Driver> {
+    /// The driver that loads `system`; `None` where that system does not run.
+    pub fn driver(&self, system: System, khp: &Khp, load: &Load) -> Option<Driver> {
         let http = |targets: Vec<SocketAddr>| {
             let mut arguments = vec!["load".to_owned(), "--targets".into()];
             arguments.push(targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
@@ -165,7 +180,7 @@ fn server(name: &str, arguments: &[&str]) -> Result<Server> {
     })
 }
 
-/// Waits until a role takes work; returns its port.
+/// Waits until a role takes work, and returns its port.
 fn ready(process: &mut Process) -> Result<u16> {
     let line = process.line()?;
     let port = line.strip_prefix(READY).and_then(|port| port.trim().parse().ok());

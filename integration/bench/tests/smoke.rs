@@ -1,15 +1,15 @@
-//! The bench itself works: a short run of everything, on the tests' Kafka.
+//! The bench works: a short run of everything, on the Kafka of the tests.
 
 use std::process::Command;
 
 use serde_json::Value;
 
 #[test]
-fn a_short_run_measures_every_system_and_says_so() {
+fn a_short_run_measures_every_system() {
     let out = std::env::temp_dir().join(format!("khp-bench-{}", std::process::id()));
     let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
     bench.args(["--smoke", "--out"]).arg(&out);
-    // Built with the workspace's tests; where it is not, the bench builds it.
+    // The tests of the workspace build the service beside the bench. Otherwise the bench builds it.
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("actix-khp");
     if binary.exists() {
         bench.arg("--binary").arg(&binary);
@@ -18,13 +18,17 @@ fn a_short_run_measures_every_system_and_says_so() {
         bench.args(["--brokers", &brokers]);
     }
     let ran = bench.output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success(),
+        "{printed}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 
     let json = std::fs::read_to_string(out.join("bench.json")).unwrap();
     let run: Value = serde_json::from_str(&json).unwrap();
     let rows = run["rows"].as_array().unwrap();
-    // Three systems, two numbers of connections.
+    // Three systems with two numbers of connections each.
     assert_eq!(rows.len(), 6, "{json}");
     for row in rows {
         assert!(row["per_second"].as_f64().unwrap() > 0.0, "{row}");

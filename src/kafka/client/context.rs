@@ -1,16 +1,22 @@
-//! How librdkafka's own words reach our log, for every client.
+//! How the log lines and errors of librdkafka reach our log, for every client.
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
-/// Logs a line of librdkafka's. Lost connections are its everyday business and repeat each second, so they stay at debug:
-/// `cluster::health` says once when Kafka is gone and once when it is back.
+use crate::kafka::client::trouble;
+use crate::kafka::codes::CodeClass;
+
+/// Logs a line of librdkafka's. Lost connections are normal, and their lines repeat each second, so they stay at debug. Why a broker cannot
+/// be used is logged once (`trouble`), and `cluster::health` logs once when Kafka is gone and once when it is back.
 pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match (level, facility) {
+        (_, "FAIL") if trouble::report(message) => {}
         (_, "FAIL" | "ERROR" | "TERMINATE" | "GETSUBSCRIPTIONS") => {
             tracing::debug!(target: "librdkafka", facility, "{message}")
         }
-        // One set of kafka.properties serves producers and consumers; each skips the other's.
+        // While a broker is away, a line for each partition of its topics, several times a second.
+        (_, "METADATAUPDATE") => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        // One set of kafka.properties serves producers and consumers, and each skips the other's.
         (_, "CONFWARN") if message.contains("will be ignored by this") => {
             tracing::debug!(target: "librdkafka", "{message}")
         }
@@ -24,26 +30,25 @@ pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// Logs a client-wide error. All but a fatal one heal by themselves.
 pub fn log_error(error: &KafkaError, reason: &str) {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        Some(Code::Fatal) => tracing::error!(%error, reason, "fatal Kafka client error: the client is being replaced"),
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve) => {
+    match CodeClass::of(error) {
+        CodeClass::ClientDead => {
+            tracing::error!(%error, reason, "fatal Kafka client error: the client is being replaced")
+        }
+        CodeClass::NoConnection => {
             tracing::debug!(%error, reason, "Kafka connection trouble");
         }
-        Some(Code::Authentication | Code::SSL) => {
+        // A refused login has its own line already. What is left comes from no broker: a token that cannot be had.
+        CodeClass::LoginRefused if trouble::report(reason) => {}
+        CodeClass::LoginRefused => {
             tracing::error!(%error, reason, "Kafka refuses this client: check kafka.properties (security.protocol, sasl.*, ssl.*)");
         }
         _ => tracing::warn!(%error, reason, "Kafka client error"),
     }
 }
 
-/// Kafka refuses what was asked for: it stays so until somebody grants the right.
+/// Kafka refuses the request for want of a right. It stays so until somebody grants that right.
 pub fn is_denied(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
-    )
+    CodeClass::of(error) == CodeClass::Denied
 }
 
 /// The methods of a `ClientContext` that all our contexts share.
@@ -55,7 +60,7 @@ macro_rules! log_through_tracing {
         fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
             $crate::kafka::client::context::log_error(&error, reason);
         }
-        // Statistics are off; where an operator turns them on, the default would parse them on the polling thread and log them at info.
+        // Statistics are off. Where an operator turns them on, rdkafka's default would parse them on the polling thread and log them at info.
         fn stats_raw(&self, statistics: &[u8]) {
             tracing::debug!(target: "librdkafka", bytes = statistics.len(), "statistics");
         }

@@ -1,7 +1,9 @@
-//! What every Kafka client of ours shares.
+//! What all Kafka clients of this program share.
 //!
-//! - [`context`]: how librdkafka's own words reach our log.
-//! - [`properties`]: the one place of librdkafka's keys.
+//! - [`context`]: how the log lines and errors of librdkafka reach our log.
+//! - [`properties`]: the configuration of each client; the only place that names librdkafka's keys.
+//! - [`trouble`]: why a broker cannot be used, logged once for each broker and cause.
 
 pub mod context;
 pub mod properties;
+pub mod trouble;

@@ -1,5 +1,5 @@
-//! The one place of librdkafka's keys. Each is explained in
-//! <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>; here stands why we set it.
+//! The configuration of each client; the only place that names librdkafka's keys. What a key means stands in
+//! <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>, and why it is set, here.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::kafka::config::{Kafka, Start};
 /// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).
 const SHORTEST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A producer's queue is not made smaller: few requests in flight can be many a second.
+/// A producer's queue has at least this many places: few requests in flight can still be many a second.
 const LEAST_QUEUED: usize = 1000;
 
 /// How long a transaction of `dlq redrive` may stay open; a batch takes milliseconds.
@@ -27,14 +27,14 @@ pub const OWNED: &[&str] = &[
     "auto.offset.reset",
     "delivery.report.only.error",
     "enable.gapless.guarantee",
-    // Whether what Kafka acknowledged is there, once, and in its order.
+    // They decide whether an acknowledged record is stored, once, and in order.
     "acks",
     "request.required.acks",
     "enable.idempotence",
-    // Whether what a broken-off redrive wrote is executed.
+    // They decide whether records of an interrupted redrive are executed.
     "isolation.level",
     "transactional.id",
-    // Whether a topic that a client made up is there, with the broker's partitions.
+    // It decides whether a topic comes into being because a client named it.
     "allow.auto.create.topics",
 ];
 
@@ -97,17 +97,17 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
             "message.timeout.ms",
             longest_timeout.max(SHORTEST_MESSAGE_TIMEOUT).as_millis().to_string(),
         )
-        // A topic that is gone must be told soon: until then its records wait unseen (default 30,000).
+        // How long records wait for a topic that is not known. Nobody hears of a deleted topic before that (default 30,000).
         .set("topic.metadata.propagation.max.ms", "5000")
-        // `producer::gate` counts them, and on the processor offsets wait for them.
+        // Reports of success, too: `producer::gate` counts them, and on the processor offsets wait for them.
         .set("delivery.report.only.error", "false")
-        // A request waits for its answer: batches form while the one produce request is under way, never by lingering.
+        // Lingering would delay each request. Batches form while another batch is under way (`producer::gate`).
         .set("linger.ms", "0")
-        // Each produce request carries one partition: records without a key that are spread at random make as many requests as there
-        // are partitions. Longer than this, all load would go to one processor after the other. The default, twice linger.ms, and 0
-        // alike mean no stickiness.
+        // librdkafka puts one partition into each produce request. So records without a key stay on one partition for this long: spread at
+        // random, they would make as many requests as there are partitions. For much longer, all load would go to one processor after the
+        // other. Without the key (twice linger.ms), as with 0, they are spread at random.
         .set("sticky.partitioning.linger.ms", "10")
-        // The next batch is to grow meanwhile (`producer::gate`).
+        // The next batch grows while one is under way (`producer::gate`).
         .set("max.in.flight.requests.per.connection", "1")
         // As Java clients hash keys, so that a key lands on the same partition from both.
         .set("partitioner", "murmur2_random");
@@ -141,7 +141,7 @@ fn bytes(producer: &ClientConfig, key: &str) -> usize {
     number(producer, key, 1_000_000)
 }
 
-/// librdkafka itself says no, later, to what is no number.
+/// What is not a number is refused later, by librdkafka itself.
 fn number(producer: &ClientConfig, key: &str, default: usize) -> usize {
     producer
         .get(key)
@@ -149,8 +149,8 @@ fn number(producer: &ClientConfig, key: &str, default: usize) -> usize {
         .unwrap_or(default)
 }
 
-/// The proxy's producer. While Kafka takes nothing, its queue holds the records of requests in flight and of those whose clients gave up,
-/// and lets no more in than this; in bytes it keeps to librdkafka's own limit (queue.buffering.max.kbytes, 1 GiB).
+/// The proxy's producer. While Kafka takes nothing, its queue fills with the records of requests in flight and of those whose clients have
+/// given up. Their number is limited here, their bytes by librdkafka's default (queue.buffering.max.kbytes, 1 GiB).
 pub fn request_producer(kafka: &Kafka, longest_timeout: Duration, max_pending: usize) -> ClientConfig {
     let mut config = producer(kafka, longest_timeout);
     // Twice: a reply may come before the acknowledgement of its request, which is in the queue until then.
@@ -174,9 +174,11 @@ pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         // Out of range: extra records are filtered by id, skipped ones would be lost.
         .set("auto.offset.reset", "earliest")
-        // A full local queue must not stop fetching for the default second (librdkafka#2879), nor a leader change for half of one.
+        // By default, a full local queue stops fetching for a second (librdkafka#2879), and a change of leader for half a second.
         .set("fetch.queue.backoff.ms", "10")
-        .set("fetch.error.backoff.ms", "50");
+        .set("fetch.error.backoff.ms", "50")
+        // A topic that was just opened is fetched only when the fetch under way has been answered (default 500).
+        .set("fetch.wait.max.ms", "100");
     finish(config, kafka)
 }
 
@@ -187,14 +189,14 @@ pub fn dead_letter_reader(kafka: &Kafka) -> ClientConfig {
         .set("enable.partition.eof", "true")
         // An empty partition shows its end only after such a wait (default 500).
         .set("fetch.wait.max.ms", "10")
-        // A redrive that was broken off wrote marks that do not count.
+        // The marks of an interrupted redrive do not count.
         .set("isolation.level", "read_committed");
     config
 }
 
-/// The producer that redrives the letters of one topic: whoever starts it ends what an earlier one left open, and shuts that one out.
+/// The producer that redrives the letters of one topic. Starting it aborts the open transaction of an earlier one, and fences that one.
 pub fn redrive_producer(kafka: &Kafka, dead_letter_topic: &str) -> ClientConfig {
-    // Until the broker gives up a transaction whose producer was killed, it holds back what came after it on its partitions.
+    // If the producer is killed, readers of its partitions wait until the broker aborts the transaction.
     let timeout = REDRIVE_TIMEOUT.as_millis().to_string();
     let mut config = finish(producer(kafka, REDRIVE_TIMEOUT), kafka);
     config
@@ -212,9 +214,9 @@ pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>, star
         // We store an offset once its reply is acknowledged; librdkafka commits what is stored.
         .set("enable.auto.commit", "true")
         .set("enable.auto.offset.store", "false")
-        // What was answered but not committed runs again after a kill.
+        // After a kill, records that were answered but not committed run again.
         .set("auto.commit.interval.ms", "200")
-        // The default END loses what came before a group's first assignment.
+        // The default, the end, loses the records that came before a group's first assignment.
         .set(
             "auto.offset.reset",
             if start == Start::Earliest { "earliest" } else { "latest" },
@@ -222,7 +224,7 @@ pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>, star
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "3000")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        // Per partition, since each has its queue: what is fetched ahead of a full or paused intake (default 65,536).
+        // How much is fetched ahead while intake is full or paused; per partition, since each has a queue of its own (default 65,536).
         .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "50");

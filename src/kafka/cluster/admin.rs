@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, ClientContext};
 
-use crate::kafka::client::context::LogOnly;
+use crate::kafka::cluster::create::{Creation, create};
+use crate::kafka::codes::CodeClass;
 use crate::kafka::config::CreateTopics;
 
-/// One metadata or admin request may take this long.
+/// One metadata request may take this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// A new topic's partitions have leaders, and all brokers know them, well within this.
+/// Within this, a new topic's partitions have leaders, and all brokers know them.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a new topic is asked for meanwhile.
+const SETTLE_TURN: Duration = Duration::from_millis(20);
 
-/// A refused creation is not asked for again before: whoever waits for the topic may ask many times a second.
+/// How long a refused creation is not tried again. Without this, callers that wait for the topic would repeat it many times a second.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// Why a topic cannot be used.
@@ -31,8 +32,15 @@ pub enum TopicError {
     Missing { topic: String },
     #[error("topic {topic}: Kafka refuses access ({code}): grant this service's user the right")]
     Denied { topic: String, code: RDKafkaErrorCode },
-    #[error("topic {topic}: Kafka would not create it: {code}")]
-    NotCreated { topic: String, code: RDKafkaErrorCode },
+    #[error("topic {topic}: Kafka would not create it: {code}: {reason}")]
+    NotCreated {
+        topic: String,
+        code: RDKafkaErrorCode,
+        /// The broker's own words.
+        reason: String,
+    },
+    #[error("topic {topic} is being created and not usable yet")]
+    NotUsableYet { topic: String },
     #[error("Kafka did not answer (asked about topic {topic}): check kafka.bootstrap_servers and kafka.properties")]
     Unreachable {
         topic: String,
@@ -41,20 +49,24 @@ pub enum TopicError {
     },
 }
 
-/// What creating topics needs; cheap to clone, and clones share what was refused.
+impl TopicError {
+    /// It passes by itself: whoever needs the topic tries again.
+    pub fn passes(&self) -> bool {
+        matches!(self, TopicError::Unreachable { .. } | TopicError::NotUsableYet { .. })
+    }
+}
+
+/// Finds and creates topics. Cheap to clone; clones share the recent refusals.
 #[derive(Clone)]
 pub struct TopicAdmin {
-    config: ClientConfig,
     create: CreateTopics,
-    /// Creations that failed lately.
+    /// Creations that were refused within the last `REFUSED_FOR`, by topic.
     refused: Arc<ArcSwap<HashMap<String, (Instant, TopicError)>>>,
 }
 
 impl TopicAdmin {
-    /// `config` reaches the cluster; any client's will do.
-    pub fn new(config: ClientConfig, create: CreateTopics) -> Self {
+    pub fn new(create: CreateTopics) -> Self {
         TopicAdmin {
-            config,
             create,
             refused: Arc::default(),
         }
@@ -64,7 +76,7 @@ impl TopicAdmin {
     /// `create_topics.enabled` say so. Blocks for seconds at worst: not for an Arbiter.
     ///
     /// # Errors
-    /// `Missing`, `Denied` and `NotCreated` need an operator; `Unreachable` is worth another try.
+    /// `Missing`, `Denied` and `NotCreated` need an operator; the others are worth another try (`TopicError::passes`).
     pub fn ensure<C: ClientContext>(
         &self,
         client: &Client<C>,
@@ -77,68 +89,48 @@ impl TopicAdmin {
         if !(may_create && self.create.enabled) {
             return Err(TopicError::Missing { topic: topic.into() });
         }
-        self.create_unless_refused(topic)?;
+        let created = self.create_unless_refused(client, topic)?;
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             match describe(client, topic)? {
-                Some(found) if found.settled => {
-                    tracing::info!(topic, partitions = found.partitions, "topic created");
+                Some(found) if found.settled || Instant::now() > deadline => {
+                    if matches!(created, Creation::Created | Creation::UnderWay) {
+                        tracing::info!(topic, partitions = found.partitions, "topic created");
+                    }
                     return Ok(found.partitions);
                 }
-                Some(found) if Instant::now() > deadline => return Ok(found.partitions),
-                None if Instant::now() > deadline => return Err(TopicError::Missing { topic: topic.into() }),
-                _ => std::thread::sleep(Duration::from_millis(20)),
+                None if Instant::now() > deadline => return Err(TopicError::NotUsableYet { topic: topic.into() }),
+                _ => std::thread::sleep(SETTLE_TURN),
             }
         }
     }
 
-    /// `create`, or what it said a moment ago.
-    fn create_unless_refused(&self, topic: &str) -> Result<(), TopicError> {
+    /// Creates the topic, or returns the refusal of a moment ago.
+    fn create_unless_refused<C: ClientContext>(&self, client: &Client<C>, topic: &str) -> Result<Creation, TopicError> {
         if let Some((at, error)) = self.refused.load().get(topic)
             && at.elapsed() < REFUSED_FOR
         {
             return Err(error.clone());
         }
-        let created = self.create(topic);
-        if let Err(error) = &created {
-            self.refused.rcu(|refused| {
-                let mut refused = HashMap::clone(refused);
-                refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
-                refused.insert(topic.to_owned(), (Instant::now(), error.clone()));
-                refused
-            });
-        }
-        created
-    }
-
-    /// Creates a topic; one that exists already is as good. Makes a client of its own: threads and connections.
-    fn create(&self, topic: &str) -> Result<(), TopicError> {
-        let unreachable = |source| TopicError::Unreachable {
+        let creation = create(client, topic, &self.create).map_err(|source| TopicError::Unreachable {
             topic: topic.into(),
             source,
+        })?;
+        let Creation::Refused { code, reason } = creation else {
+            return Ok(creation);
         };
-        let admin = AdminClient::from_config_and_context(&self.config, LogOnly).map_err(unreachable)?;
-        let new = NewTopic::new(
-            topic,
-            self.create.partitions,
-            TopicReplication::Fixed(self.create.replication_factor),
-        );
-        let options = AdminOptions::new()
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .operation_timeout(Some(REQUEST_TIMEOUT));
-        let results = futures_executor::block_on(admin.create_topics([&new], &options)).map_err(unreachable)?;
-        for result in results {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => {
-                    return Err(TopicError::NotCreated {
-                        topic: topic.into(),
-                        code,
-                    });
-                }
-            }
-        }
-        Ok(())
+        let error = TopicError::NotCreated {
+            topic: topic.into(),
+            code,
+            reason,
+        };
+        self.refused.rcu(|refused| {
+            let mut refused = HashMap::clone(refused);
+            refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
+            refused.insert(topic.to_owned(), (Instant::now(), error.clone()));
+            refused
+        });
+        Err(error)
     }
 }
 
@@ -149,7 +141,10 @@ pub struct Described {
     pub settled: bool,
 }
 
-/// Asks the cluster about one topic; `None`: there is no such topic. Never creates it. Blocks.
+/// Asks for one topic's metadata; `None`: it does not exist. Never creates it. Blocks.
+///
+/// # Errors
+/// `Unreachable` or `Denied`.
 pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<Described>, TopicError> {
     let metadata = client
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
@@ -165,12 +160,8 @@ pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Opt
             partitions: found.partitions().len() as i32,
             settled: found.partitions().iter().all(|partition| partition.leader() >= 0),
         })),
-        None
-        | Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::LeaderNotAvailable,
-        ) => Ok(None),
+        None => Ok(None),
+        Some(code) if CodeClass::from(code).may_settle() => Ok(None),
         Some(code) => Err(TopicError::Denied {
             topic: topic.into(),
             code,

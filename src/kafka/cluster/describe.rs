@@ -1,9 +1,9 @@
-//! What the cluster says of itself, of topics and consumer groups: the admin calls of librdkafka that rdkafka does not wrap.
+//! Descriptions of topics, consumer groups and brokers: the admin calls of librdkafka that rdkafka does not wrap.
 //!
-//! Every call blocks, for `TIMEOUT` or a little more where none is given: not for an Arbiter.
+//! Every call blocks, for `admin_call::TIMEOUT` or a little more where none is given: not for an Arbiter.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -12,12 +12,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
-/// How long the cluster may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long librdkafka may take beyond it to say that it passed.
-const GRACE: Duration = Duration::from_secs(1);
+use crate::kafka::cluster::admin_call::{Owned, ask, c_strings, items, next_event, options, queue};
+use crate::kafka::codes::CodeClass;
 
-/// A topic's identity: another one of the same name has another.
+/// A topic's identity. A topic that is deleted and created again has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
 
@@ -38,8 +36,8 @@ pub struct Found {
     pub readable: bool,
 }
 
-/// What is known of one topic. `Ok(None)`: there is none of this name. `Err`: nothing is known.
-pub type Topic = KafkaResult<Option<Found>>;
+/// The cluster's answer about one topic. `Ok(None)`: it does not exist. `Err`: nothing is known of it.
+pub type Answer = KafkaResult<Option<Found>>;
 
 /// Asks about all these topics in one request. Never creates one.
 ///
@@ -48,8 +46,8 @@ pub type Topic = KafkaResult<Option<Found>>;
 pub fn topics<'a, C: ClientContext>(
     client: &Client<C>,
     names: impl IntoIterator<Item = &'a str>,
-) -> KafkaResult<HashMap<&'a str, Topic>> {
-    // librdkafka refuses to be asked twice about one.
+) -> KafkaResult<HashMap<&'a str, Answer>> {
+    // librdkafka refuses a request that names a topic twice.
     let names = Vec::from_iter(BTreeSet::from_iter(names));
     if names.is_empty() {
         return Ok(HashMap::new());
@@ -80,13 +78,13 @@ pub fn topics<'a, C: ClientContext>(
     }
 }
 
-/// What is known of one topic, where that can be had.
+/// Describes one topic; `None` also where the cluster does not tell.
 pub fn topic<C: ClientContext>(client: &Client<C>, name: &str) -> Option<Found> {
     topics(client, [name]).ok()?.remove(name)?.ok()?
 }
 
-/// Which of these groups have no member at all (empty, or dead: there is no such group). What is not known, or in any other state,
-/// counts as having some.
+/// Which of these groups have no member (state empty, or dead: no such group). A group in any other state counts as having members, and so
+/// does one that is not described.
 ///
 /// # Errors
 /// The cluster did not answer: nothing is known of any.
@@ -148,7 +146,7 @@ pub fn any_broker_answers<C: ClientContext>(client: &Client<C>, brokers: &[i32],
 
 /// # Safety
 /// `topic` points to a description that is alive.
-unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
+unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
     // SAFETY: the caller's promise; each pointer belongs to the description.
     let (code, id, partitions, readable) = unsafe {
         let code = rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic));
@@ -166,14 +164,13 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Topic {
             partitions: partitions as i32,
             readable,
         })),
-        RDKafkaErrorCode::NoError | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-            Ok(None)
-        }
+        RDKafkaErrorCode::NoError => Ok(None),
+        code if CodeClass::from(code) == CodeClass::NoSuchTopic => Ok(None),
         code => Err(KafkaError::AdminOp(code)),
     }
 }
 
-/// Brokers before 2.3 do not tell. Nor does an empty list: whoever may not even describe a topic is refused its description.
+/// True also where the list of rights is empty: brokers before 2.3 send none, and who may not even describe a topic gets no description.
 ///
 /// # Safety
 /// `topic` points to a description that is alive.
@@ -205,103 +202,4 @@ unsafe fn has_no_member(group: *const rdsys::rd_kafka_ConsumerGroupDescription_t
         State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY | State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD
     );
     absent && RDKafkaErrorCode::from(code) == RDKafkaErrorCode::NoError
-}
-
-/// Sends an admin request and waits for the event that answers it.
-fn ask<C: ClientContext>(
-    client: &Client<C>,
-    op: Op,
-    send: impl FnOnce(*mut rdsys::rd_kafka_AdminOptions_t, *mut rdsys::rd_kafka_queue_t),
-) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
-    // SAFETY: the client outlives all that is made of it here.
-    let (options, queue) = unsafe { (options(client, op, TIMEOUT), queue(client)) };
-    send(options.pointer, queue.pointer);
-    next_event(&queue, TIMEOUT + GRACE)
-}
-
-/// # Safety
-/// The client outlives what is returned.
-unsafe fn options<C: ClientContext>(
-    client: &Client<C>,
-    op: Op,
-    timeout: Duration,
-) -> Owned<rdsys::rd_kafka_AdminOptions_t> {
-    // SAFETY: the client is alive, and the error text has no room on purpose.
-    unsafe {
-        let options = Owned {
-            pointer: rdsys::rd_kafka_AdminOptions_new(client.native_ptr(), op),
-            destroy: rdsys::rd_kafka_AdminOptions_destroy,
-        };
-        rdsys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis(timeout), std::ptr::null_mut(), 0);
-        options
-    }
-}
-
-/// # Safety
-/// The client outlives what is returned.
-unsafe fn queue<C: ClientContext>(client: &Client<C>) -> Owned<rdsys::rd_kafka_queue_t> {
-    Owned {
-        // SAFETY: the client is alive.
-        pointer: unsafe { rdsys::rd_kafka_queue_new(client.native_ptr()) },
-        destroy: rdsys::rd_kafka_queue_destroy,
-    }
-}
-
-/// Waits for the next event, which answers a request or says why nobody did.
-fn next_event(
-    queue: &Owned<rdsys::rd_kafka_queue_t>,
-    timeout: Duration,
-) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
-    // SAFETY: the queue is alive; a null event is told apart below and never destroyed.
-    let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(timeout)) };
-    if event.is_null() {
-        return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
-    }
-    let event = Owned {
-        pointer: event,
-        destroy: rdsys::rd_kafka_event_destroy,
-    };
-    // SAFETY: the event is ours.
-    match unsafe { rdsys::rd_kafka_event_error(event.pointer) }.into() {
-        RDKafkaErrorCode::NoError => Ok(event),
-        code => Err(KafkaError::AdminOp(code)),
-    }
-}
-
-/// Something of librdkafka's that is to be destroyed by a function of its own.
-struct Owned<T> {
-    pointer: *mut T,
-    destroy: unsafe extern "C" fn(*mut T),
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: made by the counterpart of `destroy`, and nobody else's.
-        unsafe { (self.destroy)(self.pointer) }
-    }
-}
-
-/// An array of librdkafka's, which says its length in passing.
-///
-/// # Safety
-/// What `get` returns lives as long as the slice is used, and has as many items as it says.
-unsafe fn items<'a, T>(get: impl FnOnce(*mut usize) -> *mut *const T) -> &'a [*const T] {
-    let mut count = 0;
-    let first = get(&mut count);
-    if first.is_null() || count == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(first, count) }
-}
-
-fn c_strings(names: &[&str]) -> KafkaResult<Vec<CString>> {
-    names
-        .iter()
-        .map(|name| CString::new(*name).map_err(KafkaError::Nul))
-        .collect()
-}
-
-fn millis(duration: Duration) -> c_int {
-    duration.as_millis() as c_int
 }

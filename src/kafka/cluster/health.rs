@@ -1,7 +1,7 @@
-//! Is Kafka there? One metadata request each second, on a thread of its own, with an answer for everybody.
+//! Whether Kafka answers: one metadata request each second, on a thread of its own, with one shared result.
 //!
-//! Three failures in a row = down (an election is not an outage, nor is one broker of several that hangs); any success = up. Brokers
-//! that all hang (SIGSTOP) count too, which no connection state would show.
+//! Three failures in a row mean down: neither an election nor one hanging broker of several is an outage. One success means up. Because a
+//! request is sent, brokers that hang (SIGSTOP) count as down, although their connections stand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -12,6 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
 
+use crate::kafka::client::trouble;
 use crate::kafka::cluster::describe;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -19,18 +20,18 @@ const EVERY: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURES_TO_DOWN: u32 = 3;
 
-/// Not asked yet is 0.
+// The values of `State::state`; 0 before the first three probes.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 
-/// What is asked: for one topic's metadata, which the client thereby learns. For that, librdkafka takes the broker that it used last, as
-/// long as the connection stands; one that hangs it would ask again and again, the others well (`rd_kafka_broker_weight_usable`). After
-/// a failure, therefore, all known brokers are asked, which draws the client to one that answers, too.
+/// The question: one topic's metadata, which the client learns thereby. librdkafka sends such a request to the broker it used last, for as
+/// long as that connection stands (`rd_kafka_broker_weight_usable`): it would ask a hanging broker again and again, while the others are
+/// well. So after a failure all known brokers are asked. That also makes the client prefer one that answers.
 pub struct Probe {
     topic: String,
-    /// As of the last metadata.
+    /// Ids, as of the last metadata.
     brokers: Vec<i32>,
-    /// The last time, the client's own choice did not answer.
+    /// The broker that the client chose did not answer the last question.
     ask_all: bool,
 }
 
@@ -53,6 +54,7 @@ impl Probe {
         }
         match client.fetch_metadata(Some(&self.topic), PROBE_TIMEOUT) {
             Ok(metadata) => {
+                trouble::answered(metadata.orig_broker_name());
                 self.brokers = metadata.brokers().iter().map(|broker| broker.id()).collect();
                 Ok(())
             }
@@ -64,7 +66,7 @@ impl Probe {
     }
 }
 
-/// The shared answer. Clones share it.
+/// The shared result. Clones share it.
 #[derive(Clone, Default)]
 pub struct KafkaHealth(Arc<State>);
 
@@ -75,7 +77,7 @@ struct State {
 }
 
 impl KafkaHealth {
-    /// Kafka answered the last probe, or has not failed three in a row since.
+    /// Kafka has answered, and has not failed three probes in a row since.
     pub fn is_up(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) == UP
     }

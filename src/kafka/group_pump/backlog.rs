@@ -1,4 +1,4 @@
-//! What lies before a consumer in one partition, as its pump last saw it.
+//! The records that lie before a consumer in one partition, as its pump last saw them.
 
 use std::time::Instant;
 
@@ -6,20 +6,20 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Backlog {
     pub partition: i32,
-    /// The first offset that is not finished; unknown until the first record came, or none did.
+    /// The first offset that is not finished. `None` until the first record came, or the partition was seen to be empty.
     pub next: Option<i64>,
-    /// One past the partition's last offset, as the last fetch told it. Nothing is fetched while `stands_still`.
+    /// One past the partition's last offset, as the last fetch answer had it. Nothing is fetched while `stands_still`.
     pub end: Option<i64>,
     /// Records handed to the worker and not finished.
     pub in_flight: usize,
     /// Since when the same record is the oldest in flight.
     pub oldest_since: Option<Instant>,
-    /// Nothing is taken in: an operator paused the topic, or the window is full.
+    /// Nothing is taken in: intake is paused, or the window is full.
     pub stands_still: bool,
 }
 
 impl Backlog {
-    /// Records that are not finished; `None`: not known yet. `asked`: the end that a question to the broker found, where there was one.
+    /// Records that are not finished; `None`: not known yet. `asked` is the end that the broker named, where it was asked.
     pub fn lag(&self, asked: Option<i64>) -> Option<i64> {
         let end = self.end.max(asked)?;
         Some(end.saturating_sub(self.next?).max(0))

@@ -9,21 +9,22 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use super::handle::PumpHandle;
 use super::rebalance::Rebalance;
 use crate::kafka::client::context::log_through_tracing;
-use crate::kafka::group_pump::intake::PumpHandle;
 
-/// Per partition the offset that Kafka took, or `None` where it did not.
+/// Kafka's answer to one commit: for each partition the offset that it took, or `None` where it took none.
 pub type CommitAnswer = Vec<(i32, Option<i64>)>;
 
-/// Notes rebalances for the loop to answer. Once the pump leaves, answers at once: closing waits for that.
+/// Notes rebalances for the loop to answer. Once the pump leaves, it answers them at once, because closing waits for the answer.
 pub struct PumpContext {
     handle: PumpHandle,
     /// Bounded by librdkafka: one rebalance is open at a time.
     events: Sender<Rebalance>,
-    /// Commits that Kafka answered, for those who wait for them; bounded by the pump, which asks for one at a time.
+    /// Set for at-most-once delivery, where records wait for the answer. Bounded by the pump, which has one commit of a partition under way.
     commits: Option<Sender<CommitAnswer>>,
-    /// Commits are tried several times a second; their failure is said once.
+    /// Set by a commit that failed, unset by the next that Kafka took: commits are tried several times a second, their failure is logged
+    /// once.
     commits_fail: AtomicBool,
 }
 
@@ -59,7 +60,7 @@ impl ConsumerContext for PumpContext {
                 }
             }
             Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // What was not committed runs again: at least once.
+            // At least once: records that are not committed run again.
             Err(error) => {
                 if !self.commits_fail.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "offsets are not committed; these records may run again");

@@ -12,6 +12,7 @@ pub struct Tracker {
     window: VecDeque<Tracked>,
     /// Entries of `window` still being worked on.
     outstanding: usize,
+    /// The sum of the entries' bytes.
     bytes: usize,
 }
 
@@ -19,15 +20,16 @@ pub struct Tracker {
 struct Tracked {
     offset: i64,
     bytes: usize,
-    state: State,
+    state: RecordState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum RecordState {
+    /// The worker has it.
     Outstanding,
     /// Answered, and the answer acknowledged.
     Done,
-    /// Given back unanswered: whoever owns the partition next must run it, so it blocks the commit for good.
+    /// Given back unanswered: the partition's next owner must run it, so it blocks the commit for good.
     Released,
 }
 
@@ -40,7 +42,7 @@ impl Tracker {
         self.window.push_back(Tracked {
             offset,
             bytes,
-            state: State::Outstanding,
+            state: RecordState::Outstanding,
         });
         self.outstanding += 1;
         self.bytes += bytes;
@@ -48,11 +50,15 @@ impl Tracker {
     }
 
     /// A record is answered. Returns the offset to store, which is one past the last of the finished run, where the run grew.
-    /// An offset that is not in the window (a completion after a reassignment) changes nothing.
+    /// An offset that is not in the window changes nothing: it is a completion after a reassignment.
     pub fn finish(&mut self, offset: i64) -> Option<i64> {
-        self.settle(offset, State::Done);
+        self.settle(offset, RecordState::Done);
         let mut next = None;
-        while self.window.front().is_some_and(|oldest| oldest.state == State::Done) {
+        while self
+            .window
+            .front()
+            .is_some_and(|oldest| oldest.state == RecordState::Done)
+        {
             // Proven by the condition above.
             let Some(oldest) = self.window.pop_front() else { break };
             self.bytes -= oldest.bytes;
@@ -63,12 +69,12 @@ impl Tracker {
 
     /// A record was given back unanswered, because its partition is being taken away.
     pub fn release(&mut self, offset: i64) {
-        self.settle(offset, State::Released);
+        self.settle(offset, RecordState::Released);
     }
 
-    fn settle(&mut self, offset: i64, state: State) {
+    fn settle(&mut self, offset: i64, state: RecordState) {
         if let Ok(index) = self.window.binary_search_by_key(&offset, |tracked| tracked.offset)
-            && self.window[index].state == State::Outstanding
+            && self.window[index].state == RecordState::Outstanding
         {
             self.window[index].state = state;
             self.outstanding -= 1;
@@ -80,7 +86,7 @@ impl Tracker {
         self.window.front().map(|oldest| oldest.offset)
     }
 
-    /// Records taken in and not yet committable, the finished ones behind a slow one included: what the intake window bounds.
+    /// Records taken in and not yet committable, finished ones behind a slow one included. The intake window bounds this number.
     pub fn len(&self) -> usize {
         self.window.len()
     }

@@ -6,67 +6,73 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
-use rdkafka_sys as rdsys;
 
-use super::ahead::CommitAhead;
+use super::ahead::AwaitingCommit;
+use super::backlog::Backlog;
 use super::caught_up::CaughtUp;
+use super::completion::{Completion, Outcome};
+use super::consumer::{GroupConsumer, high_watermark, position};
 use super::context::PumpContext;
-use crate::kafka::group_pump::backlog::Backlog;
-use crate::kafka::group_pump::intake::{Ahead, Completion, Intake, Lease, Outcome};
-use crate::kafka::group_pump::offsets::Tracker;
+use super::intake::{Ahead, Intake, Lease};
+use super::offsets::Tracker;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
 const WINDOW_BYTES: usize = 16 << 20;
 
-/// What a look into a partition's queue finds.
+/// What a poll of a partition's queue finds.
 pub enum Next {
-    None,
+    /// Nothing is there now.
+    Empty,
+    /// A record for the worker.
     Record(Intake),
-    /// A record that waits for its commit.
-    Waits,
-    /// Of this partition; most heal by themselves.
+    /// A record was taken in. It goes to the worker when its commit is taken.
+    AwaitsCommit,
+    /// An error of this partition; most heal by themselves.
     Error(KafkaError),
-    /// The topic was recreated or truncated, and this is an offset we had passed. librdkafka commits nothing below what it has committed
-    /// (`rdkafka_partition.c:3547`), so only a new consumer gets on with it.
-    WentBack(i64),
+    /// A record at this offset, below the last one taken in: the topic was recreated or truncated. librdkafka commits nothing below what it
+    /// has committed (`rdkafka_partition.c:3547`), so only a new consumer can go on.
+    Rewound(i64),
 }
 
+/// One assigned partition. The pump's thread alone touches it.
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Filled by librdkafka from the assignment on.
     queue: PartitionQueue<PumpContext>,
+    /// Records between intake and commit.
     tracker: Tracker,
-    /// At most once: what was taken in and is not committed yet.
-    ahead: Option<CommitAhead>,
-    /// Of these, and of those at work, the ones whose outcome does not stand.
+    /// Set for at-most-once delivery: records that were taken in and are not committed yet.
+    ahead: Option<AwaitingCommit>,
+    /// At most once: records that were taken in and whose outcome is not decided. The worker counts down.
     unfinished: Arc<AtomicUsize>,
+    /// Shared with each record taken in.
     lease: Lease,
     /// This assignment's number; completions of an earlier one are dropped.
     epoch: u32,
-    /// Records that reached the consumer's main queue before ours was split off.
+    /// Records that reached the consumer's main queue before `queue` was split off from it.
     stashed: VecDeque<RawRecord>,
-    /// Offset after the last record taken in.
+    /// Offset after the last record taken in; set by `next`.
     position: Option<i64>,
-    /// The record that blocks the commit, and since when, as `backlog` saw it.
+    /// The record that blocks the commit, and since when; set by `backlog`.
     oldest: Option<(i64, Instant)>,
-    /// The partition's end when the queue was last seen empty.
-    caught_up_at: Option<i64>,
-    /// The queue was empty since the last record, or since intake went on.
+    /// The partition's end when the queue was last seen empty; set by `backlog`.
+    empty_at: Option<i64>,
+    /// The queue was empty at the last poll, and intake has not stood still since; set by `next`, unset by `intake_stands_still`.
     idle: bool,
-    /// When it had caught up.
+    /// When nothing was left to take in.
     caught_up: CaughtUp,
+    /// Set by `revoke`: nothing more is taken in.
     revoking: bool,
 }
 
 impl Partition {
-    /// `consumer` must not have been given the assignment yet: the end that it knows is that of an earlier one.
+    /// `consumer` must not have been given the assignment yet, so that the end that it knows is that of an earlier one.
     pub fn new(
-        consumer: &BaseConsumer<PumpContext>,
+        consumer: &GroupConsumer,
         queue: PartitionQueue<PumpContext>,
         topic: Arc<str>,
         number: i32,
@@ -79,19 +85,20 @@ impl Partition {
             number,
             queue,
             tracker: Tracker::default(),
-            ahead: at_most_once.then(CommitAhead::default),
+            ahead: at_most_once.then(AwaitingCommit::default),
             unfinished: Arc::default(),
             lease: Lease::default(),
             epoch,
             stashed: VecDeque::new(),
             position: None,
             oldest: None,
-            caught_up_at: None,
+            empty_at: None,
             idle: false,
             revoking: false,
         }
     }
 
+    /// Keeps a record that reached the consumer's main queue.
     pub fn stash(&mut self, record: RawRecord) {
         self.stashed.push_back(record);
     }
@@ -101,21 +108,21 @@ impl Partition {
         !self.revoking && self.tracker.len() < window && self.tracker.bytes() < WINDOW_BYTES
     }
 
-    /// Nobody looks into the queue for now: what comes meanwhile waits.
-    pub fn not_looked_at(&mut self) {
+    /// Intake stands still for now: records that come meanwhile wait.
+    pub fn intake_stands_still(&mut self) {
         self.idle = false;
     }
 
-    /// Kafka is in trouble: what is known of the end may be old.
+    /// Kafka is in trouble: the end that is known may be old.
     pub fn doubt(&mut self, now: Instant) {
         self.caught_up.doubt(now);
     }
 
-    /// The next record, if there is one now. `ahead` makes its places among those to be committed ahead, from the count of this partition's.
+    /// Polls the queue once. `count_ahead` counts a record among those that are committed before the work, given this partition's count.
     pub fn next(
         &mut self,
-        consumer: &BaseConsumer<PumpContext>,
-        ahead: impl FnOnce(&Arc<AtomicUsize>) -> Ahead,
+        consumer: &GroupConsumer,
+        count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>,
     ) -> Next {
         let now = Instant::now();
         self.caught_up.look(now);
@@ -126,14 +133,14 @@ impl Partition {
                     self.idle = true;
                     let end = || high_watermark(consumer, &self.topic, self.number);
                     self.caught_up.empty(now, self.position, end);
-                    return Next::None;
+                    return Next::Empty;
                 }
                 Some(Err(error)) => return Next::Error(error),
                 Some(Ok(message)) => raw_record(&message, &self.topic),
             },
         };
         if self.position.is_some_and(|position| record.offset < position) {
-            return Next::WentBack(record.offset);
+            return Next::Rewound(record.offset);
         }
         let caught_up = self.caught_up.took(self.position, record.offset);
         self.idle = false;
@@ -148,13 +155,13 @@ impl Partition {
             lease,
             epoch: self.epoch,
             caught_up,
-            ahead: self.ahead.is_some().then(|| ahead(&self.unfinished)),
+            ahead: count_ahead(&self.unfinished),
         };
         match &mut self.ahead {
             None => Next::Record(intake),
             Some(ahead) => {
                 ahead.push(intake);
-                Next::Waits
+                Next::AwaitsCommit
             }
         }
     }
@@ -164,7 +171,7 @@ impl Partition {
         self.ahead.as_mut()?.ask()
     }
 
-    /// Kafka took a commit up to `offset`, or (`None`) did not; returns what may be worked on now.
+    /// Kafka took a commit up to `offset`; `None`: it did not take it. Returns the records that may be worked on now.
     pub fn commit_answered(&mut self, offset: Option<i64>) -> Vec<Intake> {
         match (&mut self.ahead, offset) {
             (Some(ahead), Some(offset)) => ahead.committed(offset).collect(),
@@ -179,20 +186,20 @@ impl Partition {
         }
     }
 
-    /// Lets go of what waits for a commit that is not under way.
+    /// Drops the records that no commit under way covers.
     pub fn give_back(&mut self) {
         if let Some(ahead) = &mut self.ahead {
             ahead.give_back().for_each(|offset| self.tracker.release(offset));
         }
     }
 
-    /// Takes in a completion; returns the next offset to commit, where there is a new one.
+    /// Records a completion. Returns the next offset to commit, where there is a new one.
     pub fn complete(&mut self, completion: &Completion) -> Option<i64> {
         if completion.epoch != self.epoch {
             return None;
         }
         match completion.outcome {
-            // At most once it is committed already, and perhaps more.
+            // At most once, this offset is committed already, and perhaps later ones.
             Outcome::Done => self.tracker.finish(completion.offset).filter(|_| self.ahead.is_none()),
             Outcome::Released => {
                 self.tracker.release(completion.offset);
@@ -208,27 +215,27 @@ impl Partition {
         self.give_back();
     }
 
-    /// Ends the calls under way.
+    /// Ends the calls that are under way.
     pub fn cut_off(&self) {
         self.lease.cut();
     }
 
-    /// What lies before the consumer here. No network.
-    pub fn backlog(&mut self, number: i32, consumer: &BaseConsumer<PumpContext>, stands_still: bool) -> Backlog {
+    /// What lies before the consumer here. No network. `stands_still`: nothing is taken in now.
+    pub fn backlog(&mut self, number: i32, consumer: &GroupConsumer, stands_still: bool) -> Backlog {
         let oldest = self.tracker.oldest();
         if oldest != self.oldest.map(|(offset, _)| offset) {
             self.oldest = oldest.map(|offset| (offset, Instant::now()));
         }
         let end = high_watermark(consumer, &self.topic, number);
         if self.idle && !stands_still {
-            self.caught_up_at = end;
+            self.empty_at = end;
         }
-        // Beyond the last record may lie what no consumer is shown (markers of transactions): librdkafka's own position has passed them.
-        let next = oldest.or_else(|| app_position(consumer, &self.topic, number));
+        // Markers of transactions may lie beyond the last record. No consumer is shown them; librdkafka's own position has passed them.
+        let next = oldest.or_else(|| position(consumer, &self.topic, number));
         Backlog {
             partition: number,
-            // No record came yet, and there was none: it had caught up before.
-            next: next.or(self.caught_up_at),
+            // No record came yet because there was none: the consumer stands where the queue was empty.
+            next: next.or(self.empty_at),
             end,
             in_flight: self.tracker.outstanding(),
             oldest_since: self.oldest.map(|(_, since)| since),
@@ -236,45 +243,15 @@ impl Partition {
         }
     }
 
-    /// At most once: records taken in whose outcome does not stand.
+    /// At most once: records that were taken in and whose outcome is not decided.
     pub fn unfinished(&self) -> usize {
         self.unfinished.load(Ordering::Acquire)
     }
 
+    /// Records that the worker has.
     pub fn outstanding(&self) -> usize {
         self.tracker.outstanding()
     }
-}
-
-/// The offset behind the last record that was polled; no network.
-fn app_position(consumer: &BaseConsumer<PumpContext>, topic: &str, partition: i32) -> Option<i64> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(topic, partition);
-    // SAFETY: client and list live through the call, which fills the list in place.
-    let code = unsafe { rdsys::rd_kafka_position(consumer.client().native_ptr(), list.ptr()) };
-    match list.elements().first().map(|element| element.offset()) {
-        Some(Offset::Offset(position)) if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-            Some(position)
-        }
-        _ => None,
-    }
-}
-
-/// The partition's end as the last fetch answer told it; no network.
-fn high_watermark(consumer: &BaseConsumer<PumpContext>, topic: &str, partition: i32) -> Option<i64> {
-    let topic = std::ffi::CString::new(topic).ok()?;
-    let (mut low, mut high) = (-1, -1);
-    // SAFETY: the client lives as long as `consumer`, and the out pointers as long as the call.
-    let code = unsafe {
-        rdsys::rd_kafka_get_watermark_offsets(
-            consumer.client().native_ptr(),
-            topic.as_ptr(),
-            partition,
-            &mut low,
-            &mut high,
-        )
-    };
-    (code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
 }
 
 fn size(record: &RawRecord) -> usize {

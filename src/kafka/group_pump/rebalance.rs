@@ -1,13 +1,11 @@
-//! Rebalances as values: noted in librdkafka's callback, answered here, from the pump's loop.
+//! What the group asks of this member, as values: `PumpContext` notes them in librdkafka's callback, `Assignment` answers them from the
+//! pump's loop.
 
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::types::RDKafkaRespErr;
-
-use super::Pump;
-use super::partition::Partition;
 
 /// What the group asks of this member.
 #[derive(Clone)]
@@ -16,7 +14,7 @@ pub enum Rebalance {
     Revoke(TopicPartitionList),
 }
 
-/// The partition numbers of a list (which is of one topic: a pump subscribes to one).
+/// The partition numbers of a list. It is of one topic: a pump subscribes to one.
 pub fn partitions_of(list: &TopicPartitionList) -> impl Iterator<Item = i32> + use<> {
     list.elements()
         .iter()
@@ -48,24 +46,28 @@ impl Rebalance {
     }
 }
 
-/// What is cut off has so long to end.
+/// How long calls that are cut off have to end.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(1);
 
 /// A revocation that waits for the calls under way in its partitions.
 pub struct Revocation {
     list: TopicPartitionList,
+    /// When the wait ends. Moved by `next` when it cuts calls off.
     deadline: Instant,
     /// Calls that outlast the wait are ended before the partition goes: the next owner must not overtake them.
     ordered: bool,
+    /// Set by `next` when it asked for calls to be cut off.
     cut: bool,
 }
 
 /// What a revocation asks for next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Calls are still under way.
     Wait,
-    /// End what still runs.
+    /// End the calls that are still under way.
     CutOff,
+    /// Give the partitions back.
     LetGo,
 }
 
@@ -83,8 +85,8 @@ impl Revocation {
         partitions_of(&self.list)
     }
 
-    /// It is over when nothing runs any more, or the wait is over, or the assignment is `lost`: others own it already, and there is
-    /// nothing to wait for.
+    /// The revocation ends when no call is `running` any more, when the wait is over, or when the assignment is `lost`: others own the
+    /// partitions already, so waiting gains nothing.
     pub fn next(&mut self, running: usize, lost: bool) -> Step {
         let time_is_up = Instant::now() >= self.deadline || (lost && !self.cut);
         match (running, time_is_up) {
@@ -101,84 +103,6 @@ impl Revocation {
 
     pub fn answer<C: ConsumerContext>(self, consumer: &BaseConsumer<C>) {
         Rebalance::Revoke(self.list).answer(consumer);
-    }
-}
-
-impl Pump<'_> {
-    pub(super) fn apply_rebalances(&mut self) -> bool {
-        let mut busy = false;
-        if let Some(revocation) = &mut self.revocation {
-            let numbers = revocation.partitions();
-            let going: Vec<&Partition> = numbers.filter_map(|number| self.partitions.get(&number)).collect();
-            let running = going.iter().map(|partition| partition.outstanding()).sum();
-            match revocation.next(running, self.consumer.assignment_lost()) {
-                Step::Wait => {}
-                Step::CutOff => going.into_iter().for_each(Partition::cut_off),
-                Step::LetGo => {
-                    self.let_go();
-                    busy = true;
-                }
-            }
-        }
-        while self.revocation.is_none() {
-            let Ok(event) = self.rebalances.try_recv() else { break };
-            busy = true;
-            match event {
-                Rebalance::Assign(list) => self.accept(list),
-                Rebalance::Revoke(list) => {
-                    let revocation = Revocation::new(list, self.plan.revoke_timeout, self.plan.ordered);
-                    let mut under_way = 0;
-                    for number in revocation.partitions() {
-                        if let Some(partition) = self.partitions.get_mut(&number) {
-                            partition.revoke();
-                            under_way += partition.outstanding();
-                        }
-                    }
-                    if under_way > 0 {
-                        tracing::info!(topic = %self.plan.topic, under_way, "partitions wait for their calls to end before they go");
-                    }
-                    self.revocation = Some(revocation);
-                }
-            }
-        }
-        busy
-    }
-
-    /// Splits each partition's queue off before the assignment starts to fill it, then takes the assignment.
-    fn accept(&mut self, list: TopicPartitionList) {
-        for number in partitions_of(&list) {
-            let Some(mut queue) = self.consumer.split_partition_queue(&self.plan.topic, number) else {
-                continue;
-            };
-            let waker = self.handle.clone();
-            queue.set_nonempty_callback(move || waker.wake());
-            self.epochs += 1;
-            let (topic, at_most_once) = (self.plan.topic.clone(), self.plan.ahead.is_some());
-            let partition = Partition::new(&self.consumer, queue, topic, number, at_most_once, self.epochs);
-            self.partitions.insert(number, partition);
-        }
-        Rebalance::Assign(list).answer(&self.consumer);
-        self.handle.status().set_partitions(self.partitions.len());
-        self.show_at = Instant::now();
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), "partitions assigned");
-    }
-
-    /// Ends the revocation under way: what is finished is stored already, and librdkafka commits it as it lets go.
-    fn let_go(&mut self) {
-        let Some(revocation) = self.revocation.take() else {
-            return;
-        };
-        let mut cut_off = 0;
-        for number in revocation.partitions() {
-            cut_off += self
-                .partitions
-                .remove(&number)
-                .map_or(0, |partition| partition.outstanding());
-        }
-        revocation.answer(&self.consumer);
-        self.handle.status().set_partitions(self.partitions.len());
-        self.show_at = Instant::now();
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), cut_off, "partitions revoked");
     }
 }
 

@@ -1,21 +1,25 @@
-//! Holds a producer's records back while a batch of theirs is under way, and hands them over together when it is acknowledged.
+//! Holds a producer's records back while a batch is under way, and hands them over together once it is acknowledged.
 //!
-//! Batches form that way without lingering: a record that finds nothing under way goes at once. librdkafka would do the same by itself,
-//! but spins on `poll(0)` meanwhile, once five messages of a partition are unacknowledged and more wait (`rdkafka_broker.c:4064`, 2.12):
-//! that was a fifth of both roles' CPU time. With nothing waiting in there, it sleeps. Some of that is left: a batch goes in record by record,
-//! and its first ones may be sent before the rest is in. To hand it over on librdkafka's own thread (an interceptor) would end that, but
-//! is forbidden there; a linger of parts of a millisecond is spun through as well. What is stuck holds up the others for a moment, once a
-//! second; between, all is as without a gate.
+//! Batches form that way without lingering: a record that finds nothing under way goes at once. librdkafka would form the same batches by
+//! itself. But once five messages of a partition are unacknowledged and more wait, it spins on `poll(0)` (`rdkafka_broker.c:4064`, 2.12),
+//! which cost a fifth of both roles' CPU time. With nothing waiting inside librdkafka, it sleeps.
+//!
+//! Two limits remain. A batch enters librdkafka record by record, so its first records may be sent before the rest is in. Handing it over on
+//! librdkafka's own thread (an interceptor) would end that, but librdkafka forbids to produce there. And a linger of less than a
+//! millisecond is spun through as well.
+//!
+//! A batch that is not acknowledged within `patience` opens the gate for `OPEN_FOR`: until then all records pass freely. After that, the next
+//! batch is waited for again. So a partition without a leader delays the others by `patience`, once in each `OPEN_FOR`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-/// So many records are a batch, which need not wait to grow.
+/// This many held records go at once: they are a batch already.
 const FULL: usize = 1_000;
-/// How long nothing is held back after a batch was not acknowledged in time: its partition may have lost its leader, and each of its
-/// records would hold up the others anew.
+/// How long the gate stays open after a batch was not acknowledged in time. Its partition may have lost its leader, and without this
+/// each further record of that partition would delay the others again.
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
 struct Held<T> {
@@ -28,22 +32,26 @@ pub struct Gate<T> {
     entrance: Sender<Held<T>>,
     held: Receiver<Held<T>>,
     held_bytes: AtomicUsize,
-    /// So many bytes are a batch, too.
+    /// This many held bytes go at once: they are a batch already.
     full_bytes: usize,
+    /// How long a batch is waited for before the gate opens.
     patience: Duration,
+    /// How many items are held at most.
     room: usize,
     /// Handed over, and not reported yet.
     under_way: AtomicUsize,
     /// When records were last handed over, in microseconds since `began`.
     handed_over: AtomicU64,
-    /// Until then nothing is held back; likewise.
+    /// Until then the gate is open; in microseconds since `began`, too.
     open_until: AtomicU64,
+    /// When the gate was made.
     began: Instant,
-    /// Somebody hands over: one at a time, or their order would be lost.
+    /// A thread is handing over. Only one may at a time, or records would overtake each other.
     busy: AtomicBool,
 }
 
-// Every access is sequentially consistent: whoever holds an item back, and whoever takes the last report in, look at what the other wrote.
+// Sequentially consistent, because two threads decide from each other's writes: the one that holds an item and finds a batch under way,
+// and the one that takes the batch's last report and finds nothing held. With a weaker order both could leave the item behind.
 const ORDER: Ordering = Ordering::SeqCst;
 
 impl<T> Gate<T> {
@@ -66,7 +74,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Takes in an item of this many bytes. `release` must follow.
+    /// Takes in an item of this many bytes. The caller must call `release` next.
     ///
     /// # Errors
     /// There is no room; the item comes back.
@@ -75,18 +83,18 @@ impl<T> Gate<T> {
             return Err(item);
         }
         self.held_bytes.fetch_add(bytes, ORDER);
-        // Err: nobody receives, but that we do ourselves.
+        // Err: never, the receiver is ours.
         self.entrance
             .send(Held { item, bytes })
             .map_err(|closed| closed.into_inner().item)
     }
 
-    /// Hands over what is held, if it may go now. Every item handed over has to be reported, be it within `hand_over`.
+    /// Hands over what is held, if it may go now. Each item handed over must be reported once, within `hand_over` or later.
     pub fn release(&self, hand_over: impl Fn(T)) {
         while self.may_go() && !self.busy.swap(true, ORDER) {
             self.handed_over.store(self.now(), ORDER);
             for _ in 0..self.held() {
-                // Before it leaves, so that it is in one of the two at any time.
+                // Counted before it leaves, so that `is_idle` never misses it.
                 self.under_way.fetch_add(1, ORDER);
                 match self.take() {
                     Some(item) => hand_over(item),
@@ -97,12 +105,12 @@ impl<T> Gate<T> {
         }
     }
 
-    /// An item that was handed over is through, or failed. True: it was the last, and `release` must follow.
+    /// An item that was handed over is acknowledged, or failed. True: it was the last one under way, and `release` must follow.
     pub fn reported(&self) -> bool {
         self.under_way.fetch_sub(1, ORDER) == 1
     }
 
-    /// Takes out the next one that is held, whatever is under way.
+    /// Takes out the next held item, even while a batch is under way.
     pub fn take(&self) -> Option<T> {
         let Held { item, bytes } = self.held.try_recv().ok()?;
         self.held_bytes.fetch_sub(bytes, ORDER);
@@ -201,12 +209,12 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(gate.began.elapsed() >= gate.patience);
-        // Nor do others that are stuck in the same place.
+        // Nor do the next ones that are stuck behind it.
         for item in 3..10 {
             gate.hold(item, 1).unwrap();
             assert_eq!(release(&gate), [item]);
         }
-        // After a while it is tried anew.
+        // Once the gate has closed again, the next batch is waited for.
         gate.open_until.store(0, ORDER);
         gate.hold(10, 1).unwrap();
         gate.handed_over.store(gate.now() + 3_600_000_000, ORDER);
@@ -247,7 +255,7 @@ mod tests {
             .collect();
         let mut last = [None, None];
         for _ in 0..2 * EACH {
-            // Nobody looks after it here, as the polling thread does: a lost wake-up shows.
+            // There is no polling thread here that would repair a lost wake-up.
             let item = came.recv_timeout(Duration::from_secs(10)).unwrap();
             let sender = &mut last[item as usize % 2];
             assert!(*sender < Some(item), "{sender:?} {item}");

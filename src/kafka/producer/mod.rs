@@ -1,86 +1,65 @@
-//! The producers: one per role, owned by the process, replaced when librdkafka declares one dead.
+//! The producers: one per role, owned by the process, whose clients are replaced when librdkafka declares one dead.
+//!
+//! - [`delivery`]: what becomes of a record, and the listener that hears it.
+//! - [`outgoing`]: a record in the form that librdkafka takes.
+//! - [`gate`]: forms batches, by holding records back while a batch is under way.
+//! - [`gated_client`]: one librdkafka client with its polling thread and its gate.
+//! - [`lane`]: a client that is replaced when it is dead.
+//! - [`batch_size`]: which topics need a client with smaller batches.
 
+mod batch_size;
+pub mod delivery;
 mod gate;
+mod gated_client;
+mod lane;
 pub mod outgoing;
-mod running;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
-use rdkafka::util::{IntoOpaque, Timeout};
-use rdkafka::{ClientConfig, ClientContext};
-use rdkafka_sys as rdsys;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
-use self::running::{Gated, Running};
-use crate::kafka::client::context::log_through_tracing;
+use self::batch_size::batch_size;
+use self::delivery::not_sent;
+pub use self::delivery::{Context, Delivered, DeliveryListener, Undelivered};
+use self::gated_client::Feed;
+use self::lane::Lane;
 use crate::kafka::client::properties;
+use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
+use crate::kafka::cluster::describe::{self, Answer};
 use crate::kafka::cluster::health::Probe;
+use crate::kafka::cluster::questions::Questions;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
-/// What became of a produced record.
-pub type Delivered = Result<(), Undelivered>;
-
-/// A record that Kafka did not acknowledge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{code}")]
-pub struct Undelivered {
-    pub code: RDKafkaErrorCode,
-    /// It is certain that no broker has it (`RD_KAFKA_MSG_STATUS_NOT_PERSISTED`).
-    pub not_persisted: bool,
-}
-
-fn not_sent(code: RDKafkaErrorCode) -> Delivered {
-    Err(Undelivered {
-        code,
-        not_persisted: true,
-    })
-}
-
-/// Hears what became of each record; called on the producer's polling thread, or within the send, so it must not block, nor panic: a
-/// panic there ends all delivery reports.
-pub trait DeliveryListener: Send + Sync + 'static {
-    /// What travels with a record and comes back with its report.
-    type Ticket: IntoOpaque;
-    fn delivered(&self, ticket: Self::Ticket, outcome: Delivered);
-}
-
-/// A client's callbacks.
-pub struct Context<L>(pub Arc<L>);
-
-impl<L: DeliveryListener> ClientContext for Context<L> {
-    log_through_tracing!();
-}
-
-impl<L: DeliveryListener> ProducerContext for Context<L> {
-    type DeliveryOpaque = L::Ticket;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: L::Ticket) {
-        let outcome = match result {
-            Ok(_) => Ok(()),
-            Err((error, message)) => {
-                // SAFETY: the message is valid for the time of this callback.
-                let status = unsafe { rdsys::rd_kafka_message_status(message.ptr()) };
-                Err(Undelivered {
-                    code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-                    not_persisted: status == rdsys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED,
-                })
-            }
-        };
-        self.0.delivered(ticket, outcome);
-    }
-}
-
-/// A producer that can be shared, and replaced under its users.
+/// A producer that can be shared. Most topics share one client; topics that take only small batches have further ones.
 pub struct Producer<L: DeliveryListener> {
-    config: ArcSwap<ClientConfig>,
+    config: ClientConfig,
     listener: Arc<L>,
-    current: ArcSwap<Running<L>>,
+    shared: Lane<L>,
+    small: ArcSwap<SmallLanes<L>>,
+}
+
+/// The clients with smaller batches. Once started they stay: there are nine at most.
+struct SmallLanes<L: DeliveryListener> {
+    by_batch_size: BTreeMap<usize, Arc<Lane<L>>>,
+    by_topic: HashMap<Arc<str>, Arc<Lane<L>>>,
+}
+
+impl<L: DeliveryListener> Clone for SmallLanes<L> {
+    fn clone(&self) -> Self {
+        SmallLanes {
+            by_batch_size: self.by_batch_size.clone(),
+            by_topic: self.by_topic.clone(),
+        }
+    }
 }
 
 impl<L: DeliveryListener> Producer<L> {
@@ -90,36 +69,46 @@ impl<L: DeliveryListener> Producer<L> {
     /// librdkafka refuses the configuration.
     pub fn new(config: ClientConfig, listener: L) -> Result<Self, KafkaError> {
         let listener = Arc::new(listener);
-        let running = Running::start(&config, listener.clone())?;
         Ok(Producer {
-            config: ArcSwap::from_pointee(config),
+            shared: Lane::start(config.clone(), listener.clone())?,
+            config,
             listener,
-            current: ArcSwap::from_pointee(running),
+            small: ArcSwap::from_pointee(SmallLanes {
+                by_batch_size: BTreeMap::new(),
+                by_topic: HashMap::new(),
+            }),
         })
     }
 
-    /// Queues a record; never blocks. `partition` `None`: by key, else any. What becomes of it is reported in any case: that nothing was
-    /// sent, too, because the queue is full, the record too large, the topic or partition not known, or the client dead (`heal` replaces
-    /// it within a second).
+    /// Queues a record; never blocks. `partition` `None`: by key, else any. The listener hears the outcome in any case, also when nothing was
+    /// sent: the queue is full, the record is too large, the topic or partition is not known, or the client is dead (`heal` replaces it
+    /// within a second).
     pub fn send(&self, topic: &str, partition: Option<i32>, record: &Record, ticket: L::Ticket) {
-        self.queue(Outgoing::record(topic, partition, record, ticket));
+        self.queue(topic, Outgoing::record(topic, partition, record, ticket));
     }
 
     /// `send` for a record whose header names and nulls are kept as they were read.
     pub fn send_dead_letter(&self, topic: &str, letter: &DeadLetter, ticket: L::Ticket) {
-        self.queue(Outgoing::dead_letter(topic, letter, ticket));
+        self.queue(topic, Outgoing::dead_letter(topic, letter, ticket));
     }
 
-    fn queue(&self, record: Result<Outgoing<L::Ticket>, L::Ticket>) {
+    fn queue(&self, topic: &str, record: Result<Outgoing<L::Ticket>, L::Ticket>) {
         match record {
-            Ok(record) => self.current.load().send(record),
+            Ok(record) => {
+                let small = self.small.load();
+                small
+                    .by_topic
+                    .get(topic)
+                    .map_or(&self.shared, |lane| &**lane)
+                    .send(record);
+            }
             Err(ticket) => self
                 .listener
                 .delivered(ticket, not_sent(RDKafkaErrorCode::UnknownTopic)),
         }
     }
 
-    /// Asks the cluster with the present client. Blocks.
+    /// Asks the cluster with the shared client. Blocks.
     ///
     /// # Errors
     /// See `Probe::ask`.
@@ -132,129 +121,101 @@ impl<L: DeliveryListener> Producer<L> {
     /// # Errors
     /// Kafka did not answer within `timeout`.
     pub fn end(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<i64> {
-        let client = self.client();
-        client
-            .client()
-            .fetch_watermarks(topic, partition, timeout)
-            .map(|(_, end)| end)
+        self.watermarks(topic, partition, timeout).map(|(_, end)| end)
     }
 
-    /// The present client.
-    pub fn client(&self) -> Arc<BaseProducer<Context<Gated<L>>>> {
-        self.current.load().client.clone()
+    /// The shared client, as it is now.
+    pub fn client(&self) -> Arc<BaseProducer<Context<Feed<L>>>> {
+        self.shared.client().client.clone()
     }
 
-    /// Replaces a client that met a fatal error; what it held is reported as failed. Blocks for half a second then.
+    /// The largest record it sends, in bytes.
+    pub fn max_record(&self) -> usize {
+        properties::max_record(&self.config)
+    }
+
+    /// Replaces clients that met a fatal error; the records they held are reported as failed. Blocks for half a second then. Called by one
+    /// thread, again and again.
     pub fn heal(&self) {
-        let dead = self.current.load_full();
-        let Some((code, reason)) = dead.client.client().fatal_error() else {
-            return;
-        };
-        let fresh = match Running::start(&self.config.load(), self.listener.clone()) {
-            Ok(fresh) => Arc::new(fresh),
-            Err(error) => {
-                return tracing::error!(%error, "Kafka producer met a fatal error and cannot be replaced; trying again");
-            }
-        };
-        // Unless another has replaced it meanwhile.
-        let is_replaced = Arc::ptr_eq(&self.current.compare_and_swap(&dead, fresh), &dead);
-        if is_replaced {
-            tracing::warn!(%code, reason, "Kafka producer met a fatal error and was replaced");
-            dead.retire();
-        }
+        self.shared.heal();
+        self.small.load().by_batch_size.values().for_each(|lane| lane.heal());
     }
 
-    /// From now on, batches of several records are at most this large. librdkafka has no such limit for a topic alone, and none that can
-    /// be changed: a new client takes over, and what the old one holds goes out as it is, on a thread of its own.
-    pub fn limit_batches(&self, bytes: usize) {
-        self.config
-            .rcu(|config| properties::with_max_batch(config, bytes.min(properties::max_batch(config))));
-        loop {
-            let config = self.config.load_full();
-            let old = match Running::start(&config, self.listener.clone()) {
-                Ok(fresh) => self.current.swap(Arc::new(fresh)),
-                Err(error) => {
-                    return tracing::error!(%error, "batches stay larger than a topic takes: under load Kafka refuses them as a whole");
-                }
-            };
-            let flush = move || {
-                old.flush(Timeout::Never);
-                old.retire();
-            };
-            // Err: it goes at once, and reports what it could not deliver.
-            let _ = std::thread::Builder::new().name("khp-producer-old".into()).spawn(flush);
-            // Another may have made them smaller still, and its client been replaced by ours.
-            if Arc::ptr_eq(&config, &self.config.load()) {
-                return;
+    /// From now on, batches for this topic have at most `limit` bytes. A topic that takes less than the shared client sends gets another
+    /// client, and one that takes more again goes back. Records of the topic that are on their way are not waited for: a record sent now
+    /// may overtake them. Blocks while a client starts.
+    pub fn limit_batches(&self, topic: &str, limit: usize) {
+        let lane = match batch_size(limit, properties::max_batch(&self.config)).map(|size| self.lane(size)) {
+            None => None,
+            Some(Ok(lane)) => Some(lane),
+            Some(Err(error)) => {
+                return tracing::error!(topic, limit, %error, "no client for smaller batches: under load Kafka refuses this topic's batches");
             }
+        };
+        if lane.is_some() {
+            tracing::info!(
+                topic,
+                limit,
+                "this topic takes only small batches (max.message.bytes): it gets a client with smaller ones"
+            );
         }
+        let topic: Arc<str> = Arc::from(topic);
+        self.small.rcu(|small| {
+            let mut small = (**small).clone();
+            match &lane {
+                Some(lane) => small.by_topic.insert(topic.clone(), lane.clone()),
+                None => small.by_topic.remove(&topic),
+            };
+            small
+        });
+    }
+
+    /// The client with batches of this size; starts it if there is none.
+    fn lane(&self, batch_size: usize) -> KafkaResult<Arc<Lane<L>>> {
+        if let Some(lane) = self.small.load().by_batch_size.get(&batch_size) {
+            return Ok(lane.clone());
+        }
+        let config = properties::with_max_batch(&self.config, batch_size);
+        let fresh = Arc::new(Lane::start(config, self.listener.clone())?);
+        // Another thread may have started one meanwhile: then that one is used, and ours is dropped before it had a record.
+        let mut lane = fresh.clone();
+        self.small.rcu(|small| {
+            let mut small = (**small).clone();
+            lane = small.by_batch_size.entry(batch_size).or_insert(fresh.clone()).clone();
+            small
+        });
+        Ok(lane)
     }
 
     /// Records queued or under way.
     pub fn queued(&self) -> usize {
-        self.current.load().queued()
+        let small = self.small.load();
+        self.shared.queued() + small.by_batch_size.values().map(|lane| lane.queued()).sum::<usize>()
     }
 
     /// Waits until all is delivered; false when `timeout` passed first. Blocks.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.current.load_full().flush(Timeout::After(timeout))
+        let until = Instant::now() + timeout;
+        let small = self.small.load_full();
+        let flushed = self.shared.flush(until);
+        small
+            .by_batch_size
+            .values()
+            .fold(flushed, |flushed, lane| lane.flush(until) && flushed)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kafka::client::properties;
-    use crate::kafka::config::Kafka;
-    use crate::test_kafka;
-    use tokio::sync::mpsc;
-
-    struct Reports(mpsc::UnboundedSender<(usize, Delivered)>);
-
-    impl DeliveryListener for Reports {
-        type Ticket = usize;
-        fn delivered(&self, ticket: usize, outcome: Delivered) {
-            let _ = self.0.send((ticket, outcome));
-        }
+/// Asked with the shared client.
+impl<L: DeliveryListener> Questions for Producer<L> {
+    fn ensure(&self, admin: &TopicAdmin, topic: &str, may_create: bool) -> Result<i32, TopicError> {
+        admin.ensure(self.client().client(), topic, may_create)
     }
 
-    #[test]
-    fn a_fatal_error_costs_one_client_and_not_the_next_record() {
-        let kafka = Kafka {
-            bootstrap_servers: test_kafka::brokers().into(),
-            properties: Default::default(),
-        };
-        let (sender, mut reports) = mpsc::unbounded_channel();
-        let config = properties::reply_producer(&kafka, Duration::from_secs(15));
-        let producer = Producer::new(config, Reports(sender)).unwrap();
-        let before = producer.client();
-        // SAFETY: the client is alive, and librdkafka copies the reason.
-        unsafe {
-            rdsys::rd_kafka_test_fatal_error(
-                before.client().native_ptr(),
-                rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
-                c"a test".as_ptr(),
-            );
-        }
-        let topic = format!("{:08x}-heal", rand::random::<u32>());
-        let admin: rdkafka::admin::AdminClient<_> = properties::reply_consumer(&kafka).create().unwrap();
-        let new = rdkafka::admin::NewTopic::new(&topic, 1, rdkafka::admin::TopicReplication::Fixed(1));
-        let made = futures_executor::block_on(admin.create_topics([&new], &Default::default())).unwrap();
-        assert!(made.iter().all(Result::is_ok), "{made:?}");
-        let record = Record {
-            key: None,
-            value: Default::default(),
-            headers: Vec::new(),
-        };
-        producer.send(&topic, None, &record, 1);
-        let refused = reports.try_recv().unwrap();
-        assert_eq!(refused, (1, not_sent(RDKafkaErrorCode::Fatal)));
-        producer.heal();
-        assert!(!Arc::ptr_eq(&before, &producer.client()));
-        producer.send(&topic, None, &record, 2);
-        assert_eq!(reports.blocking_recv(), Some((2, Ok(()))));
-        let healthy = producer.client();
-        producer.heal();
-        assert!(Arc::ptr_eq(&healthy, &producer.client()));
+    fn describe<'a>(&self, topics: &[&'a str]) -> KafkaResult<HashMap<&'a str, Answer>> {
+        describe::topics(self.client().client(), topics.iter().copied())
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.client().client().fetch_watermarks(topic, partition, timeout)
     }
 }

@@ -1,4 +1,4 @@
-//! A record on its way into librdkafka. The one place that produces.
+//! A record in the form that librdkafka takes. The only place that calls its produce function.
 
 use std::ffi::CString;
 
@@ -16,7 +16,7 @@ use crate::wire::{RawFields, Record};
 /// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
 const PARTITION_UNASSIGNED: i32 = -1;
 
-/// What Kafka gets, with the ticket that comes back with its report.
+/// A record for Kafka, with the ticket that comes back with its delivery report.
 pub struct Outgoing<T> {
     topic: CString,
     partition: Option<i32>,
@@ -28,7 +28,7 @@ pub struct Outgoing<T> {
 }
 
 impl<T: IntoOpaque> Outgoing<T> {
-    /// `partition` `None`: by key, else any. Shares the record's bytes, but for its headers.
+    /// `partition` `None`: by key, else any. Key and value are shared, headers are copied.
     ///
     /// # Errors
     /// That is no topic's name; the ticket comes back.
@@ -92,12 +92,12 @@ impl<T: IntoOpaque> Outgoing<T> {
         })
     }
 
-    /// About as many bytes as it has in a batch.
+    /// Its approximate size in a batch.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// It is not to be sent after all.
+    /// Gives it up, without sending it.
     pub fn into_ticket(self) -> T {
         self.ticket
     }

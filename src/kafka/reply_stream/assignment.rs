@@ -1,4 +1,4 @@
-//! Which partitions the consumer reads: what is added, and what is let go.
+//! Which partitions the consumer reads: adds and removes them.
 
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -6,8 +6,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{ReplyStream, unreachable};
 use crate::kafka::cluster::admin::TopicError;
 
-/// How often a list may be out of date before it is let go: each time, somebody else has just let go of a part of it.
-const LET_GO_TRIES: u32 = 5;
+/// How often a removal is tried. Each try fails only if somebody else removed a partition of the list at that moment.
+const REMOVE_TRIES: u32 = 5;
 
 impl ReplyStream {
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
@@ -19,15 +19,15 @@ impl ReplyStream {
             .map_err(|error| unreachable(name, error))
     }
 
-    /// All of the topic's partitions, those of a search included.
+    /// Removes all of the topic's partitions, those of a search included.
     pub(super) fn unassign(&self, name: &str) {
-        self.let_go(name, |_| true);
+        self.remove(name, |_| true);
     }
 
-    /// Those of the topic's partitions that `which` takes. librdkafka refuses a list as a whole when one of it has left meanwhile, as the
-    /// end of a search makes it: then what is still there is let go.
-    pub(super) fn let_go(&self, name: &str, which: impl Fn(i32) -> bool) {
-        for _ in 0..LET_GO_TRIES {
+    /// Removes the topic's partitions for which `which` is true. librdkafka refuses the whole list if one of its partitions is gone already, as
+    /// the end of a search can cause: then the rest is tried again.
+    pub(super) fn remove(&self, name: &str, which: impl Fn(i32) -> bool) {
+        for _ in 0..REMOVE_TRIES {
             let done = self.assigned(name).and_then(|mut partitions| {
                 partitions.retain(|(number, _)| which(*number));
                 if partitions.is_empty() {

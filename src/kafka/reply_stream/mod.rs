@@ -1,9 +1,14 @@
 //! The proxy's consumer of reply topics: no group, partitions assigned by hand at numeric offsets, read by a thread of its own.
 //!
-//! The thread drains librdkafka in batches and hands each batch over as one item; opening a topic and looking after it block for
-//! seconds, so they are called from blocking tasks, beside the thread, on the same consumer.
+//! - [`reader`]: the thread, which reads replies and hands them over in batches.
+//! - [`open_topic`]: a reply topic that is being read, and what can happen to it.
+//! - [`assignment`]: which partitions the consumer reads; adds and removes them.
+//! - [`others`]: the partitions of a topic that are read only while a reply is searched for.
+//!
+//! Opening and checking a topic block for seconds. So they are called from blocking tasks, beside the thread, on the same consumer.
 
 mod assignment;
+mod open_topic;
 mod others;
 mod reader;
 #[cfg(test)]
@@ -14,101 +19,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc;
 
+pub use self::open_topic::{OpenTopic, TopicChange};
+use self::open_topic::{choose, is_same_by_description};
 use self::reader::Reader;
+pub use self::reader::{ReplyRecord, StrangerCounters};
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
+use crate::kafka::cluster::questions::Questions;
+use crate::kafka::codes::CodeClass;
 use crate::kafka::config::ReplyPartition;
-use crate::wire::{CorrelationId, RawRecord};
 
-/// Batches on the way to the router; the thread waits when it is that far behind.
+/// Batches on their way to the router. The thread waits when the router is that far behind.
 const BATCHES_UNDER_WAY: usize = 16;
+/// One question about a partition's first and last offset may take this long.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
-/// A leader can be unknown for a moment after a topic is created.
+/// How often that question is asked while the partition has no leader, as for a moment after its topic was created.
 const WATERMARK_TRIES: u32 = 20;
-/// A reply to a request of this instance.
-#[derive(Debug)]
-pub struct ReplyRecord {
-    pub id: CorrelationId,
-    pub record: RawRecord,
-}
 
-/// A reply topic that is being read.
-#[derive(Debug, Clone)]
-pub struct OpenTopic {
-    pub name: Arc<str>,
-    id: Option<TopicId>,
-    /// The setting's, or `All` once a replier turned out to ignore the partition that requests name.
-    choice: ReplyPartition,
-    /// Each with the offset it was positioned at.
-    pub partitions: Vec<(i32, i64)>,
-    /// What requests name in `kafka_replyPartition`; `None`: any partition will do.
-    pub named_partition: Option<i32>,
-}
-
-impl OpenTopic {
-    /// Has it partitions that are not read, because requests name one?
-    pub fn leaves_others_out(&self) -> bool {
-        self.choice != ReplyPartition::All
-    }
-
-    /// Is this one of the partitions that are read for good?
-    pub fn reads(&self, partition: i32) -> bool {
-        self.partitions.iter().any(|(number, _)| *number == partition)
-    }
-
-    /// From now on, another topic of that name is told by this.
-    pub fn identify(&mut self, id: TopicId) {
-        self.id = Some(id);
-    }
-
-    /// The topic with these others read for good, too; requests no longer name a partition.
-    pub fn with(mut self, others: Vec<(i32, i64)>) -> Self {
-        self.choice = ReplyPartition::All;
-        self.named_partition = None;
-        self.partitions.extend(others);
-        self.partitions.sort_unstable();
-        self
-    }
-}
-
-/// What looking after an open topic found.
-#[derive(Debug)]
-pub enum TopicChange {
-    /// It has partitions that were not read yet; now they are.
-    Grown(OpenTopic),
-    /// Its identity could not be had when it was opened.
-    Identified(Arc<str>, TopicId),
-    /// It was deleted and created again: replies under way in the old one are gone.
-    Recreated(OpenTopic),
-    /// Kafka does not know it, for the first time.
-    Missing(Arc<str>),
-    /// It is gone.
-    Deleted(Arc<str>),
-}
-
-/// Counts of replies that are not ours to give.
-#[derive(Clone)]
-pub struct StrangerCounters {
-    /// Another instance's: normal where a partition is shared.
-    pub foreign: IntCounter,
-    /// Without a readable correlation id.
-    pub unmatched: IntCounter,
-}
-
-/// The consumer, to open and look after topics on. Clones share it; the last one dropped ends the reading thread.
+/// The consumer, on which topics are opened and checked. Clones share it; the last one dropped ends the reading thread.
 #[derive(Clone)]
 pub struct ReplyStream(Arc<Shared>);
 
 struct Shared {
     consumer: Arc<BaseConsumer<LogOnly>>,
+    /// Asks about topics, since the consumer's own connections are busy with fetches.
+    questions: Arc<dyn Questions>,
     admin: TopicAdmin,
     /// Which partitions of a topic are read.
     choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
@@ -124,12 +66,13 @@ impl Drop for Shared {
 }
 
 impl ReplyStream {
-    /// Starts the consumer and its thread. Replies whose id does not carry `tag` are counted and dropped.
+    /// Starts the consumer and its thread. `questions` asks about topics. Replies whose id does not carry `tag` are counted and dropped.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
     pub fn start(
         config: &ClientConfig,
+        questions: Arc<dyn Questions>,
         admin: TopicAdmin,
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
@@ -153,6 +96,7 @@ impl ReplyStream {
         Ok((
             ReplyStream(Arc::new(Shared {
                 consumer,
+                questions,
                 admin,
                 choice: Box::new(choice),
                 ordinal,
@@ -169,9 +113,13 @@ impl ReplyStream {
     /// See `TopicAdmin::ensure`; `Denied` also where the topic may not be read.
     pub fn open(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let shared = &self.0;
-        let partitions = shared.admin.ensure(shared.consumer.client(), name, may_create)?;
-        // Before the positions: if it is recreated in between, the next look sees another one.
-        let known = describe::topic(shared.consumer.client(), name);
+        let partitions = shared.questions.ensure(&shared.admin, name, may_create)?;
+        // The identity is asked for before the positions: if the topic is recreated in between, the next check sees another identity.
+        let described = self
+            .describe([&**name])
+            .ok()
+            .and_then(|mut found| found.remove(&**name));
+        let known = described.and_then(|answer| answer.ok().flatten());
         if known.is_some_and(|known| !known.readable) {
             return Err(TopicError::Denied {
                 topic: (**name).into(),
@@ -184,7 +132,7 @@ impl ReplyStream {
             readable: true,
         };
         let topic = self.position(name, found, (shared.choice)(name), |(_low, high)| high)?;
-        // What is left of an earlier one would be refused a second time.
+        // Partitions left assigned from an earlier opening would make librdkafka refuse the assignment.
         self.unassign(name);
         self.assign(name, &topic.partitions)?;
         Ok(topic)
@@ -226,19 +174,19 @@ impl ReplyStream {
         Ok(describe::topic(client, name).and_then(|found| found.id))
     }
 
-    /// What the cluster says of these topics. Blocks.
+    /// Describes these topics. Blocks.
     ///
     /// # Errors
     /// Kafka did not answer: nothing is known.
-    pub fn look<'a>(
+    pub fn describe<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<HashMap<&'a str, describe::Topic>, KafkaError> {
-        describe::topics(self.0.consumer.client(), names)
+    ) -> Result<HashMap<&'a str, describe::Answer>, KafkaError> {
+        self.0.questions.describe(&names.into_iter().collect::<Vec<_>>())
     }
 
-    /// Compares a topic that was opened with what `look` found of it now. One that is missing is given up only if `missing_before`: a
-    /// broker that has just come back may not know its topics yet. Blocks.
+    /// Compares an open topic with `now`, its present description. A missing topic is given up only if it was `missing_before`: a broker
+    /// that has just started may not know its topics yet. Blocks.
     ///
     /// # Errors
     /// Kafka did not answer: nothing is known.
@@ -271,9 +219,9 @@ impl ReplyStream {
         Ok(learned.map(|id| TopicChange::Identified(topic.name.clone(), id)))
     }
 
-    /// Told by its description; where that does not tell, by positions that lie behind the end of the log.
+    /// Compares descriptions. Where they do not decide, positions beyond the end of the log show that it is another topic.
     fn is_the_same(&self, topic: &OpenTopic, now: Found) -> Result<bool, TopicError> {
-        if let Some(same) = told_by_description(topic, now) {
+        if let Some(same) = is_same_by_description(topic, now) {
             return Ok(same);
         }
         let positions = self
@@ -296,8 +244,8 @@ impl ReplyStream {
         Ok(true)
     }
 
-    /// Everything in a recreated topic was produced after what we knew: read it from the start. Whatever can fail comes before the old
-    /// assignment is let go, or ends as a deletion: a topic that counts as open is read.
+    /// Reads a recreated topic from its start, since all its records are new to us. The positions are resolved before the old assignment is
+    /// removed, and a failure after that counts as a deletion: so a topic that counts as open is always read.
     fn reopen_at_low(&self, old: &OpenTopic, now: Found) -> Result<TopicChange, TopicError> {
         let topic = self.position(&old.name, now, old.choice, |(low, _high)| low)?;
         self.unassign(&old.name);
@@ -311,9 +259,9 @@ impl ReplyStream {
     fn watermarks(&self, name: &str, partition: i32) -> Result<(i64, i64), TopicError> {
         let mut tries = 0;
         loop {
-            match self.0.consumer.fetch_watermarks(name, partition, WATERMARK_TIMEOUT) {
+            match self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) {
                 Ok(watermarks) => return Ok(watermarks),
-                Err(error) if tries < WATERMARK_TRIES && leader_is_moving(&error) => {
+                Err(error) if tries < WATERMARK_TRIES && CodeClass::of(&error).may_settle() => {
                     tries += 1;
                     std::thread::sleep(Duration::from_millis(100));
                 }
@@ -323,47 +271,9 @@ impl ReplyStream {
     }
 }
 
-/// Whether a topic is the one that was opened. Its identity goes before its size: a broker that is behind the others may not have heard
-/// of partitions that were added. `None`: neither tells.
-fn told_by_description(topic: &OpenTopic, now: Found) -> Option<bool> {
-    match (topic.id, now.id) {
-        (Some(before), Some(now)) => Some(before == now),
-        // A topic never has fewer than before.
-        _ if topic.partitions.iter().any(|(number, _)| *number >= now.partitions) => Some(false),
-        _ => None,
-    }
-}
-
 fn unreachable(name: &str, source: KafkaError) -> TopicError {
     TopicError::Unreachable {
         topic: name.into(),
         source,
     }
-}
-
-fn leader_is_moving(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::UnknownPartition
-                | Code::UnknownTopicOrPartition
-        )
-    )
-}
-
-/// The partitions to read and the one to name in requests.
-fn choose(choice: ReplyPartition, ordinal: u32, count: i32) -> (Vec<i32>, Option<i32>) {
-    let count = count.max(1);
-    match choice {
-        ReplyPartition::All => ((0..count).collect(), None),
-        ReplyPartition::Auto => single((ordinal % count as u32) as i32),
-        ReplyPartition::Number(number) => single(number.rem_euclid(count)),
-    }
-}
-
-fn single(partition: i32) -> (Vec<i32>, Option<i32>) {
-    (vec![partition], Some(partition))
 }

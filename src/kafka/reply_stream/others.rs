@@ -1,4 +1,5 @@
-//! The partitions of a reply topic that are not read: where the replies lie of a replier that ignores the one it was asked for.
+//! The partitions of a reply topic that are not read. A replier that ignores the partition it was asked for puts its replies there; they
+//! are read while such replies are searched for.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +26,7 @@ impl ReplyStream {
     /// The partitions that the topic is not read on, each with the end of its log.
     pub(super) fn ends_of_others(&self, topic: &OpenTopic) -> Result<Vec<(i32, i64)>, TopicError> {
         let failed = |error| unreachable(&topic.name, error);
-        let now = self.look([&*topic.name]).map_err(failed)?.remove(&*topic.name);
+        let now = self.describe([&*topic.name]).map_err(failed)?.remove(&*topic.name);
         let count = now
             .transpose()
             .map_err(failed)?
@@ -63,6 +64,6 @@ impl ReplyStream {
 
     /// Ends what `read_others` began. Blocks.
     pub fn leave_others(&self, name: &str, others: &[(i32, i64)]) {
-        self.let_go(name, |partition| others.iter().any(|(number, _)| *number == partition));
+        self.remove(name, |partition| others.iter().any(|(number, _)| *number == partition));
     }
 }

@@ -4,25 +4,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::mpsc;
 
-use super::{ReplyRecord, StrangerCounters};
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::record::{header, raw_record};
-use crate::wire::{CorrelationId, headers, json};
+use crate::wire::{CorrelationId, RawRecord, headers, json};
 
-/// Records read, at most, for one item handed over: enough to batch under load, little enough that a batch is handled in well under a
+/// The most records read for one batch: enough to batch under load, and few enough that the router handles a batch in well under a
 /// millisecond.
 const BATCH: usize = 256;
+/// How long one poll waits; `stop` is seen that often.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The thread's side.
+/// A reply to a request of this instance.
+#[derive(Debug)]
+pub struct ReplyRecord {
+    pub id: CorrelationId,
+    pub record: RawRecord,
+}
+
+/// Counts of replies that are not ours to give.
+#[derive(Clone)]
+pub struct StrangerCounters {
+    /// Another instance's: normal where a partition is shared.
+    pub foreign: IntCounter,
+    /// Without a readable correlation id.
+    pub unmatched: IntCounter,
+}
+
+/// What the thread works with.
 pub(super) struct Reader {
     pub(super) consumer: Arc<BaseConsumer<LogOnly>>,
     pub(super) stop: Arc<AtomicBool>,
+    /// Of this instance's correlation ids.
     pub(super) tag: u16,
     pub(super) strangers: StrangerCounters,
     /// The last record's topic, so that its name is not allocated for each.
@@ -35,7 +53,7 @@ impl Reader {
             let mut batch = Vec::new();
             let consumer = self.consumer.clone();
             let mut wait = POLL;
-            // Bounded by what is read, too: a long run of strangers must not hold back the replies before it.
+            // Strangers count as well: a long run of them must not hold back the replies read before it.
             for _ in 0..BATCH {
                 match consumer.poll(std::mem::take(&mut wait)) {
                     None => break,
@@ -47,7 +65,7 @@ impl Reader {
                             std::mem::forget(consumer);
                             return;
                         }
-                        // It heals by itself, but for a refused right, which the look at the topics finds.
+                        // It heals by itself, but for a missing right, which the check of topics finds.
                         tracing::debug!(%error, "reply consumer error");
                     }
                 }
@@ -58,13 +76,13 @@ impl Reader {
         }
     }
 
-    /// The reply, where it answers a request of this instance; the others' bodies are not even copied.
+    /// The reply, if it answers a request of this instance. Nothing of other records is copied.
     fn ours(&mut self, message: &BorrowedMessage<'_>) -> Option<ReplyRecord> {
         let Some(id) = correlation_id(message) else {
             self.strangers.unmatched.inc();
             return None;
         };
-        // A request that was given up has the id of one, and would be taken for its answer.
+        // A dead letter carries its request's correlation id; do not take it for the reply.
         if header(message, headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some() {
             self.strangers.unmatched.inc();
             return None;
@@ -82,7 +100,8 @@ impl Reader {
         })
     }
 
-    /// False: the router is gone. Waits by turns, not for good: a frozen router must not keep this thread for ever.
+    /// False: the router is gone. It waits in short turns and looks at `stop` between them: a frozen router must not keep this thread for
+    /// ever.
     fn hand_over(&self, mut batch: Vec<ReplyRecord>, batches: &mpsc::Sender<Vec<ReplyRecord>>) -> bool {
         loop {
             match batches.try_send(batch) {
@@ -98,7 +117,7 @@ impl Reader {
     }
 }
 
-/// Looks where each format has it. The value is parsed only where no header names an id, as in no record of ours.
+/// The id from where each format has it. The value is parsed only if no header names an id; records of our own format have one.
 fn correlation_id(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
     let named = |name: &str| header(message, name.as_bytes(), CorrelationId::from_bytes);
     let in_envelope = || CorrelationId::from_bytes(&json::envelope_id(message.payload()?)?);

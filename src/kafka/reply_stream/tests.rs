@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::time::{Instant, SystemTime};
 
+use prometheus::IntCounter;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka_sys as rdsys;
@@ -10,7 +11,9 @@ use rdkafka_sys as rdsys;
 use super::*;
 use crate::kafka::client::properties;
 use crate::kafka::config::{CreateTopics, Kafka};
+use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::test_kafka;
+use crate::wire::CorrelationId;
 
 const TAG: u16 = 0x1234;
 
@@ -19,6 +22,14 @@ fn kafka() -> Kafka {
         bootstrap_servers: test_kafka::brokers().into(),
         properties: Default::default(),
     }
+}
+
+/// Nothing is sent with it.
+struct Nobody;
+
+impl DeliveryListener for Nobody {
+    type Ticket = ();
+    fn delivered(&self, (): (), _: Delivered) {}
 }
 
 fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
@@ -33,8 +44,18 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
-    let admin = TopicAdmin::new(config.clone(), create);
-    ReplyStream::start(&config, admin, |_| ReplyPartition::All, 0, TAG, strangers).unwrap()
+    let producer = Producer::new(properties::reply_producer(&kafka(), Duration::from_secs(15)), Nobody).unwrap();
+    let admin = TopicAdmin::new(create);
+    ReplyStream::start(
+        &config,
+        Arc::new(producer),
+        admin,
+        |_| ReplyPartition::All,
+        0,
+        TAG,
+        strangers,
+    )
+    .unwrap()
 }
 
 fn topic() -> Arc<str> {
@@ -110,7 +131,7 @@ fn a_dead_letter_is_no_reply() {
 fn a_topic_of_the_same_name_is_another_topic() {
     let ((stream, mut replies), topic) = (start(), topic());
     let open = stream.open(&topic, true).unwrap();
-    let look = |name: &str| stream.look([name, name]).unwrap().remove(name).unwrap().unwrap();
+    let look = |name: &str| stream.describe([name, name]).unwrap().remove(name).unwrap().unwrap();
     assert!(stream.check(&open, look(&topic), false).unwrap().is_none());
 
     // What the old reading may find in the new topic, by chance, is not looked for.
@@ -163,7 +184,7 @@ fn a_topic_is_told_by_its_identity_before_its_size() {
         (None, now(None, 2), None),
         (None, now(one, 3), None),
     ] {
-        assert_eq!(told_by_description(&opened(before), now), same, "{before:?} {now:?}");
+        assert_eq!(is_same_by_description(&opened(before), now), same, "{before:?} {now:?}");
     }
 }
 
@@ -210,7 +231,7 @@ fn an_identity_that_could_not_be_had_at_first_is_learned() {
     let open = stream.open(&topic, true).unwrap();
     let mut nameless = open.clone();
     nameless.id = None;
-    let look = |name: &str| stream.look([name]).unwrap().remove(name).unwrap().unwrap();
+    let look = |name: &str| stream.describe([name]).unwrap().remove(name).unwrap().unwrap();
     let change = stream.check(&nameless, look(&topic), false).unwrap();
     let Some(TopicChange::Identified(_, id)) = change else {
         panic!("{change:?}");
@@ -241,4 +262,29 @@ fn a_partition_is_chosen_by_ordinal_and_named_in_requests() {
     assert_eq!(choose(ReplyPartition::Auto, 14, 12), (vec![2], Some(2)));
     assert_eq!(choose(ReplyPartition::Number(13), 0, 12), (vec![1], Some(1)));
     assert_eq!(choose(ReplyPartition::All, 5, 3), (vec![0, 1, 2], None));
+}
+
+/// A request that names a topic for the first time waits for this.
+#[test]
+fn a_topic_that_exists_is_opened_at_once() {
+    let ((stream, mut replies), read, topic) = (start(), topic(), topic());
+    // Its fetches wait at the broker for replies, and hold up what is asked for on the same connection.
+    stream.open(&read, true).unwrap();
+    let creator: rdkafka::admin::AdminClient<_> = properties::reply_consumer(&kafka()).create().unwrap();
+    let new = rdkafka::admin::NewTopic::new(&topic, 4, rdkafka::admin::TopicReplication::Fixed(1));
+    let made = futures_executor::block_on(creator.create_topics([&new], &Default::default())).unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    // The consumer has long been there, and the topic, too.
+    std::thread::sleep(Duration::from_secs(3));
+    let began = Instant::now();
+    stream.open(&topic, true).unwrap();
+    let opened = began.elapsed();
+    let id = CorrelationId::new(TAG);
+    publish(&topic, id);
+    let published = began.elapsed();
+    assert_eq!(next(&mut replies)[0].id, id);
+    let read = began.elapsed();
+    println!("opened after {opened:?}, published after {published:?}, read after {read:?}");
+    assert!(opened < Duration::from_millis(500), "{opened:?}");
+    assert!(read - published < Duration::from_millis(500), "{:?}", read - published);
 }

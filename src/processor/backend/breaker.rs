@@ -1,8 +1,8 @@
-//! The circuit breaker of one backend: what fails too often is left alone, then probed, then trusted again.
+//! The circuit breaker of one backend: a backend that fails too often is not called for a while, then probed, then trusted again.
 //!
 //! Closed → open (failures in a row, or a share of the recent attempts) → half-open after a while (one request a worker) → closed by a
 //! probe that succeeds or by a health check, open again by a probe that fails. Shared by every worker that calls the backend, on
-//! whatever thread: atomics only. Times are handed in, in ms of one monotonic clock.
+//! any thread, so it holds atomics only. Its callers pass the time, in ms of one monotonic clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::processor::backend::client::{Answer, BackendError};
-use crate::settings;
+use crate::settings::{self, BackendUrl, BreakerMode, Topic};
 
 /// Attempts are counted over spans of this length.
 const SPAN_MS: u64 = 10_000;
@@ -20,9 +20,13 @@ const CLOSED: u64 = 0;
 
 /// One backend's breaker.
 pub struct Breaker {
+    /// The backend's URL, for the log.
     backend: String,
+    /// Failures in a row that open it.
     failures: u32,
+    /// The share of failed attempts of a span that opens it; 0 = off.
     failure_rate: f64,
+    /// From its opening to the first probe.
     open_for: Duration,
     /// Failures since the last success.
     in_a_row: AtomicU32,
@@ -33,7 +37,7 @@ pub struct Breaker {
     /// When it last closed again.
     closed_at: AtomicU64,
     span: Span,
-    /// Counts changes of state, and probes that ended without a result: whoever waits looks again.
+    /// Counts changes of state, and probes that ended without a result. Attempts that wait for the breaker then ask it again.
     changes: watch::Sender<u64>,
 }
 
@@ -57,13 +61,13 @@ impl State {
 
 /// Whether an attempt may be made now.
 pub enum Pass {
-    /// Yes; with a `Probe` its result decides.
+    /// Yes. With a `Probe`, the result of the attempt decides what the breaker does next.
     Go(Option<Probe>),
-    /// Not before so long, or a change.
+    /// Not before this time has passed, or the breaker has changed.
     Wait(Duration),
 }
 
-/// A worker's one probe at a time.
+/// Lets one worker have one probe at a time.
 #[derive(Clone, Default)]
 pub struct ProbeSlot(Arc<AtomicBool>);
 
@@ -97,7 +101,7 @@ impl Breaker {
         }
     }
 
-    /// May an attempt be made?
+    /// Whether an attempt may be made now.
     pub fn pass(&self, slot: &ProbeSlot, now: u64) -> Pass {
         match self.state(now) {
             State::Closed => Pass::Go(None),
@@ -137,13 +141,13 @@ impl Breaker {
         }
     }
 
-    /// The backend was seen to work; closes it.
+    /// A health check succeeded, which closes the breaker.
     pub fn health_check_succeeded(&self, now: u64) {
         self.last_success.fetch_max(now, Ordering::Relaxed);
         self.close("a health check succeeded", now);
     }
 
-    /// The backend was down at some time since `then`, as far as anybody knows: the breaker was not closed, or nothing has succeeded.
+    /// The backend was out at some time since `then`, as far as is known: the breaker was not closed, or no attempt has succeeded.
     pub fn was_out_since(&self, then: u64) -> bool {
         self.open_until.load(Ordering::Acquire) != CLOSED
             || self.closed_at.load(Ordering::Relaxed) > then
@@ -158,7 +162,7 @@ impl Breaker {
         }
     }
 
-    /// Wakes at each change; subscribe before looking.
+    /// Resolves at each change. Subscribe before asking for the state, or a change in between is missed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -183,7 +187,7 @@ impl Breaker {
     fn close(&self, why: &str, now: u64) {
         self.in_a_row.store(0, Ordering::Relaxed);
         if self.open_until.load(Ordering::Acquire) != CLOSED {
-            // Before it is closed: whoever sees that sees when.
+            // Set first: whoever sees the breaker closed must see since when.
             self.closed_at.fetch_max(now, Ordering::Relaxed);
         }
         if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
@@ -195,11 +199,33 @@ impl Breaker {
     }
 }
 
-/// Does an outcome speak against the backend, whatever the request? `None`: it says nothing.
+/// One breaker for each backend and way to judge it.
+#[derive(Default)]
+pub struct Breakers(Vec<(BackendUrl, settings::Breaker, Arc<Breaker>)>);
+
+impl Breakers {
+    /// The topic's breaker; `None`: switched off.
+    pub fn of(&mut self, topic: &Topic) -> Option<Arc<Breaker>> {
+        let (url, own) = (&topic.backend_url, topic.breaker);
+        if own.mode == BreakerMode::Off {
+            return None;
+        }
+        let known = self.0.iter().find(|(known, how, _)| known == url && *how == own);
+        Some(known.map(|(.., breaker)| breaker.clone()).unwrap_or_else(|| {
+            let breaker = Arc::new(Breaker::new(url.to_string(), &own));
+            self.0.push((url.clone(), own, breaker.clone()));
+            breaker
+        }))
+    }
+}
+
+/// Whether an outcome speaks against the backend, whatever the request was. `None`: it says nothing of the backend.
 pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
     match outcome {
         Ok(answer) => Some(matches!(answer.status, 502..=504)),
-        Err(BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_)) => Some(true),
+        Err(
+            BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_),
+        ) => Some(true),
         Err(BackendError::TooLarge(_)) => Some(false),
         Err(BackendError::BadMessage(_)) => None,
     }
@@ -219,7 +245,7 @@ impl Span {
                 true => ((word >> 16) as u16, word as u16),
                 false => (0, 0),
             };
-            // Full: both stand still, so that their ratio stays true.
+            // The counters are full: neither counts on, so that their ratio stays true.
             counted = match attempts {
                 u16::MAX => (attempts, failures),
                 _ => (attempts + 1, failures + u16::from(failed)),
@@ -245,7 +271,7 @@ mod tests {
         Breaker::new(
             "http://a".into(),
             &settings::Breaker {
-                mode: settings::BreakerMode::Reject,
+                mode: BreakerMode::Reject,
                 failures,
                 failure_rate,
                 open_for: Duration::from_secs(5),

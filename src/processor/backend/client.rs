@@ -1,5 +1,6 @@
 //! Calls one topic's backend over HTTP. The only place that knows the HTTP client; its errors end here.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use hyper_openssl::client::legacy::HttpsConnector;
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openssl::ssl::{SslConnector, SslMethod};
+use tokio::time::Instant;
 
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
@@ -18,11 +20,16 @@ use crate::wire::{self, Fields, ReplyError, Request, headers};
 
 /// A TCP or TLS connection that is not up by then counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is the exception): a connection closed under us costs a retry,
-/// or a POST its answer.
+/// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s): a connection that the backend closes just as it is used costs a
+/// GET a retry, and a POST its answer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// Fields of one answer; as many as a record may have headers, nearly.
+/// A timer that is later than this shows a process that stood still.
+const STANDSTILL: Duration = Duration::from_secs(1);
+/// What had come while the process stood still is read well within this.
+const AFTER_STANDSTILL: Duration = Duration::from_millis(500);
+
+/// The most header fields of one answer: nearly as many as a record may have headers.
 const MAX_HEADERS: usize = 900;
 
 /// What a backend answered.
@@ -41,8 +48,11 @@ pub enum BackendError {
     Unreachable(String),
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    #[error("answer broken off or not HTTP: {0}")]
+    #[error("answer broken off: {0}")]
     Reset(String),
+    /// It is the backend's last word: another attempt would bring the same.
+    #[error("answer is not HTTP: {0}")]
+    NotHttp(String),
     #[error("answer of more than {0} bytes")]
     TooLarge(usize),
     #[error("cannot be sent as HTTP: {0}")]
@@ -50,15 +60,31 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// How the client is told.
+    /// The code that the waiting client gets.
     pub fn reply_error(&self) -> ReplyError {
         match self {
             BackendError::Unreachable(_) => ReplyError::BackendUnreachable,
             BackendError::Timeout(_) => ReplyError::BackendTimeout,
-            BackendError::Reset(_) => ReplyError::BackendReset,
+            BackendError::Reset(_) | BackendError::NotHttp(_) => ReplyError::BackendReset,
             BackendError::TooLarge(_) => ReplyError::ResponseTooLarge,
             BackendError::BadMessage(_) => ReplyError::BadMessage,
         }
+    }
+}
+
+/// Opens connections to backends, with the system's certificates. Clones share one TLS context: the certificates alone are over a MiB.
+#[derive(Clone)]
+pub struct Connector(HttpsConnector<HttpConnector>);
+
+impl Connector {
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new() -> Result<Self, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tls(tcp).map(Connector)
     }
 }
 
@@ -76,18 +102,22 @@ impl Backend {
     /// Keeps up to `connections` idle ones; answers over `max_body` bytes are refused.
     ///
     /// # Errors
-    /// The URL is not one (the settings have checked it), or TLS cannot be set up.
-    pub fn new(url: &BackendUrl, host: HostHeader, connections: usize, max_body: usize) -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    /// The URL is not one (the settings have checked it).
+    pub fn new(
+        connector: &Connector,
+        url: &BackendUrl,
+        host: HostHeader,
+        connections: usize,
+        max_body: usize,
+    ) -> Result<Self, String> {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(connections)
             .http1_max_headers(MAX_HEADERS)
-            .build(tls(tcp)?);
+            // `Name : value`: a proxy removes the blank from an answer (RFC 9112 5.1).
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .build(connector.0.clone());
         let scheme = url.scheme.parse();
         let authority = url.authority.parse();
         Ok(Backend {
@@ -105,7 +135,7 @@ impl Backend {
     /// # Errors
     /// There is no answer that could be passed on.
     pub async fn call(&self, request: &Request, timeout: Duration) -> Result<Answer, BackendError> {
-        tokio::time::timeout(timeout, self.exchange(request))
+        within(timeout, self.exchange(request))
             .await
             .unwrap_or(Err(BackendError::Timeout(timeout)))
     }
@@ -116,13 +146,16 @@ impl Backend {
         let status = head.status.as_u16();
         // No reply can carry another one: 101 ends HTTP on that connection, and beyond 599 there is nothing (RFC 9110 15).
         if !wire::is_final_status(&status) {
-            return Err(BackendError::Reset(format!("status {status}")));
+            return Err(BackendError::NotHttp(format!("status {status}")));
+        }
+        if let Some(coding) = other_transfer_coding(&head.headers) {
+            return Err(BackendError::NotHttp(format!("transfer coding {coding:?}")));
         }
         let body = Limited::new(body, self.max_body).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 BackendError::TooLarge(self.max_body)
             } else {
-                BackendError::Reset(error.to_string())
+                no_answer(&*error)
             }
         })?;
         let connection = head
@@ -191,11 +224,48 @@ impl Backend {
 }
 
 fn send_error(error: legacy::Error) -> BackendError {
-    let cause = causes(&error);
-    if error.is_connect() {
-        BackendError::Unreachable(cause)
-    } else {
-        BackendError::Reset(cause)
+    match error.is_connect() {
+        true => BackendError::Unreachable(causes(&error)),
+        false => no_answer(&error),
+    }
+}
+
+/// Tells what breaks off from what is no HTTP.
+fn no_answer(error: &(dyn std::error::Error + 'static)) -> BackendError {
+    let is_not_http = |error: &(dyn std::error::Error + 'static)| {
+        // hyper's own errors of framing (a chunk's size, say) are io errors of these kinds.
+        let framing = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+            || matches!(framing, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+    };
+    match std::iter::successors(Some(error), |error| error.source()).any(is_not_http) {
+        true => BackendError::NotHttp(causes(error)),
+        false => BackendError::Reset(causes(error)),
+    }
+}
+
+/// A transfer coding besides chunked, which alone is undone here: the body would be passed on in it, with no field that says so.
+fn other_transfer_coding(fields: &header::HeaderMap) -> Option<String> {
+    let lines = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let codings = codings.map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase());
+    codings
+        .into_iter()
+        .find(|coding| !coding.is_empty() && coding != "chunked")
+}
+
+/// Waits for an answer, no longer than `limit`. `None`: it did not come. While this process stood still (SIGSTOP, a paused machine) the
+/// answer may have come; then a late timer is no verdict, and there is a moment to read it.
+async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    let end = Instant::now().checked_add(limit);
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+        return Some(answer);
+    }
+    let late = end.map_or(Duration::ZERO, |end| end.elapsed());
+    match late > STANDSTILL {
+        true => tokio::time::timeout(AFTER_STANDSTILL, answer).await.ok(),
+        false => None,
     }
 }
 
@@ -228,7 +298,7 @@ mod tests {
             authority: "orders:8080".into(),
             base_path: base_path.into(),
         };
-        Backend::new(&url, HostHeader::Backend, 1, 1000).unwrap()
+        Backend::new(&Connector::new().unwrap(), &url, HostHeader::Backend, 1, 1000).unwrap()
     }
 
     #[test]
@@ -250,6 +320,29 @@ mod tests {
         assert_eq!(
             backend("/base").uri("*").unwrap().path_and_query().unwrap().as_str(),
             "*"
+        );
+    }
+
+    /// What a call of ten seconds finds whose answer comes only after the clock went on by so much.
+    async fn call_across(standstill: Duration) -> Option<u8> {
+        let (answer, receiver) = tokio::sync::oneshot::channel();
+        let call = tokio::spawn(within(Duration::from_secs(10), async { receiver.await.unwrap() }));
+        tokio::task::yield_now().await;
+        // The timer fires before anybody could read what had come meanwhile.
+        tokio::time::advance(standstill).await;
+        tokio::task::yield_now().await;
+        // Err: nobody waits for it any more.
+        let _ = answer.send(7);
+        call.await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_late_is_no_verdict() {
+        assert_eq!(call_across(Duration::from_secs(17)).await, Some(7));
+        assert_eq!(
+            call_across(Duration::from_millis(10_100)).await,
+            None,
+            "in time, so it is one"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Asks each backend from time to time whether it is there. For operators, and for a breaker that is open: a check that succeeds closes
-//! it, one that fails opens nothing.
+//! Checks each backend's health page from time to time, for operators and for breakers: a check that succeeds closes an open breaker; one
+//! that fails opens none.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::IntGauge;
+use tokio::time::MissedTickBehavior;
 
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
-use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::client::{Answer, Backend, BackendError, Connector};
 use crate::settings::{HostHeader, Topic};
 use crate::wire::Request;
 
 /// One check may take this long.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A health answer's body does not matter, but must be read.
+/// The body of a health answer does not matter, but must be read.
 const MAX_BODY: usize = 1 << 20;
 
 /// What the last check found. Clones share it.
@@ -40,13 +41,13 @@ impl BackendState {
         }
     }
 
-    /// Takes in a result; true when it changed.
+    /// Stores a result; true when it differs from the last.
     fn set(&self, up: bool) -> bool {
         self.0.swap(up.into(), Ordering::Relaxed) != i8::from(up)
     }
 }
 
-/// One topic's backend and where its state is shown.
+/// One topic's backend, and where the result of its check is shown.
 pub struct BackendCheck {
     pub topic: Topic,
     pub state: BackendState,
@@ -54,39 +55,42 @@ pub struct BackendCheck {
     pub gauge: IntGauge,
 }
 
-/// All checks, made on the Arbiter they run on.
-pub struct BackendChecks(Vec<Rc<(Backend, BackendCheck)>>);
-
-impl BackendChecks {
-    /// Checks whose backend cannot even be addressed are left out, with a log line.
-    pub fn new(checks: Vec<BackendCheck>) -> Self {
-        let with_backend =
-            |check: BackendCheck| match Backend::new(&check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY) {
-                Ok(backend) => Some(Rc::new((backend, check))),
-                Err(error) => {
-                    tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
-                    None
-                }
-            };
-        BackendChecks(checks.into_iter().filter_map(with_backend).collect())
-    }
-
-    /// Starts one check of each; returns at once.
-    pub fn start_round(&self) {
-        for check in &self.0 {
+/// Checks these backends for as long as the System runs, each once in `every`. A backend that cannot even be addressed is left out, with a
+/// log line.
+pub async fn watch(checks: Vec<BackendCheck>, every: Duration, connector: Connector) {
+    let with_backend = |check: BackendCheck| match Backend::new(
+        &connector,
+        &check.topic.backend_url,
+        HostHeader::Backend,
+        1,
+        MAX_BODY,
+    ) {
+        Ok(backend) => Some(Rc::new((backend, check))),
+        Err(error) => {
+            tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
+            None
+        }
+    };
+    let checks: Vec<_> = checks.into_iter().filter_map(with_backend).collect();
+    let mut ticks = actix::clock::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for check in &checks {
             let check = check.clone();
-            actix::spawn(async move { look(&check.0, &check.1).await });
+            // A task of its own: one that hangs holds up no other.
+            actix::spawn(async move { self::check(&check.0, &check.1).await });
         }
     }
 }
 
-/// Asks for the health page. Any answer below 500 shows a backend that works: not all have such a page.
+/// Asks for the health page. Any status below 500 shows a backend that works, since not all backends have such a page.
 pub async fn ask(backend: &Backend, path: &str) -> (bool, Result<Answer, BackendError>) {
     let outcome = backend.call(&request(path), TIMEOUT).await;
     (outcome.as_ref().is_ok_and(|answer| answer.status < 500), outcome)
 }
 
-async fn look(backend: &Backend, check: &BackendCheck) {
+async fn check(backend: &Backend, check: &BackendCheck) {
     let (up, outcome) = ask(backend, &check.topic.health_path).await;
     check.gauge.set(up.into());
     if let (Some(breaker), true) = (&check.breaker, up) {

@@ -1,12 +1,14 @@
 //! One topic's backend.
 //!
 //! - [`client`]: calls it over HTTP.
+//! - [`call_pool`]: how many calls may be under way.
 //! - [`retry`]: whether and when a call is repeated.
 //! - [`retry_budget`]: how many retries all records of a topic may make together.
 //! - [`breaker`]: the circuit breaker.
 //! - [`health`]: its health check.
 
 pub mod breaker;
+pub mod call_pool;
 pub mod client;
 pub mod health;
 pub mod retry;

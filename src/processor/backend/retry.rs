@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rand::Rng;
+use rand::RngExt;
 
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::settings::{Delivery, RetryOn, Topic};
@@ -11,7 +11,7 @@ use crate::wire::{Request, headers};
 /// What may be repeated of one request.
 pub struct Policy<'a> {
     topic: &'a Topic,
-    /// It can run twice without harm: RFC 9110 9.2.2, or the client's own word.
+    /// The request can run twice without harm: its method is idempotent (RFC 9110 9.2.2), or it has an `Idempotency-Key`.
     pub repeatable: bool,
 }
 
@@ -25,19 +25,19 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Is the outcome of an attempt worth another? A connection that never stood carried nothing, so anything may try again.
+    /// Whether an attempt with this outcome may be repeated. Over a connection that was never up nothing was sent, so any request may.
     pub fn is_worth_another(&self, outcome: &Result<Answer, BackendError>) -> bool {
         let is_on = |failure| self.repeatable && self.topic.retry.on.contains(&failure);
         match outcome {
             Err(BackendError::Unreachable(_)) => true,
             Err(BackendError::Timeout(_)) => is_on(RetryOn::Timeout),
             Err(BackendError::Reset(_)) => is_on(RetryOn::Reset),
-            Err(BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
+            Err(BackendError::NotHttp(_) | BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
             Ok(answer) => is_on(RetryOn::Status(answer.status)),
         }
     }
 
-    /// May it be sent again at all, retries or not?
+    /// Whether the request may be sent again at all, however many retries are left.
     pub fn can_repeat(&self, outcome: &Result<Answer, BackendError>) -> bool {
         self.repeatable || matches!(outcome, Err(BackendError::Unreachable(_)))
     }
@@ -133,6 +133,7 @@ mod tests {
             ("GET", false, &answer(500), false),
             ("get", false, &answer(503), false),
             ("GET", false, &Err(BackendError::TooLarge(1)), false),
+            ("GET", false, &Err(BackendError::NotHttp(String::new())), false),
         ] {
             let policy = Policy::new(&topic, &request(method, key));
             assert_eq!(policy.is_worth_another(outcome), expected, "{method} {key} {outcome:?}");

@@ -1,7 +1,7 @@
 //! How many retries all records of a topic may make together: a failing backend must not get twice the load because it fails.
 //!
 //! Each first attempt adds a share of a retry to the balance, each second one whole, each retry takes one. An atomic, since workers
-//! on several threads share it; times are handed in, in ms of one monotonic clock.
+//! on several threads share it. Its callers pass the time, in ms of one monotonic clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ const MOST: u32 = 10 * RETRY;
 pub struct RetryBudget {
     /// What a first attempt adds.
     share: u32,
-    /// When it last grew with time (ms, wrapping at 2³²), and the balance: one word.
+    /// When the balance last grew with time (ms, wrapping at 2³²), and the balance itself, in one word.
     state: AtomicU64,
 }
 

@@ -1,287 +1,379 @@
-//! From the first attempt to call the backend to the last: each waits for its right to begin, and a failure for its repetition.
+//! All attempts of one record to call its backend: each waits for its right to begin, and a failure for its repetition.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
-
-use crate::kafka::group_pump::intake::{Lease, Place};
+use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
-use crate::processor::backend::breaker::{self, Breaker, Pass, Probe};
-use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
+use crate::processor::backend::call_pool::CallPlace;
+use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::backend::health;
 use crate::processor::backend::retry::Policy;
+use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::Deadline;
+use crate::processor::record::round::Round;
 use crate::processor::worker::lanes::Turn;
-use crate::processor::worker::shared::Worker;
-use crate::settings::BreakerMode;
 use crate::wire::Request;
 
-/// How it ended.
+/// What came of the attempts.
 pub enum End {
-    /// The last attempt's outcome, and how many there were.
+    /// The outcome that stands, and how many attempts were made.
     Outcome(Result<Answer, BackendError>, u32),
     /// Nobody waits any more, and no attempt was made (or, while intake is paused, none that succeeded).
     Expired,
-    /// The partition goes to another, who begins anew.
+    /// The partition goes to another owner, who begins anew.
     Released,
-    /// Not even asked: the breaker is open, and somebody waits.
+    /// No attempt was made, since the breaker is open, and a client waits.
     BreakerOpen,
 }
 
 /// One record's attempts.
 pub struct Attempts<'a, C> {
-    pub worker: &'a Worker,
-    pub backend: &'a Backend,
-    pub request: &'a Request,
-    /// Makes one call, within this time.
-    pub call: C,
-    pub deadline: &'a Deadline,
-    pub lease: &'a Lease,
+    caller: &'a Caller,
+    policy: Policy<'a>,
+    /// Makes one call, within the time it is given.
+    call: C,
+    deadline: &'a Deadline,
+    lease: &'a Lease,
+    entry: Entry,
     /// The record's place in its lane, held until the outcome stands.
-    pub turn: Turn,
-    /// The record's turn came, and it had its place in the rate limit.
-    pub entered: bool,
-    pub not_begun: Option<Place>,
+    turn: Turn,
+    /// At most once: given up as the first attempt begins.
+    not_begun: Option<Counted>,
+}
+
+/// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
+#[derive(PartialEq)]
+enum Entry {
+    Waits,
+    Entered,
 }
 
 /// The right to one attempt.
 struct Right<'a> {
     /// Its result decides what the breaker does next.
     probe: Option<Probe>,
-    permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+    place: CallPlace<'a>,
 }
 
 /// Why there is no right to an attempt.
 enum Refused {
     DeadlinePassed,
-    /// All attempts together have had their time.
+    /// The round is over.
     TimeIsUp,
     Revoked,
     BreakerOpen,
 }
 
+/// The attempts that were made.
+struct Made {
+    count: u32,
+    /// What stands if no further attempt is made.
+    outcome: Result<Answer, BackendError>,
+    /// When the last one began (monotonic ms).
+    asked: u64,
+}
+
+/// What one attempt says of the backend.
+#[derive(Clone, Copy, PartialEq)]
+enum Verdict {
+    Works,
+    Fails,
+    /// Nothing: it was cut short, since nobody waits longer.
+    CutShort,
+    /// Nothing: the request could not even be sent.
+    Unsent,
+}
+
+/// What follows an attempt.
+enum Next {
+    /// Its outcome stands.
+    Stands,
+    /// Another one of the same round, after a wait.
+    Repeat(Duration),
+    /// The first of a new round, after a wait: the backend is out, which is not the record's fault.
+    NewRound(Duration),
+}
+
 impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
+    pub fn new(
+        caller: &'a Caller,
+        request: &'a Request,
+        call: C,
+        deadline: &'a Deadline,
+        lease: &'a Lease,
+        turn: Turn,
+        not_begun: Option<Counted>,
+    ) -> Self {
+        Attempts {
+            caller,
+            policy: Policy::new(&caller.topic, request),
+            call,
+            deadline,
+            lease,
+            entry: Entry::Waits,
+            turn,
+            not_begun,
+        }
+    }
+
     /// Calls until an outcome stands.
     pub async fn run(&mut self) -> End {
-        let (worker, topic) = (self.worker, &self.worker.topic);
-        let policy = Policy::new(topic, self.request);
-        // Of the present round; a backend that was out for a while gets a new one.
-        let (mut in_round, mut round_began) = (0, Instant::now());
-        let (mut attempts, mut last) = (0, None);
-        let mut asked_before = None;
+        let mut round = self.new_round();
+        let mut made: Option<Made> = None;
         loop {
-            let round_ends = round_began.checked_add(policy.longest()).filter(|_| in_round > 0);
             let right = tokio::select! {
                 biased;
-                right = self.right(&policy, attempts > 0) => right,
-                () = passed(round_ends) => Err(Refused::TimeIsUp),
+                right = self.right(made.is_some()) => right,
+                () = round.over() => Err(Refused::TimeIsUp),
             };
-            let Right { probe, permits } = match (right, last.take()) {
-                (Ok(right), before) => {
-                    last = before;
-                    right
-                }
-                (Err(Refused::Revoked), _) => return End::Released,
-                (Err(Refused::BreakerOpen), None) => return End::BreakerOpen,
-                (Err(Refused::DeadlinePassed | Refused::TimeIsUp), None) => return End::Expired,
-                (Err(Refused::DeadlinePassed), Some(outcome))
-                    if self.pauses() && breaker::failed(&outcome) == Some(true) =>
-                {
-                    return End::Expired;
-                }
-                (Err(Refused::TimeIsUp), Some(outcome)) if self.waits_out_an_outage(asked_before.unwrap_or(0)) => {
-                    (in_round, last) = (0, Some(outcome));
-                    continue;
-                }
-                (Err(Refused::BreakerOpen | Refused::DeadlinePassed | Refused::TimeIsUp), Some(outcome)) => {
-                    return End::Outcome(outcome, attempts);
+            let right = match right {
+                Ok(right) => right,
+                Err(refused) => match self.refused(refused, made) {
+                    Ok(before) => {
+                        (made, round) = (Some(before), self.new_round());
+                        continue;
+                    }
+                    Err(end) => return end,
+                },
+            };
+            let since = made.as_ref().map(|made| made.asked);
+            let Some((attempt, verdict)) = self.attempt(right, &mut round, made).await else {
+                return End::Released;
+            };
+            let wait = match self.next(&attempt, verdict, since.unwrap_or(attempt.asked), &round) {
+                Next::Stands => return End::Outcome(attempt.outcome, attempt.count),
+                Next::Repeat(wait) => wait,
+                Next::NewRound(wait) => {
+                    round = self.new_round();
+                    wait
                 }
             };
-            if in_round == 0 {
-                round_began = Instant::now();
-            }
-            self.not_begun = None;
-            match attempts {
-                0 => worker.retry_budget.deposit(),
-                _ => worker.metrics.retries.inc(),
-            }
-            (attempts, in_round) = (attempts + 1, in_round + 1);
-            let asked = monotonic_ms();
-            let since = asked_before.replace(asked).unwrap_or(asked);
-            let left = policy.longest().saturating_sub(round_began.elapsed());
-            let timeout = topic.timeout.min(self.deadline.remaining()).min(left);
-            let outcome = tokio::select! {
-                biased;
-                () = self.lease.cut_off() => return End::Released,
-                outcome = (self.call)(timeout) => outcome,
-            };
-            // A wait for the next attempt holds nobody else up.
-            drop(permits);
-            // Cut short, because nobody waits longer: that says nothing about the backend.
-            let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && timeout < topic.timeout / 2;
-            let failed = if cut_short { None } else { breaker::failed(&outcome) };
-            match (&worker.breaker, failed) {
-                (Some(breaker), Some(failed)) => breaker.record(failed, probe, monotonic_ms()),
-                _ => drop(probe),
-            }
-            let outcome = match last.take() {
-                // Nor is it what the backend answered when it had time to. Only an answer goes before: this call may have been executed,
-                // whatever became of the connection before.
-                Some(Ok(answer)) if cut_short => Ok(answer),
-                _ => outcome,
-            };
-            let mut wait = policy.wait_before(in_round, &outcome);
-            let in_time =
-                round_began.elapsed().saturating_add(wait) < policy.longest() && wait < self.deadline.remaining();
-            let again = policy.is_worth_another(&outcome) && in_round <= topic.max_retries && in_time;
-            if !(again && worker.retry_budget.withdraw(monotonic_ms())) {
-                // An outage is not the record's fault: it waits for the backend's return, and begins anew.
-                let outage = match failed {
-                    Some(failed) => failed && self.waits_out_an_outage(since),
-                    None => cut_short && self.pauses() && self.is_left_alone(),
-                };
-                if !(outage && policy.can_repeat(&outcome)) {
-                    return End::Outcome(outcome, attempts);
-                }
-                in_round = 0;
-                // A backend that is back earlier than it said is noticed.
-                wait = wait.min(topic.retry.max_wait);
-            }
             tokio::select! {
                 biased;
                 () = self.lease.revoked() => return End::Released,
                 () = self.deadline.passed() => {}
                 () = actix::clock::sleep(wait) => {}
             }
-            tracing::debug!(topic = %topic.request_topic, attempts, "backend attempt is to be repeated");
-            last = Some(outcome);
+            tracing::debug!(topic = %self.caller.topic.request_topic, attempts = attempt.count, "backend attempt is to be repeated");
+            made = Some(attempt);
         }
     }
 
-    /// Waits until an attempt may be made. Nothing is held meanwhile.
-    async fn right(&mut self, policy: &Policy<'_>, repeated: bool) -> Result<Right<'a>, Refused> {
-        let (worker, lease, deadline) = (self.worker, self.lease, self.deadline);
+    fn new_round(&self) -> Round {
+        Round::new(self.policy.longest())
+    }
+
+    /// Waits until an attempt may be made. No place is held meanwhile.
+    async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+        // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
+        self.enter(repeated).await?;
+        let caller = self.caller;
         loop {
-            let mut changes = worker.breaker.as_ref().map(|breaker| breaker.changes());
-            let changed = async {
-                match &mut changes {
-                    Some(changes) => drop(changes.changed().await),
-                    None => std::future::pending().await,
+            let changed = caller.breaker_changed();
+            match self.pass().await? {
+                Pass::Go(probe) => {
+                    let place = async {
+                        tokio::select! {
+                            biased;
+                            place = caller.places.place() => Some(place),
+                            // The breaker may have opened: calls that hang must not keep others waiting for a place.
+                            () = changed, if probe.is_none() => None,
+                        }
+                    };
+                    let Some(place) = unless_refused(self.lease, self.deadline, place).await? else {
+                        continue;
+                    };
+                    let place = place.ok_or(Refused::Revoked)?;
+                    if self.deadline.remaining().is_zero() {
+                        return Err(Refused::DeadlinePassed);
+                    }
+                    if probe.is_none() && caller.breaker_state() != State::Closed {
+                        // It opened while this waited for its place.
+                        continue;
+                    }
+                    return Ok(Right { probe, place });
                 }
-            };
-            // First its turn: with a probe in hand it would wait for the record before it, and that one for the probe.
-            if !self.entered {
-                let open = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms()) == breaker::State::Open;
-                if worker.breaker.as_ref().is_some_and(open) && !self.waits_for_the_breaker(repeated) {
-                    return Err(Refused::BreakerOpen);
+                Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
+                Pass::Wait(wait) => {
+                    let wait = async {
+                        tokio::select! {
+                            biased;
+                            () = changed => {}
+                            () = actix::clock::sleep(wait.max(Duration::from_millis(1))) => {}
+                        }
+                    };
+                    unless_refused(self.lease, self.deadline, wait).await?;
                 }
+            }
+        }
+    }
+
+    /// Waits for the record's turn, then for the rate limit to let it in; once for all attempts.
+    async fn enter(&mut self, repeated: bool) -> Result<(), Refused> {
+        if self.entry == Entry::Entered {
+            return Ok(());
+        }
+        let (caller, may_wait) = (self.caller, self.waits_for_the_breaker(repeated));
+        let turn = &mut self.turn;
+        // Waited for in one go: who begins anew is the last in its queue.
+        let mut enter = std::pin::pin!(async {
+            turn.come().await;
+            if let Some(limit) = &caller.rate_limit {
+                limit.wait().await;
+            }
+        });
+        loop {
+            let changed = caller.breaker_changed();
+            if caller.breaker_state() == State::Open && !may_wait {
+                return Err(Refused::BreakerOpen);
+            }
+            let entered = async {
                 tokio::select! {
                     biased;
-                    () = lease.revoked() => return Err(Refused::Revoked),
-                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
-                    () = self.enter() => {}
-                    () = changed => {}
+                    () = &mut enter => true,
+                    () = changed => false,
                 }
-                continue;
-            }
-            let pass = match &worker.breaker {
-                None => Pass::Go(None),
-                Some(breaker) => match breaker.pass(&worker.probe, monotonic_ms()) {
-                    Pass::Go(Some(probe)) if self.pauses() && worker.asks_health && !policy.repeatable => {
-                        match self.vouch(breaker, probe).await? {
-                            Some(probe) => Pass::Go(Some(probe)),
-                            None => continue,
-                        }
-                    }
-                    pass => pass,
-                },
             };
-            match pass {
-                Pass::Go(probe) => tokio::select! {
-                    biased;
-                    () = lease.revoked() => return Err(Refused::Revoked),
-                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
-                    permits = worker.permits() => {
-                        let permits = permits.ok_or(Refused::Revoked)?;
-                        if deadline.remaining().is_zero() {
-                            return Err(Refused::DeadlinePassed);
-                        }
-                        if probe.is_none() && self.is_left_alone() {
-                            // It opened as this waited for its place.
-                            continue;
-                        }
-                        return Ok(Right { probe, permits });
-                    }
-                    // It may have opened: calls that hang must not keep others waiting for their permits.
-                    () = changed, if probe.is_none() => {}
-                },
-                Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
-                Pass::Wait(wait) => tokio::select! {
-                    biased;
-                    () = lease.revoked() => return Err(Refused::Revoked),
-                    () = deadline.passed() => return Err(Refused::DeadlinePassed),
-                    () = changed => {}
-                    () = actix::clock::sleep(wait.max(Duration::from_millis(1))) => {}
-                },
+            if unless_refused(self.lease, self.deadline, entered).await? {
+                self.entry = Entry::Entered;
+                return Ok(());
             }
         }
     }
 
-    /// Waits for the record's turn, then for its place in the rate limit. Cancel safe.
-    async fn enter(&mut self) {
-        self.turn.come().await;
-        if let Some(limit) = &self.worker.rate_limit {
-            limit.until_ready().await;
+    /// What the breaker says of an attempt now.
+    async fn pass(&self) -> Result<Pass, Refused> {
+        let caller = self.caller;
+        let Some(breaker) = &caller.breaker else {
+            return Ok(Pass::Go(None));
+        };
+        match breaker.pass(&caller.probe, monotonic_ms()) {
+            Pass::Go(Some(probe)) if caller.pauses() && caller.asks_health && !self.policy.repeatable => {
+                self.vouch(breaker, probe).await
+            }
+            pass => Ok(pass),
         }
-        self.entered = true;
     }
 
-    /// A request that cannot be sent twice would be lost to a backend that is still out: the health page is asked for before it is a probe.
-    async fn vouch(&self, breaker: &Breaker, probe: Probe) -> Result<Option<Probe>, Refused> {
-        tokio::select! {
+    /// A request that cannot be sent twice would be lost to a backend that is still out: before it is a probe, the health page is asked for.
+    async fn vouch(&self, breaker: &Breaker, probe: Probe) -> Result<Pass, Refused> {
+        let ask = health::ask(&self.caller.backend, &self.caller.topic.health_path);
+        let (up, _) = unless_refused(self.lease, self.deadline, ask).await?;
+        if up {
+            return Ok(Pass::Go(Some(probe)));
+        }
+        breaker.record(true, Some(probe), monotonic_ms());
+        Ok(Pass::Wait(Duration::ZERO))
+    }
+
+    /// Without the right to another attempt: how the record ends, or (`Ok`) that it goes on in a new round.
+    fn refused(&self, refused: Refused, made: Option<Made>) -> Result<Made, End> {
+        match (refused, made) {
+            (Refused::Revoked, _) => Err(End::Released),
+            (Refused::BreakerOpen, None) => Err(End::BreakerOpen),
+            (Refused::DeadlinePassed | Refused::TimeIsUp, None) => Err(End::Expired),
+            (Refused::DeadlinePassed, Some(made))
+                if self.caller.pauses() && breaker::failed(&made.outcome) == Some(true) =>
+            {
+                Err(End::Expired)
+            }
+            (Refused::TimeIsUp, Some(made)) if self.waits_out_an_outage(made.asked) => Ok(made),
+            (_, Some(made)) => Err(End::Outcome(made.outcome, made.count)),
+        }
+    }
+
+    /// Makes one attempt; `None`: the partition went to another owner meanwhile.
+    async fn attempt(&mut self, right: Right<'a>, round: &mut Round, before: Option<Made>) -> Option<(Made, Verdict)> {
+        let (caller, timeout) = (self.caller, self.caller.topic.timeout);
+        let left = round.begin_attempt();
+        self.not_begun = None;
+        match before {
+            None => caller.retry_budget.deposit(),
+            Some(_) => caller.metrics.retries.inc(),
+        }
+        let asked = monotonic_ms();
+        let limit = timeout.min(self.deadline.remaining()).min(left);
+        let outcome = tokio::select! {
             biased;
-            () = self.lease.revoked() => Err(Refused::Revoked),
-            () = self.deadline.passed() => Err(Refused::DeadlinePassed),
-            (up, _) = health::ask(self.backend, &self.worker.topic.health_path) => match up {
-                true => Ok(Some(probe)),
-                false => {
-                    breaker.record(true, Some(probe), monotonic_ms());
-                    Ok(None)
-                }
-            },
+            () = self.lease.cut_off() => return None,
+            outcome = (self.call)(limit) => outcome,
+        };
+        // A wait for the next attempt holds nobody else up.
+        drop(right.place);
+        let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;
+        let verdict = match breaker::failed(&outcome) {
+            _ if cut_short => Verdict::CutShort,
+            Some(true) => Verdict::Fails,
+            Some(false) => Verdict::Works,
+            None => Verdict::Unsent,
+        };
+        match (&caller.breaker, verdict) {
+            (Some(breaker), Verdict::Works | Verdict::Fails) => {
+                breaker.record(verdict == Verdict::Fails, right.probe, monotonic_ms());
+            }
+            _ => drop(right.probe),
         }
+        let (count, outcome) = match before {
+            None => (0, outcome),
+            // What the backend answered when it had time to is worth more. Only an answer is: a call that was cut short may have been
+            // executed, whatever became of the connection before it.
+            Some(Made {
+                count,
+                outcome: Ok(answer),
+                ..
+            }) if cut_short => (count, Ok(answer)),
+            Some(Made { count, .. }) => (count, outcome),
+        };
+        let made = Made {
+            count: count + 1,
+            outcome,
+            asked,
+        };
+        Some((made, verdict))
     }
 
-    /// The backend is, until a probe of it succeeds.
-    fn is_left_alone(&self) -> bool {
-        let is_closed = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms()) == breaker::State::Closed;
-        !self.worker.breaker.as_ref().is_none_or(is_closed)
+    /// Decides what follows an attempt. `since`: when the one before it began, or itself where it is the first.
+    fn next(&self, attempt: &Made, verdict: Verdict, since: u64, round: &Round) -> Next {
+        let (caller, policy, outcome) = (self.caller, &self.policy, &attempt.outcome);
+        let wait = policy.wait_before(round.attempts(), outcome);
+        let in_time = round.has_time_after(wait) && wait < self.deadline.remaining();
+        let repeat = policy.is_worth_another(outcome) && round.attempts() <= caller.topic.max_retries && in_time;
+        if repeat && caller.retry_budget.withdraw(monotonic_ms()) {
+            return Next::Repeat(wait);
+        }
+        let outage = match verdict {
+            Verdict::Works => false,
+            Verdict::Fails => self.waits_out_an_outage(since),
+            Verdict::CutShort => caller.pauses() && caller.breaker_state() != State::Closed,
+            Verdict::Unsent => false,
+        };
+        if outage && policy.can_repeat(outcome) {
+            // A backend that is back earlier than it said is noticed.
+            return Next::NewRound(wait.min(caller.topic.retry.max_wait));
+        }
+        Next::Stands
     }
 
-    fn pauses(&self) -> bool {
-        self.worker.topic.breaker.mode == BreakerMode::Pause
-    }
-
-    /// Nobody can be told about a record without a deadline, so it is not answered 503 but waits; once it was tried it ends as it did.
+    /// A record without a deadline waits, since nobody hears a 503 for it; once it was tried, it ends as that attempt did.
     fn waits_for_the_breaker(&self, repeated: bool) -> bool {
-        self.pauses() || (self.deadline.until.is_none() && !repeated)
+        self.caller.pauses() || (self.deadline.until.is_none() && !repeated)
     }
 
-    /// While intake is paused nothing is given up. But where the backend worked all the time since the attempt before this one, it is the
-    /// record that fails.
+    /// While intake is paused nothing is given up. But where the backend worked all the time since `since`, it is the record that fails.
     fn waits_out_an_outage(&self, since: u64) -> bool {
-        let was_out = |breaker: &Arc<Breaker>| breaker.was_out_since(since);
-        self.pauses() && self.worker.breaker.as_ref().is_some_and(was_out)
+        let breaker = self.caller.breaker.as_ref();
+        self.caller.pauses() && breaker.is_some_and(|breaker| breaker.was_out_since(since))
     }
 }
 
-/// Comes at a time; never, where there is none.
-async fn passed(time: Option<Instant>) {
-    match time {
-        Some(time) => actix::clock::sleep_until(time).await,
-        None => std::future::pending().await,
+/// Waits for `future` as long as the record is ours and somebody waits for it.
+async fn unless_refused<T>(lease: &Lease, deadline: &Deadline, future: impl Future<Output = T>) -> Result<T, Refused> {
+    tokio::select! {
+        biased;
+        () = lease.revoked() => Err(Refused::Revoked),
+        () = deadline.passed() => Err(Refused::DeadlinePassed),
+        done = future => Ok(done),
     }
 }
 

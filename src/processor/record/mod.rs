@@ -1,15 +1,234 @@
-//! One record's way through the processor.
+//! A record's way through the processor, from top to bottom: decode, deadline, destination, attempts, then the reply and the dead
+//! letter, and the settlement of its offset.
 //!
-//! - [`way`]: the way from top to bottom.
 //! - [`deadline`]: how long somebody waits for the answer.
-//! - [`attempts`]: the calls of the backend, from the first to the last.
-//! - [`outbox`]: from the answer to Kafka's acknowledgement of it.
-//! - [`topic_lookup`]: one lookup of a missing topic at a time.
-//! - [`trouble`]: what operators are told once, and not with every record.
+//! - [`reply_topics`]: where the reply may go.
+//! - [`attempts`]: the calls of the backend, from the first to the last; [`round`]: how many in how much time; [`caller`]: what all
+//!   attempts of a worker share.
+//! - [`error_reply`]: the replies that a processor writes itself.
+//! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
+//!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
+//! - [`settlement`]: the end of a record, and what is committed of it.
+//! - [`rate_limit`]: how often a record of one topic may begin.
+//! - [`logged_once`]: faults that come back with every record.
 
 pub mod attempts;
+pub mod caller;
+pub mod dead_letter_trouble;
 pub mod deadline;
+pub mod error_reply;
+pub mod logged_once;
 pub mod outbox;
+pub mod rate_limit;
+pub mod reply_topics;
+pub mod round;
+pub mod settlement;
 pub mod topic_lookup;
-pub mod trouble;
-pub mod way;
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::group_pump::intake::{Ahead, Intake};
+use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::record::attempts::{Attempts, End};
+use crate::processor::record::caller::Caller;
+use crate::processor::record::deadline::DeadlineRules;
+use crate::processor::record::error_reply::error_response;
+use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::reply_topics::{Destination, ReplyTopics};
+use crate::processor::record::settlement::{Ledger, Settlement};
+use crate::processor::worker::lanes::Turn;
+use crate::supervision::spawn_watched::panic_message;
+use crate::wire::correlation::id_text;
+use crate::wire::dead_letter::{Cause, DeadLetter};
+use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireError};
+
+/// Processes the records of one worker. Lives on the worker's Arbiter.
+pub struct RecordProcessor {
+    pub ledger: Arc<Ledger>,
+    pub deadlines: DeadlineRules,
+    pub reply_topics: ReplyTopics,
+    pub caller: Caller,
+    pub outbox: Arc<Outbox>,
+    /// `None`: records that are given up are only counted and logged.
+    pub dead_letter_topic: Option<Arc<str>>,
+    pub kafka: KafkaHealth,
+}
+
+/// What becomes of a record.
+enum Processed {
+    /// It is done once Kafka has these.
+    Answered(Vec<Parcel>),
+    /// Nobody waits for it: it is done at once, and the backend was not called.
+    Expired,
+    /// Its partition goes to another owner, who begins anew.
+    Released,
+}
+
+impl RecordProcessor {
+    /// Processes one record, from its intake to the sending of its reply. A panic on the way ends in a 500 and a dead letter: one record
+    /// must neither restart a worker for ever nor hold up its partition.
+    pub async fn process(self: Rc<Self>, mut intake: Intake, turn: Turn) {
+        let settlement = self.ledger.open(&intake);
+        let ahead = intake.ahead.take();
+        let work = async {
+            let processed = self.work(&intake, turn, ahead).await;
+            self.settle(&settlement, processed);
+        };
+        if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+            let (cause, record) = (panic_message(&*panic), &intake.record);
+            let reply_to = wire::reply_address(record);
+            let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
+            self.settle(&settlement, processed);
+        }
+    }
+
+    /// Decode → deadline → destination → attempts → reply.
+    async fn work(&self, intake: &Intake, turn: Turn, ahead: Option<Ahead>) -> Processed {
+        let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
+        let Intake { record, lease, .. } = intake;
+        let request = match wire::decode_request(record) {
+            Ok(request) => request,
+            Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, error),
+        };
+        let no_backlog = intake.is_newer_than(self.deadlines.clock_tolerance) && !self.kafka.is_down();
+        let Some(deadline) = self.deadlines.deadline(&request, no_backlog) else {
+            return self.expire();
+        };
+        let destination = self
+            .reply_topics
+            .destination(request.reply_topic.as_deref(), request.reply_partition);
+        let call = async |timeout| self.caller.call(&request, timeout).await;
+        let end = Attempts::new(&self.caller, &request, call, &deadline, lease, turn, not_begun)
+            .run()
+            .await;
+        // At most once: the outcome stands, and to deliver it takes nobody's place.
+        drop(unfinished);
+        let until = deadline.until;
+        match end {
+            End::Expired => self.expire(),
+            End::Released => Processed::Released,
+            End::BreakerOpen => {
+                let response = error_response(request.correlation_id, ReplyError::BreakerOpen);
+                self.answer(record, response, None, destination, until)
+            }
+            // The HTTP client refuses what the wire format allows; the record is as malformed as one that cannot be decoded.
+            End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
+                self.give_up(record, &cause, ReplyError::BadMessage, wire::reply_address(record))
+            }
+            End::Outcome(Err(error), attempts) => {
+                let letter = self.no_answer(record, &request, &error, attempts);
+                let response = error_response(request.correlation_id, error.reply_error());
+                self.answer(record, response, letter, destination, until)
+            }
+            End::Outcome(Ok(answer), _) => self.answer(record, response(request, answer), None, destination, until),
+        }
+    }
+
+    /// The last step: the record ends, or waits for the acknowledgement of what it caused.
+    fn settle(&self, settlement: &Arc<Settlement>, processed: Processed) {
+        match processed {
+            Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
+            Processed::Expired => settlement.done(),
+            Processed::Released => settlement.release(),
+        }
+    }
+
+    /// Nobody waits for the record: it is not sent, and committed at once.
+    fn expire(&self) -> Processed {
+        self.caller.metrics.expired.inc();
+        self.caller.metrics.finished("expired");
+        Processed::Expired
+    }
+
+    /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
+    /// dead-lettered.
+    fn give_up(&self, record: &RawRecord, cause: &str, code: ReplyError, reply_to: WireError) -> Processed {
+        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
+        self.caller.metrics.finished(code.as_str());
+        let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
+        let format = Format::of(record);
+        let named = reply_to.reply_topic.as_deref();
+        if let (Some(id), true) = (reply_to.correlation_id, named.is_some() || format == Format::Json) {
+            parcels.push(Parcel {
+                destination: self.reply_topics.destination(named, reply_to.reply_partition),
+                content: Content::Reply {
+                    record: format.encode_response(error_response(id, code)),
+                    until: Some(Instant::now() + self.caller.topic.timeout),
+                },
+            });
+        }
+        Processed::Answered(parcels)
+    }
+
+    /// Logs that the backend gave no answer, and makes the dead letter where one is due.
+    fn no_answer(&self, record: &RawRecord, request: &Request, error: &BackendError, attempts: u32) -> Option<Parcel> {
+        let topic = &self.caller.topic;
+        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, partition = record.partition,
+            offset = record.offset, correlation_id = id_text(&request.correlation_id), attempts, %error, "no answer from the backend");
+        match error {
+            BackendError::Unreachable(_)
+            | BackendError::Timeout(_)
+            | BackendError::Reset(_)
+            | BackendError::NotHttp(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
+            BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
+        }
+    }
+
+    /// Encodes the reply, in the format of its request and in a size that its topic takes.
+    fn answer(
+        &self,
+        record: &RawRecord,
+        response: Response,
+        dead_letter: Option<Parcel>,
+        destination: Destination,
+        until: Option<Instant>,
+    ) -> Processed {
+        let format = Format::of(record);
+        let correlation_id = response.correlation_id.clone();
+        let mut status = response.status;
+        let mut reply = format.encode_response(response);
+        if reply.encoded_size() > self.outbox.limits.of(&destination.topic) {
+            let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
+            status = too_large.status;
+            reply = format.encode_response(too_large);
+        }
+        self.caller.metrics.finished(&status.to_string());
+        let content = Content::Reply { record: reply, until };
+        let reply = Parcel { destination, content };
+        Processed::Answered(dead_letter.into_iter().chain([reply]).collect())
+    }
+
+    /// The record as a dead letter, where there is a topic for them.
+    fn dead_letter(&self, record: &RawRecord, exception: &str, error: ReplyError, attempts: u32) -> Option<Parcel> {
+        let topic = self.dead_letter_topic.as_ref()?;
+        let cause = Cause {
+            group: &self.caller.topic.consumer_group,
+            exception,
+            error,
+            attempts,
+        };
+        let mut letter = DeadLetter::new(record, &cause);
+        letter.fit(self.outbox.limits.of(topic));
+        Some(Parcel {
+            destination: Destination::any_partition(topic),
+            content: Content::DeadLetter(letter),
+        })
+    }
+}
+
+/// A backend's answer as a response on the wire.
+fn response(request: Request, answer: Answer) -> Response {
+    Response {
+        correlation_id: request.correlation_id,
+        status: answer.status,
+        headers: answer.headers,
+        body: answer.body,
+        error: None,
+    }
+}

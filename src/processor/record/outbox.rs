@@ -1,21 +1,25 @@
-//! From an answer to Kafka's acknowledgement of it: an offset waits for that, and what Kafka did not take is sent again.
+//! From a reply to Kafka's acknowledgement of it. What Kafka did not take is sent again: the same bytes, never a second backend call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
 use tokio::sync::mpsc;
 
-use crate::error::PROBLEM_JSON;
-use crate::kafka::group_pump::intake::{Completion, Intake, Outcome};
-use crate::kafka::producer::{Delivered, DeliveryListener};
-use crate::processor::record::trouble::Trouble;
-use crate::processor::worker::shared::Worker;
-use crate::settings::Delivery;
-use crate::wire::correlation::id_text;
+use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::codes::CodeClass;
+use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
+use crate::processor::metrics::TopicMetrics;
+use crate::processor::record::dead_letter_trouble::{DeadLetterTrouble, Trouble};
+use crate::processor::record::error_reply::too_large;
+use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::reply_topics::Destination;
+use crate::processor::record::settlement::Settlement;
+use crate::processor::record::topic_lookup::TopicLookup;
+use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::{Fields, Record, ReplyError, Response, headers};
 
 /// Wait before a record that Kafka did not take is sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -23,162 +27,65 @@ const RESEND_AFTER: Duration = Duration::from_millis(500);
 /// A topic that was just created is known to every client well within this.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(15);
 
-/// One consumed record until nothing is left to do for it. Its offset may be committed once every record it caused is acknowledged.
-pub struct Settlement {
-    pub worker: Arc<Worker>,
-    partition: i32,
-    epoch: u32,
-    offset: i64,
-    began: Instant,
-    acks_left: AtomicU32,
+/// What one worker needs to deliver its records.
+pub struct Outbox {
+    /// Of the whole process.
+    pub producer: Arc<Producer<Deliveries>>,
+    /// How large a record may be, by topic.
+    pub limits: RecordLimits,
+    /// The way back of what Kafka did not take: from the producer's polling thread to the worker. Holds at most one entry for each ticket;
+    /// the partition windows bound those.
+    pub undelivered: mpsc::UnboundedSender<Undelivered>,
+    /// The response topic and the dead letter topic: created where that is allowed.
+    pub own_topics: Vec<Arc<str>>,
+    pub admin: TopicAdmin,
+    pub lookup: TopicLookup,
+    /// Of the whole process; readiness asks it.
+    pub dead_letter_trouble: DeadLetterTrouble,
+    pub metrics: TopicMetrics,
+    /// Replies that cannot be delivered were logged.
+    pub undeliverable_logged: LoggedOnce,
 }
 
-impl Settlement {
-    pub fn new(worker: &Arc<Worker>, intake: &Intake) -> Arc<Self> {
-        worker.metrics.in_flight.inc();
-        Arc::new(Settlement {
-            worker: worker.clone(),
-            partition: intake.record.partition,
-            epoch: intake.epoch,
-            offset: intake.record.offset,
-            began: Instant::now(),
-            acks_left: AtomicU32::new(0),
-        })
-    }
-
-    /// Nothing more is to be acknowledged.
-    pub fn done(&self) {
-        self.end(Outcome::Done);
-    }
-
-    /// Unanswered: whoever owns the partition next runs it; but nobody does where it is committed already.
-    pub fn release(&self) {
-        let worker = &self.worker;
-        if worker.topic.delivery == Delivery::AtMostOnce {
-            worker.metrics.lost.inc();
-            tracing::warn!(topic = %worker.topic.request_topic, partition = self.partition, offset = self.offset,
-                "record lost: its partition or its process went before it was answered, and it is committed (delivery: at-most-once)");
-        }
-        self.end(Outcome::Released);
-    }
-
-    fn acknowledged(&self) {
-        if self.acks_left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.worker.metrics.latency.observe(self.began.elapsed().as_secs_f64());
-            self.done();
-        }
-    }
-
-    fn end(&self, outcome: Outcome) {
-        self.worker.pump.complete(Completion {
-            partition: self.partition,
-            epoch: self.epoch,
-            offset: self.offset,
-            outcome,
-        });
-    }
+/// A record to be delivered.
+pub struct Parcel {
+    pub destination: Destination,
+    pub content: Content,
 }
 
-impl Drop for Settlement {
-    fn drop(&mut self) {
-        self.worker.metrics.in_flight.dec();
-    }
-}
-
-/// A record on its way into Kafka, kept whole until it is there.
-pub struct Ticket {
-    settlement: Arc<Settlement>,
-    topic: Arc<str>,
-    partition: Option<i32>,
-    parcel: Parcel,
-    since: Instant,
-    /// Kafka was asked for its topic's limit after it had been found too large.
-    measured: bool,
-    /// Kafka was asked for its topic's partitions after its own had not been found.
-    counted: bool,
-    /// Held while the dead letter topic does not take this.
-    trouble: Option<Trouble>,
-}
-
-/// What is being delivered.
-pub enum Parcel {
-    /// An answer, which nobody waits for after `until`.
+/// What is delivered.
+pub enum Content {
+    /// A reply, which nobody waits for after `until`.
     Reply { record: Record, until: Option<Instant> },
     /// A record given up; it is tried until Kafka takes it, since it would be lost otherwise.
     DeadLetter(DeadLetter),
 }
 
-impl Parcel {
+impl Content {
     fn encoded_size(&self) -> usize {
         match self {
-            Parcel::Reply { record, .. } => record.encoded_size(),
-            Parcel::DeadLetter(letter) => letter.encoded_size(),
+            Content::Reply { record, .. } => record.encoded_size(),
+            Content::DeadLetter(letter) => letter.encoded_size(),
         }
     }
 }
 
-/// Sends a record's consequences, all of them known now: its offset waits for every one.
-pub fn dispatch(settlement: &Arc<Settlement>, parcels: Vec<(Arc<str>, Option<i32>, Parcel)>) {
-    if parcels.is_empty() {
-        return settlement.done();
-    }
-    settlement.acks_left.store(parcels.len() as u32, Ordering::Release);
-    for (topic, partition, parcel) in parcels {
-        send(Box::new(Ticket {
-            settlement: settlement.clone(),
-            topic,
-            partition,
-            parcel,
-            since: Instant::now(),
-            measured: false,
-            counted: false,
-            trouble: None,
-        }));
-    }
+/// A record on its way into Kafka, kept whole until it is there.
+pub struct Ticket {
+    outbox: Arc<Outbox>,
+    settlement: Arc<Settlement>,
+    parcel: Parcel,
+    /// When it was first sent.
+    since: Instant,
+    /// Set when it had been found too large: Kafka was asked for its topic's limit since.
+    measured: bool,
+    /// Set when its partition had not been found: Kafka was asked for its topic's partitions since.
+    counted: bool,
+    /// Held while the dead letter topic does not take this.
+    trouble: Option<Trouble>,
 }
 
-fn send(ticket: Box<Ticket>) {
-    let producer = ticket.settlement.worker.producer.clone();
-    let (topic, partition) = (ticket.topic.clone(), ticket.partition);
-    // The parcel is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
-    match &ticket.parcel {
-        Parcel::Reply { record, .. } => {
-            let record = record.clone();
-            producer.send(&topic, partition, &record, ticket);
-        }
-        Parcel::DeadLetter(letter) => {
-            let letter = letter.clone();
-            producer.send_dead_letter(&topic, &letter, ticket);
-        }
-    }
-}
-
-fn undelivered(ticket: Box<Ticket>, code: RDKafkaErrorCode) {
-    let returns = ticket.settlement.worker.undelivered.clone();
-    // Err: the worker is gone, and its records are redelivered.
-    let _ = returns.send(Undelivered { ticket, code });
-}
-
-/// Hears of every record the processor produced.
-pub struct Deliveries;
-
-impl DeliveryListener for Deliveries {
-    type Ticket = Box<Ticket>;
-
-    fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
-        match outcome {
-            Ok(()) => {
-                if let Parcel::DeadLetter(_) = ticket.parcel {
-                    ticket.settlement.worker.metrics.dead_letters.inc();
-                }
-                ticket.settlement.acknowledged();
-            }
-            Err(why) => undelivered(ticket, why.code),
-        }
-    }
-}
-
-/// A record that Kafka did not take, on its way back to the worker. As many as there are tickets: the windows bound them.
+/// A record that Kafka did not take, on its way back to the worker.
 pub struct Undelivered {
     ticket: Box<Ticket>,
     code: RDKafkaErrorCode,
@@ -187,47 +94,116 @@ pub struct Undelivered {
 /// The worker's end of the way back.
 pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 
-/// Decides what becomes of a record that Kafka did not take: the same bytes again, never a second backend call.
-pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
-    let worker = ticket.settlement.worker.clone();
-    let verdict = classify(code);
-    if matches!(verdict, Verdict::NoSuchTopic) {
-        // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
-        worker.ensure_topic(&ticket.topic).await;
+/// Hears of every record that the processor produced, on the producer's polling thread.
+pub struct Deliveries;
+
+impl DeliveryListener for Deliveries {
+    type Ticket = Box<Ticket>;
+
+    fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
+        match outcome {
+            Ok(()) => {
+                if let Content::DeadLetter(_) = ticket.parcel.content {
+                    ticket.outbox.metrics.dead_letters.inc();
+                }
+                ticket.settlement.acknowledged();
+            }
+            Err(why) => {
+                let returns = ticket.outbox.undelivered.clone();
+                // Err: the worker is gone, and its records are redelivered.
+                let _ = returns.send(Undelivered { ticket, code: why.code });
+            }
+        }
     }
-    if matches!(verdict, Verdict::NoSuchPartition) && ticket.partition.is_some() {
+}
+
+impl Outbox {
+    /// Sends all that a record caused: its offset waits for every one.
+    pub fn dispatch(self: &Arc<Self>, settlement: &Arc<Settlement>, parcels: Vec<Parcel>) {
+        settlement.await_acks(parcels.len());
+        for parcel in parcels {
+            send(Box::new(Ticket {
+                outbox: self.clone(),
+                settlement: settlement.clone(),
+                parcel,
+                since: Instant::now(),
+                measured: false,
+                counted: false,
+                trouble: None,
+            }));
+        }
+    }
+
+    /// Looks up a topic that Kafka did not know, and creates it where it is one of ours.
+    async fn look_up(&self, topic: &Arc<str>) {
+        let ours = self.own_topics.contains(topic);
+        let look_up = async || {
+            let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
+            let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
+                tracing::debug!(%error, "topic not found");
+            }
+        };
+        self.lookup.run(topic, look_up).await;
+    }
+}
+
+fn send(ticket: Box<Ticket>) {
+    let producer = ticket.outbox.producer.clone();
+    let Destination { topic, partition } = ticket.parcel.destination.clone();
+    // The content is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
+    match &ticket.parcel.content {
+        Content::Reply { record, .. } => {
+            let record = record.clone();
+            producer.send(&topic, partition, &record, ticket);
+        }
+        Content::DeadLetter(letter) => {
+            let letter = letter.clone();
+            producer.send_dead_letter(&topic, &letter, ticket);
+        }
+    }
+}
+
+/// Decides what becomes of a record that Kafka did not take.
+pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
+    let outbox = ticket.outbox.clone();
+    let topic = ticket.parcel.destination.topic.clone();
+    let class = CodeClass::from(code);
+    if class == CodeClass::NoSuchTopic {
+        // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
+        outbox.look_up(&topic).await;
+    }
+    if class == CodeClass::NoSuchPartition && ticket.parcel.destination.partition.is_some() {
         // The topic may have grown since our client last looked; a reply elsewhere would not be read.
         match std::mem::replace(&mut ticket.counted, true) {
-            false => worker.ensure_topic(&ticket.topic).await,
-            true => ticket.partition = None,
+            false => outbox.look_up(&topic).await,
+            true => ticket.parcel.destination.partition = None,
         }
         return send(ticket);
     }
-    if matches!(verdict, Verdict::TooLarge) && may_fit(&mut ticket) {
-        worker.limits.look_again();
+    if class == CodeClass::TooLarge && may_fit(&mut ticket) {
+        outbox.limits.ask_again();
         actix::clock::sleep(RESEND_AFTER).await;
-        if worker.limits.known(&ticket.topic) >= Some(ticket.parcel.encoded_size()) {
+        if outbox.limits.known(&topic) >= Some(ticket.parcel.content.encoded_size()) {
             return send(ticket);
         }
     }
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
-    match (&mut ticket.parcel, verdict) {
-        (Parcel::Reply { record, .. }, Verdict::TooLarge) => match too_large(record) {
+    match (&mut ticket.parcel.content, class) {
+        (Content::Reply { record, .. }, CodeClass::TooLarge) => match too_large(record) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },
-        (Parcel::DeadLetter(letter), verdict) => {
-            if !(matches!(verdict, Verdict::TooLarge) && shrink(letter, worker.limits.of(&ticket.topic))) {
-                let begin = || worker.dead_letter_trouble.begin(&ticket.topic, code);
+        (Content::DeadLetter(letter), class) => {
+            if !(class == CodeClass::TooLarge && shrink(letter, outbox.limits.of(&topic))) {
+                let begin = || outbox.dead_letter_trouble.begin(&topic, code);
                 ticket.trouble.get_or_insert_with(begin);
                 actix::clock::sleep(RESEND_AFTER).await;
             }
         }
-        (Parcel::Reply { .. }, Verdict::ForGood) => return give_up(&ticket, code),
-        (Parcel::Reply { .. }, Verdict::NoSuchTopic | Verdict::NoSuchPartition) if !young => {
-            return give_up(&ticket, code);
-        }
-        (Parcel::Reply { until, .. }, _) => {
+        (Content::Reply { .. }, class) if class.is_final() => return give_up(&ticket, code),
+        (Content::Reply { .. }, class) if class.is_not_found() && !young => return give_up(&ticket, code),
+        (Content::Reply { until, .. }, _) => {
             if !is_in_time(*until) {
                 return give_up(&ticket, code);
             }
@@ -237,16 +213,16 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     send(ticket);
 }
 
-/// Whether a record that the broker found too large may be none. A batch is refused as a whole, and this record may only have happened to
-/// be in it; or the limit of its topic was not known yet, or has been lowered.
+/// Whether a record that the broker found too large may fit all the same. A batch is refused as a whole, and this record may only have
+/// happened to be in it; or the limit of its topic was not known yet, or has been lowered.
 fn may_fit(ticket: &mut Ticket) -> bool {
-    let limit = ticket.settlement.worker.limits.known(&ticket.topic);
-    let small_enough = limit.map_or(!ticket.measured, |limit| ticket.parcel.encoded_size() <= limit);
+    let limit = ticket.outbox.limits.known(&ticket.parcel.destination.topic);
+    let small_enough = limit.map_or(!ticket.measured, |limit| ticket.parcel.content.encoded_size() <= limit);
     ticket.measured = true;
     small_enough
-        && match &ticket.parcel {
-            Parcel::Reply { until, .. } => is_in_time(*until),
-            Parcel::DeadLetter(_) => true,
+        && match &ticket.parcel.content {
+            Content::Reply { until, .. } => is_in_time(*until),
+            Content::DeadLetter(_) => true,
         }
 }
 
@@ -262,56 +238,13 @@ fn shrink(letter: &mut DeadLetter, limit: usize) -> bool {
     letter.encoded_size() < before
 }
 
-/// The reply is not to be had into Kafka: its client gets 504 in the end, and the group goes on.
+/// Ends a reply that Kafka will not take: its client gets 504 in the end, and the group goes on.
 fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
-    let worker = &ticket.settlement.worker;
-    worker.metrics.undeliverable.inc();
-    worker.once.undeliverable(&ticket.topic, code);
+    let outbox = &ticket.outbox;
+    outbox.metrics.undeliverable.inc();
+    if outbox.undeliverable_logged.is_first() {
+        tracing::error!(topic = %ticket.parcel.destination.topic, %code,
+            "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
+    }
     ticket.settlement.acknowledged();
-}
-
-enum Verdict {
-    ForNow,
-    NoSuchTopic,
-    ForGood,
-    TooLarge,
-    NoSuchPartition,
-}
-
-fn classify(code: RDKafkaErrorCode) -> Verdict {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Verdict::TooLarge,
-        Code::UnknownPartition => Verdict::NoSuchPartition,
-        Code::UnknownTopic | Code::UnknownTopicOrPartition => Verdict::NoSuchTopic,
-        Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::InvalidTopic
-        | Code::InvalidRecord
-        | Code::PolicyViolation => Verdict::ForGood,
-        _ => Verdict::ForNow,
-    }
-}
-
-/// The small answer instead of one that no record can hold; `None` where it is that already.
-fn too_large(record: &Record) -> Option<Record> {
-    let (format, id) = record.format_and_id()?;
-    let smaller = format.encode_response(error_response(id.clone(), ReplyError::ResponseTooLarge));
-    (smaller.encoded_size() < record.encoded_size()).then_some(smaller)
-}
-
-/// The answer a processor makes itself.
-pub fn error_response(correlation_id: bytes::Bytes, error: ReplyError) -> Response {
-    let request_error = crate::error::RequestError::from(error);
-    let body = request_error.problem(Some(&id_text(&correlation_id)));
-    let mut fields: Fields = vec![(headers::CONTENT_TYPE.into(), PROBLEM_JSON.into())];
-    let retry_after = request_error.retry_after();
-    fields.extend(retry_after.map(|seconds| (headers::RETRY_AFTER.into(), seconds.to_string().into())));
-    Response {
-        correlation_id,
-        status: request_error.status().as_u16(),
-        headers: fields,
-        body: body.into(),
-        error: Some(error),
-    }
 }

@@ -1,4 +1,4 @@
-//! One look for a missing topic at a time: every record that waits for it would look, several times a second.
+//! One lookup of a missing topic at a time: else every record that waits for the topic would ask Kafka, several times a second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// A look tells everybody who asks within this.
+/// Whoever asks this soon after the end of a lookup is content with it.
 const FRESH: Duration = Duration::from_millis(400);
 
-/// When the process last looked for each topic. Clones share it.
+/// When each topic was last looked up. Clones share it.
 #[derive(Clone, Default)]
-pub struct Ensured(Arc<Mutex<HashMap<Arc<str>, Look>>>);
+pub struct TopicLookup(Arc<Mutex<HashMap<Arc<str>, LastLookup>>>);
 
-/// The end of the last look for a topic; locked while one is under way.
-type Look = Arc<Mutex<Option<Instant>>>;
+/// When the last lookup of a topic ended; locked while one is under way.
+type LastLookup = Arc<Mutex<Option<Instant>>>;
 
-impl Ensured {
-    /// Looks for `topic`, or waits for the end of a look under way, unless one ended a moment ago.
-    pub async fn look(&self, topic: &Arc<str>, look: impl AsyncFnOnce()) {
-        let mut looks = self.0.lock().await;
-        let last = looks.entry(topic.clone()).or_default().clone();
+impl TopicLookup {
+    /// Runs `look_up` for `topic`, unless a lookup ended a moment ago; waits for one that is under way.
+    pub async fn run(&self, topic: &Arc<str>, look_up: impl AsyncFnOnce()) {
+        let mut lookups = self.0.lock().await;
+        let last = lookups.entry(topic.clone()).or_default().clone();
         // Requests can name many reply topics: only those that somebody waits for, or just did, are kept.
-        looks.retain(|_, look| Arc::strong_count(look) > 1 || look.try_lock().is_ok_and(|at| is_fresh(*at)));
-        drop(looks);
+        lookups.retain(|_, last| Arc::strong_count(last) > 1 || last.try_lock().is_ok_and(|ended| is_fresh(*ended)));
+        drop(lookups);
         let mut last = last.lock().await;
         if !is_fresh(*last) {
-            look().await;
+            look_up().await;
             *last = Some(Instant::now());
         }
     }
@@ -44,21 +44,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_who_miss_a_topic_look_once() {
-        let ensured = Ensured::default();
+        let lookup = TopicLookup::default();
         let (topic, other): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let looks = Cell::new(0);
-        let look = async || {
-            looks.set(looks.get() + 1);
+        let count = Cell::new(0);
+        let look_up = async || {
+            count.set(count.get() + 1);
             tokio::time::sleep(Duration::from_secs(3)).await;
         };
-        let all = (0..100).map(|_| ensured.look(&topic, look));
+        let all = (0..100).map(|_| lookup.run(&topic, look_up));
         futures_util::future::join_all(all).await;
-        assert_eq!(looks.get(), 1);
-        tokio::join!(ensured.look(&topic, look), ensured.look(&other, look));
-        assert_eq!(looks.get(), 2, "another topic is another look");
+        assert_eq!(count.get(), 1);
+        tokio::join!(lookup.run(&topic, look_up), lookup.run(&other, look_up));
+        assert_eq!(count.get(), 2, "another topic is another lookup");
         tokio::time::sleep(FRESH).await;
-        ensured.look(&topic, look).await;
-        assert_eq!(looks.get(), 3, "what it found is old");
-        assert_eq!(ensured.0.lock().await.len(), 1, "what nobody asks for is forgotten");
+        lookup.run(&topic, look_up).await;
+        assert_eq!(count.get(), 3, "what it found is old");
+        assert_eq!(lookup.0.lock().await.len(), 1, "what nobody asks for is forgotten");
     }
 }

@@ -1,11 +1,11 @@
-//! At most once: how far commits may run ahead of a worker's records.
+//! At most once: how many records of a worker may be committed before their work ends.
 
 use crate::kafka::group_pump::AheadLimits;
 use crate::settings::Ordering;
 
-/// With `ordering: key` those of one key wait for each other, and which have the same is known only to the worker.
+/// With `ordering: key` the records of one key wait for each other, and only the worker knows which records have the same key.
 const WITH_KEYS: usize = 16;
-/// With a rate limit, what begins within this may be committed: longer than a commit takes.
+/// With a rate limit, the records that begin within this time may be committed. It is longer than a commit takes.
 const RATED_AHEAD_S: f64 = 0.1;
 
 /// For a worker that makes so many calls at once.

@@ -1,7 +1,7 @@
 //! Lanes: records that must be worked on one after the other, in the order in which they came.
 //!
-//! Of one worker, on its Arbiter. A record joins its lane when it comes in and holds it until its answer is decided, retries included;
-//! waiting for a turn costs no permit. The partition windows bound how many wait.
+//! All lanes are those of one worker, on its Arbiter. A record joins its lane when it comes in, and leaves it when its outcome stands,
+//! retries included. Waiting for a turn takes no permit. The partition windows bound how many wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,36 +20,38 @@ pub struct Lanes {
     lanes: Rc<RefCell<HashMap<Lane, Tail>>>,
 }
 
-/// Which records wait for each other: those of a partition, or those of them with the same key.
+/// Records of the same lane wait for each other: those of a partition, or those of a partition that have the same key.
 type Lane = (i32, Option<Bytes>);
 
 /// The end of a lane.
 struct Tail {
-    /// Ends with the last that joined.
-    last: oneshot::Receiver<Ended>,
-    /// Those that joined and have not ended.
+    /// Resolves when the record that joined last leaves.
+    last: oneshot::Receiver<Left>,
+    /// Records that joined and have not left.
     length: usize,
 }
 
-/// A turn ended; it may still have had one before it to wait for.
-struct Ended(Option<oneshot::Receiver<Ended>>);
+/// A record left its lane. Where it left before its turn came, this is what it waited for: the next record waits for that now.
+struct Left(Option<oneshot::Receiver<Left>>);
 
-/// A record's place in its lane, given up on drop. Without a lane there is nothing to wait for.
-pub struct Turn(Option<Place>);
+/// A record's membership in its lane; the record leaves on drop. `None`: the record is in no lane, and waits for no other.
+pub struct Turn(Option<Member>);
 
-struct Place {
+struct Member {
     lanes: Lanes,
     lane: Lane,
-    before: Option<oneshot::Receiver<Ended>>,
-    end: Option<oneshot::Sender<Ended>>,
+    /// Resolves when the record before it leaves. `None`: there is none, or it has left.
+    before: Option<oneshot::Receiver<Left>>,
+    /// Taken on drop, to tell the record behind it.
+    leave: Option<oneshot::Sender<Left>>,
 }
 
-impl Drop for Ended {
-    /// One after the other: a chain of many that nobody waits for any more would not fit the stack.
+impl Drop for Left {
+    /// Drops a chain one after the other: dropped recursively, a chain of many would overflow the stack.
     fn drop(&mut self) {
         let mut further = self.0.take();
         while let Some(mut before) = further {
-            further = before.try_recv().ok().and_then(|mut ended| ended.0.take());
+            further = before.try_recv().ok().and_then(|mut left| left.0.take());
         }
     }
 }
@@ -62,42 +64,42 @@ impl Lanes {
         }
     }
 
-    /// Queues a record up; to be called in the order of the records.
+    /// Puts a record at the end of its lane. Must be called in the order of the records.
     pub fn join(&self, record: &RawRecord) -> Turn {
         let lane = match (self.ordering, &record.key) {
             (Ordering::Unordered, _) | (Ordering::Key, None) => return Turn(None),
             (Ordering::Key, Some(key)) => (record.partition, Some(key.clone())),
             (Ordering::Partition, _) => (record.partition, None),
         };
-        let (end, last) = oneshot::channel();
+        let (leave, last) = oneshot::channel();
         let mut lanes = self.lanes.borrow_mut();
         let length = lanes.get(&lane).map_or(0, |tail| tail.length) + 1;
         let before = lanes.insert(lane.clone(), Tail { last, length });
-        Turn(Some(Place {
+        Turn(Some(Member {
             lanes: self.clone(),
             lane,
             before: before.map(|tail| tail.last),
-            end: Some(end),
+            leave: Some(leave),
         }))
     }
 }
 
 impl Turn {
-    /// Waits until all that joined the lane before have ended. Cancel safe.
+    /// Waits until all records that joined the lane before have left it. Cancel safe.
     pub async fn come(&mut self) {
-        let Some(place) = &mut self.0 else { return };
-        while let Some(before) = &mut place.before {
-            // Err: never, a place sends as it is dropped.
-            place.before = before.await.ok().and_then(|mut ended| ended.0.take());
+        let Some(member) = &mut self.0 else { return };
+        while let Some(before) = &mut member.before {
+            // Err: never, a member sends as it is dropped.
+            member.before = before.await.ok().and_then(|mut left| left.0.take());
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Member {
     fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            // Whoever is next inherits what this one still waited for. Err: nobody is next.
-            let _ = end.send(Ended(self.before.take()));
+        if let Some(leave) = self.leave.take() {
+            // The next record inherits what this one still waited for. Err: there is no next.
+            let _ = leave.send(Left(self.before.take()));
         }
         let mut lanes = self.lanes.lanes.borrow_mut();
         if let Some(tail) = lanes.get_mut(&self.lane) {

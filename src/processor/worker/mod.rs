@@ -1,11 +1,13 @@
-//! The actor of one request topic.
+//! The actor of one request topic, and how its generations are made.
 //!
 //! - [`actor`]: takes records and works on each in a task of its own.
-//! - [`ahead_limits`]: how far commits may run ahead of at-most-once records.
+//! - [`factory`]: makes a generation: the actor, its pump, and what both share.
+//! - [`view`]: a worker as the management API sees it, through all its generations.
 //! - [`lanes`]: records that wait for each other.
-//! - [`shared`]: what all records of one worker share.
+//! - [`ahead_limits`]: how far commits may run ahead of at-most-once records.
 
 pub mod actor;
 pub mod ahead_limits;
+pub mod factory;
 pub mod lanes;
-pub mod shared;
+pub mod view;

@@ -1,5 +1,5 @@
-//! Nobody home: whether the consumer group of a request topic has been without members for so long that a request would only wait in
-//! vain. Asked for the topics whose group the configuration names, beside the requests.
+//! Whether anybody consumes a request topic: a group without members for a while means that a request would only wait in vain. Kafka is
+//! asked about the groups that the configuration names, by a task of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,15 @@ use tokio::time::MissedTickBehavior;
 use crate::kafka::cluster::describe;
 use crate::kafka::producer::{DeliveryListener, Producer};
 
-/// How often Kafka is asked: a group that gets a member again is found within this.
+/// How often Kafka is asked. A group that gets a member again is known to have one after this time.
 const EVERY: Duration = Duration::from_secs(5);
-/// Without a break: a rolling restart of a small group has its empty moments.
+/// How long a group is without members before requests are refused: during a rolling restart a small group has none for moments.
 const ABSENT_FOR: Duration = Duration::from_secs(15);
 
-/// What is known of a topic's consumers; until it is known, they are there.
+/// What is known about a topic's consumers. Until something is known, they count as present.
 #[derive(Debug, Default)]
 pub struct Consumers {
+    /// Written by `watch`.
     absent: AtomicBool,
 }
 
@@ -45,7 +46,7 @@ impl Group {
         }
     }
 
-    /// Takes in what a look at `now` found.
+    /// Takes in what Kafka told at `now`.
     fn seen(&mut self, without_members: bool, now: Instant) {
         self.without_members_since = without_members.then(|| self.without_members_since.unwrap_or(now));
         let absent = self
@@ -68,7 +69,7 @@ impl Group {
     }
 }
 
-/// Looks after these groups for as long as the System runs. What Kafka does not answer is not known, and unknown is present.
+/// Watches these groups for as long as the System runs. A group that Kafka tells nothing about counts as present.
 pub async fn watch<L: DeliveryListener>(mut groups: Vec<Group>, producer: Arc<Producer<L>>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,15 +77,15 @@ pub async fn watch<L: DeliveryListener>(mut groups: Vec<Group>, producer: Arc<Pr
         ticks.tick().await;
         let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
         let producer = producer.clone();
-        let look = move || {
+        let ask = move || {
             let client = producer.client();
             describe::groups_without_members(client.client(), names.iter().map(String::as_str))
         };
-        let Ok(found) = tokio::task::spawn_blocking(look).await else {
+        let Ok(found) = tokio::task::spawn_blocking(ask).await else {
             continue;
         };
         let found = found.unwrap_or_else(|error| {
-            tracing::debug!(%error, "consumer groups not looked at");
+            tracing::debug!(%error, "consumer groups not checked");
             Default::default()
         });
         let now = Instant::now();

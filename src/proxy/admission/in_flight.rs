@@ -1,5 +1,5 @@
-//! Admission: how many requests may be in flight, in all and per request topic, so that memory is bounded by what was admitted and
-//! one slow topic cannot take the others' places; and none that would only wait in vain.
+//! Admission: how many requests may be in flight, in all and for each request topic. The first bounds memory; the second keeps one slow
+//! topic from taking all places. A request that would only wait in vain is not admitted either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use prometheus::IntGauge;
 
 use crate::proxy::admission::pace::{Pace, Seen};
 
-/// So few requests in flight are no queue, and what they find out ends a refusal: `pace` is asked only beyond.
+/// The first requests of a topic in flight are always admitted. They are no queue, and their answers end a refusal.
 const ALWAYS_ADMITTED: usize = 16;
 
 /// The limits and how far they are used up. Clones share them.
@@ -24,16 +24,17 @@ struct Limits {
     gauge: IntGauge,
 }
 
-/// One request topic's share.
+/// The requests of one topic that are in flight.
 #[derive(Debug, Default)]
 pub struct TopicLoad {
+    /// All of them. Written as permits are taken and given back.
     pending: AtomicUsize,
-    /// One for each timeout that its requests have, in the order in which they first came: as many as routes differ in.
+    /// One for each timeout that its requests have, in the order in which they first came. Routes bound their number.
     queues: ArcSwap<Vec<Arc<Queue>>>,
 }
 
-/// A topic's requests of one timeout, and what became of them since the router last looked. What one timeout bears would be too much for
-/// a shorter one, and what is quick for one is nothing to go by for another.
+/// A topic's requests of one timeout, and what became of them since the last tick. A queue that is short enough for one timeout is too
+/// long for a shorter one, and an answer that is quick for one timeout is slow for another.
 #[derive(Debug)]
 pub struct Queue {
     timeout: Duration,
@@ -56,7 +57,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Hears what becomes of its request.
+    /// The queue that its request belongs to.
     pub fn queue(&self) -> Arc<Queue> {
         self.queue.clone()
     }
@@ -73,11 +74,11 @@ impl Admission {
         }))
     }
 
-    /// A permit, or `None` where either limit is reached, or a reply within `timeout` is not to be expected; never waits.
+    /// A permit. `None`: a limit is reached, or a reply within `timeout` is not to be expected. Never waits.
     pub fn admit(&self, load: &Arc<TopicLoad>, timeout: Duration) -> Option<Permit> {
         let queue = load.queue(timeout);
         queue.came.store(true, Ordering::Relaxed);
-        // A few of a topic are no queue; beside others, one at a time finds out for its own.
+        // Beyond them, a timeout with nothing in flight still admits one, to learn whether the queue moves.
         let few = load.pending.load(Ordering::Relaxed) < ALWAYS_ADMITTED;
         if !few && !queue.moves() {
             queue.refused.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +136,7 @@ impl Queue {
         }
     }
 
-    /// One more would be answered in time; one alone always may find out.
+    /// One more would be answered in time. With none in flight that is always assumed.
     fn moves(&self) -> bool {
         let (pace, pending) = (self.pace.load(Ordering::Relaxed), self.pending.load(Ordering::Relaxed));
         u128::from(pace) * pending as u128 <= self.timeout.as_micros()

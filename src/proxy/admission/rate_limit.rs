@@ -3,19 +3,19 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use actix_web::HttpRequest;
+use governor::RateLimiter;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
-use governor::{Quota, RateLimiter};
 
 use crate::error::RequestError;
+use crate::process::rate::per_second;
 use crate::settings::{ClientKey, ClientRate};
 
-/// Clients that are told apart at once, about: two that fall into the same cell share its limit. 8 bytes each.
+/// Limits that are kept, 8 bytes each. Two clients that fall into the same cell share its limit.
 const CELLS: usize = 1 << 16;
 
 /// The limit of every client.
@@ -27,10 +27,10 @@ pub struct ClientLimit {
 }
 
 impl ClientLimit {
-    /// `None`: the rate is beyond what can be limited.
+    /// `None`: the rate is too high or too low to be limited.
     pub fn new(rate: &ClientRate) -> Option<Self> {
-        let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate.per_second))?;
-        let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
+        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+        let quota = per_second(rate.per_second, burst)?;
         let cells = match rate.key {
             ClientKey::Everybody => 1,
             ClientKey::Address | ClientKey::Header(_) => CELLS,
@@ -57,7 +57,7 @@ impl ClientLimit {
         })
     }
 
-    /// A number for the client that a request comes from. One without the header that names it goes by its address.
+    /// A number for the client that a request comes from. A request without the header that names its client counts for its address.
     fn client(&self, request: &HttpRequest) -> u64 {
         match &self.key {
             ClientKey::Everybody => 0,
@@ -74,7 +74,7 @@ impl ClientLimit {
     }
 }
 
-/// What one client has of addresses: a whole /64 of IPv6, whose host part is its own to choose.
+/// The addresses that are one client's: of IPv6 a whole /64, because a client chooses the host part by itself.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),

@@ -1,22 +1,22 @@
 //! Where requests begin and end on a connection, followed just far enough to see their targets before the HTTP parser does.
 //!
-//! The `http` crate cuts a fragment off a target without a word, and `DELETE /orders/#7` would delete all orders. RFC 9112 3.2 forbids
-//! fragments there, so each `#` in a target becomes a byte that the parser refuses. For that, everything else must be told from
-//! targets as exactly as the parser does it: bodies pass untouched, whatever they look like. What the parser refuses anyway needs no
-//! care: it reads nothing more of that connection.
+//! The `http` crate cuts a fragment off a target silently, and `DELETE /orders/#7` would delete all orders. RFC 9112 3.2 forbids
+//! fragments there, so each `#` in a target becomes a byte that the parser refuses. Bodies pass untouched, whatever they look like, so
+//! they are told from targets exactly as the parser does it. What the parser refuses anyway needs no care: it reads nothing more of
+//! that connection.
 
 /// Refused by the parser wherever it stands in a request line or in a field.
 const REFUSED: u8 = 0;
 /// The longest name of a field that the `http` crate takes; actix-http's decoder panics at a longer one.
 const MAX_NAME: usize = (1 << 16) - 1;
-/// The longest field that is looked at. actix-http gives a head up before: at 128 KiB, or at what its buffer took along with those.
+/// The longest field that is followed. actix-http gives up a head before that: at 128 KiB, or at what its buffer took along with those.
 const MAX_FIELD: usize = 256 << 10;
 
 const CONNECT: &[u8] = b"CONNECT";
 
-/// The place in the stream that comes next.
+/// The part of the stream that the next byte belongs to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Part {
     /// Nothing of the next request has come.
     #[default]
     Between,
@@ -34,7 +34,7 @@ enum Place {
     Unknown,
 }
 
-/// The place in a chunked body, as actix-http's decoder (`h1/chunked.rs`) has it.
+/// The part of a chunked body, as actix-http's decoder (`h1/chunked.rs`) has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunked {
     /// The digits read so far.
@@ -50,18 +50,19 @@ enum Chunked {
     EndLf,
 }
 
-/// One connection's.
+/// One connection's framing.
 #[derive(Debug, Default)]
 pub struct Framing {
-    place: Place,
+    part: Part,
     /// The beginning of a method or field whose end has not come yet.
     line: Vec<u8>,
-    /// What the head at hand says of itself so far.
+    /// What the fields of the present head say so far.
     head: Head,
+    /// Complete heads so far.
     heads: u64,
 }
 
-/// What tells where a head's body ends.
+/// The fields that decide where a head's body ends.
 #[derive(Debug, Default)]
 struct Head {
     connect: bool,
@@ -82,14 +83,14 @@ impl Framing {
 
     /// No request has begun that is not complete.
     pub fn is_between_requests(&self) -> bool {
-        matches!(self.place, Place::Between | Place::LineEnds)
+        matches!(self.part, Part::Between | Part::LineEnds)
     }
 
-    /// A head has begun, be it with line ends, and is not complete.
+    /// A head has begun, if only with line ends, and is not complete.
     pub fn is_in_head(&self) -> bool {
         matches!(
-            self.place,
-            Place::LineEnds | Place::Method | Place::Target | Place::Version | Place::Fields
+            self.part,
+            Part::LineEnds | Part::Method | Part::Target | Part::Version | Part::Fields
         )
     }
 
@@ -98,50 +99,50 @@ impl Framing {
         self.heads
     }
 
-    /// Takes as much of `bytes`, which is not empty, as lies in the present place; returns how much that is.
+    /// Takes as many of `bytes`, which are not empty, as belong to the present part; returns how many.
     fn step(&mut self, bytes: &mut [u8]) -> usize {
         let until = |end: fn(&u8) -> bool| bytes.iter().position(end);
-        match self.place {
-            Place::Between | Place::LineEnds => match until(|byte| !matches!(byte, b'\r' | b'\n')) {
-                Some(begin) => self.go(begin, Place::Method),
-                None => self.go(bytes.len(), Place::LineEnds),
+        match self.part {
+            Part::Between | Part::LineEnds => match until(|byte| !matches!(byte, b'\r' | b'\n')) {
+                Some(begin) => self.go(begin, Part::Method),
+                None => self.go(bytes.len(), Part::LineEnds),
             },
-            Place::Method => match until(|byte| matches!(byte, b' ' | b'\n')) {
+            Part::Method => match until(|byte| matches!(byte, b' ' | b'\n')) {
                 Some(end) if bytes[end] == b' ' => {
                     self.method(&bytes[..end]);
                     self.head.connect = std::mem::take(&mut self.line) == CONNECT;
-                    self.go(end + 1, Place::Target)
+                    self.go(end + 1, Part::Target)
                 }
-                Some(end) => self.go(end, Place::Unknown),
+                Some(end) => self.go(end, Part::Unknown),
                 None => {
                     self.method(bytes);
                     bytes.len()
                 }
             },
-            Place::Target => {
+            Part::Target => {
                 let end = until(|byte| matches!(byte, b' ' | b'\n'));
                 let (target, after) = bytes.split_at_mut(end.unwrap_or(bytes.len()));
                 for byte in target.iter_mut().filter(|byte| **byte == b'#') {
                     *byte = REFUSED;
                 }
                 match after.first() {
-                    Some(b' ') => self.go(target.len() + 1, Place::Version),
-                    Some(_) => self.go(target.len(), Place::Unknown),
+                    Some(b' ') => self.go(target.len() + 1, Part::Version),
+                    Some(_) => self.go(target.len(), Part::Unknown),
                     None => target.len(),
                 }
             }
-            Place::Version => match until(|byte| *byte == b'\n') {
-                Some(end) => self.go(end + 1, Place::Fields),
+            Part::Version => match until(|byte| *byte == b'\n') {
+                Some(end) => self.go(end + 1, Part::Fields),
                 None => bytes.len(),
             },
-            Place::Fields => {
+            Part::Fields => {
                 let end = until(|byte| *byte == b'\n');
                 let there = end.unwrap_or(bytes.len());
                 let piece = &mut bytes[..there];
                 if let Some(at) = self.too_long(piece) {
                     piece[at] = REFUSED;
                     self.line = Vec::new();
-                    return self.go(at, Place::Unknown);
+                    return self.go(at, Part::Unknown);
                 }
                 match end {
                     Some(end) if self.line.is_empty() => {
@@ -160,29 +161,29 @@ impl Framing {
                     }
                 }
             }
-            Place::Sized(left) => {
+            Part::Sized(left) => {
                 let taken = left.min(bytes.len() as u64);
                 let next = match left - taken {
-                    0 => Place::Between,
-                    left => Place::Sized(left),
+                    0 => Part::Between,
+                    left => Part::Sized(left),
                 };
                 self.go(taken as usize, next)
             }
-            Place::Chunked(Chunked::Data(left)) => {
+            Part::Chunked(Chunked::Data(left)) => {
                 let taken = left.min(bytes.len() as u64);
                 let next = match left - taken {
                     0 => Chunked::AfterData,
                     left => Chunked::Data(left),
                 };
-                self.go(taken as usize, Place::Chunked(next))
+                self.go(taken as usize, Part::Chunked(next))
             }
-            Place::Chunked(place) => self.go(1, place.after(bytes[0])),
-            Place::Unknown => bytes.len(),
+            Part::Chunked(part) => self.go(1, part.after(bytes[0])),
+            Part::Unknown => bytes.len(),
         }
     }
 
-    fn go(&mut self, taken: usize, next: Place) -> usize {
-        self.place = next;
+    fn go(&mut self, taken: usize, next: Part) -> usize {
+        self.part = next;
         taken
     }
 
@@ -192,7 +193,7 @@ impl Framing {
         self.line.extend_from_slice(&piece[..missing.min(piece.len())]);
     }
 
-    /// Where in this piece of a field its name or the whole becomes longer than anything that the parser could take. It may come
+    /// Where in this piece of a field its name or the whole becomes longer than anything that the parser could take. A field may come
     /// without an end: after its answer actix-http reads on for a while, and throws away what it reads.
     fn too_long(&self, piece: &[u8]) -> Option<usize> {
         let known = self.line.len();
@@ -210,19 +211,19 @@ impl Framing {
             return self.end_head();
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            self.place = Place::Unknown;
+            self.part = Part::Unknown;
             return;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             match std::str::from_utf8(value).map(str::parse) {
                 Ok(Ok(length)) => self.head.length = length,
-                _ => self.place = Place::Unknown,
+                _ => self.part = Part::Unknown,
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             match value.eq_ignore_ascii_case(b"chunked") {
                 true => self.head.chunked = true,
-                false => self.place = Place::Unknown,
+                false => self.part = Part::Unknown,
             }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.head.websocket |= value.eq_ignore_ascii_case(b"websocket");
@@ -232,29 +233,29 @@ impl Framing {
     /// Both framings at once, or one of them twice, are refused. After an upgrade to websocket, and after CONNECT without a body, the
     /// parser reads to the end of the connection.
     fn end_head(&mut self) {
-        self.place = match std::mem::take(&mut self.head) {
-            Head { chunked: true, .. } => Place::Chunked(Chunked::Size(0)),
-            Head { websocket: true, .. } => Place::Unknown,
+        self.part = match std::mem::take(&mut self.head) {
+            Head { chunked: true, .. } => Part::Chunked(Chunked::Size(0)),
+            Head { websocket: true, .. } => Part::Unknown,
             Head {
                 length: length @ 1.., ..
-            } => Place::Sized(length),
-            Head { connect: true, .. } => Place::Unknown,
-            Head { .. } => Place::Between,
+            } => Part::Sized(length),
+            Head { connect: true, .. } => Part::Unknown,
+            Head { .. } => Part::Between,
         };
         self.heads += 1;
     }
 }
 
 impl Chunked {
-    /// The place behind the next byte.
-    fn after(self, byte: u8) -> Place {
-        Place::Chunked(match (self, byte) {
+    /// The part that follows the next byte.
+    fn after(self, byte: u8) -> Part {
+        Part::Chunked(match (self, byte) {
             (Chunked::Size(0) | Chunked::AfterSize(0), b'\n') => Chunked::TrailerOrEnd,
             (Chunked::Size(size) | Chunked::AfterSize(size), b'\n') => Chunked::Data(size),
             (Chunked::Size(size), byte) => match char::from(byte).to_digit(16) {
                 Some(digit) => match size.checked_mul(16) {
                     Some(size) => Chunked::Size(size + u64::from(digit)),
-                    None => return Place::Unknown,
+                    None => return Part::Unknown,
                 },
                 None => Chunked::AfterSize(size),
             },
@@ -263,8 +264,8 @@ impl Chunked {
             (Chunked::TrailerOrEnd, _) => Chunked::Trailer,
             (Chunked::Trailer, b'\r') => Chunked::TrailerLf,
             (Chunked::TrailerLf, b'\n') => Chunked::TrailerOrEnd,
-            (Chunked::EndLf, b'\n') => return Place::Between,
-            (Chunked::TrailerLf | Chunked::EndLf, _) => return Place::Unknown,
+            (Chunked::EndLf, b'\n') => return Part::Between,
+            (Chunked::TrailerLf | Chunked::EndLf, _) => return Part::Unknown,
             (unchanged, _) => unchanged,
         })
     }

@@ -1,4 +1,4 @@
-//! The HTTP server of the proxy's port. What `actix_web::HttpServer` is made of, but for the stream that it reads: a [`Connection`].
+//! The HTTP server of the proxy's port: the parts of `actix_web::HttpServer`, with a [`Connection`] as the stream.
 
 use std::io;
 use std::net::TcpListener;
@@ -11,9 +11,9 @@ use actix_web::Error;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use tokio::net::TcpStream;
 
-use crate::proxy::connection::{Connection, HEAD_TIMEOUT, LINGER};
+use crate::proxy::connection::stream::{Connection, HEAD_TIMEOUT, LINGER};
 
-/// Idle client connections are kept this long; longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
+/// Idle client connections are kept this long: longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
 const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Serves the app that `make` makes, once for each of the server's threads. When it stops, requests under way have `limit` seconds to finish.

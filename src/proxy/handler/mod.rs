@@ -1,6 +1,12 @@
-//! The HTTP handler: permit → one message to the `ReplyRouter` → one oneshot awaited under the deadline. Holds no state.
+//! The HTTP handler: takes a permit, sends one message to the router, and awaits one oneshot until the deadline. It holds no state.
+//!
+//! - [`request`]: from HTTP to the wire.
+//! - [`body`]: reads the body.
+//! - [`response`]: from the wire to HTTP.
 
+pub mod body;
 pub mod request;
+pub mod response;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,26 +22,27 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::handler::request::{
-    Target, head_size, is_upgrade, read_body, to_http, to_wire, with_permit, with_unread,
-};
+use crate::proxy::handler::body::read_body;
+use crate::proxy::handler::request::{Target, head_size, is_upgrade, to_wire};
+use crate::proxy::handler::response::{to_http, with_permit, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
-use crate::proxy::reply_router::{Forget, Forward, RouterHandle};
+use crate::proxy::reply_router::messages::{Forward, ReplyResult};
+use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};
-use crate::proxy::routing::topics::{Topic, Topics, Use};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicUse};
 use crate::wire::{CorrelationId, headers};
 
-/// Bytes of a request's head.
+/// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// A start with existing topics takes less, and so does a router's replacement.
-const START_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits for a router. A start with existing topics takes less, and so does a router's replacement.
+const START_WAIT: Duration = Duration::from_secs(3);
 
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    pub topics: Topics,
+    pub topics: KnownTopics,
     pub routes: Routes,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
@@ -53,10 +60,10 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let way = proxy.way_of(&request);
-    let topic = way.as_ref().ok().map(|way| way.request_topic.clone());
-    let answered = match way {
-        Ok(way) => proxy.carry(&request, &mut payload, id, way, arrived).await,
+    let destination = proxy.destination(&request);
+    let topic = destination.as_ref().ok().map(|to| to.request_topic.clone());
+    let answered = match destination {
+        Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
         Err(error) => Err(Failure::NotSent(error)),
     };
     let mut response = answered.unwrap_or_else(|failure| {
@@ -72,7 +79,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         with_unread(response, payload)
     });
     if proxy.phase.is_draining() {
-        // Whatever is in front must open its next connection elsewhere.
+        // Its client must open the next connection elsewhere.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
@@ -85,12 +92,12 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
 }
 
 /// Where a request goes.
-struct Way<'a> {
+struct Destination<'a> {
     route: &'a Route,
     target: Target<'a>,
-    /// The route's, or those that the client names.
-    request_topic: Arc<Topic>,
-    reply_topic: Arc<Topic>,
+    /// The route's topics, or those that the client names.
+    request_topic: Arc<KnownTopic>,
+    reply_topic: Arc<KnownTopic>,
 }
 
 /// Why there is no reply to pass on.
@@ -117,8 +124,8 @@ impl Proxy {
             .is_some_and(|router| router.is_positioned())
     }
 
-    /// Where a request goes, told from its head alone.
-    fn way_of<'a>(&'a self, request: &'a HttpRequest) -> Result<Way<'a>, RequestError> {
+    /// Where a request goes. Its head alone decides that.
+    fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
         if is_upgrade(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
@@ -127,18 +134,18 @@ impl Proxy {
         }
         let target = Target::of(request)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
-        let named = |name: &str, wanted: Use, default: &Arc<Topic>| match request.headers().get(name) {
+        let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
             Some(value) if self.topic_headers => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
                 self.topics.named_by_client(topic, wanted)
             }
             _ => Ok(default.clone()),
         };
-        Ok(Way {
+        Ok(Destination {
             route,
             target,
-            request_topic: named(headers::X_KAFKA_TOPIC, Use::Requests, &route.request_topic)?,
-            reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, Use::Replies, &route.reply_topic)?,
+            request_topic: named(headers::X_KAFKA_TOPIC, TopicUse::Requests, &route.request_topic)?,
+            reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, TopicUse::Replies, &route.reply_topic)?,
         })
     }
 
@@ -147,15 +154,15 @@ impl Proxy {
         request: &HttpRequest,
         payload: &mut web::Payload,
         id: CorrelationId,
-        way: Way<'_>,
+        destination: Destination<'_>,
         arrived: Instant,
     ) -> Result<HttpResponse, Failure> {
-        let Way {
+        let Destination {
             route,
             target,
             request_topic,
             reply_topic,
-        } = way;
+        } = destination;
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -189,7 +196,7 @@ impl Proxy {
             armed: true,
         };
         let topic = request_topic.clone();
-        router.addr.do_send(Forward {
+        router.forward(Forward {
             id,
             request_topic,
             reply_topic,
@@ -221,23 +228,18 @@ impl Proxy {
         Ok(with_permit(response, permit))
     }
 
-    /// The router, once there is one: whoever comes between a start and the first position waits a moment for it, as a load balancer
-    /// that knows no readiness sends requests as soon as the port is open. `None`: there is none yet.
+    /// The router, once there is one. A request that comes before the first router is positioned waits a moment for it: a load balancer
+    /// that knows no readiness sends requests as soon as the port is open. `None`: there is still none.
     async fn positioned_router(&self, deadline: Instant) -> Option<Arc<RouterHandle>> {
-        let is_there =
-            |router: &Option<Arc<RouterHandle>>| router.as_ref().is_some_and(|router| router.addr.connected());
+        let is_there = |router: &Option<Arc<RouterHandle>>| router.as_ref().is_some_and(|router| router.is_alive());
         let mut published = self.router.clone();
-        let patience = deadline.min(Instant::now() + START_PATIENCE);
-        let router = tokio::time::timeout_at(patience, published.wait_for(is_there)).await;
+        let until = deadline.min(Instant::now() + START_WAIT);
+        let router = tokio::time::timeout_at(until, published.wait_for(is_there)).await;
         router.ok()?.ok()?.clone()
     }
 
-    /// The router's answer. A router that died drops its senders; one that froze keeps them, but is no longer the published one.
-    async fn reply(
-        &self,
-        reply_rx: oneshot::Receiver<crate::proxy::reply_router::ReplyResult>,
-        router: &RouterHandle,
-    ) -> crate::proxy::reply_router::ReplyResult {
+    /// The router's answer. A router that died has dropped its senders. One that froze keeps them, but another one is published.
+    async fn reply(&self, reply_rx: oneshot::Receiver<ReplyResult>, router: &RouterHandle) -> ReplyResult {
         let mut published = self.router.clone();
         let replaced =
             |now: &Option<Arc<RouterHandle>>| now.as_ref().is_none_or(|now| now.generation != router.generation);
@@ -254,13 +256,14 @@ struct ForgetOnDrop<'a> {
     router: &'a RouterHandle,
     id: CorrelationId,
     proxy: &'a Proxy,
+    /// Until the request has ended otherwise.
     armed: bool,
 }
 
 impl ForgetOnDrop<'_> {
     fn forget(mut self) {
         self.armed = false;
-        self.router.addr.do_send(Forget(self.id));
+        self.router.forget(self.id);
     }
 
     fn disarm(mut self) {
@@ -272,7 +275,7 @@ impl Drop for ForgetOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
             self.proxy.metrics.disconnects.inc();
-            self.router.addr.do_send(Forget(self.id));
+            self.router.forget(self.id);
         }
     }
 }

@@ -10,13 +10,22 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot};
 
-use super::*;
+use super::actor::{ReplyRouter, RouterParts};
+use super::messages::{Forget, Forward};
+use super::pending::{Pending, Waiting};
+use super::slot::{LostRequests, RouterSlot};
+use crate::error::RequestError;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
-use crate::kafka::reply_stream::StrangerCounters;
-use crate::proxy::routing::topics::Topics;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
+use crate::kafka::producer::Producer;
+use crate::kafka::reply_stream::{ReplyRecord, ReplyStream, StrangerCounters};
+use crate::process::progress::Progress;
+use crate::proxy::metrics::ProxyMetrics;
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
-use crate::wire::Fields;
+use crate::wire::{CorrelationId, Fields, RawRecord, Record};
 
 /// `KHP_LONG=1` as in the integration tests.
 fn long() -> bool {
@@ -27,8 +36,8 @@ fn settings() -> Settings {
     settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings
 }
 
-fn topics(settings: &Settings, metrics: &ProxyMetrics) -> (Arc<Topic>, Arc<Topic>) {
-    let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics.clone());
+fn topics(settings: &Settings, metrics: &ProxyMetrics) -> (Arc<KnownTopic>, Arc<KnownTopic>) {
+    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics.clone());
     let known = |name: &str| topics.configured(name).unwrap();
     (
         known(&settings.proxy.request_topic),
@@ -135,13 +144,22 @@ async fn a_router_carries_many() {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
     };
-    let admin = TopicAdmin::new(config.clone(), settings.create_topics.clone());
-    let (stream, _nobody_replies) =
-        ReplyStream::start(&consumer, admin, |_| ReplyPartition::Auto, 0, 7, strangers).unwrap();
+    let admin = TopicAdmin::new(settings.create_topics.clone());
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let (stream, _nobody_replies) = ReplyStream::start(
+        &consumer,
+        producer.clone(),
+        admin,
+        |_| ReplyPartition::Auto,
+        0,
+        7,
+        strangers,
+    )
+    .unwrap();
     let parts = RouterParts {
         generation: 1,
-        limits: RecordLimits::start(config.clone(), |_| ()).unwrap(),
-        producer: Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap()),
+        limits: RecordLimits::start(producer.clone(), TopicRole::Requests, []).unwrap(),
+        producer,
         stream,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],
@@ -152,7 +170,7 @@ async fn a_router_carries_many() {
     };
     let (replies, receiver) = mpsc::channel(4);
     let arbiter = Arbiter::new();
-    let router = ReplyRouter::start_in_arbiter(&arbiter.handle(), move |_| ReplyRouter::new(parts, receiver));
+    let router = ReplyRouter::start_in_arbiter(&arbiter.handle(), move |ctx| ReplyRouter::new(parts, receiver, ctx));
     tokio::time::timeout(Duration::from_secs(30), published.wait_for(Option::is_some))
         .await
         .unwrap()

@@ -6,30 +6,33 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::ReplyResult;
+use super::messages::ReplyResult;
 use crate::proxy::admission::in_flight::Queue;
-use crate::proxy::routing::topics::Topic;
+use crate::proxy::routing::topics::KnownTopic;
 use crate::wire::{CorrelationId, RawRecord};
 
-/// One request in flight.
+/// One request in flight. Never changed once it is registered.
 pub struct Waiting {
     pub id: CorrelationId,
-    pub request_topic: Arc<Topic>,
-    pub reply_topic: Arc<Topic>,
+    pub request_topic: Arc<KnownTopic>,
+    pub reply_topic: Arc<KnownTopic>,
+    /// When its record was given to the producer.
     pub sent: Instant,
     pub deadline: Instant,
+    /// Counts whether the request was answered.
     pub queue: Arc<Queue>,
+    /// Takes the reply. Closed once the client has left.
     pub reply_tx: oneshot::Sender<ReplyResult>,
 }
 
 impl Waiting {
-    /// Err of the send: the client left meanwhile.
+    /// Ends the request. A failed send means that the client has left.
     pub fn answer(self, result: ReplyResult) {
         let _ = self.reply_tx.send(result);
     }
 }
 
-/// One entry for each request in flight, by `CorrelationId::low64`; the whole id is compared on a match.
+/// One entry for each request in flight, by `CorrelationId::low64`. On a match the whole id is compared.
 #[derive(Default)]
 pub struct Pending(HashMap<u64, Waiting>);
 
@@ -37,20 +40,20 @@ impl Pending {
     /// Registers a request.
     ///
     /// # Errors
-    /// 62 random bits met twice among those in flight: the second must be refused, or two answers would be mixed up.
+    /// Another request in flight has the same key, by chance. The second must be refused, or the two answers would be mixed up.
     pub fn register(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         use std::collections::hash_map::Entry;
         match self.0.entry(waiting.id.low64()) {
             Entry::Occupied(_) => Err(waiting),
-            Entry::Vacant(place) => {
-                place.insert(waiting);
+            Entry::Vacant(entry) => {
+                entry.insert(waiting);
                 Ok(())
             }
         }
     }
 
-    /// Gives a reply to whom it belongs, which its queue hears of; false: nobody waits for it any more. Never gives a client its
-    /// own request, which lies among the replies where somebody named one topic for both.
+    /// Gives a reply to the request that waits for it, and counts that in its queue. False: nobody waits for it any more. A record that
+    /// was read from the request topic is no reply: where a client names one topic for both, its own request lies among the replies.
     pub fn complete(&mut self, id: CorrelationId, record: RawRecord) -> bool {
         let key = id.low64();
         let is_its_reply = |waiting: &Waiting| waiting.id == id && waiting.request_topic.name != record.topic;
@@ -70,7 +73,7 @@ impl Pending {
         self.0.remove(&key)
     }
 
-    /// Takes out those that `ends` says end.
+    /// Takes out all entries for which `ends` is true.
     pub fn extract(&mut self, ends: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
         let ended = self.0.extract_if(|_, waiting| ends(waiting));
         ended.map(|(_, waiting)| waiting).collect()
@@ -89,14 +92,14 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::proxy::metrics::ProxyMetrics;
-    use crate::proxy::routing::topics::Topics;
+    use crate::proxy::routing::topics::KnownTopics;
     use crate::settings::{self, Mode};
 
     #[test]
     fn a_request_is_not_its_own_answer() {
         let settings = settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
         let metrics = ProxyMetrics::register(&Default::default()).unwrap();
-        let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics);
+        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
         let known = |name: &str| topics.configured(name).unwrap();
         let (request_topic, reply_topic) = (known("common-requests"), known("common-responses"));
         let (mut pending, id) = (Pending::default(), CorrelationId::new(7));

@@ -1,33 +1,78 @@
-//! Where the present router is found: by handlers, per request, and by the producer, for records that Kafka did not take.
+//! Where the present router is found: by handlers, for each request, and by the producer, for records that Kafka did not take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use actix::Addr;
+use actix::Recipient;
 use tokio::sync::watch;
 
-use super::{ReplyRouter, RequestLost};
+use super::messages::{Drain, Forget, Forward, RequestLost};
 use crate::kafka::producer::{Delivered, DeliveryListener};
+use crate::wire::CorrelationId;
 
-/// A published router: what handlers send to, and which generation of it. Shared: an `Addr` is not cloned without allocations.
+/// A published router. Shared in an `Arc`: cloning a recipient allocates.
 pub struct RouterHandle {
-    pub addr: Addr<ReplyRouter>,
+    /// Counts the routers of this process, from 1. Set by the supervisor.
     pub generation: u64,
-    /// Every warm-up topic is read.
-    pub positioned: Arc<AtomicBool>,
+    /// Every warm-up topic is read. Written by the router whenever a topic opens or goes.
+    positioned: Arc<AtomicBool>,
+    forward: Recipient<Forward>,
+    forget: Recipient<Forget>,
+    lost: Recipient<RequestLost>,
+    drain: Recipient<Drain>,
 }
 
 impl RouterHandle {
+    pub(super) fn new<A>(router: A, generation: u64, positioned: Arc<AtomicBool>) -> Self
+    where
+        A: Clone
+            + Into<Recipient<Forward>>
+            + Into<Recipient<Forget>>
+            + Into<Recipient<RequestLost>>
+            + Into<Recipient<Drain>>,
+    {
+        RouterHandle {
+            generation,
+            positioned,
+            forward: router.clone().into(),
+            forget: router.clone().into(),
+            lost: router.clone().into(),
+            drain: router.into(),
+        }
+    }
+
     /// Replies to what is sent now are not missed.
     pub fn is_positioned(&self) -> bool {
         self.positioned.load(Ordering::Acquire)
     }
+
+    /// The actor has not ended.
+    pub fn is_alive(&self) -> bool {
+        self.forward.connected()
+    }
+
+    /// Sends a request on its way.
+    pub fn forward(&self, request: Forward) {
+        self.forward.do_send(request);
+    }
+
+    /// Lets go of a request that nobody waits for any more.
+    pub fn forget(&self, id: CorrelationId) {
+        self.forget.do_send(Forget(id));
+    }
+
+    /// Ends every waiting request with `reply-lost`; returns how many there were.
+    pub async fn drain(&self) -> usize {
+        // Err: the router has ended, and with it all that waited.
+        self.drain.send(Drain).await.unwrap_or(0)
+    }
 }
 
-/// Where handlers find the router; `None` = there is none that is positioned.
+/// Where handlers find the router; `None`: there is none that is positioned.
 pub struct RouterSlot {
     published: watch::Sender<Option<Arc<RouterHandle>>>,
-    /// The generation that may be published: one that was given up and wakes again must not be.
+    /// The only generation that may be published; 0: none. Written by the supervisor, so that a router which was given up and wakes
+    /// again stays unpublished.
     current: AtomicU64,
 }
 
@@ -77,7 +122,7 @@ impl DeliveryListener for LostRequests {
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {
         if let (Err(why), Some(router)) = (outcome, &*self.0.borrow()) {
-            router.addr.do_send(RequestLost {
+            router.lost.do_send(RequestLost {
                 key: ticket as u64,
                 why,
             });

@@ -1,119 +1,92 @@
-//! The look at all open topics, every two seconds: which are gone, recreated, grown, or not to be read. Part of the router's state.
+//! The check of all open topics, every two seconds: which are gone, recreated, grown, or not to be read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use actix::{AsyncContext, Context, Message};
-
-use super::topics::{Serving, State, TopicStates};
-use super::{ReplyRouter, RouterParts};
-use crate::kafka::client::context::is_denied;
-use crate::kafka::cluster::describe::{self, Found};
+use super::messages::TopicChanges;
+use super::topic_tasks::TopicTasks;
+use super::topics::{OpenRequestTopic, TopicState, TopicStates};
+use crate::kafka::cluster::describe::Found;
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
-
-/// What a look at all open topics found.
-#[derive(Message, Default)]
-#[rtype(result = "()")]
-pub struct TopicChanges {
-    replies: Vec<TopicChange>,
-    /// Whether Kafka lets us read a reply topic; those of which that is known.
-    readable: Vec<(Arc<str>, bool)>,
-    /// Those that something is known of; `None`: Kafka does not know them.
-    requests: Vec<(Arc<str>, Option<Found>)>,
-}
+use crate::proxy::routing::topics::KnownTopic;
 
 impl TopicStates {
-    /// Looks at all open topics, off the Arbiter.
-    pub(super) fn look_after(&mut self, parts: &RouterParts, ctx: &mut Context<ReplyRouter>) {
-        self.end_searches(parts);
-        let open = self.replies.values().filter_map(State::open);
-        let replies: Vec<OpenTopic> = open.map(|reading| reading.topic.clone()).collect();
+    /// Begins a check of all open topics, unless one is under way.
+    pub(super) fn check(&mut self, tasks: &TopicTasks) {
+        let open = self.replies.values().filter_map(TopicState::open);
+        let replies: Vec<OpenTopic> = open.map(|open| open.topic.clone()).collect();
         let requests: Vec<Arc<str>> = self
             .requests
             .iter()
             .filter_map(|(name, state)| state.open().map(|_| name.clone()))
             .collect();
-        if self.looking || (replies.is_empty() && requests.is_empty()) {
+        if self.is_checking || (replies.is_empty() && requests.is_empty()) {
             return;
         }
-        self.looking = true;
-        let (stream, suspects, router) = (parts.stream.clone(), self.suspects.clone(), ctx.address());
-        actix::spawn(async move {
-            let look = move || {
-                let names = replies.iter().map(|topic| &topic.name).chain(&requests);
-                let found = stream.look(names.map(|name| &**name)).unwrap_or_else(|error| {
-                    tracing::debug!(%error, "topics not looked at");
-                    HashMap::new()
-                });
-                let change = |topic: &OpenTopic| {
-                    let now = known(found.get(&*topic.name))?;
-                    stream
-                        .check(topic, now, suspects.contains(&topic.name))
-                        .unwrap_or_else(|error| {
-                            tracing::debug!(%error, "topic not looked at");
-                            None
-                        })
-                };
-                let readable = |topic: &OpenTopic| Some((topic.name.clone(), is_readable(found.get(&*topic.name)?)?));
-                TopicChanges {
-                    readable: replies.iter().filter_map(readable).collect(),
-                    replies: replies.iter().filter_map(change).collect(),
-                    requests: requests
-                        .iter()
-                        .filter_map(|name| Some((name.clone(), known(found.get(&**name))?)))
-                        .collect(),
-                }
-            };
-            router.do_send(tokio::task::spawn_blocking(look).await.unwrap_or_default());
-        });
+        self.is_checking = true;
+        tasks.check(requests, replies, self.suspects.clone());
     }
 
-    /// Takes in what a look found; returns the reply topics whose replies under way are lost.
-    pub(super) fn changed(
+    /// Takes in what a check found; returns the reply topics whose replies under way are lost. Those of `warmup` are opened again.
+    pub(super) fn checked(
         &mut self,
         changes: TopicChanges,
-        parts: &RouterParts,
-        ctx: &mut Context<ReplyRouter>,
+        warmup: &[Arc<KnownTopic>],
+        tasks: &TopicTasks,
     ) -> Vec<Arc<str>> {
-        self.looking = false;
-        let before = std::mem::take(&mut self.suspects);
-        let mut lost = Vec::new();
+        self.is_checking = false;
+        let missing_before = std::mem::take(&mut self.suspects);
         for (name, readable) in changes.readable {
             self.reply_topic_is_readable(name, readable);
         }
-        let denied = parts.warmup.iter().any(|warm| self.denied.contains(&warm.name));
-        parts.metrics.replies_denied.set(denied.into());
+        let mut lost = Vec::new();
         for change in changes.replies {
-            match change {
-                TopicChange::Grown(open) => {
-                    tracing::info!(topic = %open.name, partitions = open.partitions.len(), "reply topic has more partitions; reading them");
-                    self.replies.insert(open.name.clone(), State::Open(open.into()));
-                }
-                TopicChange::Identified(name, id) => {
-                    if let Some(State::Open(reading)) = self.replies.get_mut(&name) {
-                        reading.topic.identify(id);
-                    }
-                }
-                TopicChange::Recreated(open) => {
-                    tracing::warn!(topic = %open.name, "reply topic was recreated; reading it from its start");
-                    lost.push(open.name.clone());
-                    self.replies.insert(open.name.clone(), State::Open(open.into()));
-                }
-                TopicChange::Missing(name) => drop(self.suspects.insert(name)),
-                TopicChange::Deleted(name) => {
-                    tracing::warn!(topic = %name, "reply topic was deleted; the next request that names it creates it again where that is allowed");
-                    self.replies.remove(&name);
-                    if let Some(warm) = parts.warmup.iter().find(|warm| warm.name == name) {
-                        self.open_reply(warm, parts, ctx);
-                    }
-                    lost.push(name);
-                }
-            }
+            lost.extend(self.reply_topic_changed(change, warmup, tasks));
         }
         for (name, now) in changes.requests {
-            self.request_topic_is_now(name, now, &before);
+            self.request_topic_is_now(name, now, &missing_before);
         }
         lost
+    }
+
+    /// Returns the topic's name if its replies under way are lost.
+    fn reply_topic_changed(
+        &mut self,
+        change: TopicChange,
+        warmup: &[Arc<KnownTopic>],
+        tasks: &TopicTasks,
+    ) -> Option<Arc<str>> {
+        match change {
+            TopicChange::Grown(open) => {
+                tracing::info!(topic = %open.name, partitions = open.partitions.len(), "reply topic has more partitions; reading them");
+                self.replies.insert(open.name.clone(), TopicState::Open(open.into()));
+                None
+            }
+            TopicChange::Identified(name, id) => {
+                if let Some(TopicState::Open(open)) = self.replies.get_mut(&name) {
+                    open.topic.identify(id);
+                }
+                None
+            }
+            TopicChange::Recreated(open) => {
+                tracing::warn!(topic = %open.name, "reply topic was recreated; reading it from its start");
+                let name = open.name.clone();
+                self.replies.insert(name.clone(), TopicState::Open(open.into()));
+                Some(name)
+            }
+            TopicChange::Missing(name) => {
+                self.suspects.insert(name);
+                None
+            }
+            TopicChange::Deleted(name) => {
+                tracing::warn!(topic = %name, "reply topic was deleted; the next request that names it creates it again where that is allowed");
+                self.replies.remove(&name);
+                if let Some(warm) = warmup.iter().find(|warm| warm.name == name) {
+                    self.open_reply(warm, tasks);
+                }
+                Some(name)
+            }
+        }
     }
 
     fn reply_topic_is_readable(&mut self, name: Arc<str>, readable: bool) {
@@ -126,9 +99,9 @@ impl TopicStates {
         }
     }
 
-    /// What is in flight there goes on waiting: a processor may hold it already.
+    /// Requests in flight on a topic that is gone go on waiting: a processor may have read them already.
     fn request_topic_is_now(&mut self, name: Arc<str>, now: Option<Found>, missing_before: &HashSet<Arc<str>>) {
-        let Some(State::Open(Serving { id, .. })) = self.requests.get_mut(&name) else {
+        let Some(TopicState::Open(OpenRequestTopic { id, .. })) = self.requests.get_mut(&name) else {
             return;
         };
         match now {
@@ -143,24 +116,5 @@ impl TopicStates {
             }
             None => drop(self.suspects.insert(name)),
         }
-    }
-}
-
-/// What a look says of one topic, unless that is nothing.
-fn known(topic: Option<&describe::Topic>) -> Option<Option<Found>> {
-    match topic? {
-        Ok(found) => Some(*found),
-        Err(error) => {
-            tracing::debug!(%error, "topic not looked at");
-            None
-        }
-    }
-}
-
-/// Whether Kafka lets us read a topic, where that is known.
-fn is_readable(topic: &describe::Topic) -> Option<bool> {
-    match topic {
-        Ok(found) => Some(found.is_none_or(|found| found.readable)),
-        Err(error) => is_denied(error).then_some(false),
     }
 }

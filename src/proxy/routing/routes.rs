@@ -11,7 +11,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
-use crate::proxy::routing::topics::{Topic, Topics};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
 use crate::wire::Format;
 
@@ -24,18 +24,18 @@ pub struct Route {
     pattern: Option<ResourceDef>,
     /// Empty = any.
     methods: Vec<String>,
-    pub request_topic: Arc<Topic>,
-    pub reply_topic: Arc<Topic>,
+    pub request_topic: Arc<KnownTopic>,
+    pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
     key: Option<RecordKey>,
-    /// Bytes cut off the beginning of each path; a slash or nothing follows them.
+    /// Bytes that are cut off the beginning of each path: the length of `strip_prefix`. A slash or nothing follows them.
     stripped: usize,
 }
 
 impl Routes {
     /// The routes that the settings name; `None` if `topics` does not know their topics.
-    pub fn new(proxy: &settings::Proxy, topics: &Topics) -> Option<Self> {
+    pub fn new(proxy: &settings::Proxy, topics: &KnownTopics) -> Option<Self> {
         let route = |route: &settings::Route| {
             Some(Route {
                 // Panics at a bad pattern; the settings let none through.
@@ -67,7 +67,7 @@ impl Routes {
     /// The route that takes a request.
     ///
     /// # Errors
-    /// `NoRoute`: none has this path. `MethodNotAllowed`: only the method is none of theirs.
+    /// `NoRoute`: no route has this path. `MethodNotAllowed`: some have this path, and none of them this method.
     pub fn find(&self, method: &Method, path: &str) -> Result<&Route, RequestError> {
         let mut with_path = self.with_path(path).peekable();
         with_path.peek().ok_or(RequestError::NoRoute)?;
@@ -149,7 +149,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let settings = settings.unwrap_or_else(|error| panic!("{error}")).settings;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-        let topics = Topics::new(&settings.proxy, &settings.create_topics, metrics);
+        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
         Routes::new(&settings.proxy, &topics).unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! The topics requests go to: which names a client may give, and one shared entry for each that is known.
+//! The topics that requests go to and replies come from: which names a client may give, and one shared entry for each known topic.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,51 +13,51 @@ use crate::proxy::admission::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
 use crate::settings::{CreateTopics, Proxy};
 
-/// What a topic is there for.
+/// What a topic is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub enum TopicUse {
     Requests,
     Replies,
 }
 
 /// A topic that requests go to, or replies come from.
-pub struct Topic {
+pub struct KnownTopic {
     pub name: Arc<str>,
     /// What the configuration uses it for; `None`: only clients name it.
-    configured_for: Option<Use>,
+    configured_for: Option<TopicUse>,
     pub load: Arc<TopicLoad>,
     pub metrics: TopicMetrics,
     /// May be created when it is missing.
     pub may_create: bool,
-    /// Of a request topic whose consumer group is looked after.
+    /// Set for a request topic whose consumer group is watched.
     pub consumers: Option<Arc<Consumers>>,
 }
 
 /// All known topics. Read by every request, written when a client first names one.
-pub struct Topics {
-    known: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
+pub struct KnownTopics {
+    known: ArcSwap<HashMap<Arc<str>, Arc<KnownTopic>>>,
     allowed: Option<GlobSet>,
-    /// Those that `allowed_topics` names in full have a label of their own.
+    /// The names that `allowed_topics` gives in full. They have a metrics label of their own.
     labelled: HashSet<String>,
     may_create: GlobSet,
-    /// Known topics at most: the configured ones and `max_client_topics`.
+    /// The most known topics: the configured ones and `max_client_topics`.
     limit: usize,
     metrics: ProxyMetrics,
 }
 
-impl Topics {
+impl KnownTopics {
     /// Knows the configured topics from the start.
     pub fn new(proxy: &Proxy, create: &CreateTopics, metrics: ProxyMetrics) -> Self {
         let replies = [proxy.response_topic.as_str()].into_iter().chain(proxy.reply_topics());
         let requests = [proxy.request_topic.as_str()].into_iter().chain(proxy.request_topics());
         let configured = replies
-            .map(|name| (name, Use::Replies))
-            .chain(requests.map(|name| (name, Use::Requests)));
+            .map(|name| (name, TopicUse::Replies))
+            .chain(requests.map(|name| (name, TopicUse::Requests)));
         let groups = proxy.consumer_groups();
-        let known: HashMap<Arc<str>, Arc<Topic>> = configured
+        let known: HashMap<Arc<str>, Arc<KnownTopic>> = configured
             .map(|(name, used_for)| {
                 let name: Arc<str> = Arc::from(name);
-                let topic = Topic {
+                let topic = KnownTopic {
                     name: name.clone(),
                     configured_for: Some(used_for),
                     load: Arc::default(),
@@ -68,7 +68,7 @@ impl Topics {
                 (name, Arc::new(topic))
             })
             .collect();
-        Topics {
+        KnownTopics {
             limit: known.len() + proxy.max_client_topics,
             known: ArcSwap::from_pointee(known),
             labelled: proxy.allowed_topics.iter().cloned().collect(),
@@ -79,7 +79,7 @@ impl Topics {
     }
 
     /// A configured topic.
-    pub fn configured(&self, name: &str) -> Option<Arc<Topic>> {
+    pub fn configured(&self, name: &str) -> Option<Arc<KnownTopic>> {
         self.known.load().get(name).cloned()
     }
 
@@ -87,8 +87,8 @@ impl Topics {
     ///
     /// # Errors
     /// `BadTopic`: Kafka would refuse the name. `TopicNotAllowed`: it is internal, not in `allowed_topics`, one more than
-    /// `max_client_topics`, or configured for the other use: requests would be read as replies. Neither asks Kafka anything.
-    pub fn named_by_client(&self, name: &str, wanted: Use) -> Result<Arc<Topic>, RequestError> {
+    /// `max_client_topics`, or configured for the other use: requests would be read as replies. Kafka is not asked.
+    pub fn named_by_client(&self, name: &str, wanted: TopicUse) -> Result<Arc<KnownTopic>, RequestError> {
         if let Some(topic) = self.known.load().get(name) {
             let is_for_this = topic.configured_for.is_none_or(|configured| configured == wanted);
             return is_for_this.then(|| topic.clone()).ok_or(RequestError::TopicNotAllowed);
@@ -100,11 +100,11 @@ impl Topics {
             return Err(RequestError::TopicNotAllowed);
         }
         let name: Arc<str> = Arc::from(name);
-        let topic = Arc::new(Topic {
+        let topic = Arc::new(KnownTopic {
             name: name.clone(),
             configured_for: None,
             load: Arc::default(),
-            // Labels come from bounded sets: what clients make up is `other`.
+            // Labels come from bounded sets: a name that a client made up is `other`.
             metrics: self.metrics.topic(match self.labelled.contains(&*name) {
                 true => &name,
                 false => OTHER_TOPIC,

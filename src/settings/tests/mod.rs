@@ -2,15 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod allowed;
+mod documented;
 mod faults;
+mod json_schema;
 mod layers;
+mod page;
 mod predecessor;
 mod reference;
 mod routes;
+mod schema;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::sources::env::Env;
 use super::*;

@@ -4,7 +4,7 @@ use super::keys::Key;
 use super::*;
 
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
-fn uncommented() -> String {
+pub fn uncommented() -> String {
     let mut in_items = false;
     let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
     let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {

@@ -1,4 +1,4 @@
-//! A backend that costs next to nothing: one thread, no framework.
+//! A backend that answers with the request's body at next to no cost: one thread, no framework.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{READY, framing, on_one_thread};
+use super::{framing, single_thread};
+use crate::error::Result;
+use crate::protocol::READY;
 
 #[derive(clap::Args)]
 pub struct Backend {
@@ -16,15 +18,15 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub fn run(self) -> crate::Result<()> {
+    pub fn run(self) -> Result<()> {
         let latency = Duration::from_millis(self.latency);
-        on_one_thread(async move {
+        single_thread::block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             println!("{READY} {}", listener.local_addr()?.port());
             loop {
                 let (stream, _) = listener.accept().await?;
                 tokio::task::spawn_local(async move {
-                    // Err: a client that went away.
+                    // Err: the client has left.
                     let _ = serve(stream, latency).await;
                 });
             }

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the load and the backend need: messages with a Content-Length, on connections that stay open.
+//! As much of HTTP/1.1 as the load and the backend need: messages with a Content-Length on connections that stay open.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Far more than any of these messages.
+/// Far more than the head of any message here, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
 /// A whole message.
@@ -15,7 +15,7 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// Reads the next message; `None` when the other side has closed. `buffer` keeps what comes after it.
+/// Reads the next message; `None` when the other side has closed the connection. `buffer` keeps the bytes that follow the message.
 pub async fn read_message(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
     let head_length = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -1,14 +1,15 @@
-//! The least an HTTP gateway of this family does: actix-web takes the request, awc sends it on. (actix-khp calls backends with
-//! hyper.)
+//! A plain HTTP forwarder: actix-web takes the request, awc sends it on. It does the least that a gateway of this family has to do.
+//! (actix-khp calls its backends with hyper.)
 
 use std::net::SocketAddr;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use awc::{Client, Connector};
 
-use super::READY;
+use crate::error;
+use crate::protocol::READY;
 
-/// The largest body that a run sends, with room.
+/// More than the largest body that a run sends.
 const MAX_BODY: usize = 2 << 20;
 
 #[derive(clap::Args)]
@@ -18,11 +19,11 @@ pub struct Hop {
 }
 
 impl Hop {
-    pub fn run(self) -> crate::Result<()> {
+    pub fn run(self) -> error::Result<()> {
         actix_rt::System::new().block_on(async move {
             let target = web::Data::new(format!("http://{}", self.backend));
             let make = move || {
-                // 0 = as many connections as there are requests.
+                // 0: as many connections as there are requests.
                 let client = Client::builder().connector(Connector::new().limit(0)).finish();
                 App::new()
                     .app_data(target.clone())

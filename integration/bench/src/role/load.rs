@@ -1,4 +1,4 @@
-//! Closed loops of HTTP clients on one thread: each sends on a connection it keeps, as soon as it is answered or at a pace.
+//! HTTP clients in closed loops, on one thread. Each keeps its connection, and sends as soon as it is answered or at a steady pace.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{framing, on_one_thread};
+use super::{framing, single_thread};
+use crate::error::Result;
 use crate::outcome::Recorder;
 
-/// Wait before a client that failed connects again.
+/// How long a client waits before it connects again.
 const RECONNECT: Duration = Duration::from_millis(10);
 
 #[derive(clap::Args)]
 pub struct Load {
-    /// Where to send, in turn for each connection
+    /// Where to send; the connections take the targets in turn
     #[arg(long, value_delimiter = ',')]
     targets: Vec<SocketAddr>,
     #[arg(long)]
@@ -45,8 +46,8 @@ pub fn request(target: SocketAddr, body: usize) -> Bytes {
 }
 
 impl Load {
-    pub fn run(self) -> crate::Result<()> {
-        on_one_thread(async move {
+    pub fn run(self) -> Result<()> {
+        single_thread::block_on(async move {
             let recorder = Rc::new(RefCell::new(Recorder::new()?));
             let pace = self
                 .rate
@@ -57,7 +58,7 @@ impl Load {
                     target: *target,
                     request: request(*target, self.body),
                     pace,
-                    // Spread evenly over one turn.
+                    // The first requests are spread evenly over one pace.
                     due: began + pace.unwrap_or_default().mul_f64(index as f64 / self.connections as f64),
                     recorder: recorder.clone(),
                 };
@@ -108,7 +109,8 @@ impl Client {
         }
     }
 
-    /// When the next request begins. One that is late, because the answer before it was, counts from when it was due.
+    /// Waits for the next turn and returns when it began. A request that is late, because the answer before it was, counts from when it was
+    /// due.
     async fn turn(&mut self) -> Instant {
         let Some(pace) = self.pace else {
             return Instant::now();

@@ -1,34 +1,40 @@
 //! The parts that run as processes of their own.
 
+/// A backend that answers with the request's body.
 mod backend;
+/// As much of HTTP/1.1 as the load and the backend need.
 mod framing;
+/// A plain HTTP forwarder.
 mod hop;
+/// HTTP clients in closed loops.
 mod load;
+/// A ping-pong of librdkafka alone.
 mod raw;
+/// A runtime of one thread.
+mod single_thread;
 
 pub use self::load::request;
 pub use self::raw::Topics;
 
-/// A line of a server that takes work; the port follows.
-pub const READY: &str = "ready";
+use crate::error::Result;
 
-/// What this process is, when it is not the one that measures.
+/// What this process does where it is not the one that measures.
 #[derive(clap::Subcommand)]
 pub enum Role {
     /// Answers every HTTP request with its own body
     Backend(backend::Backend),
-    /// Forwards HTTP requests: what is measured as `hop`
+    /// Forwards HTTP requests: the system `hop`
     Hop(hop::Hop),
     /// A closed loop of HTTP clients
     Load(load::Load),
-    /// A closed loop of records: the one half of `raw`
+    /// A closed loop of records: one half of the system `raw`
     RawRequester(raw::Requester),
-    /// Answers records with records: the other half of `raw`
+    /// Answers records with records: the other half of the system `raw`
     RawEchoer(raw::Echoer),
 }
 
 impl Role {
-    pub fn run(self) -> crate::Result<()> {
+    pub fn run(self) -> Result<()> {
         match self {
             Role::Backend(backend) => backend.run(),
             Role::Hop(hop) => hop.run(),
@@ -37,10 +43,4 @@ impl Role {
             Role::RawEchoer(echoer) => echoer.run(),
         }
     }
-}
-
-/// Runs a future, and what it spawns, on this thread alone.
-fn on_one_thread<T>(future: impl Future<Output = crate::Result<T>>) -> crate::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, future)
 }

@@ -1,5 +1,5 @@
-//! The same records without the service around them: librdkafka alone, with the service's own client settings. Two processes, one
-//! thread each beside librdkafka's.
+//! A ping-pong of librdkafka alone: the service's records and its client settings, without the service. Two processes, each with one
+//! thread beside those of librdkafka.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,36 +13,36 @@ use actix_khp::wire::{RawRecord, headers};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::READY;
+use crate::error::Result;
 use crate::outcome::Recorder;
-use crate::{Result, service};
+use crate::protocol::READY;
+use crate::service;
 
 const POLL: Duration = Duration::from_millis(100);
-/// A broker that answers does so well within this.
+/// A broker answers well within this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the ping-pong goes, and whose records it imitates.
+/// The topics of the ping-pong, and the records that it copies.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Topics {
-    /// The environment of the service, in JSON: its settings are ours
+    /// The environment of the service, in JSON; the ping-pong has the same settings
     #[arg(long)]
     pub env: String,
     #[arg(long)]
     pub requests: String,
     #[arg(long)]
     pub replies: String,
-    /// A topic with a record of the service's: ours have the same headers and the same value
+    /// A topic with a record of the service; those of the ping-pong have the same headers and the same value
     #[arg(long)]
     pub like: String,
 }
 
 impl Topics {
-    /// As flags.
+    /// The flags from which a role parses these topics.
     pub fn arguments(&self) -> Vec<String> {
         let flags = [
             ("--env", &self.env),
@@ -61,7 +61,7 @@ impl Topics {
     }
 }
 
-/// Sends a record for each that comes back.
+/// Sends the next record for each that comes back.
 #[derive(clap::Args)]
 pub struct Requester {
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub struct Requester {
     seconds: f64,
 }
 
-/// Sends a record back for each that comes.
+/// Sends a record back for each that arrives.
 #[derive(clap::Args)]
 pub struct Echoer {
     #[command(flatten)]
@@ -127,7 +127,7 @@ impl Echoer {
         let settings = self.topics.settings()?;
         let config = properties::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
-        let admin = TopicAdmin::new(config, settings.create_topics.clone());
+        let admin = TopicAdmin::new(settings.create_topics.clone());
         for topic in [&self.topics.requests, &self.topics.replies] {
             admin.ensure(producer.client(), topic, true)?;
         }
@@ -153,7 +153,7 @@ impl Echoer {
     }
 }
 
-/// Delivery reports: a record that Kafka does not take ends the run.
+/// Ends the run when Kafka does not take a record.
 struct Reports;
 
 impl ClientContext for Reports {}
@@ -169,7 +169,7 @@ impl ProducerContext for Reports {
     }
 }
 
-/// A record of the service's, to be sent again and again with another id.
+/// A record of the service, to be sent again and again under other ids.
 struct Template {
     record: RawRecord,
     id_header: &'static str,
@@ -178,7 +178,7 @@ struct Template {
 }
 
 impl Template {
-    /// Reads one from Kafka.
+    /// Reads the first record of `topic`.
     fn like(topic: &str, settings: &Settings) -> Result<Self> {
         let config = properties::reply_consumer(&settings.kafka);
         let consumer = read(&config, topic, None, Position::Start)?;
@@ -234,7 +234,7 @@ enum Position {
     End,
 }
 
-/// A consumer of one partition, or of all, without a group, which has begun to read when this returns.
+/// A consumer without a group, of one partition or of all. It has its position when this returns.
 fn read(config: &ClientConfig, topic: &str, partition: Option<i32>, from: Position) -> Result<BaseConsumer<LogOnly>> {
     let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(config, LogOnly)?;
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;

@@ -1,66 +1,55 @@
 //! The schedule of attempts, by a clock that stands still but for the waits.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use globset::GlobSet;
 use prometheus::Registry;
 use proptest::prelude::*;
-use rdkafka::ClientConfig;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 use super::*;
-use crate::kafka::cluster::admin::TopicAdmin;
-use crate::kafka::cluster::health::KafkaHealth;
-use crate::kafka::cluster::record_limits::RecordLimits;
-use crate::kafka::group_pump::intake::PumpHandle;
-use crate::kafka::producer::Producer;
 use crate::processor::backend::breaker::ProbeSlot;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::{Backend, Connector};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::ProcessorMetrics;
-use crate::processor::record::outbox::Deliveries;
-use crate::processor::record::topic_lookup::Ensured;
-use crate::processor::record::trouble::{DeadLetterTrouble, Once};
+use crate::processor::record::deadline::DeadlineRules;
+use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::worker::lanes::Lanes;
-use crate::settings::{CreateTopics, HostHeader, Topic, plain_topic};
+use crate::settings::{HostHeader, Topic, plain_topic};
 use crate::wire::{self, RawRecord};
 
-/// A worker whose Kafka is nowhere: nothing here asks for it.
-fn worker(topic: Topic) -> Worker {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", "127.0.0.1:1");
-    let create = CreateTopics {
-        enabled: false,
-        partitions: 1,
-        replication_factor: 1,
-        allow: vec![],
-    };
+/// What attempts need; the backend is never called, since the tests make the calls.
+fn caller(topic: Topic) -> Caller {
     let metrics = ProcessorMetrics::register(&Registry::new()).unwrap();
-    Worker {
-        response_topic: "b".into(),
-        allowed_reply_topics: GlobSet::empty(),
-        forbidden_reply_topics: Arc::new(HashSet::new()),
-        dead_letter_topic: None,
-        producer: Arc::new(Producer::new(config.clone(), Deliveries).unwrap()),
-        pump: PumpHandle::new(Arc::new(|| false)).0,
-        concurrency: Semaphore::new(topic.concurrency),
-        all_calls: Arc::new(Semaphore::new(100)),
+    let pool = Arc::new(CallPool::new(100, 1, metrics.calls_borrowed.clone()));
+    Caller {
+        backend: Backend::new(
+            &Connector::new().unwrap(),
+            &topic.backend_url,
+            HostHeader::Backend,
+            1,
+            1000,
+        )
+        .unwrap(),
+        places: pool.places(topic.concurrency, metrics.topic("a", "c").waiting_for_call),
         rate_limit: None,
         retry_budget: Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms())),
         breaker: None,
         probe: ProbeSlot::default(),
         asks_health: false,
-        clock_tolerance: Duration::ZERO,
-        limits: RecordLimits::start(config.clone(), |_| {}).unwrap(),
-        kafka: KafkaHealth::default(),
         metrics: metrics.topic("a", "c"),
-        undelivered: mpsc::unbounded_channel().0,
-        dead_letter_trouble: DeadLetterTrouble::default(),
-        admin: TopicAdmin::new(config, create),
-        ensured: Ensured::default(),
-        once: Once::default(),
         topic,
+    }
+}
+
+fn deadlines(topic: &Topic) -> DeadlineRules {
+    DeadlineRules {
+        clock_tolerance: Duration::ZERO,
+        default_span: topic.timeout,
+        clock_skew: prometheus::Gauge::new("skew", "skew").unwrap(),
+        skew_logged: LoggedOnce::default(),
     }
 }
 
@@ -82,7 +71,7 @@ struct Call {
 
 /// Makes the attempts of one record; returns the calls, how it ended, and when.
 async fn run(
-    worker: &Worker,
+    caller: &Caller,
     method: &str,
     span: Option<Duration>,
     script: &[(Does, u64)],
@@ -95,7 +84,6 @@ async fn run(
         ..Request::default()
     };
     let record = RawRecord::empty(&"a".into());
-    let backend = Backend::new(&worker.topic.backend_url, HostHeader::Backend, 1, 1000).unwrap();
     let calls = RefCell::new(Vec::new());
     let call = async |timeout: Duration| {
         let began = Instant::now();
@@ -116,19 +104,13 @@ async fn run(
             Does::Refuse => Err(BackendError::Unreachable(String::new())),
         }
     };
-    let mut attempts = Attempts {
-        worker,
-        backend: &backend,
-        request: &request,
-        call,
-        deadline: &Deadline::of(&request, false, worker).expect("it has not passed"),
-        lease: &Lease::default(),
-        turn: Lanes::new(worker.topic.ordering).join(&record),
-        entered: false,
-        not_begun: None,
-    };
-    let end = attempts.run().await;
-    drop(attempts);
+    let deadline = deadlines(&caller.topic)
+        .deadline(&request, false)
+        .expect("it has not passed");
+    let turn = Lanes::new(caller.topic.ordering).join(&record);
+    let end = Attempts::new(caller, &request, call, &deadline, &Lease::default(), turn, None)
+        .run()
+        .await;
     (calls.into_inner(), end, Instant::now())
 }
 
@@ -172,16 +154,16 @@ proptest! {
         let longest = topic.timeout * (max_retries + 1);
         let span = span.map(Duration::from_millis);
         with_paused_time(async {
-            let worker = worker(topic);
+            let caller = caller(topic);
             let began = Instant::now();
-            let (calls, end, ended) = run(&worker, if post { "POST" } else { "GET" }, span, &script).await;
+            let (calls, end, ended) = run(&caller, if post { "POST" } else { "GET" }, span, &script).await;
             let End::Outcome(_, attempts) = end else { return Err(TestCaseError::fail("a call is always made")) };
             prop_assert_eq!(attempts as usize, calls.len());
             prop_assert!(attempts <= max_retries + 1);
             prop_assert!(ended - began <= longest + TICK * attempts);
-            prop_assert_eq!(worker.metrics.retries.get(), u64::from(attempts) - 1);
+            prop_assert_eq!(caller.metrics.retries.get(), u64::from(attempts) - 1);
             for (number, call) in calls.iter().enumerate() {
-                prop_assert!(call.timeout <= worker.topic.timeout);
+                prop_assert!(call.timeout <= caller.topic.timeout);
                 prop_assert!(span.is_none_or(|span| call.began + call.timeout <= began + span));
                 let Some(next) = calls.get(number + 1) else { break };
                 let waited = next.began - call.ended;
@@ -203,9 +185,9 @@ proptest! {
         topic.retry.budget = budget;
         let before = std::time::Instant::now();
         with_paused_time(async {
-            let worker = worker(topic);
+            let caller = caller(topic);
             let script = [(Does::Answer(503), 10)];
-            let all = (0..records).map(|_| run(&worker, "GET", None, &script));
+            let all = (0..records).map(|_| run(&caller, "GET", None, &script));
             let calls: usize = futures_util::future::join_all(all).await.iter().map(|(calls, ..)| calls.len()).sum();
             // What is saved up at first, the share of first attempts, and one a second, by the real clock.
             let most = 10.0 + records as f64 * budget + before.elapsed().as_secs_f64();
@@ -223,7 +205,7 @@ fn a_call_that_was_cut_short_is_not_taken_for_the_refused_one_before_it() {
     with_paused_time(async {
         let span = Some(Duration::from_secs(5));
         let script = [(Does::Refuse, 0), (Does::Answer(200), 60_000)];
-        let (calls, end, _) = run(&worker(topic), "POST", span, &script).await;
+        let (calls, end, _) = run(&caller(topic), "POST", span, &script).await;
         assert_eq!(calls.len(), 2);
         assert!(matches!(end, End::Outcome(Err(BackendError::Timeout(_)), 2)));
     });

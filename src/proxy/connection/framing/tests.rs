@@ -156,11 +156,7 @@ fn what_comes_without_an_end_is_not_kept() {
         "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nUpgrade: websocket\r\n\r\nabc",
     ] {
         let framing = endless(&format!("{head}A B C\nX"));
-        assert_eq!(
-            (framing.place, framing.line.capacity()),
-            (Place::Unknown, 0),
-            "{head:?}"
-        );
+        assert_eq!((framing.part, framing.line.capacity()), (Part::Unknown, 0), "{head:?}");
         assert_eq!(framing.heads(), 1);
     }
     // Their opposite: what looks alike, and is followed by another request.

@@ -1,0 +1,51 @@
+//! The binary that is tested: where it is, its environment, signals and limits.
+
+use std::process::Command as SystemCommand;
+use std::sync::Once;
+
+use tokio::process::Command;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
+
+/// The binary with an environment of its own. Of the developer's environment it has only the paths and the log filter.
+pub fn command() -> Command {
+    raise_file_limit();
+    let mut command = Command::new(BINARY);
+    command.env_clear();
+    for name in ["PATH", "HOME", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    command
+}
+
+/// Sends a signal to a process: TERM, INT, KILL.
+pub fn signal(name: &str, pid: u32) {
+    shell(&format!("kill -{name} {pid}"));
+}
+
+/// How many files this process and its children may open.
+pub fn open_files() -> usize {
+    raise_file_limit();
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("the system has limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.expect("a number")
+}
+
+/// Lets this process and its children open as many files as the system allows, and 65,536 where that may be set. The usual limit of
+/// 1,024 is not enough for a thousand clients.
+fn raise_file_limit() {
+    static ONCE: Once = Once::new();
+    // The shell's parent is this process.
+    ONCE.call_once(|| {
+        shell(
+            "prlimit --pid $PPID --nofile=65536:65536 2>/dev/null \
+             || prlimit --pid $PPID --nofile=$(ulimit -Hn):",
+        );
+    });
+}
+
+fn shell(script: &str) {
+    let done = SystemCommand::new("sh").args(["-c", script]).status();
+    assert!(done.as_ref().is_ok_and(|status| status.success()), "{script}: {done:?}");
+}

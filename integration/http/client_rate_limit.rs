@@ -1,0 +1,54 @@
+//! `rate_limit`: a client that asks too often is refused, and the others are not.
+
+use crate::harness::backend::Backend;
+use crate::harness::client::{Request, Response};
+use crate::harness::names::Topics;
+use crate::harness::service::Service;
+use crate::harness::spec::{Spec, processor, proxy};
+
+/// A client may send three requests at once, and then one in a hundred seconds.
+fn limited(topics: &Topics) -> Spec {
+    proxy(topics).set("rate_limit", 0.01).set("rate_limit_burst", 3)
+}
+
+async fn ask(proxy: &Service, client: &str) -> Response {
+    proxy
+        .request(Request::post("/", "hello").header("X-Real-IP", client))
+        .await
+}
+
+#[tokio::test]
+async fn a_client_beyond_its_rate_gets_429_and_others_their_answer() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::echo().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = limited(&topics).set("rate_limit_per", "header:X-Real-IP").start().await;
+    for _ in 0..3 {
+        assert_eq!(ask(&proxy, "10.0.0.1").await.status, 200);
+    }
+    let refused = ask(&proxy, "10.0.0.1").await;
+    refused.assert_problem(429, "rate-limited");
+    let seconds: u32 = refused
+        .header("retry-after")
+        .expect("Retry-After")
+        .parse()
+        .expect("seconds");
+    assert!((1..=100).contains(&seconds), "{seconds}");
+    assert_eq!(ask(&proxy, "10.0.0.2").await.status, 200);
+    assert_eq!(backend.received().len(), 4);
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("proxy_rejected_total", &[("reason", "rate-limited")]), 1.0);
+}
+
+#[tokio::test]
+async fn a_header_does_not_change_a_limit_by_address() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::echo().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = limited(&topics).start().await;
+    for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+        assert_eq!(ask(&proxy, client).await.status, 200);
+    }
+    ask(&proxy, "10.0.0.4").await.assert_problem(429, "rate-limited");
+    assert_eq!(proxy.health("/health/ready").await, Some(200), "probes are not counted");
+}

@@ -1,0 +1,63 @@
+//! The pump's consumer, and the calls of librdkafka that rdkafka does not wrap. None of them waits for the network.
+
+use std::ffi::CString;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use rdkafka_sys as rdsys;
+use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
+
+use super::context::PumpContext;
+
+/// The pump's consumer.
+pub type GroupConsumer = BaseConsumer<PumpContext>;
+
+/// The offset behind the last record that was polled.
+pub fn position(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<i64> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    // SAFETY: client and list live through the call, which fills the list in place.
+    let code = unsafe { rdsys::rd_kafka_position(consumer.client().native_ptr(), list.ptr()) };
+    match list.elements().first().map(|element| element.offset()) {
+        Some(Offset::Offset(position)) if code == NO_ERROR => Some(position),
+        _ => None,
+    }
+}
+
+/// The partition's end, as the last fetch answer had it.
+pub fn high_watermark(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client lives as long as `consumer`, and the out pointers as long as the call.
+    let code = unsafe {
+        rdsys::rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            topic.as_ptr(),
+            partition,
+            &mut low,
+            &mut high,
+        )
+    };
+    (code == NO_ERROR && high >= 0).then_some(high)
+}
+
+/// Begins a commit whose answer comes through the consumer's own queue to `commit_callback`. rdkafka's asynchronous commit has no answer:
+/// rdkafka reads events, and librdkafka gives the answer of such a commit only to a callback (`rdkafka_cgrp.c:3873`).
+///
+/// # Errors
+/// librdkafka takes no commit now; nothing was sent.
+pub fn begin_commit(consumer: &GroupConsumer, list: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: client and list live through the calls; librdkafka copies the list, and the queue is counted: it is the consumer's own.
+    let code = unsafe {
+        let queue = rdsys::rd_kafka_queue_get_consumer(client);
+        let code = rdsys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
+        rdsys::rd_kafka_queue_destroy(queue);
+        code
+    };
+    match code {
+        NO_ERROR => Ok(()),
+        code => Err(code.into()),
+    }
+}

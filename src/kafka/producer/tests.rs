@@ -1,0 +1,163 @@
+//! On a real Kafka: dead clients, and topics that take only small batches.
+
+use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka_sys as rdsys;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::kafka::config::Kafka;
+use crate::test_kafka;
+
+struct Reports(mpsc::UnboundedSender<(usize, Delivered)>);
+
+impl DeliveryListener for Reports {
+    type Ticket = usize;
+    fn delivered(&self, ticket: usize, outcome: Delivered) {
+        let _ = self.0.send((ticket, outcome));
+    }
+}
+
+fn producer() -> (Producer<Reports>, mpsc::UnboundedReceiver<(usize, Delivered)>) {
+    let (sender, reports) = mpsc::unbounded_channel();
+    let config = properties::reply_producer(&kafka(), Duration::from_secs(15));
+    (Producer::new(config, Reports(sender)).unwrap(), reports)
+}
+
+fn kafka() -> Kafka {
+    Kafka {
+        bootstrap_servers: test_kafka::brokers().into(),
+        properties: Default::default(),
+    }
+}
+
+/// Creates a topic of one partition, whose batches are at most `limit` bytes.
+fn create(name: &str, limit: usize) -> String {
+    let (topic, limit) = (format!("{:08x}-{name}", rand::random::<u32>()), limit.to_string());
+    let admin: AdminClient<DefaultClientContext> = properties::reply_consumer(&kafka()).create().unwrap();
+    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
+    let made = futures_executor::block_on(admin.create_topics([&new], &Default::default())).unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    topic
+}
+
+fn record(bytes: usize) -> Record {
+    Record {
+        key: None,
+        value: vec![b'x'; bytes].into(),
+        headers: Vec::new(),
+    }
+}
+
+fn make_fatal(client: &BaseProducer<Context<Feed<Reports>>>) {
+    // SAFETY: the client is alive, and librdkafka copies the reason.
+    unsafe {
+        rdsys::rd_kafka_test_fatal_error(
+            client.client().native_ptr(),
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+            c"a test".as_ptr(),
+        );
+    }
+}
+
+#[test]
+fn a_fatal_error_costs_one_client_and_not_the_next_record() {
+    let (producer, mut reports) = producer();
+    let before = producer.client();
+    make_fatal(&before);
+    let topic = create("heal", 1_000_000);
+    producer.send(&topic, None, &record(0), 1);
+    let refused = reports.try_recv().unwrap();
+    assert_eq!(refused, (1, not_sent(RDKafkaErrorCode::Fatal)));
+    producer.heal();
+    assert!(!Arc::ptr_eq(&before, &producer.client()));
+    producer.send(&topic, None, &record(0), 2);
+    assert_eq!(reports.blocking_recv(), Some((2, Ok(()))));
+    let healthy = producer.client();
+    producer.heal();
+    assert!(Arc::ptr_eq(&healthy, &producer.client()));
+}
+
+#[test]
+fn a_fatal_error_that_comes_back_at_once_does_not_cost_a_client_each_second() {
+    let (producer, _reports) = producer();
+    let (began, mut replaced) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(6) {
+        let before = producer.client();
+        make_fatal(&before);
+        producer.heal();
+        replaced += usize::from(!Arc::ptr_eq(&before, &producer.client()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{replaced} clients in 6 s");
+    // At once, after a second, and two seconds after that.
+    assert!(replaced <= 3, "{replaced}");
+}
+
+/// Records a second, acknowledged.
+fn rate(producer: &Producer<Reports>, reports: &mut mpsc::UnboundedReceiver<(usize, Delivered)>, topic: &str) -> f64 {
+    const RECORDS: usize = 20_000;
+    let (record, began) = (record(1_000), Instant::now());
+    (0..RECORDS).for_each(|number| producer.send(topic, None, &record, number));
+    for _ in 0..RECORDS {
+        let (number, outcome) = reports.blocking_recv().unwrap();
+        assert_eq!(outcome, Ok(()), "{number}");
+    }
+    RECORDS as f64 / began.elapsed().as_secs_f64()
+}
+
+/// The best of several, since others use the machine, too.
+fn best_rate(
+    producer: &Producer<Reports>,
+    reports: &mut mpsc::UnboundedReceiver<(usize, Delivered)>,
+    topic: &str,
+) -> f64 {
+    (0..4).map(|_| rate(producer, reports, topic)).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_topic_with_small_batches_does_not_slow_the_others() {
+    const LIMIT: usize = 20_000;
+    let (producer, mut reports) = producer();
+    let (large, small) = (create("large", 1_048_588), create("small", LIMIT));
+    let before = best_rate(&producer, &mut reports, &large);
+    producer.limit_batches(&small, LIMIT);
+    // What the small topic's client sends, it takes.
+    let of_small = best_rate(&producer, &mut reports, &small);
+    let after = best_rate(&producer, &mut reports, &large);
+    println!(
+        "records/s: {before:.0} before the small topic was known, {after:.0} after; {of_small:.0} into the small one; ratio {:.2}",
+        after / before
+    );
+    assert!(after > before * 0.6, "{before} {after}");
+}
+
+#[test]
+fn many_small_topics_share_few_clients_and_a_raised_limit_leads_back() {
+    let (producer, mut reports) = producer();
+    let topics: Vec<String> = (0..40)
+        .map(|number| format!("{:08x}-{number}", rand::random::<u32>()))
+        .collect();
+    for (number, topic) in topics.iter().enumerate() {
+        producer.limit_batches(topic, 16_384 + 300 * number);
+    }
+    assert_eq!(producer.small.load().by_batch_size.len(), 1);
+    assert_eq!(producer.small.load().by_topic.len(), topics.len());
+    let small = create("small", 20_000);
+    producer.limit_batches(&small, 20_000);
+    // A dead client of small batches is replaced, too.
+    let lane = producer.small.load().by_topic[&*small].clone();
+    make_fatal(&lane.client().client);
+    producer.send(&small, None, &record(10), 1);
+    assert_eq!(reports.blocking_recv(), Some((1, not_sent(RDKafkaErrorCode::Fatal))));
+    producer.heal();
+    (0..1_000).for_each(|number| producer.send(&small, None, &record(1_000), number));
+    assert!(producer.queued() > 0, "of all clients");
+    assert!(producer.flush(Duration::from_secs(30)), "all clients");
+    assert_eq!(producer.queued(), 0);
+    assert!((0..1_000).all(|_| reports.blocking_recv().unwrap().1 == Ok(())));
+    for topic in &topics {
+        producer.limit_batches(topic, 1_000_000);
+    }
+    assert_eq!(producer.small.load().by_topic.len(), 1);
+}

@@ -1,0 +1,74 @@
+//! What the attempts to call one topic's backend share: the limits on calls, and what is known of the backend's state.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::process::progress::monotonic_ms;
+use crate::processor::backend::breaker::{Breaker, ProbeSlot, State};
+use crate::processor::backend::call_pool::CallPlaces;
+use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::metrics::TopicMetrics;
+use crate::processor::record::rate_limit::RateLimit;
+use crate::settings::{BreakerMode, Topic};
+use crate::wire::Request;
+
+/// One worker's way to its backend. Made on the Arbiter that the calls run on: the connections live there.
+pub struct Caller {
+    pub topic: Topic,
+    pub backend: Backend,
+    /// Its places among the calls of the process.
+    pub places: CallPlaces,
+    /// How often a record may begin; shared by the topic's workers. `None`: records begin as they come.
+    pub rate_limit: Option<Arc<RateLimit>>,
+    /// Shared by the topic's workers.
+    pub retry_budget: Arc<RetryBudget>,
+    /// Shared by all topics with the same backend. `None`: switched off.
+    pub breaker: Option<Arc<Breaker>>,
+    /// Held by the one attempt of this worker that probes a half-open breaker.
+    pub probe: ProbeSlot,
+    /// Health checks are switched on, so the backend's health page may be asked for.
+    pub asks_health: bool,
+    pub metrics: TopicMetrics,
+}
+
+impl Caller {
+    /// Calls the backend once, within `timeout`.
+    ///
+    /// # Errors
+    /// There is no answer that could be passed on.
+    pub async fn call(&self, request: &Request, timeout: Duration) -> Result<Answer, BackendError> {
+        let began = Instant::now();
+        let outcome = self.backend.call(request, timeout).await;
+        self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
+        if let Err(error) = &outcome {
+            if !matches!(error, BackendError::BadMessage(_)) {
+                self.metrics.backend_errors.inc();
+            }
+            tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
+        }
+        outcome
+    }
+
+    /// Records wait while the breaker is open, instead of being answered 503.
+    pub fn pauses(&self) -> bool {
+        self.topic.breaker.mode == BreakerMode::Pause
+    }
+
+    /// The state of the breaker now; closed where it is switched off.
+    pub fn breaker_state(&self) -> State {
+        let state = |breaker: &Arc<Breaker>| breaker.state(monotonic_ms());
+        self.breaker.as_ref().map_or(State::Closed, state)
+    }
+
+    /// Comes with the next change of the breaker, counted from the call of this function and not from its first poll.
+    pub fn breaker_changed(&self) -> impl Future<Output = ()> + use<> {
+        let changes = self.breaker.as_ref().map(|breaker| breaker.changes());
+        async {
+            match changes {
+                Some(mut changes) => drop(changes.changed().await),
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

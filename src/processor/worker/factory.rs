@@ -1,0 +1,219 @@
+//! Makes the generations of one worker: the actor, its pump, and what both share.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::group_pump::handle::{Command, PumpHandle};
+use crate::kafka::group_pump::{self, PumpPlan};
+use crate::kafka::producer::Producer;
+use crate::process::progress::Progress;
+use crate::processor::backend::breaker::ProbeSlot;
+use crate::processor::backend::call_pool::CallPool;
+use crate::processor::backend::client::{Backend, Connector};
+use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::record::RecordProcessor;
+use crate::processor::record::caller::Caller;
+use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
+use crate::processor::record::deadline::DeadlineRules;
+use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::outbox::{Deliveries, Outbox};
+use crate::processor::record::rate_limit::RateLimit;
+use crate::processor::record::reply_topics::ReplyTopics;
+use crate::processor::record::settlement::Ledger;
+use crate::processor::record::topic_lookup::TopicLookup;
+use crate::processor::worker::actor::{Inputs, TopicWorker};
+use crate::processor::worker::view::WorkerView;
+use crate::supervision::spawn_watched::spawn_watched;
+use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
+
+/// Records on their way from a pump to its worker.
+const HAND_OVER: usize = 256;
+/// Room for our own headers beside a backend's answer.
+const HEADROOM: usize = 64 << 10;
+
+/// Makes the generations of one worker.
+pub struct WorkerFactory {
+    pub name: String,
+    pub view: Arc<WorkerView>,
+    pub plan: PumpPlan,
+    /// How often a record may begin; shared by the topic's workers. `None`: records begin as they come.
+    pub rate_limit: Option<Arc<RateLimit>>,
+    /// Shared by the topic's workers.
+    pub retry_budget: Arc<RetryBudget>,
+    pub shared: Shared,
+}
+
+/// What all workers of the process share.
+#[derive(Clone)]
+pub struct Shared {
+    pub producer: Arc<Producer<Deliveries>>,
+    /// How large a record may be, by topic.
+    pub limits: RecordLimits,
+    /// The places for backend calls.
+    pub calls: Arc<CallPool>,
+    /// Opens connections to backends.
+    pub connector: Connector,
+    /// Health checks are switched on.
+    pub asks_health: bool,
+    /// Topics that no reply may go to.
+    pub forbidden: Arc<HashSet<String>>,
+    pub dead_letter_topic: Option<Arc<str>>,
+    pub dead_letter_trouble: DeadLetterTrouble,
+    pub clock_tolerance: Duration,
+    pub kafka: KafkaHealth,
+}
+
+impl Supervised for WorkerFactory {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
+        let topic = &self.view.topic;
+        let (handle, completions) = PumpHandle::new(self.view.pause());
+        let (records, records_receiver) = mpsc::channel(HAND_OVER);
+        let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
+        let response_topic: Arc<str> = Arc::from(topic.response_topic.as_str());
+        let outbox = Outbox {
+            producer: self.shared.producer.clone(),
+            limits: self.shared.limits.clone(),
+            undelivered,
+            own_topics: std::iter::once(response_topic.clone())
+                .chain(self.shared.dead_letter_topic.clone())
+                .collect(),
+            admin: self.plan.admin.clone(),
+            lookup: TopicLookup::default(),
+            dead_letter_trouble: self.shared.dead_letter_trouble.clone(),
+            metrics: self.view.metrics.clone(),
+            undeliverable_logged: LoggedOnce::default(),
+        };
+        let ledger = Ledger::new(topic, handle.clone(), self.view.metrics.clone());
+        let inputs = Inputs {
+            records: records_receiver,
+            undelivered: undelivered_receiver,
+        };
+        let progress = Progress::default();
+        let make = {
+            let (view, shared, sign_of_life) = (self.view.clone(), self.shared.clone(), progress.clone());
+            let (rate_limit, retry_budget) = (self.rate_limit.clone(), self.retry_budget.clone());
+            let over = home.over.clone();
+            move |_: &mut actix::Context<TopicWorker>| {
+                let caller = caller(&view, &shared, rate_limit, retry_budget);
+                let processor = record_processor(caller, &shared, ledger, outbox, response_topic);
+                TopicWorker::new(processor, inputs, over, sign_of_life)
+            }
+        };
+        spawn_watched(home, make, exited).ok_or("its thread could not be started")?;
+        let thread = group_pump::spawn(self.plan.clone(), handle.clone(), completions, records)
+            .map_err(|error| error.to_string())?;
+        self.view.set_pump(Some(handle.clone()));
+        tracing::info!(actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
+        Ok(Life {
+            progress: vec![progress, handle.progress().clone()],
+            pump: Some(Box::new(GroupPump {
+                handle,
+                thread: Some(thread),
+            })),
+        })
+    }
+
+    fn generation_ended(&mut self) {
+        self.view.set_pump(None);
+    }
+}
+
+/// Runs on the worker's Arbiter: the connections to the backend live there.
+fn caller(
+    view: &WorkerView,
+    shared: &Shared,
+    rate_limit: Option<Arc<RateLimit>>,
+    retry_budget: Arc<RetryBudget>,
+) -> Caller {
+    let topic = &view.topic;
+    let max_body = shared.limits.own().saturating_sub(HEADROOM);
+    let backend = Backend::new(
+        &shared.connector,
+        &topic.backend_url,
+        topic.host,
+        topic.concurrency,
+        max_body,
+    );
+    Caller {
+        topic: topic.clone(),
+        // The settings were checked at start. An Err here is a panic, which the supervisor hears of with this text.
+        backend: backend.unwrap_or_else(|error| panic!("{error}")),
+        places: shared
+            .calls
+            .places(topic.concurrency, view.metrics.waiting_for_call.clone()),
+        rate_limit,
+        retry_budget,
+        breaker: view.breaker.clone(),
+        probe: ProbeSlot::default(),
+        asks_health: shared.asks_health,
+        metrics: view.metrics.clone(),
+    }
+}
+
+fn record_processor(
+    caller: Caller,
+    shared: &Shared,
+    ledger: Ledger,
+    outbox: Outbox,
+    response_topic: Arc<str>,
+) -> RecordProcessor {
+    let topic = &caller.topic;
+    RecordProcessor {
+        ledger: Arc::new(ledger),
+        deadlines: DeadlineRules {
+            clock_tolerance: shared.clock_tolerance,
+            default_span: topic.timeout,
+            clock_skew: caller.metrics.clock_skew.clone(),
+            skew_logged: LoggedOnce::default(),
+        },
+        reply_topics: ReplyTopics::new(topic, response_topic, shared.forbidden.clone(), caller.metrics.clone()),
+        outbox: Arc::new(outbox),
+        dead_letter_topic: shared.dead_letter_topic.clone(),
+        kafka: shared.kafka.clone(),
+        caller,
+    }
+}
+
+/// A pump's thread, as supervision and shutdown see it.
+struct GroupPump {
+    handle: PumpHandle,
+    /// Taken by `join`.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pump for GroupPump {
+    fn drain(&self) {
+        self.handle.command(Command::Drain);
+    }
+
+    fn stop(&self) {
+        self.handle.command(Command::Stop);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.handle.status().is_drained()
+    }
+
+    fn join(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Err: it panicked, and the panic hook has logged it.
+        drop(self.thread.take().map(JoinHandle::join));
+        true
+    }
+}

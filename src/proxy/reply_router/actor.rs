@@ -1,0 +1,343 @@
+//! The actor: it registers each request, produces its record, and gives each reply to the request that waits for it.
+//!
+//! Owns: the table of requests in flight, and the state of every topic in use. Sent to by: `proxy::handler` (`Forward`, `Forget`), the
+//! request producer (`RequestLost`), its own tasks (`TopicEvent`), and the shutdown (`Drain`). Death: every waiting client gets
+//! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new router.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, AsyncContext, Context, Handler, StreamHandler};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
+use super::pending::{Pending, Waiting};
+use super::slot::{LostRequests, RouterHandle, RouterSlot};
+use super::topic_tasks::TopicTasks;
+use super::topics::{Ready, TopicStates};
+use crate::error::RequestError;
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::codes::CodeClass;
+use crate::kafka::producer::{Producer, Undelivered};
+use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
+use crate::process::progress::Progress;
+use crate::proxy::admission::pace::TICK;
+use crate::proxy::metrics::ProxyMetrics;
+use crate::proxy::routing::topics::KnownTopic;
+use crate::wire::native;
+
+/// How often entries are looked for that `ForgetOnDrop` did not remove. What is found is counted, and expected to be nothing.
+const SWEEP_EVERY: Duration = TICK;
+/// How long past its deadline an entry may live before the sweep removes it.
+const SWEEP_GRACE: Duration = Duration::from_secs(2);
+/// How often open topics are compared with what Kafka has.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// What a router is made of; everything but its state belongs to the process.
+pub struct RouterParts {
+    pub generation: u64,
+    pub producer: Arc<Producer<LostRequests>>,
+    pub limits: RecordLimits,
+    pub stream: ReplyStream,
+    /// The request topics of the configuration, opened at start.
+    pub request_topics: Vec<Arc<KnownTopic>>,
+    /// Reply topics that are open before this router is published.
+    pub warmup: Vec<Arc<KnownTopic>>,
+    pub slot: Arc<RouterSlot>,
+    pub metrics: ProxyMetrics,
+    pub kafka: KafkaHealth,
+    pub progress: Progress,
+}
+
+/// The actor.
+pub struct ReplyRouter {
+    pending: Pending,
+    topics: TopicStates,
+    /// Requests whose topics are still opening; bounded by permits.
+    parked: Vec<Forward>,
+    /// Every warm-up topic is read. Shown by readiness.
+    positioned: Arc<AtomicBool>,
+    /// This router is in the slot. It is published once.
+    published: bool,
+    /// Taken when the actor starts.
+    replies: Option<mpsc::Receiver<Vec<ReplyRecord>>>,
+    /// Set when the actor starts.
+    tasks: TopicTasks,
+    parts: RouterParts,
+}
+
+impl ReplyRouter {
+    /// Made within its own context: tasks of the router report to its address.
+    pub fn new(parts: RouterParts, replies: mpsc::Receiver<Vec<ReplyRecord>>, ctx: &mut Context<Self>) -> Self {
+        parts.metrics.router_entries.set(0);
+        ReplyRouter {
+            pending: Pending::default(),
+            topics: TopicStates::default(),
+            parked: Vec::new(),
+            positioned: Arc::default(),
+            published: false,
+            replies: Some(replies),
+            tasks: TopicTasks {
+                producer: parts.producer.clone(),
+                stream: parts.stream.clone(),
+                limits: parts.limits.clone(),
+                router: ctx.address().recipient(),
+            },
+            parts,
+        }
+    }
+
+    /// Sends a request on its way, or parks it while a topic opens, or refuses it.
+    fn route(&mut self, forward: Forward) {
+        if forward.reply_tx.is_closed() {
+            return;
+        }
+        match self
+            .topics
+            .ready(&forward.request_topic, &forward.reply_topic, &self.tasks)
+        {
+            Ready::Yes(reply_partition) => self.produce(forward, reply_partition),
+            Ready::NotYet => self.parked.push(forward),
+            Ready::No => forward.refuse(RequestError::KafkaUnavailable),
+        }
+    }
+
+    /// Registers, then produces, in one go: no reply can overtake its registration.
+    fn produce(&mut self, mut forward: Forward, reply_partition: Option<i32>) {
+        if let Some(partition) = reply_partition {
+            native::set_reply_partition(&mut forward.record, partition);
+        }
+        if forward.record.encoded_size() > self.parts.limits.of(&forward.request_topic.name) {
+            return forward.refuse(RequestError::BodyTooLarge);
+        }
+        let Forward { id, record, .. } = forward;
+        let (key, topic) = (id.low64(), forward.request_topic.name.clone());
+        let waiting = Waiting {
+            id,
+            request_topic: forward.request_topic,
+            reply_topic: forward.reply_topic,
+            sent: Instant::now(),
+            deadline: forward.deadline,
+            queue: forward.queue,
+            reply_tx: forward.reply_tx,
+        };
+        if let Err(refused) = self.pending.register(waiting) {
+            return refused.answer(Err(RequestError::Overloaded));
+        }
+        self.parts.producer.send(&topic, None, &record, key as usize);
+        self.show_entries();
+    }
+
+    /// Kafka did not take a request's record.
+    fn not_taken(&mut self, key: u64, why: Undelivered) {
+        let Some(waiting) = self.pending.remove(key) else {
+            return;
+        };
+        let topic = &waiting.request_topic.name;
+        tracing::warn!(%topic, code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
+        let class = CodeClass::from(why.code);
+        if class.is_not_found() {
+            self.topics.request_topic_is_gone(topic);
+        }
+        if class == CodeClass::TooLarge {
+            self.parts.limits.ask_again();
+        }
+        waiting.answer(Err(if why.not_persisted {
+            refusal(class)
+        } else {
+            RequestError::ReplyLost
+        }));
+    }
+
+    /// A topic opened or failed: the requests that waited for it go on.
+    fn unpark(&mut self, ctx: &mut Context<Self>) {
+        for forward in std::mem::take(&mut self.parked) {
+            self.route(forward);
+        }
+        self.publish_once_positioned(ctx);
+    }
+
+    /// Readiness follows the warm-up topics; the router itself is published once, the first time all of them are read.
+    fn publish_once_positioned(&mut self, ctx: &mut Context<Self>) {
+        let open = self.topics.open_replies();
+        self.parts.metrics.active_consumers.set(open as i64);
+        let positioned = self.parts.warmup.iter().all(|topic| self.topics.is_open(&topic.name));
+        self.positioned.store(positioned, Ordering::Release);
+        if self.published || !positioned {
+            return;
+        }
+        let (router, generation) = (ctx.address(), self.parts.generation);
+        let handle = RouterHandle::new(router, generation, self.positioned.clone());
+        self.published = self.parts.slot.publish(handle);
+        if self.published {
+            tracing::info!(generation, "reply router positioned");
+        }
+    }
+
+    /// Nobody waits for a request any more: its deadline passed, or its client left before.
+    fn given_up(&mut self, waiting: &Waiting) {
+        let now = Instant::now();
+        if now >= waiting.deadline {
+            waiting.queue.waited_in_vain();
+        }
+        self.topics.unanswered(waiting, now, &self.tasks);
+    }
+
+    /// Ends the requests that wait for a reply on a topic that is gone or another one now.
+    fn lose_replies_of(&mut self, topic: &str) {
+        let lost = self.pending.extract(|waiting| &*waiting.reply_topic.name == topic);
+        let count = lost.len();
+        lost.into_iter()
+            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
+        if count > 0 {
+            tracing::warn!(topic, count, "requests in flight lost their replies");
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.parts.progress.touch();
+        self.topics.keep_pace();
+        let now = Instant::now();
+        let outlived = |waiting: &Waiting| now >= waiting.deadline + SWEEP_GRACE;
+        let swept = self.pending.extract(outlived).len();
+        self.parts.metrics.swept.inc_by(swept as u64);
+        self.refuse_hopeless(now);
+        self.show_entries();
+        let queued = self.parts.producer.queued();
+        self.parts.metrics.producer_queue.set(queued as i64);
+    }
+
+    /// Refuses parked requests that will not be sent in time. They were not sent, so their clients may try again: they hear that while
+    /// they still wait, instead of a 504 at the deadline.
+    fn refuse_hopeless(&mut self, now: Instant) {
+        let kafka_is_down = self.parts.kafka.is_down();
+        let hopeless = |forward: &mut Forward| kafka_is_down || now + SWEEP_EVERY >= forward.deadline;
+        for forward in self.parked.extract_if(.., hopeless) {
+            forward.refuse(RequestError::KafkaUnavailable);
+        }
+        self.parked.retain(|forward| !forward.reply_tx.is_closed());
+    }
+
+    fn show_entries(&self) {
+        self.parts.metrics.router_entries.set(self.pending.len() as i64);
+    }
+}
+
+impl Actor for ReplyRouter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(replies) = self.replies.take() {
+            ctx.add_stream(ReceiverStream::new(replies));
+        }
+        ctx.run_interval(SWEEP_EVERY, |router, _| router.sweep());
+        ctx.run_interval(CHECK_EVERY, |router, _| {
+            router.topics.end_searches(&router.tasks);
+            router.topics.check(&router.tasks);
+        });
+        for topic in &self.parts.request_topics {
+            self.topics.open_request(topic, &self.tasks);
+        }
+        for topic in &self.parts.warmup {
+            self.topics.open_reply(topic, &self.tasks);
+        }
+        self.publish_once_positioned(ctx);
+    }
+}
+
+impl Handler<Forward> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, forward: Forward, _: &mut Self::Context) {
+        self.parts.progress.touch();
+        self.route(forward);
+    }
+}
+
+impl Handler<Forget> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) {
+        match self.pending.remove(id.low64()) {
+            Some(waiting) => self.given_up(&waiting),
+            None => self.parked.retain(|forward| forward.id != id),
+        }
+        self.show_entries();
+    }
+}
+
+impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
+    fn handle(&mut self, batch: Vec<ReplyRecord>, _: &mut Self::Context) {
+        self.parts.progress.touch();
+        for run in batch.chunk_by(|a, b| a.record.partition == b.record.partition && a.record.topic == b.record.topic) {
+            self.topics.reply_came(&run[0].record.topic, run[0].record.partition);
+        }
+        for ReplyRecord { id, record } in batch {
+            if !self.pending.complete(id, record) {
+                self.parts.metrics.late_replies.inc();
+            }
+        }
+        self.show_entries();
+    }
+    // finished(): the default stops the actor, which is right: no replies can come any more.
+}
+
+impl Handler<RequestLost> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, lost: RequestLost, _: &mut Self::Context) {
+        self.not_taken(lost.key, lost.why);
+        self.show_entries();
+    }
+}
+
+impl Handler<TopicEvent> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, event: TopicEvent, ctx: &mut Self::Context) {
+        let (configured, warmup, tasks) = (&self.parts.request_topics, &self.parts.warmup, &self.tasks);
+        match event {
+            TopicEvent::RequestTopicOpened { topic, result } => {
+                self.topics.request_opened(topic, result, configured, tasks);
+                self.unpark(ctx);
+            }
+            TopicEvent::ReplyTopicOpened { topic, result } => {
+                self.topics.reply_opened(topic, result, warmup, tasks);
+                self.unpark(ctx);
+            }
+            TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),
+            TopicEvent::RetryReplyTopic(topic) => self.topics.retry_reply(&topic, tasks),
+            TopicEvent::Checked(changes) => {
+                for lost in self.topics.checked(changes, warmup, tasks) {
+                    self.lose_replies_of(&lost);
+                }
+                self.publish_once_positioned(ctx);
+            }
+            TopicEvent::SearchBegan { topic, result } => self.topics.search_began(topic, result, tasks),
+        }
+    }
+}
+
+impl Handler<Drain> for ReplyRouter {
+    type Result = usize;
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> usize {
+        let left = self.pending.len() + self.parked.len();
+        self.pending
+            .extract(|_| true)
+            .into_iter()
+            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
+        self.parked
+            .drain(..)
+            .for_each(|forward| forward.refuse(RequestError::Draining));
+        self.show_entries();
+        left
+    }
+}
+
+/// What a client gets for a record that certainly was not sent.
+fn refusal(class: CodeClass) -> RequestError {
+    match class {
+        CodeClass::QueueFull => RequestError::Overloaded,
+        CodeClass::TooLarge => RequestError::BodyTooLarge,
+        _ => RequestError::KafkaUnavailable,
+    }
+}

@@ -1,0 +1,97 @@
+//! The messages of the router: those of requests, and those with which its own tasks report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::Message;
+use tokio::sync::oneshot;
+
+use super::search::Partitions;
+use crate::error::RequestError;
+use crate::kafka::cluster::admin::TopicError;
+use crate::kafka::cluster::describe::{Found, TopicId};
+use crate::kafka::producer::Undelivered;
+use crate::kafka::reply_stream::{OpenTopic, TopicChange};
+use crate::proxy::admission::in_flight::Queue;
+use crate::proxy::routing::topics::KnownTopic;
+use crate::wire::{CorrelationId, RawRecord, Record};
+
+/// What a waiting request gets: the reply record, or why there is none.
+pub type ReplyResult = Result<RawRecord, RequestError>;
+
+/// Registers a request and produces its record. Sent by `proxy::handler`. Never blocks: librdkafka queues the record.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forward {
+    pub id: CorrelationId,
+    pub request_topic: Arc<KnownTopic>,
+    pub reply_topic: Arc<KnownTopic>,
+    /// Encoded, except for the reply partition: only the router knows that.
+    pub record: Record,
+    pub deadline: Instant,
+    /// Counts whether the request was answered.
+    pub queue: Arc<Queue>,
+    /// Takes the reply. Closed once the client has left.
+    pub reply_tx: oneshot::Sender<ReplyResult>,
+}
+
+impl Forward {
+    /// Ends the request before its record was produced. A failed send means that the client has left.
+    pub(super) fn refuse(self, error: RequestError) {
+        let _ = self.reply_tx.send(Err(error));
+    }
+}
+
+/// Nobody waits for this request any more. Sent by `proxy::handler` when the client left or the deadline passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forget(pub CorrelationId);
+
+/// Kafka did not take a request's record. Sent by the request producer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RequestLost {
+    /// `CorrelationId::low64`.
+    pub key: u64,
+    pub why: Undelivered,
+}
+
+/// Ends every waiting request with `reply-lost`; returns how many there were. Sent at shutdown, when none should be left.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct Drain;
+
+/// What a task of the router found out about topics. Sent by `topic_tasks`, once for each task.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum TopicEvent {
+    RequestTopicOpened {
+        topic: Arc<KnownTopic>,
+        result: Result<Option<TopicId>, TopicError>,
+    },
+    ReplyTopicOpened {
+        topic: Arc<KnownTopic>,
+        result: Result<OpenTopic, TopicError>,
+    },
+    /// A request topic of the configuration failed to open a while ago.
+    RetryRequestTopic(Arc<KnownTopic>),
+    /// A reply topic that the router cannot do without failed to open a while ago.
+    RetryReplyTopic(Arc<KnownTopic>),
+    /// All open topics were compared with what Kafka has.
+    Checked(TopicChanges),
+    /// A search of a reply topic's other partitions began, or could not.
+    SearchBegan {
+        topic: Arc<str>,
+        result: Result<Partitions, TopicError>,
+    },
+}
+
+/// What the check of all open topics found.
+#[derive(Default)]
+pub struct TopicChanges {
+    pub replies: Vec<TopicChange>,
+    /// Whether Kafka lets us read a reply topic. Topics of which that is not known are left out.
+    pub readable: Vec<(Arc<str>, bool)>,
+    /// `None`: Kafka does not know the topic. Topics that Kafka told nothing about are left out.
+    pub requests: Vec<(Arc<str>, Option<Found>)>,
+}
