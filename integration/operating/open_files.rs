@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::harness::backend::Backend;
-use crate::harness::binary::command;
+use crate::harness::binary::BINARY;
 use crate::harness::kafka::free_port;
 use crate::harness::names::Topics;
 use crate::harness::spec::{processor, proxy};

@@ -14,6 +14,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::group_pump::identity::{self, TopicIds};
+use crate::kafka::group_pump::window::ByteBudget;
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
@@ -32,6 +33,9 @@ use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::WorkerView;
 use crate::settings::{self, Delivery, Ordering, Settings, Topic};
 use crate::supervision::supervised::Supervised;
+
+/// Bytes of records that all workers together hold between intake and the end of their work: sixteen full windows of a partition.
+const RECORD_BYTES: usize = 256 << 20;
 
 /// The processor, as the process, shutdown and the management API see it.
 pub struct Processor {
@@ -76,6 +80,7 @@ pub fn assemble(
         metrics.calls_borrowed.clone(),
     ));
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
+    let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
     let connector = Connector::new().map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
@@ -108,7 +113,6 @@ pub fn assemble(
             .rate_limit
             .and_then(|rate| RateLimit::new(rate, topic_metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
-        let concurrency = topic.concurrency.min(calls.most_of_one());
         for index in 0..topic.workers {
             let view = Arc::new(WorkerView::new(
                 topic.clone(),
@@ -121,7 +125,7 @@ pub fn assemble(
             supervised.push(Box::new(WorkerFactory {
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
-                plan: pump_plan(settings, topic, index, concurrency, &admin, &topic_ids),
+                plan: pump_plan(settings, topic, index, &calls, &budget, &admin, &topic_ids),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -159,10 +163,14 @@ fn pump_plan(
     settings: &Settings,
     topic: &Topic,
     index: usize,
-    concurrency: usize,
+    calls: &Arc<CallPool>,
+    budget: &ByteBudget,
     admin: &TopicAdmin,
     topic_ids: &TopicIds,
 ) -> PumpPlan {
+    let concurrency = topic.concurrency.min(calls.most_of_one());
+    let free = calls.clone();
+    let can_begin = Arc::new(move || free.free_for_one());
     let own = &settings.processor;
     let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
     let written = std::iter::once(&topic.response_topic).chain(&own.dead_letter_topic);
@@ -177,7 +185,8 @@ fn pump_plan(
         window: (topic.concurrency * 4).max(256),
         revoke_timeout: own.revoke_timeout,
         ahead: (topic.delivery == Delivery::AtMostOnce)
-            .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit)),
+            .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit, can_begin)),
+        budget: budget.clone(),
         ordered: topic.ordering != Ordering::Unordered,
     }
 }

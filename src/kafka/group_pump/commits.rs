@@ -80,7 +80,7 @@ impl Commits {
     pub fn new(plan: &PumpPlan, answers: Receiver<CommitAnswer>) -> Self {
         let configured = plan.config.get("auto.commit.interval.ms");
         Commits {
-            ahead: plan.ahead.map(AheadCounts::new),
+            ahead: plan.ahead.clone().map(AheadCounts::new),
             answers,
             unconfirmed: VecDeque::new(),
             question: None,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::PumpHandle;
+use super::window::HeldBytes;
 use crate::wire::RawRecord;
 
 /// A record on its way to the worker.
@@ -19,6 +20,8 @@ pub struct Intake {
     pub fresh: bool,
     /// Set for at-most-once delivery: the counts that the record is in.
     pub ahead: Option<Ahead>,
+    /// Its part of what all pumps of the process may hold.
+    pub held: HeldBytes,
 }
 
 /// One assignment of one partition, as its records see it. Clones share it.

@@ -46,8 +46,9 @@ mod pump;
 mod rebalance;
 mod request_topic;
 mod thread;
+pub mod window;
 
-pub use self::ahead::AheadLimits;
+pub use self::ahead::{AheadLimits, CanBegin};
 pub use self::error::PumpError;
 pub use self::plan::PumpPlan;
 pub use self::thread::spawn;

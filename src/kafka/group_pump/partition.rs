@@ -18,6 +18,7 @@ use super::done_set::DoneSet;
 use super::intake::{Ahead, Intake, Lease};
 use super::offsets::Tracker;
 use super::positions::Position;
+use super::window::ByteBudget;
 use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::record::raw_record;
 use crate::wire::RawRecord;
@@ -137,10 +138,12 @@ impl Partition {
     }
 
     /// May another record be taken in? One stuck record stops its own partition, and nothing else.
-    pub fn has_room(&self, window: usize) -> bool {
+    pub fn has_room(&self, window: usize, budget: &ByteBudget) -> bool {
+        let bytes = self.tracker.bytes();
         !self.revoking
             && self.tracker.len() < window
-            && self.tracker.bytes() < WINDOW_BYTES
+            && bytes < WINDOW_BYTES
+            && budget.has_room(bytes)
             && self.tracker.most_done_bytes() <= self.done_room()
     }
 
@@ -159,8 +162,9 @@ impl Partition {
         self.empty = None;
     }
 
-    /// Polls the queue once. `count_ahead` counts a record among those that are committed before the work, given this partition's count.
-    pub fn next(&mut self, count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>) -> Next {
+    /// Polls the queue once. `budget` counts the record's bytes. `count_ahead` counts a record among those that are committed before the
+    /// work, given this partition's count.
+    pub fn next(&mut self, budget: &ByteBudget, count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>) -> Next {
         let record = match self.stashed.pop_front() {
             Some(record) => record,
             None => match self.queue.poll(Duration::ZERO) {
@@ -186,7 +190,8 @@ impl Partition {
         self.idle = false;
         self.begun = true;
         self.position = Some(record.offset + 1);
-        self.tracker.start(record.offset, size(&record));
+        let bytes = size(&record);
+        self.tracker.start(record.offset, bytes);
         if self.done_before.contains(record.offset) {
             self.tracker.finish(record.offset);
             return Next::Done;
@@ -201,6 +206,7 @@ impl Partition {
             epoch: self.epoch,
             fresh,
             ahead: count_ahead(&self.unfinished),
+            held: budget.hold(bytes),
         };
         match &mut self.ahead {
             None => Next::Record(intake),

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 
 use super::ahead::AheadLimits;
 use super::identity::TopicIds;
+use super::window::ByteBudget;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::config::Start;
 
@@ -35,6 +36,8 @@ pub struct PumpPlan {
     pub revoke_timeout: Duration,
     /// Set for at-most-once delivery: how far commits may run ahead of the work.
     pub ahead: Option<AheadLimits>,
+    /// Bytes of records that all pumps of the process may hold.
+    pub budget: ByteBudget,
     /// Records wait for each other, so no call may run on in a partition that has gone to another member.
     pub ordered: bool,
 }

@@ -292,14 +292,18 @@ impl<'a> Pump<'a> {
         let first = self.turns.checked_rem(partitions.len()).unwrap_or(0);
         partitions.rotate_left(first);
         for partition in partitions {
-            while partition.has_room(self.plan.window) && self.commits.leave_room(partition.unfinished()) {
+            while partition.has_room(self.plan.window, &self.plan.budget)
+                && self.commits.leave_room(partition.unfinished())
+            {
                 let slot = match self.records.try_reserve() {
                     Ok(slot) => slot,
                     Err(mpsc::error::TrySendError::Closed(())) => return Err(PumpError::WorkerGone),
                     Err(mpsc::error::TrySendError::Full(())) if busy => return Ok(Turn::Busy),
                     Err(mpsc::error::TrySendError::Full(())) => return Ok(Turn::Congested),
                 };
-                match partition.next(|of_partition| self.commits.count(of_partition, self.handle)) {
+                match partition.next(&self.plan.budget, |of_partition| {
+                    self.commits.count(of_partition, self.handle)
+                }) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
                     Next::AwaitsCommit | Next::Done => {}
@@ -329,7 +333,7 @@ impl<'a> Pump<'a> {
         }
         let paused = self.handle.is_paused();
         let backlogs = self.assignment.partitions_mut().map(|(_, partition)| {
-            let stands_still = paused || !partition.has_room(self.plan.window);
+            let stands_still = paused || !partition.has_room(self.plan.window, &self.plan.budget);
             partition.backlog(&self.consumer, stands_still)
         });
         let backlogs: Vec<_> = backlogs.collect();
