@@ -123,10 +123,7 @@ impl Asked {
     /// `None`: it cannot be known yet.
     fn positions(&self, consumer: &GroupConsumer) -> KafkaResult<Option<Positions>> {
         let asked_at = Instant::now();
-        let found = describe::topics(consumer.client(), [&*self.topic])?;
-        let found = found.into_values().next().transpose()?.flatten();
-        let topic = found.and_then(|found| found.id);
-        let partitions = found.map_or(0, |found| found.partitions);
+        let (topic, partitions) = self.describe(consumer)?;
         let known = Known {
             start: self.start,
             has_begun: self.has_begun.load(Ordering::Acquire),
@@ -145,6 +142,24 @@ impl Asked {
             asked_at,
             positions,
         }))
+    }
+
+    /// The topic's identity, where the brokers tell it, and its partition count. librdkafka's mock cluster answers no such question: there,
+    /// the metadata has to do.
+    fn describe(&self, consumer: &GroupConsumer) -> KafkaResult<(Option<TopicId>, i32)> {
+        match describe::topics(consumer.client(), [&*self.topic]) {
+            Ok(found) => {
+                let found = found.into_values().next().transpose()?.flatten();
+                Ok(found.map_or((None, 0), |found| (found.id, found.partitions)))
+            }
+            Err(error) => {
+                let metadata = consumer
+                    .fetch_metadata(Some(&self.topic), PATIENCE)
+                    .map_err(|_| error)?;
+                let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+                Ok((None, partitions as i32))
+            }
+        }
     }
 
     fn commits(&self, consumer: &GroupConsumer, partitions: i32) -> KafkaResult<HashMap<i32, Commit>> {
