@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use rdkafka::producer::Producer as _;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::describe;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::PumpPlan;
+use crate::kafka::group_pump::identity::{self, TopicIds};
 use crate::kafka::group_pump::window::ByteBudget;
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
@@ -92,6 +95,7 @@ pub fn assemble(
         kafka: kafka.clone(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
+    let topic_ids = watch_topic_ids(own, &producer)?;
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
     let mut breakers = Breakers::default();
     for topic in &own.topics {
@@ -121,7 +125,7 @@ pub fn assemble(
             supervised.push(Box::new(WorkerFactory {
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
-                plan: pump_plan(settings, topic, index, &calls, &budget, &admin),
+                plan: pump_plan(settings, topic, index, &calls, &budget, &admin, &topic_ids),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -142,6 +146,18 @@ pub fn assemble(
     Ok(ProcessorParts { processor, supervised })
 }
 
+/// Starts to ask which topics stand behind the request topics' names; ends when the producer does.
+fn watch_topic_ids(own: &settings::Processor, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<TopicIds> {
+    let topic_ids = TopicIds::default();
+    let producer = Arc::downgrade(producer);
+    let names = own.topics.iter().map(|topic| topic.request_topic.clone()).collect();
+    identity::watch(topic_ids.clone(), names, move |names| {
+        let producer = producer.upgrade()?.client();
+        Some(describe::topics(producer.client(), names.iter().map(String::as_str)))
+    })?;
+    Ok(topic_ids)
+}
+
 /// What one worker's pump is to do.
 fn pump_plan(
     settings: &Settings,
@@ -150,6 +166,7 @@ fn pump_plan(
     calls: &Arc<CallPool>,
     budget: &ByteBudget,
     admin: &TopicAdmin,
+    topic_ids: &TopicIds,
 ) -> PumpPlan {
     let concurrency = topic.concurrency.min(calls.most_of_one());
     let free = calls.clone();
@@ -160,8 +177,11 @@ fn pump_plan(
     PumpPlan {
         topic: Arc::from(topic.request_topic.as_str()),
         also: written.cloned().collect(),
-        config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref(), topic.start),
+        config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
         admin: admin.clone(),
+        start: topic.start,
+        has_begun: Arc::default(),
+        topic_ids: topic_ids.clone(),
         window: (topic.concurrency * 4).max(256),
         revoke_timeout: own.revoke_timeout,
         ahead: (topic.delivery == Delivery::AtMostOnce)

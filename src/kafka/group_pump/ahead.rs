@@ -93,6 +93,11 @@ impl AwaitingCommit {
         None
     }
 
+    /// Records wait, and no commit is under way.
+    pub fn wants_commit(&self) -> bool {
+        self.asked.is_none() && !self.waiting.is_empty()
+    }
+
     /// Kafka did not take the commit: `ask` asks again.
     pub fn refused(&mut self) {
         self.asked = None;
@@ -130,7 +135,7 @@ mod tests {
             },
             lease: Lease::default(),
             epoch: 1,
-            caught_up: None,
+            fresh: false,
             ahead: None,
             held: HeldBytes::none(),
         }
