@@ -17,7 +17,7 @@ use crate::processor::record::error_reply::too_large;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
-use crate::processor::record::topic_lookup::TopicLookup;
+use crate::processor::record::topic_lookup::{Needs, TopicLookup};
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
@@ -135,7 +135,7 @@ impl Outbox {
     }
 
     /// Looks up a topic that Kafka did not know, and creates it where it is one of ours.
-    async fn look_up(&self, topic: &Arc<str>) {
+    async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
         let ours = self.own_topics.contains(topic);
         let look_up = async || {
             let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
@@ -144,7 +144,7 @@ impl Outbox {
                 tracing::debug!(%error, "topic not found");
             }
         };
-        self.lookup.run(topic, look_up).await;
+        self.lookup.run(topic, needs, look_up).await;
     }
 }
 
@@ -168,15 +168,15 @@ fn send(ticket: Box<Ticket>) {
 pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     let outbox = ticket.outbox.clone();
     let topic = ticket.parcel.destination.topic.clone();
-    let class = CodeClass::from(code);
+    let (class, failed) = (CodeClass::from(code), tokio::time::Instant::now());
     if class == CodeClass::NoSuchTopic {
         // Ours are created again where that is allowed; a proxy may just have created its own, which our client has not heard of yet.
-        outbox.look_up(&topic).await;
+        outbox.look_up(&topic, Needs::Recent).await;
     }
     if class == CodeClass::NoSuchPartition && ticket.parcel.destination.partition.is_some() {
         // The topic may have grown since our client last looked; a reply elsewhere would not be read.
         match std::mem::replace(&mut ticket.counted, true) {
-            false => outbox.look_up(&topic).await,
+            false => outbox.look_up(&topic, Needs::BegunAfter(failed)).await,
             true => ticket.parcel.destination.partition = None,
         }
         return send(ticket);
