@@ -1,6 +1,5 @@
 //! Partitions that are added to a topic while the service runs.
 
-
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::load::{Load, OnClose};
