@@ -1,13 +1,13 @@
 //! Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 //!
 //! Folders, from the top down; each imports only those below it:
-//! - [`cli`]: the command line, and the commands that need nothing but settings.
+//! - [`cli`]: the command line, `check` and `topics create`.
 //! - [`app`]: one process from its settings to its exit code.
 //! - [`dlq`]: the commands that list, show and redrive dead letters.
 //! - [`management`]: health, metrics and status over HTTP.
 //! - [`proxy`]: HTTP in, a record on a request topic, and the reply back to the client that waits.
 //! - [`processor`]: a record on a request topic, a backend call, and a record on a reply topic.
-//! - [`supervision`]: `HealthSupervisor` replaces actors that end.
+//! - [`supervision`]: `HealthSupervisor` replaces actors that end or stall.
 //! - [`settings`]: files, environment and flags as one typed tree.
 //! - [`kafka`]: everything that speaks to librdkafka.
 //! - [`error`]: every answer that is not a backend's, with its status.

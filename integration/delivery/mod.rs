@@ -18,6 +18,8 @@ mod delivery_modes;
 mod dlq_commands;
 /// A redrive moves each dead letter once, even where it is killed.
 mod dlq_redrive;
+/// What was done behind a slow record stays done.
+mod done_again;
 /// Records that another program than the proxy wrote.
 mod foreign_records;
 /// kill -9, as clients see it.

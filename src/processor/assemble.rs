@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use rdkafka::producer::Producer as _;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::describe;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::group_pump::PumpPlan;
+use crate::kafka::group_pump::identity::{self, TopicIds};
+use crate::kafka::group_pump::window::ByteBudget;
 use crate::kafka::producer::Producer;
 use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
@@ -29,6 +33,9 @@ use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::WorkerView;
 use crate::settings::{self, Delivery, Ordering, Settings, Topic};
 use crate::supervision::supervised::Supervised;
+
+/// Bytes of records that all workers together hold between intake and the end of their work: sixteen full windows of a partition.
+const RECORD_BYTES: usize = 256 << 20;
 
 /// The processor, as the process, shutdown and the management API see it.
 pub struct Processor {
@@ -73,6 +80,7 @@ pub fn assemble(
         metrics.calls_borrowed.clone(),
     ));
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
+    let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
     let connector = Connector::new().map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
@@ -87,6 +95,7 @@ pub fn assemble(
         kafka: kafka.clone(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
+    let topic_ids = watch_topic_ids(own, &producer)?;
     let (mut workers, mut supervised, mut checks) = (Vec::new(), Vec::<Box<dyn Supervised>>::new(), Vec::new());
     let mut breakers = Breakers::default();
     for topic in &own.topics {
@@ -104,7 +113,6 @@ pub fn assemble(
             .rate_limit
             .and_then(|rate| RateLimit::new(rate, topic_metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
-        let concurrency = topic.concurrency.min(calls.most_of_one());
         for index in 0..topic.workers {
             let view = Arc::new(WorkerView::new(
                 topic.clone(),
@@ -117,7 +125,7 @@ pub fn assemble(
             supervised.push(Box::new(WorkerFactory {
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
-                plan: pump_plan(settings, topic, index, concurrency, &admin),
+                plan: pump_plan(settings, topic, index, &calls, &budget, &admin, &topic_ids),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -138,20 +146,47 @@ pub fn assemble(
     Ok(ProcessorParts { processor, supervised })
 }
 
+/// Starts to ask which topics stand behind the request topics' names; ends when the producer does.
+fn watch_topic_ids(own: &settings::Processor, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<TopicIds> {
+    let topic_ids = TopicIds::default();
+    let producer = Arc::downgrade(producer);
+    let names = own.topics.iter().map(|topic| topic.request_topic.clone()).collect();
+    identity::watch(topic_ids.clone(), names, move |names| {
+        let producer = producer.upgrade()?.client();
+        Some(describe::topics(producer.client(), names.iter().map(String::as_str)))
+    })?;
+    Ok(topic_ids)
+}
+
 /// What one worker's pump is to do.
-fn pump_plan(settings: &Settings, topic: &Topic, index: usize, concurrency: usize, admin: &TopicAdmin) -> PumpPlan {
+fn pump_plan(
+    settings: &Settings,
+    topic: &Topic,
+    index: usize,
+    calls: &Arc<CallPool>,
+    budget: &ByteBudget,
+    admin: &TopicAdmin,
+    topic_ids: &TopicIds,
+) -> PumpPlan {
+    let concurrency = topic.concurrency.min(calls.most_of_one());
+    let free = calls.clone();
+    let can_begin = Arc::new(move || free.free_for_one());
     let own = &settings.processor;
     let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
     let written = std::iter::once(&topic.response_topic).chain(&own.dead_letter_topic);
     PumpPlan {
         topic: Arc::from(topic.request_topic.as_str()),
         also: written.cloned().collect(),
-        config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref(), topic.start),
+        config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
         admin: admin.clone(),
+        start: topic.start,
+        has_begun: Arc::default(),
+        topic_ids: topic_ids.clone(),
         window: (topic.concurrency * 4).max(256),
         revoke_timeout: own.revoke_timeout,
         ahead: (topic.delivery == Delivery::AtMostOnce)
-            .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit)),
+            .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit, can_begin)),
+        budget: budget.clone(),
         ordered: topic.ordering != Ordering::Unordered,
     }
 }

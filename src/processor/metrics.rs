@@ -26,6 +26,7 @@ pub struct ProcessorMetrics {
     pub active_consumers: IntGauge,
     waiting: IntGaugeVec,
     pub calls_borrowed: IntGauge,
+    pub held_bytes: IntGauge,
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
     pub ready: IntGauge,
@@ -176,6 +177,10 @@ impl ProcessorMetrics {
             active_consumers: gauge(
                 "processor_active_consumers",
                 "Workers whose consumer has joined its group",
+            )?,
+            held_bytes: gauge(
+                "processor_held_record_bytes",
+                "Bytes of records between intake and the end of their work",
             )?,
             calls_borrowed: gauge(
                 "processor_borrowed_calls",

@@ -4,7 +4,6 @@
 //! An actor that ends takes no neighbour with it: its thread goes on. An actor that freezes its thread freezes its neighbours, too; the
 //! thread is given up as a whole then, and each of its actors is replaced on another one.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
@@ -16,18 +15,19 @@ use crate::supervision::stall::{LOOK_EVERY, Watched};
 const SHARED_THREADS: usize = 16;
 
 /// Names one thread of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadId(u64);
 
 /// All threads of the supervisor.
 #[derive(Default)]
 pub struct ArbiterPool {
-    threads: BTreeMap<ThreadId, Thread>,
+    threads: Vec<Thread>,
     /// How many were started.
     started: u64,
 }
 
 struct Thread {
+    id: ThreadId,
     arbiter: Arbiter,
     /// Touched by a task on the thread: whether the thread itself turns, whatever its actors do.
     watched: Watched,
@@ -40,22 +40,20 @@ struct Thread {
 impl ArbiterPool {
     /// A thread for an actor: one of its own where `private`, or while there are few; else the one with the fewest actors.
     pub fn enter(&mut self, private: bool) -> (ThreadId, ArbiterHandle) {
-        let shared = || self.threads.iter().filter(|(_, thread)| !thread.is_private);
-        let fewest = shared().min_by_key(|(_, thread)| thread.actors).map(|(id, _)| *id);
-        let id = match fewest {
-            Some(id) if !private && shared().count() >= SHARED_THREADS => id,
+        let shared = || self.threads.iter().enumerate().filter(|(_, thread)| !thread.is_private);
+        let fewest = shared().min_by_key(|(_, thread)| thread.actors).map(|(index, _)| index);
+        let index = match fewest {
+            Some(index) if !private && shared().count() >= SHARED_THREADS => index,
             _ => self.start(private),
         };
-        let thread = self.threads.get_mut(&id);
-        // Never `None`: the thread was found, or started, above.
-        let thread = thread.unwrap_or_else(|| unreachable!("thread {id:?} is in the pool"));
+        let thread = &mut self.threads[index];
         thread.actors += 1;
-        (id, thread.arbiter.handle())
+        (thread.id, thread.arbiter.handle())
     }
 
     /// An actor left its thread, which ends with the last one. A thread that was given up is not known any more.
     pub fn leave(&mut self, id: ThreadId) {
-        let Some(thread) = self.threads.get_mut(&id) else {
+        let Some(thread) = self.threads.iter_mut().find(|thread| thread.id == id) else {
             return;
         };
         thread.actors -= 1;
@@ -66,23 +64,24 @@ impl ArbiterPool {
 
     /// Takes a thread out of the pool and ends it, once it turns again where it is frozen.
     pub fn give_up(&mut self, id: ThreadId) {
-        if let Some(thread) = self.threads.remove(&id) {
-            thread.arbiter.stop();
+        if let Some(index) = self.threads.iter().position(|thread| thread.id == id) {
+            self.threads.swap_remove(index).arbiter.stop();
         }
     }
 
     /// The threads that have stood still for too long, after another look `passed` later.
     pub fn stalled(&mut self, passed: Duration) -> Vec<ThreadId> {
-        let stalled = |(id, thread): (&ThreadId, &mut Thread)| thread.watched.is_stalled(passed).then_some(*id);
+        let stalled = |thread: &mut Thread| thread.watched.is_stalled(passed).then_some(thread.id);
         self.threads.iter_mut().filter_map(stalled).collect()
     }
 
     /// Hands all threads over to the shutdown.
     pub fn into_arbiters(self) -> Vec<Arbiter> {
-        self.threads.into_values().map(|thread| thread.arbiter).collect()
+        self.threads.into_iter().map(|thread| thread.arbiter).collect()
     }
 
-    fn start(&mut self, is_private: bool) -> ThreadId {
+    /// Starts a thread; returns its index.
+    fn start(&mut self, is_private: bool) -> usize {
         let (arbiter, progress) = (Arbiter::new(), Progress::default());
         let sign_of_life = progress.clone();
         // False: the thread has ended already, and will show no sign of life.
@@ -94,15 +93,14 @@ impl ArbiterPool {
             }
         });
         self.started += 1;
-        let id = ThreadId(self.started);
-        let thread = Thread {
+        self.threads.push(Thread {
+            id: ThreadId(self.started),
             arbiter,
             watched: Watched::new(progress),
             actors: 0,
             is_private,
-        };
-        self.threads.insert(id, thread);
-        id
+        });
+        self.threads.len() - 1
     }
 }
 
@@ -118,7 +116,7 @@ mod tests {
             let (alone, _) = pool.enter(true);
             let ids: Vec<_> = (0..200).map(|_| pool.enter(false).0).collect();
             assert_eq!(pool.threads.len(), SHARED_THREADS + 1);
-            let counts = pool.threads.iter().map(|(_, thread)| thread.actors);
+            let counts = pool.threads.iter().map(|thread| thread.actors);
             assert!(
                 counts.clone().all(|count| [1, 12, 13].contains(&count)),
                 "{:?}",
@@ -126,8 +124,8 @@ mod tests {
             );
             ids.iter().for_each(|id| pool.leave(*id));
             assert_eq!(
-                pool.threads.keys().collect::<Vec<_>>(),
-                [&alone],
+                pool.threads.iter().map(|thread| thread.id).collect::<Vec<_>>(),
+                [alone],
                 "a thread ends with its last actor"
             );
         });

@@ -193,12 +193,10 @@ impl HealthSupervisor {
         frozen.iter().for_each(|thread| self.threads.give_up(*thread));
         for index in 0..self.slots.len() {
             let is_stalled = |running: &mut Running| {
-                // Each is looked at, whatever the others show.
-                let stalled = running
-                    .watched
-                    .iter_mut()
-                    .filter_map(|watched| watched.is_stalled(passed).then_some(()));
-                stalled.count() > 0 || frozen.contains(&running.thread)
+                let watched = running.watched.iter_mut();
+                // No short cut: each is to be looked at, whatever the others show.
+                let any = watched.fold(false, |any, watched| watched.is_stalled(passed) | any);
+                any || frozen.contains(&running.thread)
             };
             if self.slots[index].running.as_mut().is_some_and(is_stalled) {
                 self.replace(index, ExitReason::Stalled, ctx);

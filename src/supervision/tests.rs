@@ -48,7 +48,7 @@ type Present = watch::Sender<Option<(u64, Addr<Toy>)>>;
 
 /// Makes toys.
 struct ToyFactory {
-    name: &'static str,
+    name: String,
     present: Arc<Present>,
     pumps: Arc<ToyPumps>,
     /// Launches that fail before one succeeds.
@@ -90,7 +90,7 @@ impl Pump for ToyPump {
 
 impl Supervised for ToyFactory {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
     fn launch(&mut self, generation: u64, home: &Home, exited: ExitNotice) -> Result<Life, String> {
         if self.failures > 0 {
@@ -117,7 +117,7 @@ impl Supervised for ToyFactory {
     }
 }
 
-/// Two toys under supervision.
+/// Toys under supervision.
 struct Nursery {
     supervisor: Addr<HealthSupervisor>,
     present: Arc<Present>,
@@ -127,23 +127,32 @@ struct Nursery {
 }
 
 impl Nursery {
+    /// A toy that cannot start at first, and another.
     fn open(failures: usize) -> Self {
+        Self::crowded(failures, 1)
+    }
+
+    /// A toy, and so many others.
+    fn crowded(failures: usize, others: usize) -> Self {
         let (present, pumps) = (Arc::new(watch::channel(None).0), Arc::<ToyPumps>::default());
         let toy: Box<dyn Supervised> = Box::new(ToyFactory {
-            name: "toy",
+            name: "toy".to_string(),
             present: present.clone(),
             pumps: pumps.clone(),
             failures,
         });
-        let other: Box<dyn Supervised> = Box::new(ToyFactory {
-            name: "other",
-            present: Arc::default(),
-            pumps: Arc::default(),
-            failures: 0,
-        });
+        let other = |number| -> Box<dyn Supervised> {
+            Box::new(ToyFactory {
+                name: format!("other {number}"),
+                present: Arc::default(),
+                pumps: Arc::default(),
+                failures: 0,
+            })
+        };
+        let supervised = std::iter::once(toy).chain((0..others).map(other)).collect();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let give_up = move |why| give_up.send(why).unwrap();
-        let supervisor = HealthSupervisor::new(vec![toy, other], &Registry::new(), give_up).unwrap();
+        let supervisor = HealthSupervisor::new(supervised, &Registry::new(), give_up).unwrap();
         Nursery {
             supervisor: supervisor.start(),
             present,
@@ -179,7 +188,7 @@ fn an_actor_that_panics_or_stops_is_replaced_after_its_pump_and_no_other_is() {
         nursery.toy(3).await;
         let stopped = Some("stopped, its input ended".to_string());
         assert_eq!(nursery.report("toy").await, (2, stopped));
-        assert_eq!(nursery.report("other").await, (0, None));
+        assert_eq!(nursery.report("other 0").await, (0, None));
         assert_eq!(nursery.pumps.most.load(Ordering::SeqCst), 1, "two pumps at once");
     });
 }
@@ -194,7 +203,28 @@ fn an_actor_that_freezes_is_replaced_once_it_is_given_up() {
         assert!(began.elapsed() >= STALLED_AFTER, "{:?}", began.elapsed());
         let stalled = Some("stalled, no sign of progress".to_string());
         assert_eq!(nursery.report("toy").await, (1, stalled));
-        assert_eq!(nursery.report("other").await, (0, None));
+        assert_eq!(nursery.report("other 0").await, (0, None));
+    });
+}
+
+#[test]
+fn neighbours_of_an_actor_that_panics_go_on_and_those_of_one_that_freezes_are_replaced() {
+    System::new().block_on(async {
+        let others = 63;
+        let nursery = Nursery::crowded(0, others);
+        nursery.toy(1).await.do_send(Do::Panic);
+        let second = nursery.toy(2).await;
+        for number in 0..others {
+            assert_eq!(nursery.report(&format!("other {number}")).await, (0, None));
+        }
+        second.do_send(Do::Freeze(STALLED_AFTER * 2));
+        nursery.toy(3).await;
+        let mut replaced = 0;
+        for number in 0..others {
+            replaced += nursery.report(&format!("other {number}")).await.0;
+        }
+        // 64 on 16 threads, and the second toy went to the one with the fewest.
+        assert_eq!(replaced, 3);
     });
 }
 

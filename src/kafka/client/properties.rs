@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use crate::kafka::config::{Kafka, Start};
+use crate::kafka::config::Kafka;
 
 /// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
 /// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).
@@ -207,20 +207,17 @@ pub fn redrive_producer(kafka: &Kafka, dead_letter_topic: &str) -> ClientConfig 
 }
 
 /// A processor's consumer of one request topic.
-pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>, start: Start) -> ClientConfig {
+pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>) -> ClientConfig {
     let mut config = common(kafka);
     config
         .set("group.id", group)
-        // We store an offset once its reply is acknowledged; librdkafka commits what is stored.
-        .set("enable.auto.commit", "true")
+        // The pump commits: librdkafka would not commit the metadata of an offset that did not move.
+        .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // After a kill, records that were answered but not committed run again.
+        // Heeded by the pump: what was answered but not committed runs again after a kill.
         .set("auto.commit.interval.ms", "200")
-        // The default, the end, loses the records that came before a group's first assignment.
-        .set(
-            "auto.offset.reset",
-            if start == Start::Earliest { "earliest" } else { "latest" },
-        )
+        // The pump names each offset to begin at. Where the log does not reach it any more, nothing of what there is must be lost.
+        .set("auto.offset.reset", "earliest")
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "3000")
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -294,15 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn request_groups_start_early_and_commit_what_was_stored() {
-        let config = request_consumer(&kafka(&[]), "g", None, Start::Earliest);
+    fn request_groups_never_skip_and_leave_commits_to_the_pump() {
+        let config = request_consumer(&kafka(&[]), "g", None);
         effective(&config, EVERYWHERE);
         effective(
             &config,
             &[
                 ("group.id", "g"),
                 ("auto.offset.reset", "smallest"),
-                ("enable.auto.commit", "true"),
+                ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
                 ("auto.commit.interval.ms", "200"),
                 ("session.timeout.ms", "10000"),
@@ -311,8 +308,8 @@ mod tests {
             ],
         );
         effective(
-            &request_consumer(&kafka(&[]), "g", Some("a-0"), Start::Latest),
-            &[("auto.offset.reset", "largest"), ("group.instance.id", "a-0")],
+            &request_consumer(&kafka(&[]), "g", Some("a-0")),
+            &[("group.instance.id", "a-0")],
         );
     }
 
@@ -345,7 +342,7 @@ mod tests {
 
     #[test]
     fn kip_848_leaves_out_the_keys_it_refuses() {
-        let config = request_consumer(&kafka(&[("group.protocol", "consumer")]), "g", None, Start::Earliest);
+        let config = request_consumer(&kafka(&[("group.protocol", "consumer")]), "g", None);
         assert_eq!(config.get("session.timeout.ms"), None);
         assert_eq!(config.get("partition.assignment.strategy"), None);
         effective(&config, &[("group.protocol", "consumer")]);

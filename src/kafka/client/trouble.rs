@@ -15,6 +15,9 @@ const QUIET: Duration = Duration::from_secs(65);
 /// moment are one event.
 const REPEATED_AFTER: Duration = Duration::from_secs(1);
 
+/// A connection that ends sooner than this was closed at its first requests; librdkafka's own bound (`rd_kafka_broker_set_error`).
+const EARLY_MILLIS: u32 = 2_000;
+
 /// What keeps a client from using a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Cause {
@@ -107,8 +110,8 @@ impl<'a> Report<'a> {
         {
             (broker, reason) = (address, rest);
         }
-        let reason = reason.rsplit_once(" (after ").map_or(reason, |(reason, _)| reason);
-        let cause = cause_of(reason)?;
+        let (reason, state) = reason.rsplit_once(" (after ").unwrap_or((reason, ""));
+        let cause = cause_of(reason, state)?;
         Some(Report { broker, cause, reason })
     }
 }
@@ -124,8 +127,9 @@ fn is_address(text: &str) -> bool {
     port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// By librdkafka's texts, since its codes do not tell: a refused port and a broken TLS handshake are both "transport failures".
-fn cause_of(reason: &str) -> Option<Cause> {
+/// By librdkafka's texts, since its codes do not tell: a refused port and a broken TLS handshake are both "transport failures". `state` is
+/// `3ms in state UP`, perhaps with more behind it.
+fn cause_of(reason: &str, state: &str) -> Option<Cause> {
     let has = |part: &str| reason.contains(part);
     if reason.starts_with("Failed to resolve") {
         Some(Cause::NameUnknown)
@@ -140,6 +144,7 @@ fn cause_of(reason: &str) -> Option<Cause> {
     } else if has("might be caused by incorrect security.protocol")
         || has("verify that security.protocol")
         || has("increase receive.message.max.bytes")
+        || (reason.starts_with("Disconnected") && is_too_early(state))
     {
         Some(Cause::Protocol)
     } else if has("SASL") || has("Sasl") {
@@ -147,6 +152,15 @@ fn cause_of(reason: &str) -> Option<Cause> {
     } else {
         None
     }
+}
+
+/// A broker that is well does not close a connection at the first requests. One that expects TLS or a login does.
+fn is_too_early(state: &str) -> bool {
+    let Some((millis, state)) = state.split_once("ms in state ") else {
+        return false;
+    };
+    state.starts_with("APIVERSION_QUERY")
+        || (state.starts_with("UP") && millis.parse().is_ok_and(|millis: u32| millis < EARLY_MILLIS))
 }
 
 /// The causes that persist, by broker.
@@ -241,6 +255,12 @@ mod tests {
             ),
         ] {
             assert_eq!(read(text), Some((broker, cause)), "{text}");
+        }
+        for text in [
+            "a:9093/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 218ms in state APIVERSION_QUERY, 1 identical error(s) suppressed)",
+            "a:9093/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 3ms in state UP)",
+        ] {
+            assert_eq!(read(text), Some(("a:9093", Cause::Protocol)), "{text}");
         }
         // Everyday business.
         for text in [

@@ -90,19 +90,11 @@ impl TopicAdmin {
             return Err(TopicError::Missing { topic: topic.into() });
         }
         let created = self.create_unless_refused(client, topic)?;
-        let deadline = Instant::now() + SETTLE_TIMEOUT;
-        loop {
-            match describe(client, topic)? {
-                Some(found) if found.settled || Instant::now() > deadline => {
-                    if matches!(created, Creation::Created | Creation::UnderWay) {
-                        tracing::info!(topic, partitions = found.partitions, "topic created");
-                    }
-                    return Ok(found.partitions);
-                }
-                None if Instant::now() > deadline => return Err(TopicError::NotUsableYet { topic: topic.into() }),
-                _ => std::thread::sleep(SETTLE_TURN),
-            }
+        let found = await_leaders(topic, SETTLE_TIMEOUT, || describe(client, topic))?;
+        if matches!(created, Creation::Created | Creation::UnderWay) {
+            tracing::info!(topic, partitions = found.partitions, "topic created");
         }
+        Ok(found.partitions)
     }
 
     /// Creates the topic, or returns the refusal of a moment ago.
@@ -131,6 +123,22 @@ impl TopicAdmin {
             refused
         });
         Err(error)
+    }
+}
+
+/// Waits until every partition of a new topic has a leader. After `timeout` a topic that exists is good enough. Blocks.
+fn await_leaders(
+    topic: &str,
+    timeout: Duration,
+    mut describe: impl FnMut() -> Result<Option<Described>, TopicError>,
+) -> Result<Described, TopicError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match describe()? {
+            Some(found) if found.settled || Instant::now() > deadline => return Ok(found),
+            None if Instant::now() > deadline => return Err(TopicError::NotUsableYet { topic: topic.into() }),
+            _ => std::thread::sleep(SETTLE_TURN),
+        }
     }
 }
 
@@ -166,5 +174,36 @@ pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Opt
             topic: topic.into(),
             code,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn described(settled: bool) -> Option<Described> {
+        Some(Described { partitions: 3, settled })
+    }
+
+    #[test]
+    fn a_new_topic_is_waited_for_until_it_has_leaders() {
+        let mut answers = vec![described(true), described(false), None];
+        let found = await_leaders("t", Duration::from_secs(60), || Ok(answers.pop().unwrap()));
+        assert!(found.unwrap().settled);
+        let found = await_leaders("t", SHORT, || Ok(described(false))).unwrap();
+        assert!(!found.settled, "it exists");
+    }
+
+    #[test]
+    fn a_topic_that_takes_long_to_create_is_worth_another_try_and_no_missing_right() {
+        let error = await_leaders("t", SHORT, || Ok(None))
+            .map(|found| found.partitions)
+            .unwrap_err();
+        assert!(error.passes());
+        assert_eq!(error.to_string(), "topic t is being created and not usable yet");
+        let missing = TopicError::Missing { topic: "t".into() };
+        assert!(!missing.passes());
     }
 }

@@ -12,7 +12,7 @@ use rdsys::rd_kafka_admin_op_t as Op;
 /// How long the cluster may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 /// How much longer librdkafka may take to report that this has passed.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// Sends an admin request and waits for the event that answers it.
 pub(super) fn ask<C: ClientContext>(
@@ -73,20 +73,28 @@ pub(super) fn next_event(
     queue: &Owned<rdsys::rd_kafka_queue_t>,
     timeout: Duration,
 ) -> KafkaResult<Owned<rdsys::rd_kafka_event_t>> {
+    poll(queue, timeout).unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
+}
+
+/// The same; `None`: no event came in time.
+pub(super) fn poll(
+    queue: &Owned<rdsys::rd_kafka_queue_t>,
+    timeout: Duration,
+) -> Option<KafkaResult<Owned<rdsys::rd_kafka_event_t>>> {
     // SAFETY: the queue is alive; a null event is told apart below and never destroyed.
     let event = unsafe { rdsys::rd_kafka_queue_poll(queue.pointer, millis(timeout)) };
     if event.is_null() {
-        return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        return None;
     }
     let event = Owned {
         pointer: event,
         destroy: rdsys::rd_kafka_event_destroy,
     };
     // SAFETY: the event is ours.
-    match unsafe { rdsys::rd_kafka_event_error(event.pointer) }.into() {
+    Some(match unsafe { rdsys::rd_kafka_event_error(event.pointer) }.into() {
         RDKafkaErrorCode::NoError => Ok(event),
         code => Err(KafkaError::AdminOp(code)),
-    }
+    })
 }
 
 /// An object of librdkafka's, destroyed by the function that belongs to it.

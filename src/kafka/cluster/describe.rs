@@ -4,20 +4,40 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_char;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
-use crate::kafka::cluster::admin_call::{Owned, ask, c_strings, items, next_event, options, queue};
+use crate::kafka::cluster::admin_call::{
+    GRACE, Owned, TIMEOUT, ask, c_strings, items, next_event, options, poll, queue,
+};
 use crate::kafka::codes::CodeClass;
 
 /// A topic's identity. A topic that is deleted and created again has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(i64, i64);
+
+impl TopicId {
+    /// Most significant byte first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_be_bytes());
+        bytes
+    }
+
+    /// The id that `to_bytes` wrote.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        TopicId((number >> 64) as i64, number as i64)
+    }
+}
 
 #[cfg(test)]
 impl TopicId {
@@ -52,29 +72,71 @@ pub fn topics<'a, C: ClientContext>(
     if names.is_empty() {
         return Ok(HashMap::new());
     }
-    let c_names = c_strings(&names)?;
+    // SAFETY: the client outlives the queue, which is not used beyond this call.
+    let queue = unsafe { queue(client) };
+    send_describe(client, &names, &queue)?;
+    let event = next_event(&queue, TIMEOUT + GRACE)?;
+    Ok(names.into_iter().zip(described(&event)).collect())
+}
+
+/// A question about one topic. Its answer is polled for, so nothing waits.
+pub struct TopicQuestion<C: ConsumerContext + 'static> {
+    // Dropped first: the queue is the client's.
+    queue: Owned<rdsys::rd_kafka_queue_t>,
+    _consumer: Arc<BaseConsumer<C>>,
+}
+
+impl<C: ConsumerContext + 'static> TopicQuestion<C> {
+    /// Sends the question. Never creates the topic.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn ask(consumer: &Arc<BaseConsumer<C>>, name: &str) -> KafkaResult<Self> {
+        // SAFETY: the consumer outlives the queue.
+        let queue = unsafe { queue(consumer.client()) };
+        send_describe(consumer.client(), &[name], &queue)?;
+        Ok(TopicQuestion {
+            queue,
+            _consumer: consumer.clone(),
+        })
+    }
+
+    /// The answer, once; `None`: it has not come yet. An error comes when the time for an answer is over, at the latest.
+    pub fn answer(&self) -> Option<Answer> {
+        let event = poll(&self.queue, Duration::ZERO)?;
+        Some(event.and_then(|event| described(&event).pop().unwrap_or(Ok(None))))
+    }
+}
+
+/// Asks about these topics; the answer comes to `queue`.
+fn send_describe<C: ClientContext>(
+    client: &Client<C>,
+    names: &[&str],
+    queue: &Owned<rdsys::rd_kafka_queue_t>,
+) -> KafkaResult<()> {
+    let c_names = c_strings(names)?;
     let mut pointers: Vec<*const c_char> = c_names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: librdkafka copies the names, which live through the call.
-    let collection = unsafe {
-        Owned {
+    // SAFETY: all of it lives through the calls; librdkafka copies the names, and what it needs later.
+    unsafe {
+        let collection = Owned {
             pointer: rdsys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
             destroy: rdsys::rd_kafka_TopicCollection_destroy,
-        }
-    };
-    let event = ask(client, Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, |options, queue| {
-        // SAFETY: all four live through the calls, which copy what they need later.
-        unsafe {
-            let refused = rdsys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
-            rdsys::rd_kafka_error_destroy(refused);
-            rdsys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer, options, queue)
-        }
-    })?;
-    // SAFETY: the event answers DescribeTopics, in the order of the request, and what is read from it lives as long as it does.
+        };
+        let options = options(client, Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, TIMEOUT);
+        let refused = rdsys::rd_kafka_AdminOptions_set_include_authorized_operations(options.pointer, 1);
+        rdsys::rd_kafka_error_destroy(refused);
+        rdsys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer, options.pointer, queue.pointer);
+    }
+    Ok(())
+}
+
+/// The topics in an answer, in the order of the question.
+fn described(event: &Owned<rdsys::rd_kafka_event_t>) -> Vec<Answer> {
+    // SAFETY: the event answers DescribeTopics, and what is read from it lives as long as it does.
     unsafe {
         let result = rdsys::rd_kafka_event_DescribeTopics_result(event.pointer);
         let described = items(|count| rdsys::rd_kafka_DescribeTopics_result_topics(result, count));
-        let described = described.iter().map(|topic| topic_of(*topic));
-        Ok(names.into_iter().zip(described).collect())
+        described.iter().map(|topic| topic_of(*topic)).collect()
     }
 }
 

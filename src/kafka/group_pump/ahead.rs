@@ -11,7 +11,7 @@ use super::intake::{Ahead, Counted, Intake};
 
 /// How many of a worker's records may be committed, or be about to be, before they are finished: no more than can begin at once. A record
 /// that has not begun when its partition or its process goes is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct AheadLimits {
     /// Unfinished records in all partitions.
     pub in_all: usize,
@@ -19,12 +19,21 @@ pub struct AheadLimits {
     pub of_partition: usize,
     /// Records in all partitions whose work has not begun.
     pub not_begun: usize,
+    /// How many records could begin now. The first is always taken in, whatever this says.
+    pub can_begin: CanBegin,
 }
+
+/// Asked at each intake, so it must be quick.
+pub type CanBegin = Arc<dyn Fn() -> usize + Send + Sync>;
 
 impl AheadLimits {
     /// May another record of a partition be taken in?
-    pub fn leave_room(self, in_all: usize, of_partition: usize, not_begun: usize) -> bool {
-        in_all < self.in_all && of_partition < self.of_partition && not_begun < self.not_begun
+    pub fn leave_room(&self, in_all: usize, of_partition: usize, not_begun: usize) -> bool {
+        let can_begin = || (self.can_begin)().max(1);
+        in_all < self.in_all
+            && of_partition < self.of_partition
+            && not_begun < self.not_begun
+            && not_begun < can_begin()
     }
 }
 
@@ -84,6 +93,11 @@ impl AwaitingCommit {
         None
     }
 
+    /// Records wait, and no commit is under way.
+    pub fn wants_commit(&self) -> bool {
+        self.asked.is_none() && !self.waiting.is_empty()
+    }
+
     /// Kafka did not take the commit: `ask` asks again.
     pub fn refused(&mut self) {
         self.asked = None;
@@ -109,6 +123,7 @@ impl AwaitingCommit {
 #[cfg(test)]
 mod tests {
     use super::super::intake::Lease;
+    use super::super::window::HeldBytes;
     use super::*;
     use crate::wire::RawRecord;
 
@@ -120,8 +135,9 @@ mod tests {
             },
             lease: Lease::default(),
             epoch: 1,
-            caught_up: None,
+            fresh: false,
             ahead: None,
+            held: HeldBytes::none(),
         }
     }
 

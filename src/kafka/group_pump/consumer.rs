@@ -42,6 +42,33 @@ pub fn high_watermark(consumer: &GroupConsumer, topic: &str, partition: i32) -> 
     (code == NO_ERROR && high >= 0).then_some(high)
 }
 
+/// The metadata of a list's elements, in order, as it is: rdkafka panics where it is no text.
+pub fn raw_metadata(list: &TopicPartitionList) -> Vec<Vec<u8>> {
+    // SAFETY: the list lives through the call, and librdkafka's counts and pointers in it belong together.
+    unsafe {
+        let native = &*list.ptr();
+        if native.elems.is_null() {
+            return Vec::new();
+        }
+        let elements = std::slice::from_raw_parts(native.elems, native.cnt as usize);
+        let metadata = elements.iter().map(|element| match element.metadata.is_null() {
+            true => Vec::new(),
+            false => std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size).to_vec(),
+        });
+        metadata.collect()
+    }
+}
+
+/// Adds a commit to a list of them: its offset and metadata.
+pub fn add_commit(list: &mut TopicPartitionList, topic: &str, partition: i32, (offset, metadata): (i64, String)) {
+    let mut element = list.add_partition(topic, partition);
+    // Err: never, an offset of a record is not negative.
+    let _ = element.set_offset(Offset::Offset(offset));
+    if !metadata.is_empty() {
+        element.set_metadata(metadata);
+    }
+}
+
 /// Begins a commit whose answer comes through the consumer's own queue to `commit_callback`. rdkafka's asynchronous commit has no answer:
 /// rdkafka reads events, and librdkafka gives the answer of such a commit only to a callback (`rdkafka_cgrp.c:3873`).
 ///

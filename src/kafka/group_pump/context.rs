@@ -5,26 +5,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::handle::PumpHandle;
 use super::rebalance::Rebalance;
 use crate::kafka::client::context::log_through_tracing;
 
-/// Kafka's answer to one commit: for each partition the offset that it took, or `None` where it took none.
-pub type CommitAnswer = Vec<(i32, Option<i64>)>;
+/// Kafka's answer to one commit: for each partition the offset that it took, or why it took none.
+pub type CommitAnswer = Vec<(i32, Result<i64, RDKafkaErrorCode>)>;
 
 /// Notes rebalances for the loop to answer. Once the pump leaves, it answers them at once, because closing waits for the answer.
 pub struct PumpContext {
     handle: PumpHandle,
     /// Bounded by librdkafka: one rebalance is open at a time.
     events: Sender<Rebalance>,
-    /// Set for at-most-once delivery, where records wait for the answer. Bounded by the pump, which has one commit of a partition under way.
-    commits: Option<Sender<CommitAnswer>>,
-    /// Set by a commit that failed, unset by the next that Kafka took: commits are tried several times a second, their failure is logged
-    /// once.
+    /// Bounded by the pump, which has one commit of a partition under way.
+    commits: Sender<CommitAnswer>,
+    /// Set by a commit that failed, unset by the next that Kafka took: refused commits are repeated, their failure is logged once.
     commits_fail: AtomicBool,
 }
 
@@ -42,17 +40,21 @@ impl ConsumerContext for PumpContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Some(commits) = &self.commits {
-            let taken = |element: &TopicPartitionListElem<'_>| match (&result, element.error(), element.offset()) {
-                (Ok(()), Ok(()), Offset::Offset(offset)) => Some(offset),
-                _ => None,
-            };
-            let answer = offsets.elements();
-            let answer = answer.iter().map(|element| (element.partition(), taken(element)));
-            // Err: the pump has ended.
-            let _ = commits.send(answer.collect());
-            self.handle.wake();
-        }
+        let code = |error: KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let elements = offsets.elements();
+        // Without one of a partition's own, the error is of all.
+        let of_all = match elements.iter().all(|element| element.error().is_ok()) {
+            true => result.clone().map_err(code),
+            false => Ok(()),
+        };
+        let answer = elements.iter().map(|element| {
+            let taken = element.error().map_err(code).and(of_all);
+            let offset = taken.map(|()| element.offset().to_raw().unwrap_or_default());
+            (element.partition(), offset)
+        });
+        // Err: the pump has ended.
+        let _ = self.commits.send(answer.collect());
+        self.handle.wake();
         match result {
             Ok(()) => {
                 if self.commits_fail.swap(false, Ordering::Relaxed) {
@@ -71,7 +73,7 @@ impl ConsumerContext for PumpContext {
 }
 
 impl PumpContext {
-    pub fn new(handle: PumpHandle, events: Sender<Rebalance>, commits: Option<Sender<CommitAnswer>>) -> Self {
+    pub fn new(handle: PumpHandle, events: Sender<Rebalance>, commits: Sender<CommitAnswer>) -> Self {
         PumpContext {
             handle,
             events,

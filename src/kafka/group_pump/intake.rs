@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::handle::PumpHandle;
+use super::window::HeldBytes;
 use crate::wire::RawRecord;
 
 /// A record on its way to the worker.
@@ -16,17 +16,12 @@ pub struct Intake {
     pub lease: Lease,
     /// The number of that assignment; the record's completion carries it back.
     pub epoch: u32,
-    /// When the partition was last seen empty: the record was written after that, whatever its deadline claims.
-    pub caught_up: Option<Instant>,
+    /// Nothing waited before the record in its partition, as far as the consumer saw.
+    pub fresh: bool,
     /// Set for at-most-once delivery: the counts that the record is in.
     pub ahead: Option<Ahead>,
-}
-
-impl Intake {
-    /// The record cannot have waited longer than `span` for anybody to work on it.
-    pub fn is_newer_than(&self, span: Duration) -> bool {
-        self.caught_up.is_some_and(|at| at.elapsed() < span)
-    }
+    /// Its part of what all pumps of the process may hold.
+    pub held: HeldBytes,
 }
 
 /// One assignment of one partition, as its records see it. Clones share it.

@@ -1,25 +1,36 @@
-//! Which offset of a partition may be committed: the end of the unbroken run of finished records.
+//! Which offset of a partition may be committed, and which records beyond it are done.
 //!
-//! Kafka takes a committed offset for "everything before is done", so with many records under way only the contiguous prefix counts.
-//! Offsets may have gaps (compaction, transaction markers): order is kept, not arithmetic.
+//! Kafka takes a committed offset for "everything before is done", so with many records under way only the contiguous prefix counts. What
+//! is done beyond it travels in the commit's metadata. Offsets may have gaps (compaction, transaction markers): order is kept, not
+//! arithmetic.
 
 use std::collections::VecDeque;
+
+use super::done_set::{DoneSet, most_bits};
 
 /// The records of one partition between intake and commit.
 #[derive(Debug, Default)]
 pub struct Tracker {
     /// In offset order, from the oldest that blocks the commit.
     window: VecDeque<Tracked>,
+    /// The offset to commit: where intake began, then one past the last of the finished run. `None` before the first record, where its offset
+    /// is not known beforehand.
+    next: Option<i64>,
+    /// Counts records that were finished: what is to be committed changes with each.
+    version: u64,
     /// Entries of `window` still being worked on.
     outstanding: usize,
     /// The sum of the entries' bytes.
     bytes: usize,
+    /// The sum of the entries' bounds in the code of a done set.
+    bits: usize,
 }
 
 #[derive(Debug)]
 struct Tracked {
     offset: i64,
     bytes: usize,
+    bits: usize,
     state: RecordState,
 }
 
@@ -34,26 +45,39 @@ enum RecordState {
 }
 
 impl Tracker {
-    /// A record was handed to the worker. Offsets must ascend; one that does not (a rewind after a leader change) is not taken.
+    /// `next`: where intake begins, if that is known.
+    pub fn new(next: Option<i64>) -> Self {
+        Tracker {
+            next,
+            ..Tracker::default()
+        }
+    }
+
+    /// A record was taken in. Offsets must ascend; one that does not (a rewind after a leader change) is not taken.
     pub fn start(&mut self, offset: i64, bytes: usize) -> bool {
-        if self.window.back().is_some_and(|last| last.offset >= offset) {
+        let next = *self.next.get_or_insert(offset);
+        let before = self.window.back().map_or(next - 1, |last| last.offset);
+        if before >= offset {
             return false;
         }
+        let bits = most_bits(offset - before);
         self.window.push_back(Tracked {
             offset,
             bytes,
+            bits,
             state: RecordState::Outstanding,
         });
         self.outstanding += 1;
         self.bytes += bytes;
+        self.bits += bits;
         true
     }
 
-    /// A record is answered. Returns the offset to store, which is one past the last of the finished run, where the run grew.
+    /// A record is answered. Returns the offset to commit, which is one past the last of the finished run, where the run grew.
     /// An offset that is not in the window changes nothing: it is a completion after a reassignment.
     pub fn finish(&mut self, offset: i64) -> Option<i64> {
         self.settle(offset, RecordState::Done);
-        let mut next = None;
+        let mut grown = None;
         while self
             .window
             .front()
@@ -62,9 +86,11 @@ impl Tracker {
             // Proven by the condition above.
             let Some(oldest) = self.window.pop_front() else { break };
             self.bytes -= oldest.bytes;
-            next = Some(oldest.offset + 1);
+            self.bits -= oldest.bits;
+            grown = Some(oldest.offset + 1);
         }
-        next
+        self.next = grown.or(self.next);
+        grown
     }
 
     /// A record was given back unanswered, because its partition is being taken away.
@@ -78,7 +104,36 @@ impl Tracker {
         {
             self.window[index].state = state;
             self.outstanding -= 1;
+            self.version += u64::from(state == RecordState::Done);
         }
+    }
+
+    /// The offset to commit, if one is known.
+    pub fn next(&self) -> Option<i64> {
+        self.next
+    }
+
+    /// Differs when there is something new to commit.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The records that are done beyond the offset to commit.
+    pub fn done_beyond(&self) -> DoneSet {
+        let mut done = DoneSet::default();
+        let mut from = self.next.unwrap_or_default();
+        for tracked in &self.window {
+            if tracked.state == RecordState::Done {
+                done.push(from..tracked.offset + 1);
+            }
+            from = tracked.offset + 1;
+        }
+        done
+    }
+
+    /// How long the code of `done_beyond` can become in bytes, whatever of the window is finished next.
+    pub fn most_done_bytes(&self) -> usize {
+        self.bits.div_ceil(8)
     }
 
     /// The record that blocks the commit.
@@ -141,6 +196,25 @@ mod tests {
         assert_eq!((tracker.finish(5), tracker.finish(5)), (Some(6), None));
     }
 
+    #[test]
+    fn what_is_done_behind_a_slow_record_is_told_with_its_version() {
+        let mut tracker = Tracker::new(Some(8));
+        assert_eq!((tracker.next(), tracker.version()), (Some(8), 0));
+        for offset in [10, 11, 15, 16] {
+            assert!(tracker.start(offset, 1));
+        }
+        tracker.finish(15);
+        tracker.release(16);
+        assert_eq!((tracker.next(), tracker.version()), (Some(8), 1));
+        let done = tracker.done_beyond();
+        let all: Vec<i64> = (0..20).filter(|offset| done.contains(*offset)).collect();
+        // 12 to 14 are a gap: there is nothing to be done.
+        assert_eq!(all, [12, 13, 14, 15]);
+        tracker.finish(10);
+        assert_eq!((tracker.next(), tracker.version()), (Some(11), 2));
+        assert!(tracker.done_beyond().contains(15));
+    }
+
     proptest! {
         /// Whatever the order of completion: never past an unfinished record, and in the end past them all.
         #[test]
@@ -156,6 +230,7 @@ mod tests {
             }
             let mut finished = std::collections::BTreeSet::new();
             let mut stored = 0;
+            let bound = tracker.most_done_bytes();
             for offset in order {
                 finished.insert(offset);
                 if let Some(next) = tracker.finish(offset) {
@@ -163,6 +238,10 @@ mod tests {
                     stored = next;
                 }
                 prop_assert!(offsets.iter().all(|o| *o >= stored || finished.contains(o)));
+                let done = tracker.done_beyond();
+                prop_assert!(offsets.iter().all(|o| (*o < stored || done.contains(*o)) == finished.contains(o)));
+                let base = tracker.next().unwrap();
+                prop_assert!(done.encode(base, 1 << 20).len() <= bound);
             }
             prop_assert_eq!(stored, offsets[offsets.len() - 1] + 1);
             prop_assert_eq!((tracker.len(), tracker.bytes(), tracker.outstanding()), (0, 0, 0));

@@ -1,4 +1,4 @@
-//! The pump: the thread that owns a group consumer, and its loop.
+//! The pump's loop.
 //!
 //! It never waits for anybody but in `park`, from which records, completions and commands wake it. A pump that blocked would block the
 //! group's rebalance, the commits and every other partition. Each turn it serves callbacks, applies rebalances, reads completions and
@@ -6,115 +6,40 @@
 //! revocation waits for calls under way without stopping anything else.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use rdkafka::Message;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
 
 use super::assignment::Assignment;
 use super::commits::{Commits, HandOver};
 use super::completion::Completion;
 use super::consumer::GroupConsumer;
-use super::context::PumpContext;
+use super::context::CommitAnswer;
+use super::error::PumpError;
 use super::handle::{Command, PumpHandle};
 use super::intake::Intake;
 use super::partition::{Next, Partition};
 use super::plan::PumpPlan;
-use super::request_topic::await_topic;
+use super::rebalance::Rebalance;
 use crate::kafka::client::context::is_denied;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::record::raw_record;
 
 /// Main-queue events served in one turn; that queue carries callbacks, and few records.
 const EVENTS_PER_TURN: usize = 32;
-/// How long a parked pump sleeps at most: the main queue wakes it only when it turns from empty to non-empty, and that edge can get lost.
-const PARK: Duration = Duration::from_millis(50);
+/// How long a parked pump sleeps at most: a queue wakes it only when it turns from empty to non-empty, and that edge can get lost.
+const PARK: Duration = Duration::from_secs(1);
+/// The same while time may change something: a rebalance or a drain is under way, or intake is paused, which a breaker ends by itself.
+const PARK_CHANGING: Duration = Duration::from_millis(50);
 /// The same while the worker's channel is full: nothing wakes the pump when it has room again.
 const PARK_CONGESTED: Duration = Duration::from_millis(1);
 /// How old published backlogs may be.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The same while a partition's position is unknown: once records wait, an empty poll no longer tells it.
 const PUBLISH_AT_FIRST: Duration = Duration::from_millis(50);
-
-/// Why a pump ended before it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum PumpError {
-    #[error("the consumer of topic {topic} is dead")]
-    Consumer {
-        topic: Arc<str>,
-        #[source]
-        source: KafkaError,
-    },
-    #[error(
-        "topic {topic} continues at offset {offset}, below the last one: it was recreated or truncated; its consumer starts anew"
-    )]
-    Rewound { topic: Arc<str>, offset: i64 },
-    #[error("the worker no longer takes records")]
-    WorkerGone,
-}
-
-/// Starts the pump's thread. It ends by a `PumpHandle::command`, or by an error; either way the worker's channel closes.
-///
-/// # Errors
-/// The operating system has no thread left.
-pub fn spawn(
-    plan: PumpPlan,
-    handle: PumpHandle,
-    completions: Receiver<Completion>,
-    records: mpsc::Sender<Intake>,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("pump-{}", plan.topic)).spawn(move || {
-        let topic = plan.topic.clone();
-        handle.attach();
-        if let Err(error) = pump(&plan, &handle, completions, records) {
-            tracing::error!(%topic, error = &error as &dyn std::error::Error, "pump ended; its worker is restarted");
-        }
-    })
-}
-
-/// The thread's life: connect, wait for the topic, join the group, pump, leave the group.
-fn pump(
-    plan: &PumpPlan,
-    handle: &PumpHandle,
-    completions: Receiver<Completion>,
-    records: mpsc::Sender<Intake>,
-) -> Result<(), PumpError> {
-    let dead = |source| PumpError::Consumer {
-        topic: plan.topic.clone(),
-        source,
-    };
-    let (events, rebalances) = crossbeam_channel::unbounded();
-    let (answers, commits) = crossbeam_channel::unbounded();
-    let context = PumpContext::new(handle.clone(), events, plan.ahead.map(|_| answers));
-    let mut consumer = GroupConsumer::from_config_and_context(&plan.config, context).map_err(dead)?;
-    let waker = handle.clone();
-    consumer.set_nonempty_callback(move || waker.wake());
-    if !await_topic(plan, handle, &consumer) {
-        return Ok(());
-    }
-    consumer.subscribe(&[&plan.topic]).map_err(dead)?;
-    let consumer = Arc::new(consumer);
-    let mut pump = Pump {
-        plan,
-        handle,
-        assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
-        consumer,
-        commits: Commits::new(plan.ahead, commits),
-        completions,
-        records,
-        turns: 0,
-        publish_at: Instant::now(),
-        denial_logged: false,
-    };
-    let end = pump.run();
-    pump.leave();
-    end
-}
 
 /// What the pump does with records; moves only forward.
 #[derive(Clone, Copy)]
@@ -134,6 +59,8 @@ enum Turn {
     Busy,
     /// Nothing is to be done until the pump is woken.
     Idle,
+    /// The same, but time alone may change that.
+    Changing,
     /// The worker's channel is full.
     Congested,
 }
@@ -144,7 +71,8 @@ impl Turn {
     }
 }
 
-struct Pump<'a> {
+/// The loop and what it owns.
+pub struct Pump<'a> {
     plan: &'a PumpPlan,
     handle: &'a PumpHandle,
     consumer: Arc<GroupConsumer>,
@@ -162,18 +90,45 @@ struct Pump<'a> {
     denial_logged: bool,
 }
 
-impl Pump<'_> {
-    fn run(&mut self) -> Result<(), PumpError> {
+impl<'a> Pump<'a> {
+    /// `consumer` has subscribed. `rebalances` and `answers` come from its context.
+    pub fn new(
+        plan: &'a PumpPlan,
+        handle: &'a PumpHandle,
+        consumer: Arc<GroupConsumer>,
+        (rebalances, answers): (Receiver<Rebalance>, Receiver<CommitAnswer>),
+        (completions, records): (Receiver<Completion>, mpsc::Sender<Intake>),
+    ) -> Self {
+        Pump {
+            plan,
+            handle,
+            assignment: Assignment::new(plan, handle, consumer.clone(), rebalances),
+            consumer,
+            commits: Commits::new(plan, answers),
+            completions,
+            records,
+            turns: 0,
+            publish_at: Instant::now(),
+            denial_logged: false,
+        }
+    }
+
+    /// Pumps until the pump is told to end.
+    ///
+    /// # Errors
+    /// The pump cannot go on.
+    pub fn run(&mut self) -> Result<(), PumpError> {
         let mut stage = Stage::Consuming;
         loop {
             self.handle.progress().touch();
             let mut busy = self.serve_callbacks()?;
-            if self.assignment.apply_rebalances() {
-                self.publish_at = Instant::now();
-                busy = true;
-            }
+            busy |= self.apply_rebalances()?;
             busy |= self.read_completions();
             busy |= self.commits.read(&mut self.assignment);
+            let topic_id = self.assignment.topic_id();
+            if !self.commits.confirm(topic_id, &self.consumer, &self.plan.topic) {
+                return Err(self.recreated());
+            }
             let mut congested = false;
             match self.commits.hand_over(&self.records) {
                 HandOver::Complete { busy: handed_over } => busy |= handed_over,
@@ -185,45 +140,82 @@ impl Pump<'_> {
                 Stage::Consuming if self.handle.is_paused() => {
                     let partitions = self.assignment.partitions_mut();
                     partitions.for_each(|(_, partition)| partition.intake_stands_still());
-                    Turn::Idle
+                    Turn::Changing
                 }
                 Stage::Consuming => self.take_in()?,
                 Stage::Draining { since } => {
                     self.drain(since);
-                    Turn::Idle
+                    Turn::Changing
                 }
                 Stage::Closed => return Ok(()),
             };
-            self.publish_backlogs();
-            match turn {
-                _ if busy => {}
-                Turn::Busy => {}
-                Turn::Idle if !congested => std::thread::park_timeout(PARK),
-                Turn::Idle | Turn::Congested => std::thread::park_timeout(PARK_CONGESTED),
-            }
+            self.commits
+                .begin(&mut self.assignment, &self.consumer, &self.plan.topic);
+            self.publish_backlogs()?;
+            let turn = match turn {
+                _ if busy => Turn::Busy,
+                Turn::Idle | Turn::Changing if congested => Turn::Congested,
+                turn => turn,
+            };
+            self.park(turn);
         }
     }
 
+    /// Sleeps until something is to be done.
+    fn park(&mut self, turn: Turn) {
+        let longest = match turn {
+            Turn::Busy => return,
+            Turn::Congested => PARK_CONGESTED,
+            Turn::Changing => PARK_CHANGING,
+            Turn::Idle if self.assignment.is_changing() => PARK_CHANGING,
+            Turn::Idle => PARK,
+        };
+        let due = self
+            .commits
+            .due(&mut self.assignment)
+            .into_iter()
+            .chain([self.publish_at]);
+        let due = due.min().unwrap_or(self.publish_at);
+        std::thread::park_timeout(longest.min(due.saturating_duration_since(Instant::now())));
+    }
+
+    fn apply_rebalances(&mut self) -> Result<bool, PumpError> {
+        let mut errors = Vec::new();
+        let busy = self.assignment.apply_rebalances(&mut errors)?;
+        errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
+        if busy && !self.assignment.is_changing() {
+            self.commits.rebalanced();
+            self.publish_at = Instant::now();
+        }
+        Ok(busy)
+    }
+
     /// Follows the supervisor's command, and closes once everything is finished and committed.
-    fn next_stage(&self, stage: Stage) -> Result<Stage, PumpError> {
+    fn next_stage(&mut self, stage: Stage) -> Result<Stage, PumpError> {
         match (stage, self.handle.current_command()) {
             (Stage::Closed, _) | (_, Command::Stop) => Ok(Stage::Closed),
             (stage, Command::Run) => Ok(stage),
-            (stage, Command::Drain) if self.assignment.outstanding() == 0 => Ok(match self.commit() {
-                Ok(()) => {
-                    self.handle.status().set_drained();
-                    Stage::Closed
+            (_, Command::Drain) if self.assignment.outstanding() == 0 && !self.assignment.is_committing() => {
+                self.handle.status().set_drained();
+                Ok(Stage::Closed)
+            }
+            (Stage::Consuming, Command::Drain) => Ok(Stage::Draining { since: Instant::now() }),
+            (_, Command::Drain) if self.assignment.outstanding() > 0 && self.records.is_closed() => {
+                Err(PumpError::WorkerGone)
+            }
+            (stage, Command::Drain) if self.assignment.outstanding() > 0 => Ok(stage),
+            (stage, Command::Drain) => match self.commits.refused() {
+                None => {
+                    self.commits.hurry();
+                    Ok(stage)
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Err(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => stage,
-                Err(error) => {
+                Some(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => Ok(stage),
+                Some(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
-                    Stage::Closed
+                    Ok(Stage::Closed)
                 }
-            }),
-            (_, Command::Drain) if self.records.is_closed() => Err(PumpError::WorkerGone),
-            (Stage::Consuming, Command::Drain) => Ok(Stage::Draining { since: Instant::now() }),
-            (stage, Command::Drain) => Ok(stage),
+            },
         }
     }
 
@@ -270,30 +262,17 @@ impl Pump<'_> {
                     tracing::error!(topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
                 }
                 tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
-                let now = Instant::now();
-                self.assignment
-                    .partitions_mut()
-                    .for_each(|(_, partition)| partition.doubt(now));
                 Ok(())
             }
         }
     }
 
-    /// Stores the offsets of finished records; librdkafka commits what is stored.
     fn read_completions(&mut self) -> bool {
         let mut busy = false;
         while let Ok(completion) = self.completions.try_recv() {
             busy = true;
-            let partition = self.assignment.get_mut(completion.partition);
-            let Some(next) = partition.and_then(|partition| partition.complete(&completion)) else {
-                continue;
-            };
-            // store_offset stores its argument + 1 (rdkafka_offset.c:648).
-            let stored = self
-                .consumer
-                .store_offset(&self.plan.topic, completion.partition, next - 1);
-            if let Err(error) = stored {
-                tracing::debug!(topic = %self.plan.topic, partition = completion.partition, %error, "offset not stored: the partition is gone");
+            if let Some(partition) = self.assignment.get_mut(completion.partition) {
+                partition.complete(&completion);
             }
         }
         busy
@@ -301,7 +280,6 @@ impl Pump<'_> {
 
     /// Takes in records of each partition, as far as its window, the limits and the worker's channel have room.
     fn take_in(&mut self) -> Result<Turn, PumpError> {
-        let consumer = self.consumer.clone();
         let mut busy = false;
         let mut errors = Vec::new();
         let mut partitions: Vec<&mut Partition> = self
@@ -314,17 +292,21 @@ impl Pump<'_> {
         let first = self.turns.checked_rem(partitions.len()).unwrap_or(0);
         partitions.rotate_left(first);
         for partition in partitions {
-            while partition.has_room(self.plan.window) && self.commits.leave_room(partition.unfinished()) {
+            while partition.has_room(self.plan.window, &self.plan.budget)
+                && self.commits.leave_room(partition.unfinished())
+            {
                 let slot = match self.records.try_reserve() {
                     Ok(slot) => slot,
                     Err(mpsc::error::TrySendError::Closed(())) => return Err(PumpError::WorkerGone),
                     Err(mpsc::error::TrySendError::Full(())) if busy => return Ok(Turn::Busy),
                     Err(mpsc::error::TrySendError::Full(())) => return Ok(Turn::Congested),
                 };
-                match partition.next(&consumer, |of_partition| self.commits.count(of_partition, self.handle)) {
+                match partition.next(&self.plan.budget, |of_partition| {
+                    self.commits.count(of_partition, self.handle)
+                }) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
-                    Next::AwaitsCommit => {}
+                    Next::AwaitsCommit | Next::Done => {}
                     Next::Error(error) => errors.push(error),
                     Next::Rewound(offset) => {
                         return Err(PumpError::Rewound {
@@ -337,45 +319,52 @@ impl Pump<'_> {
             }
         }
         errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
-        self.commits.ask(&mut self.assignment, &consumer, &self.plan.topic);
         Ok(Turn::of(busy))
     }
 
-    fn commit(&self) -> Result<(), RDKafkaErrorCode> {
-        match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
-        }
-    }
-
-    /// Publishes what lies before the consumer, where that is due.
-    fn publish_backlogs(&mut self) {
+    /// Publishes what lies before the consumer, where that is due, and sees whether it still is of the same topic.
+    fn publish_backlogs(&mut self) -> Result<(), PumpError> {
         let now = Instant::now();
         if now < self.publish_at {
-            return;
+            return Ok(());
+        }
+        if self.assignment.is_of_another_topic() {
+            return Err(self.recreated());
         }
         let paused = self.handle.is_paused();
-        let backlogs = self.assignment.partitions_mut().map(|(number, partition)| {
-            let stands_still = paused || !partition.has_room(self.plan.window);
-            partition.backlog(number, &self.consumer, stands_still)
+        let backlogs = self.assignment.partitions_mut().map(|(_, partition)| {
+            let stands_still = paused || !partition.has_room(self.plan.window, &self.plan.budget);
+            partition.backlog(&self.consumer, stands_still)
         });
         let backlogs: Vec<_> = backlogs.collect();
         let all_known = backlogs.iter().all(|backlog| backlog.next.is_some());
         self.publish_at = now + if all_known { PUBLISH_EVERY } else { PUBLISH_AT_FIRST };
         self.handle.status().set_backlogs(backlogs);
+        Ok(())
+    }
+
+    fn recreated(&self) -> PumpError {
+        PumpError::Recreated {
+            topic: self.plan.topic.clone(),
+        }
     }
 
     /// Leaves the group, so that its partitions move on at once. Blocks until the broker has heard, or the session has run out.
-    fn leave(mut self) {
-        // The worker reports the loss of what it can no longer finish. WorkerGone: nobody is left to report it.
-        let _ = self.commits.hand_over(&self.records);
+    /// `commit`: what is done is committed before.
+    pub fn leave(mut self, commit: bool) {
+        if commit {
+            self.commits.hand_over_last(&self.records);
+        }
         let Pump {
             assignment,
+            commits,
             consumer,
             plan,
             ..
         } = self;
-        assignment.close();
+        // Its question holds the consumer.
+        drop(commits);
+        assignment.close(commit);
         let began = Instant::now();
         drop(consumer);
         tracing::info!(topic = %plan.topic, seconds = began.elapsed().as_secs_f32(), "left the consumer group");

@@ -43,6 +43,16 @@ impl ByteBudget {
     }
 }
 
+#[cfg(test)]
+impl HeldBytes {
+    /// Of a record that no pump took in.
+    pub fn none() -> Self {
+        // A legal name.
+        let held = IntGauge::new("held", "held").unwrap();
+        HeldBytes { bytes: 0, held }
+    }
+}
+
 impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.held.sub(self.bytes as i64);

@@ -4,12 +4,14 @@
 //! itself. But once five messages of a partition are unacknowledged and more wait, it spins on `poll(0)` (`rdkafka_broker.c:4064`, 2.12),
 //! which cost a fifth of both roles' CPU time. With nothing waiting inside librdkafka, it sleeps.
 //!
-//! Two limits remain. A batch enters librdkafka record by record, so its first records may be sent before the rest is in. Handing it over on
-//! librdkafka's own thread (an interceptor) would end that, but librdkafka forbids to produce there. And a linger of less than a
-//! millisecond is spun through as well.
+//! Enough records for a full batch go at once, whatever is under way. Two flaws remain. A batch enters librdkafka record by record, so its
+//! first records may be sent before the rest is in. Handing it over on librdkafka's own thread (an interceptor) would avoid that, but
+//! librdkafka forbids to produce there. A short `linger.ms` instead of this gate would not help: librdkafka busy-waits through less than a
+//! millisecond.
 //!
-//! A batch that is not acknowledged within `patience` opens the gate for `OPEN_FOR`: until then all records pass freely. After that, the next
-//! batch is waited for again. So a partition without a leader delays the others by `patience`, once in each `OPEN_FOR`.
+//! When nothing was acknowledged within `patience` of the last hand-over, the gate opens for `OPEN_FOR`: during that time all records pass
+//! freely. Afterwards the next batch is waited for again. So a partition without a leader delays the others by `patience`, once in each
+//! `OPEN_FOR`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ struct Held<T> {
 
 /// The records of one client, in the order they came.
 pub struct Gate<T> {
+    /// The two ends of the queue of items held back.
     entrance: Sender<Held<T>>,
     held: Receiver<Held<T>>,
     held_bytes: AtomicUsize,
@@ -36,18 +39,18 @@ pub struct Gate<T> {
     full_bytes: usize,
     /// How long a batch is waited for before the gate opens.
     patience: Duration,
-    /// How many items are held at most.
+    /// About how many items are held at most: senders at the same moment may pass it by one each.
     room: usize,
     /// Handed over, and not reported yet.
     under_way: AtomicUsize,
     /// When records were last handed over, in microseconds since `began`.
-    handed_over: AtomicU64,
+    last_hand_over: AtomicU64,
     /// Until then the gate is open; in microseconds since `began`, too.
     open_until: AtomicU64,
     /// When the gate was made.
     began: Instant,
     /// A thread is handing over. Only one may at a time, or records would overtake each other.
-    busy: AtomicBool,
+    handing_over: AtomicBool,
 }
 
 // Sequentially consistent, because two threads decide from each other's writes: the one that holds an item and finds a batch under way,
@@ -67,10 +70,10 @@ impl<T> Gate<T> {
             patience,
             room,
             under_way: AtomicUsize::new(0),
-            handed_over: AtomicU64::new(0),
+            last_hand_over: AtomicU64::new(0),
             open_until: AtomicU64::new(0),
             began: Instant::now(),
-            busy: AtomicBool::new(false),
+            handing_over: AtomicBool::new(false),
         }
     }
 
@@ -91,8 +94,8 @@ impl<T> Gate<T> {
 
     /// Hands over what is held, if it may go now. Each item handed over must be reported once, within `hand_over` or later.
     pub fn release(&self, hand_over: impl Fn(T)) {
-        while self.may_go() && !self.busy.swap(true, ORDER) {
-            self.handed_over.store(self.now(), ORDER);
+        while self.may_go() && !self.handing_over.swap(true, ORDER) {
+            self.last_hand_over.store(self.now(), ORDER);
             for _ in 0..self.held() {
                 // Counted before it leaves, so that `is_idle` never misses it.
                 self.under_way.fetch_add(1, ORDER);
@@ -101,11 +104,12 @@ impl<T> Gate<T> {
                     None => drop(self.reported()),
                 }
             }
-            self.busy.store(false, ORDER);
+            self.handing_over.store(false, ORDER);
         }
     }
 
-    /// An item that was handed over is acknowledged, or failed. True: it was the last one under way, and `release` must follow.
+    /// An item that was handed over is acknowledged, or failed. True: it was the last one under way, and `release` must follow, unless
+    /// this is called within `hand_over`, whose `release` goes on by itself.
     pub fn reported(&self) -> bool {
         self.under_way.fetch_sub(1, ORDER) == 1
     }
@@ -140,7 +144,7 @@ impl<T> Gate<T> {
             return true;
         }
         // Another thread may have handed over since `now`.
-        let waited = now.saturating_sub(self.handed_over.load(ORDER));
+        let waited = now.saturating_sub(self.last_hand_over.load(ORDER));
         let too_long = waited >= self.patience.as_micros() as u64;
         if too_long {
             self.open_until.store(now + OPEN_FOR.as_micros() as u64, ORDER);
@@ -217,7 +221,7 @@ mod tests {
         // Once the gate has closed again, the next batch is waited for.
         gate.open_until.store(0, ORDER);
         gate.hold(10, 1).unwrap();
-        gate.handed_over.store(gate.now() + 3_600_000_000, ORDER);
+        gate.last_hand_over.store(gate.now() + 3_600_000_000, ORDER);
         assert!(release(&gate).is_empty());
     }
 

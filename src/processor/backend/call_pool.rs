@@ -44,6 +44,11 @@ impl CallPool {
         self.own + self.most_borrowed
     }
 
+    /// How many calls a worker could begin now that has none under way.
+    pub fn free_for_one(&self) -> usize {
+        self.own + self.borrowable.available_permits()
+    }
+
     /// Places that can be borrowed in all.
     pub fn most_borrowed(&self) -> usize {
         self.most_borrowed
@@ -144,7 +149,7 @@ mod tests {
         let workers: Vec<_> = (0..10).map(|_| pool.places(10, gauge())).collect();
         let busy: Vec<_> = std::iter::from_fn(|| workers[0].place().now_or_never().flatten()).collect();
         assert_eq!(busy.len(), 9);
-        assert_eq!(pool.borrowed.get(), 8);
+        assert_eq!((pool.borrowed.get(), pool.free_for_one()), (8, 1));
         for quiet in &workers[1..] {
             let own = quiet.place().now_or_never();
             assert!(own.is_some(), "the others hold what is borrowed only");

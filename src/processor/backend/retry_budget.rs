@@ -1,6 +1,6 @@
 //! How many retries all records of a topic may make together: a failing backend must not get twice the load because it fails.
 //!
-//! Each first attempt adds a share of a retry to the balance, each second one whole, each retry takes one. An atomic, since workers
+//! Each first attempt adds a share of a retry to the balance, each second of time adds a whole one, each retry takes one. An atomic, since workers
 //! on several threads share it. Its callers pass the time, in ms of one monotonic clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::Gauge;
 use tokio::time::Instant;
 
+use crate::processor::record::age::Ages;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::wire::{self, Request};
 
@@ -12,13 +13,16 @@ use crate::wire::{self, Request};
 /// travel back, or its client would hear only that no reply came.
 const WAY_BACK: Duration = Duration::from_millis(200);
 
-/// What the deadlines of one worker's records are worked out with.
+/// A deadline that lies further back is past, whatever the clocks say.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// What the deadlines of one worker's records are worked out with. Lives on the worker's Arbiter.
 pub struct DeadlineRules {
     /// How far the clocks of proxy and processor may disagree.
     pub clock_tolerance: Duration,
-    /// How long a client waits whose request does not say: the topic's own timeout.
-    pub default_span: Duration,
-    /// Set with each record that cannot have waited: this clock minus the proxy's, in seconds.
+    /// How long requests have waited, by the clocks of their senders.
+    pub ages: Ages,
+    /// Set with each record that came when nothing waited in Kafka: this clock minus the proxy's, in seconds.
     pub clock_skew: Gauge,
     /// Clocks that disagree were logged.
     pub skew_logged: LoggedOnce,
@@ -27,36 +31,39 @@ pub struct DeadlineRules {
 impl DeadlineRules {
     /// The deadline of a request; `None` where it has passed, so nobody waits.
     ///
-    /// Where there was no backlog, the record cannot have waited here: one that claims to be expired shows a wrong clock. It is executed
-    /// within the span that its request names.
-    pub fn deadline(&self, request: &Request, no_backlog: bool) -> Option<Deadline> {
+    /// A request has passed its deadline when it is older than it says that its client waits. Its age is what it waited beyond the quickest
+    /// request of the same proxy, so a clock that is wrong does not count. Without such a span, only the deadline itself can be looked at.
+    /// `fresh`: nothing waited before it in Kafka.
+    pub fn deadline(&self, request: &Request, fresh: bool) -> Option<Deadline> {
         let Some(deadline_ms) = request.deadline_ms else {
             return Some(Deadline {
                 until: None,
                 calls_until: None,
             });
         };
-        let now_ms = wire::now_ms();
-        let span = request
-            .timeout_ms
-            .map_or(self.default_span, |ms| Duration::from_millis(ms.max(0) as u64));
-        if no_backlog {
-            let sent_ms = deadline_ms.saturating_sub(span.as_millis() as i64);
-            self.clock_skew.set(now_ms.saturating_sub(sent_ms) as f64 / 1000.0);
-        }
-        let left = deadline_ms
-            .saturating_add(self.clock_tolerance.as_millis() as i64)
-            .saturating_sub(now_ms);
-        let left = match u64::try_from(left) {
-            // A clock that is behind must not stretch the span; without one, the deadline alone counts.
-            Ok(left) if left > 0 && request.timeout_ms.is_some() => Duration::from_millis(left).min(span),
-            Ok(left) if left > 0 => Duration::from_millis(left),
-            _ if no_backlog => {
-                self.log_skew(Duration::from_millis(left.unsigned_abs()));
-                span
+        let late_ms = wire::now_ms().saturating_sub(deadline_ms);
+        let tolerance_ms = self.clock_tolerance.as_millis() as i64;
+        let left_ms = match request.timeout_ms {
+            None => tolerance_ms.saturating_sub(late_ms),
+            Some(span_ms) => {
+                let lateness_ms = late_ms.saturating_add(span_ms);
+                if fresh {
+                    self.clock_skew.set(lateness_ms as f64 / 1000.0);
+                }
+                let now = std::time::Instant::now();
+                let age_ms = self.ages.age(&request.correlation_id, lateness_ms, fresh, now);
+                // A clock that is behind must not stretch the span.
+                (span_ms.saturating_add(tolerance_ms).saturating_sub(age_ms)).min(span_ms)
             }
-            _ => return None,
         };
+        let left = u64::try_from(left_ms).ok().filter(|left| *left > 0)?;
+        if late_ms > MAX_CLOCK_SKEW.as_millis() as i64 {
+            return None;
+        }
+        if late_ms > tolerance_ms {
+            self.log_skew(Duration::from_millis(late_ms.unsigned_abs()));
+        }
+        let left = Duration::from_millis(left);
         let until = Instant::now() + left;
         Some(Deadline {
             until: Some(until.into_std()),

@@ -1,17 +1,19 @@
 //! A record's way through the processor, from top to bottom: decode, deadline, destination, attempts, then the reply and the dead
 //! letter, and the settlement of its offset.
 //!
-//! - [`deadline`]: how long somebody waits for the answer.
+//! - [`deadline`]: how long somebody waits for the answer, and whether a record has expired as it arrives; [`age`]: how long the request has waited.
 //! - [`reply_topics`]: where the reply may go.
-//! - [`attempts`]: the calls of the backend, from the first to the last; [`round`]: how many in how much time; [`caller`]: what all
+//! - [`attempts`]: the calls of the backend, from the first to the last, and the retry budget they spend; [`round`]: how
+//!   many attempts in how much time; [`caller`]: what all
 //!   attempts of a worker share.
 //! - [`error_reply`]: the replies that a processor writes itself.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`settlement`]: the end of a record, and what is committed of it.
 //! - [`rate_limit`]: how often a record of one topic may begin.
-//! - [`logged_once`]: faults that come back with every record.
+//! - [`logged_once`]: logs a fault once that every record would repeat.
 
+pub mod age;
 pub mod attempts;
 pub mod caller;
 pub mod dead_letter_trouble;
@@ -64,14 +66,15 @@ pub struct RecordProcessor {
 enum Processed {
     /// It is done once Kafka has these.
     Answered(Vec<Parcel>),
-    /// Nobody waits for it: it is done at once, and the backend was not called.
+    /// Nobody waits for it any more: it is done at once, without a reply.
     Expired,
-    /// Its partition goes to another owner, who begins anew.
+    /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
     Released,
 }
 
 impl RecordProcessor {
-    /// Processes one record, from its intake to the sending of its reply. A panic on the way ends in a 500 and a dead letter: one record
+    /// Processes one record, from its intake to the sending of its reply. A panic on the way ends in a 500, and in a dead letter where there is a
+    /// topic for them: one record
     /// must neither restart a worker for ever nor hold up its partition.
     pub async fn process(self: Rc<Self>, mut intake: Intake, turn: Turn) {
         let settlement = self.ledger.open(&intake);
@@ -96,8 +99,8 @@ impl RecordProcessor {
             Ok(request) => request,
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, error),
         };
-        let no_backlog = intake.is_newer_than(self.deadlines.clock_tolerance) && !self.kafka.is_down();
-        let Some(deadline) = self.deadlines.deadline(&request, no_backlog) else {
+        let fresh = intake.fresh && !self.kafka.is_down();
+        let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
         let destination = self
@@ -107,7 +110,7 @@ impl RecordProcessor {
         let end = Attempts::new(&self.caller, &request, call, &deadline, lease, turn, not_begun)
             .run()
             .await;
-        // At most once: the outcome stands, and to deliver it takes nobody's place.
+        // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
         match end {
@@ -139,7 +142,7 @@ impl RecordProcessor {
         }
     }
 
-    /// Nobody waits for the record: it is not sent, and committed at once.
+    /// Nobody waits for the record any more: it is committed at once, without a reply.
     fn expire(&self) -> Processed {
         self.caller.metrics.expired.inc();
         self.caller.metrics.finished("expired");
@@ -147,7 +150,7 @@ impl RecordProcessor {
     }
 
     /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
-    /// dead-lettered.
+    /// dead-lettered where there is a topic for that. A native record without a reply topic wants no reply.
     fn give_up(&self, record: &RawRecord, cause: &str, code: ReplyError, reply_to: WireError) -> Processed {
         tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
         self.caller.metrics.finished(code.as_str());
@@ -166,7 +169,7 @@ impl RecordProcessor {
         Processed::Answered(parcels)
     }
 
-    /// Logs that the backend gave no answer, and makes the dead letter where one is due.
+    /// Logs that the backend gave no usable answer, and makes the dead letter where one is due.
     fn no_answer(&self, record: &RawRecord, request: &Request, error: &BackendError, attempts: u32) -> Option<Parcel> {
         let topic = &self.caller.topic;
         tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, partition = record.partition,
@@ -180,7 +183,7 @@ impl RecordProcessor {
         }
     }
 
-    /// Encodes the reply, in the format of its request and in a size that its topic takes.
+    /// Encodes the reply, in the format of its request and in a size that its topic takes. Nobody waits for it after `until`.
     fn answer(
         &self,
         record: &RawRecord,

@@ -18,6 +18,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::client::{Backend, Connector};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::record::RecordProcessor;
+use crate::processor::record::age::Ages;
 use crate::processor::record::caller::Caller;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::deadline::DeadlineRules;
@@ -172,7 +173,7 @@ fn record_processor(
         ledger: Arc::new(ledger),
         deadlines: DeadlineRules {
             clock_tolerance: shared.clock_tolerance,
-            default_span: topic.timeout,
+            ages: Ages::default(),
             clock_skew: caller.metrics.clock_skew.clone(),
             skew_logged: LoggedOnce::default(),
         },

@@ -1,7 +1,8 @@
 //! The actor: it registers each request, produces its record, and gives each reply to the request that waits for it.
 //!
-//! Owns: the table of requests in flight, and the state of every topic in use. Sent to by: `proxy::handler` (`Forward`, `Forget`), the
-//! request producer (`RequestLost`), its own tasks (`TopicEvent`), and the shutdown (`Drain`). Death: every waiting client gets
+//! Owns: the table of requests in flight, the requests that wait for a topic to open, and the state of every topic in use. Sent to by: the
+//! reader of reply topics (batches of replies), `proxy::handler` (`Forward`, `Forget`), the request producer (`RequestLost`), its own tasks
+//! (`TopicEvent`), and the shutdown (`Drain`). Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new router.
 
 use std::sync::Arc;
@@ -29,14 +30,15 @@ use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::KnownTopic;
 use crate::wire::native;
 
-/// How often entries are looked for that `ForgetOnDrop` did not remove. What is found is counted, and expected to be nothing.
-const SWEEP_EVERY: Duration = TICK;
+/// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
+/// not remove, which are counted and expected to be none.
+const HOUSEKEEPING_EVERY: Duration = TICK;
 /// How long past its deadline an entry may live before the sweep removes it.
 const SWEEP_GRACE: Duration = Duration::from_secs(2);
 /// How often open topics are compared with what Kafka has.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// What a router is made of; everything but its state belongs to the process.
+/// What a router is made of: what the process shares, and its generation's own stream and sign of life.
 pub struct RouterParts {
     pub generation: u64,
     pub producer: Arc<Producer<LostRequests>>,
@@ -52,7 +54,7 @@ pub struct RouterParts {
     pub progress: Progress,
 }
 
-/// The actor.
+/// Pairs replies with the requests that wait.
 pub struct ReplyRouter {
     pending: Pending,
     topics: TopicStates,
@@ -64,7 +66,6 @@ pub struct ReplyRouter {
     published: bool,
     /// Taken when the actor starts.
     replies: Option<mpsc::Receiver<Vec<ReplyRecord>>>,
-    /// Set when the actor starts.
     tasks: TopicTasks,
     parts: RouterParts,
 }
@@ -214,7 +215,7 @@ impl ReplyRouter {
     /// they still wait, instead of a 504 at the deadline.
     fn refuse_hopeless(&mut self, now: Instant) {
         let kafka_is_down = self.parts.kafka.is_down();
-        let hopeless = |forward: &mut Forward| kafka_is_down || now + SWEEP_EVERY >= forward.deadline;
+        let hopeless = |forward: &mut Forward| kafka_is_down || now + HOUSEKEEPING_EVERY >= forward.deadline;
         for forward in self.parked.extract_if(.., hopeless) {
             forward.refuse(RequestError::KafkaUnavailable);
         }
@@ -233,7 +234,7 @@ impl Actor for ReplyRouter {
         if let Some(replies) = self.replies.take() {
             ctx.add_stream(ReceiverStream::new(replies));
         }
-        ctx.run_interval(SWEEP_EVERY, |router, _| router.sweep());
+        ctx.run_interval(HOUSEKEEPING_EVERY, |router, _| router.sweep());
         ctx.run_interval(CHECK_EVERY, |router, _| {
             router.topics.end_searches(&router.tasks);
             router.topics.check(&router.tasks);

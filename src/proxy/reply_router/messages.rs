@@ -56,7 +56,7 @@ pub struct RequestLost {
     pub why: Undelivered,
 }
 
-/// Ends every waiting request with `reply-lost`; returns how many there were. Sent at shutdown, when none should be left.
+/// Ends every request in flight with `reply-lost` and every parked one with `draining`; returns how many there were. Sent at shutdown, when none should be left.
 #[derive(Message)]
 #[rtype(result = "usize")]
 pub struct Drain;

@@ -2,7 +2,7 @@
 //!
 //! - [`messages`]: what is sent to it.
 //! - [`slot`]: where handlers and the producer find the present router.
-//! - [`actor`]: the actor; it owns everything below.
+//! - [`actor`]: the actor, which owns everything below; it counts the replies that nobody waits for any more.
 //! - [`pending`]: the correlation table, one entry for each request in flight.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.

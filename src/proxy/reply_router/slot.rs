@@ -61,7 +61,7 @@ impl RouterHandle {
         self.forget.do_send(Forget(id));
     }
 
-    /// Ends every waiting request with `reply-lost`; returns how many there were.
+    /// Ends every request that the router still has; returns how many there were.
     pub async fn drain(&self) -> usize {
         // Err: the router has ended, and with it all that waited.
         self.drain.send(Drain).await.unwrap_or(0)

@@ -8,7 +8,7 @@ use actix_khp::kafka::client::context::LogOnly;
 use actix_khp::kafka::client::properties;
 use actix_khp::kafka::cluster::admin::TopicAdmin;
 use actix_khp::kafka::record::raw_record;
-use actix_khp::settings::{Settings, Start};
+use actix_khp::settings::Settings;
 use actix_khp::wire::{RawRecord, headers};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
@@ -132,7 +132,9 @@ impl Echoer {
             admin.ensure(producer.client(), topic, true)?;
         }
         let template = Template::like(&self.topics.like, &settings)?;
-        let config = properties::request_consumer(&settings.kafka, &self.topics.requests, None, Start::Earliest);
+        let mut config = properties::request_consumer(&settings.kafka, &self.topics.requests, None);
+        // Commits cost it as much as they cost the processor, which makes them itself.
+        config.set("enable.auto.commit", "true");
         let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(&config, LogOnly)?;
         consumer.subscribe(&[&self.topics.requests])?;
         let mut assigned = false;

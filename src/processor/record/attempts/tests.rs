@@ -14,6 +14,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::client::{Backend, Connector};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::ProcessorMetrics;
+use crate::processor::record::age::Ages;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::worker::lanes::Lanes;
@@ -44,10 +45,10 @@ fn caller(topic: Topic) -> Caller {
     }
 }
 
-fn deadlines(topic: &Topic) -> DeadlineRules {
+fn deadlines() -> DeadlineRules {
     DeadlineRules {
         clock_tolerance: Duration::ZERO,
-        default_span: topic.timeout,
+        ages: Ages::default(),
         clock_skew: prometheus::Gauge::new("skew", "skew").unwrap(),
         skew_logged: LoggedOnce::default(),
     }
@@ -104,9 +105,7 @@ async fn run(
             Does::Refuse => Err(BackendError::Unreachable(String::new())),
         }
     };
-    let deadline = deadlines(&caller.topic)
-        .deadline(&request, false)
-        .expect("it has not passed");
+    let deadline = deadlines().deadline(&request, false).expect("it has not passed");
     let turn = Lanes::new(caller.topic.ordering).join(&record);
     let end = Attempts::new(caller, &request, call, &deadline, &Lease::default(), turn, None)
         .run()
