@@ -7,7 +7,7 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use actix::Arbiter;
-use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
+use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App as WebApp, HttpServer, web};
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
@@ -26,7 +26,6 @@ use crate::processor::assemble::{Processor, ProcessorParts};
 use crate::processor::lag::watch_ends;
 use crate::proxy::assemble::ProxyParts;
 use crate::proxy::connection::server;
-use crate::proxy::connection::stream::Answered;
 use crate::proxy::handler::{Proxy, forward};
 use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Settings;
@@ -276,10 +275,7 @@ fn serve_requests(
     let own_health = settings.management.port == 0;
     let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
-        let app = WebApp::new()
-            .wrap_fn(count_answer)
-            .app_data(proxy.clone())
-            .app_data(board.clone());
+        let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
         let app = if own_health {
             app.configure(management::health_and_metrics)
         } else {
@@ -291,23 +287,6 @@ fn serve_requests(
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))
-}
-
-/// Tells the connection that one of its requests has its answer.
-fn count_answer<S, B>(
-    request: ServiceRequest,
-    service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-{
-    let answered = request.conn_data::<Answered>().cloned();
-    let response = service.call(request);
-    async move {
-        let response = response.await;
-        answered.iter().for_each(Answered::count);
-        response
-    }
 }
 
 fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
