@@ -223,7 +223,7 @@ async fn tunnels_and_upgrades_are_refused_at_once_with_their_bodies_unread() {
         "CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\nContent-Length: 500000",
         "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket",
         "POST /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 500000",
-        "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked",
+        "POST /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked",
     ] {
         // The proxy waits 10 s for a body that does not come.
         let began = Instant::now();

@@ -171,7 +171,9 @@ async fn refusals(table: &mut Table) {
         "head-too-large",
     );
     table.check(
-        &proxy.request(orders().header("Upgrade", "websocket")).await,
+        &proxy
+            .request(orders().header("Connection", "Upgrade").header("Upgrade", "websocket"))
+            .await,
         501,
         "upgrade-unsupported",
     );

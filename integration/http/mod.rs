@@ -16,6 +16,8 @@ mod disconnects;
 mod error_table;
 /// The headers that a gateway adds to a request, and the names that never pass.
 mod forwarding;
+/// Requests that a client sends before it has the answers to those before.
+mod pipelines;
 /// A backend's response reaches the client unchanged but for its framing.
 mod responses;
 /// Methods, targets, headers, bodies and statuses cross Kafka unchanged.
@@ -24,3 +26,5 @@ mod round_trip;
 mod size_limits;
 /// A request's target reaches the backend byte for byte, or is refused.
 mod targets;
+/// Offers to upgrade are passed over; only websocket is refused.
+mod upgrades;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
+use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App as WebApp, HttpServer, web};
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
@@ -15,7 +15,6 @@ use crate::management;
 use crate::management::board::Board;
 use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::connection::server;
-use crate::proxy::connection::stream::Answered;
 use crate::proxy::handler::{Proxy, forward};
 use crate::settings::Settings;
 
@@ -34,10 +33,7 @@ pub fn serve_requests(
     let own_health = settings.management.port == 0;
     let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
-        let app = WebApp::new()
-            .wrap_fn(count_answer)
-            .app_data(proxy.clone())
-            .app_data(board.clone());
+        let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
         let app = if own_health {
             app.configure(management::health_and_metrics)
         } else {
@@ -49,23 +45,6 @@ pub fn serve_requests(
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))
-}
-
-/// Counts on the connection that one of its requests has its answer.
-fn count_answer<S, B>(
-    request: ServiceRequest,
-    service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
-{
-    let answered = request.conn_data::<Answered>().cloned();
-    let response = service.call(request);
-    async move {
-        let response = response.await;
-        answered.iter().for_each(Answered::count);
-        response
-    }
 }
 
 /// Opens the management port.

@@ -1,9 +1,13 @@
-//! Where requests begin and end on a connection, followed just far enough to see their targets before the HTTP parser does.
+//! Where requests begin and end on a connection, followed just far enough to change what the HTTP parser would misread, and to stop at
+//! the end of each request.
 //!
 //! The `http` crate cuts a fragment off a target silently, and `DELETE /orders/#7` would delete all orders. RFC 9112 3.2 forbids
 //! fragments there, so each `#` in a target becomes a byte that the parser refuses. Bodies pass untouched, whatever they look like, so
 //! they are told from targets exactly as the parser does it. What the parser refuses anyway needs no care: it reads nothing more of
 //! that connection.
+//!
+//! An offer to upgrade is hidden from the parser, which would read or close the connection otherwise than HTTP/1.1 does. A bare LF
+//! in a trailer is refused.
 
 /// Refused by the parser wherever it stands in a request line or in a field.
 const REFUSED: u8 = 0;
@@ -48,37 +52,55 @@ enum Chunked {
     Trailer,
     TrailerLf,
     EndLf,
+    /// Behind a bare LF in the trailers.
+    BareLf,
 }
 
 /// One connection's framing.
 #[derive(Debug, Default)]
 pub struct Framing {
     part: Part,
-    /// The beginning of a method or field whose end has not come yet.
-    line: Vec<u8>,
-    /// What the fields of the present head say so far.
+    /// How far the present method agrees with CONNECT; `None`: it is another.
+    connect: Option<usize>,
+    /// How much of the present field is known to hold no line end.
+    searched: usize,
+    /// What the lines of the present head say so far.
     head: Head,
     /// Complete heads so far.
     heads: u64,
+    /// The last complete head asks for a websocket.
+    wants_websocket: bool,
 }
 
-/// The fields that decide where a head's body ends.
+/// What a head says of its body, and of another protocol.
 #[derive(Debug, Default)]
 struct Head {
     connect: bool,
-    websocket: bool,
+    /// The last digit of the version.
+    minor: u8,
     chunked: bool,
     length: u64,
+    /// `Connection` lists `upgrade`.
+    upgrade: bool,
+    /// `Upgrade` lists `websocket`.
+    websocket: bool,
 }
 
 impl Framing {
-    /// Takes in what came next, and breaks the targets that have a fragment.
-    pub fn pass(&mut self, bytes: &mut [u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let taken = self.step(rest);
-            rest = &mut rest[taken..];
+    /// Takes in what came next, as far as it may go on to the parser, and changes what the parser would misread. Returns how many bytes
+    /// may go on. The rest begins a field that is not complete, or the next request: it is to be given again, with what follows it.
+    pub fn pass(&mut self, bytes: &mut [u8]) -> usize {
+        let mut passed = 0;
+        while passed < bytes.len() {
+            let Some(taken) = self.step(&mut bytes[passed..]) else {
+                break;
+            };
+            passed += taken;
+            if self.part == Part::Between {
+                break;
+            }
         }
+        passed
     }
 
     /// No request has begun that is not complete.
@@ -99,18 +121,27 @@ impl Framing {
         self.heads
     }
 
-    /// Takes as many of `bytes`, which are not empty, as belong to the present part; returns how many.
-    fn step(&mut self, bytes: &mut [u8]) -> usize {
+    /// The last complete head asks to go on as a websocket (RFC 6455 4.1). Other offers are passed over, and so is one in HTTP/1.0 or
+    /// without `Connection: upgrade` (RFC 9110 7.8).
+    pub fn wants_websocket(&self) -> bool {
+        self.wants_websocket
+    }
+
+    /// Takes as many of `bytes`, which are not empty, as belong to the present part; returns how many. `None`: its end is to come first.
+    fn step(&mut self, bytes: &mut [u8]) -> Option<usize> {
         let until = |end: fn(&u8) -> bool| bytes.iter().position(end);
-        match self.part {
+        let taken = match self.part {
             Part::Between | Part::LineEnds => match until(|byte| !matches!(byte, b'\r' | b'\n')) {
-                Some(begin) => self.go(begin, Part::Method),
+                Some(begin) => {
+                    self.connect = Some(0);
+                    self.go(begin, Part::Method)
+                }
                 None => self.go(bytes.len(), Part::LineEnds),
             },
             Part::Method => match until(|byte| matches!(byte, b' ' | b'\n')) {
                 Some(end) if bytes[end] == b' ' => {
                     self.method(&bytes[..end]);
-                    self.head.connect = std::mem::take(&mut self.line) == CONNECT;
+                    self.head.connect = self.connect == Some(CONNECT.len());
                     self.go(end + 1, Part::Target)
                 }
                 Some(end) => self.go(end, Part::Unknown),
@@ -131,36 +162,16 @@ impl Framing {
                     None => target.len(),
                 }
             }
-            Part::Version => match until(|byte| *byte == b'\n') {
-                Some(end) => self.go(end + 1, Part::Fields),
-                None => bytes.len(),
-            },
-            Part::Fields => {
+            Part::Version => {
                 let end = until(|byte| *byte == b'\n');
-                let there = end.unwrap_or(bytes.len());
-                let piece = &mut bytes[..there];
-                if let Some(at) = self.too_long(piece) {
-                    piece[at] = REFUSED;
-                    self.line = Vec::new();
-                    return self.go(at, Part::Unknown);
-                }
+                let piece = bytes[..end.unwrap_or(bytes.len())].trim_ascii_end();
+                self.head.minor = piece.last().copied().unwrap_or(self.head.minor);
                 match end {
-                    Some(end) if self.line.is_empty() => {
-                        self.field(piece);
-                        end + 1
-                    }
-                    Some(end) => {
-                        let mut line = std::mem::take(&mut self.line);
-                        line.extend_from_slice(piece);
-                        self.field(&line);
-                        end + 1
-                    }
-                    None => {
-                        self.line.extend_from_slice(piece);
-                        piece.len()
-                    }
+                    Some(end) => self.go(end + 1, Part::Fields),
+                    None => bytes.len(),
                 }
             }
+            Part::Fields => return self.line(bytes),
             Part::Sized(left) => {
                 let taken = left.min(bytes.len() as u64);
                 let next = match left - taken {
@@ -177,9 +188,13 @@ impl Framing {
                 };
                 self.go(taken as usize, Part::Chunked(next))
             }
-            Part::Chunked(part) => self.go(1, part.after(bytes[0])),
+            Part::Chunked(part) => {
+                let next = part.after(&mut bytes[0]);
+                self.go(1, next)
+            }
             Part::Unknown => bytes.len(),
-        }
+        };
+        Some(taken)
     }
 
     fn go(&mut self, taken: usize, next: Part) -> usize {
@@ -187,69 +202,101 @@ impl Framing {
         taken
     }
 
-    /// Takes in more of a method: as much as tells whether it is CONNECT.
+    /// Takes in more of a method.
     fn method(&mut self, piece: &[u8]) {
-        let missing = (CONNECT.len() + 1).saturating_sub(self.line.len());
-        self.line.extend_from_slice(&piece[..missing.min(piece.len())]);
+        let agrees = |known: &usize| CONNECT[*known..].starts_with(piece);
+        self.connect = self.connect.filter(agrees).map(|known| known + piece.len());
     }
 
-    /// Where in this piece of a field its name or the whole becomes longer than anything that the parser could take. A field may come
-    /// without an end: after its answer actix-http reads on for a while, and throws away what it reads.
-    fn too_long(&self, piece: &[u8]) -> Option<usize> {
-        let known = self.line.len();
-        let first_beyond = |limit: usize| limit.checked_sub(known).filter(|at| *at < piece.len());
-        let name_goes_on = |at: &usize| !self.line.contains(&b':') && !piece[..=*at].contains(&b':');
-        first_beyond(MAX_NAME)
-            .filter(name_goes_on)
-            .or_else(|| first_beyond(MAX_FIELD))
-    }
-
-    /// Takes in a header field, or the empty line behind the last, without its line end. A bare LF ends a line, too: so the parser has it.
-    fn field(&mut self, line: &[u8]) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            return self.end_head();
+    /// Takes the next line of a head's fields once it is complete. A bare LF ends a line, too: so the parser has it.
+    fn line(&mut self, bytes: &mut [u8]) -> Option<usize> {
+        let end = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = end.map(|end| self.searched + end);
+        let length = end.unwrap_or(bytes.len());
+        let line = &mut bytes[..length];
+        self.searched = 0;
+        if let Some(at) = too_long(line) {
+            line[at] = REFUSED;
+            return Some(self.go(at, Part::Unknown));
         }
+        let Some(end) = end else {
+            self.searched = line.len();
+            return None;
+        };
+        match line.strip_suffix(b"\r").unwrap_or(line).len() {
+            0 => self.end_head(),
+            length => self.field(&mut line[..length]),
+        }
+        Some(end + 1)
+    }
+
+    /// Takes in a header field, and hides from the parser what it would misread: it takes everything behind `Upgrade: websocket` for one
+    /// body, and closes after `Connection: upgrade` without a word.
+    fn field(&mut self, line: &mut [u8]) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             self.part = Part::Unknown;
             return;
         };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = line.split_at_mut(colon);
+        let value = &mut value[1..];
         if name.eq_ignore_ascii_case(b"content-length") {
-            match std::str::from_utf8(value).map(str::parse) {
+            match std::str::from_utf8(value.trim_ascii()).map(str::parse) {
                 Ok(Ok(length)) => self.head.length = length,
                 _ => self.part = Part::Unknown,
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            match value.eq_ignore_ascii_case(b"chunked") {
+            match value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                 true => self.head.chunked = true,
                 false => self.part = Part::Unknown,
             }
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let options = value.split_mut(|byte| *byte == b',');
+            for option in options.filter(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade")) {
+                option.fill(b' ');
+                self.head.upgrade = true;
+            }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.head.websocket |= value.eq_ignore_ascii_case(b"websocket");
+            self.head.websocket |= value.split(|byte| *byte == b',').any(is_websocket);
+            value.fill(b' ');
         }
     }
 
-    /// Both framings at once, or one of them twice, are refused. After an upgrade to websocket, and after CONNECT without a body, the
-    /// parser reads to the end of the connection.
+    /// Both framings at once, or one of them twice, are refused. After CONNECT without a body the parser reads to the end of the
+    /// connection.
     fn end_head(&mut self) {
-        self.part = match std::mem::take(&mut self.head) {
+        let head = std::mem::take(&mut self.head);
+        self.part = match head {
             Head { chunked: true, .. } => Part::Chunked(Chunked::Size(0)),
-            Head { websocket: true, .. } => Part::Unknown,
             Head {
                 length: length @ 1.., ..
             } => Part::Sized(length),
             Head { connect: true, .. } => Part::Unknown,
             Head { .. } => Part::Between,
         };
+        self.wants_websocket = head.upgrade && head.websocket && head.minor == b'1';
         self.heads += 1;
     }
 }
 
+/// One protocol of `Upgrade`, with or without a version.
+fn is_websocket(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next();
+    name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Where a field, or its name, becomes longer than anything that the parser could take. It may come without an end: after its answer
+/// actix-http reads on for a while, and throws away what it reads.
+fn too_long(field: &[u8]) -> Option<usize> {
+    let name_goes_on = |at: &usize| *at < field.len() && !field[..=*at].contains(&b':');
+    let is_there = |at: &usize| *at < field.len();
+    let name = Some(MAX_NAME).filter(name_goes_on);
+    name.or(Some(MAX_FIELD).filter(is_there))
+}
+
 impl Chunked {
     /// The part that follows the next byte.
-    fn after(self, byte: u8) -> Part {
-        Part::Chunked(match (self, byte) {
+    fn after(self, byte: &mut u8) -> Part {
+        Part::Chunked(match (self, *byte) {
             (Chunked::Size(0) | Chunked::AfterSize(0), b'\n') => Chunked::TrailerOrEnd,
             (Chunked::Size(size) | Chunked::AfterSize(size), b'\n') => Chunked::Data(size),
             (Chunked::Size(size), byte) => match char::from(byte).to_digit(16) {
@@ -261,11 +308,21 @@ impl Chunked {
             },
             (Chunked::AfterData, b'\n') => Chunked::Size(0),
             (Chunked::TrailerOrEnd, b'\r') => Chunked::EndLf,
-            (Chunked::TrailerOrEnd, _) => Chunked::Trailer,
             (Chunked::Trailer, b'\r') => Chunked::TrailerLf,
+            // The parser takes a trailer up to CRLF, others up to LF: to them the next request would begin here. The parser refuses a
+            // CR without LF.
+            (Chunked::TrailerOrEnd | Chunked::Trailer, b'\n') => {
+                *byte = b'\r';
+                Chunked::BareLf
+            }
+            (Chunked::TrailerOrEnd, _) => Chunked::Trailer,
             (Chunked::TrailerLf, b'\n') => Chunked::TrailerOrEnd,
             (Chunked::EndLf, b'\n') => return Part::Between,
             (Chunked::TrailerLf | Chunked::EndLf, _) => return Part::Unknown,
+            (Chunked::BareLf, _) => {
+                *byte = REFUSED;
+                return Part::Unknown;
+            }
             (unchanged, _) => unchanged,
         })
     }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use actix_http::body::MessageBody;
 use actix_http::{HttpService, KeepAlive, Protocol, Request};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service as _, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config,
+};
 use actix_web::Error;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use tokio::net::TcpStream;
 
+use crate::proxy::connection::exchange::{AnswerBody, Exchange};
 use crate::proxy::connection::stream::{Connection, HEAD_TIMEOUT, LINGER};
 
 /// Idle client connections are kept this long: longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
@@ -29,7 +32,7 @@ where
     A: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
     S::InitError: std::fmt::Debug,
-    B: MessageBody + 'static,
+    B: MessageBody + Unpin + 'static,
 {
     let builder = Server::build()
         // Signals are ours: actix-web's end the System before the actors have drained.
@@ -39,6 +42,11 @@ where
     let stopping = builder.graceful_shutdown_signal();
     let service = move || {
         let stopping = stopping.clone();
+        let app = apply_fn_factory(make().into_factory(), |request: Request, app: &S::Service| {
+            let due = request.conn_data().map(Exchange::answer_due);
+            let answer = app.call(request);
+            async move { Ok::<_, Error>(answer.await?.map_body(|_, body| AnswerBody::new(body, due))) }
+        });
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -49,8 +57,8 @@ where
             .client_disconnect_timeout(LINGER)
             // A client that closes is gone: its handler is dropped, and its place given back.
             .h1_allow_half_closed(false)
-            .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.answered())))
-            .finish(map_config(make().into_factory(), |()| AppConfig::default()));
+            .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.exchange())))
+            .finish(map_config(app, |()| AppConfig::default()));
         fn_service(|io: TcpStream| async move {
             let peer = io.peer_addr().ok();
             Ok::<_, actix_http::error::DispatchError>((Connection::new(io), Protocol::Http1, peer))

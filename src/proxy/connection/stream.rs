@@ -1,6 +1,7 @@
 //! The stream that actix-http reads from and writes to.
 //!
-//! Targets with a fragment are broken before the parser cuts them (`framing`). The parser limits the time of a connection's first head;
+//! One request at a time reaches the parser: what its client sends behind it is held until it is answered. What the parser would misread
+//! is changed before (`framing`). The parser limits the time of a connection's first head;
 //! this stream limits that of the others. A client that does not read its answer is given up. When the parser gives a connection up in
 //! the middle of a request, what the client still sends is read: closing with bytes unread would reset the connection, and the client
 //! would lose the answer that says why.
@@ -8,16 +9,17 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::io::poll_read_buf;
 
+use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::framing::Framing;
 
 /// A request's head must be complete after this time.
@@ -28,27 +30,24 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// How many requests of a connection have their answer. Counted in the app, since writes do not show it: a 100 Continue is none, and
-/// pipelined requests have several answers due. Clones share it.
-#[derive(Clone, Default)]
-pub struct Answered(Arc<AtomicU64>);
+/// While a request is unanswered, no more than this is read of what its client sends behind it. Reading on shows that a client leaves.
+const READ_AHEAD: usize = 64 << 10;
 
-impl Answered {
-    /// One more has its answer.
-    pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The stream that actix-http reads.
+/// The stream that actix-http reads from and writes to.
 pub struct Connection {
     io: TcpStream,
     framing: Framing,
+    /// Read, but not given to the parser yet.
+    held: BytesMut,
+    /// The beginning of `held` that may go to the parser.
+    admitted: usize,
+    /// Requests whose answer is written whole. Written on a flush: actix-http flushes once all that it has encoded is written.
+    written: u64,
     /// Runs while a head has begun and is not complete, except for the first head.
     head_timer: Option<Pin<Box<Sleep>>>,
     /// Runs while the socket takes no more of an answer.
     write_timer: Option<Pin<Box<Sleep>>>,
-    answered: Answered,
+    exchange: Exchange,
     /// The client has closed, or the connection broke.
     ended: bool,
 }
@@ -58,57 +57,115 @@ impl Connection {
         Connection {
             io,
             framing: Framing::default(),
+            held: BytesMut::new(),
+            admitted: 0,
+            written: 0,
             head_timer: None,
             write_timer: None,
-            answered: Answered::default(),
+            exchange: Exchange::default(),
             ended: false,
         }
     }
 
-    fn arrived(&mut self, bytes: &mut [u8]) {
+    /// What this connection and the app tell each other.
+    pub fn exchange(&self) -> Exchange {
+        self.exchange.clone()
+    }
+
+    /// The request whose head was complete last has no answer, or it is not written whole.
+    fn is_unanswered(&self) -> bool {
+        self.framing.heads() > self.written
+    }
+
+    /// How many of `bytes`, which came next, may go to the parser now. It keeps method, version and `close` for each connection: were the
+    /// next request parsed before this one is answered, this one would be answered as if it were that.
+    fn admit(&mut self, bytes: &mut [u8]) -> usize {
+        if self.framing.is_between_requests() && self.is_unanswered() {
+            return 0;
+        }
         let heads = self.framing.heads();
-        self.framing.pass(bytes);
-        let complete = self.framing.heads() > heads;
-        if complete || !self.framing.is_in_head() {
+        let admitted = self.framing.pass(bytes);
+        if self.framing.heads() > heads {
+            self.exchange.begin(self.framing.wants_websocket());
             self.head_timer = None;
         }
-        // The first head has the parser's own timer, which answers 408.
-        if self.framing.is_in_head() && self.framing.heads() > 0 && self.head_timer.is_none() {
-            self.head_timer = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+        match self.framing.is_in_head() {
+            false => self.head_timer = None,
+            // The first head has the parser's own timer, which answers 408.
+            true if self.framing.heads() > 0 && self.head_timer.is_none() => {
+                self.head_timer = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+            }
+            true => {}
+        }
+        admitted
+    }
+
+    /// Reads what comes straight into the parser's buffer: the usual way. `None`: nothing of it may go to the parser yet.
+    fn read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Option<Poll<io::Result<()>>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                let admitted = before + self.admit(&mut buf.filled_mut()[before..]);
+                self.held.extend_from_slice(&buf.filled()[admitted..]);
+                buf.set_filled(admitted);
+                (admitted > before).then_some(Poll::Ready(Ok(())))
+            }
+            Poll::Pending => Some(self.wait(cx)),
+            end => {
+                self.ended = true;
+                Some(end)
+            }
         }
     }
 
-    /// For the handlers of this connection's requests.
-    pub fn answered(&self) -> Answered {
-        self.answered.clone()
+    /// Gives the parser what is held, or reads on behind it. `None`: there may be something to give now.
+    fn read_held(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Option<Poll<io::Result<()>>> {
+        if self.admitted == 0 {
+            let mut held = std::mem::take(&mut self.held);
+            self.admitted = self.admit(&mut held);
+            self.held = held;
+        }
+        if self.admitted > 0 {
+            let given = self.held.split_to(self.admitted.min(buf.remaining()));
+            buf.put_slice(&given);
+            self.admitted -= given.len();
+            return Some(Poll::Ready(Ok(())));
+        }
+        if self.framing.is_between_requests() && self.held.len() >= READ_AHEAD {
+            // The flush of the answer wakes this task.
+            return Some(Poll::Pending);
+        }
+        match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.held) {
+            Poll::Ready(Ok(1..)) => None,
+            Poll::Pending => Some(self.wait(cx)),
+            end => {
+                self.ended = true;
+                Some(end.map_ok(drop))
+            }
+        }
     }
 
-    /// The rest of a head has not come in time. While an answer is due it has more time: closing the connection would lose the answer.
-    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
-        let answer_is_due = self.answered.0.load(Ordering::Relaxed) < self.framing.heads();
-        let Some(timer) = &mut self.head_timer else {
-            return false;
-        };
-        if answer_is_due && timer.is_elapsed() {
-            timer.as_mut().reset(Instant::now() + HEAD_TIMEOUT);
+    /// Nothing comes. If that has been so for too long in the middle of a head, the parser sees a client that has closed.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.head_timer {
+            Some(timer) => timer.as_mut().poll(cx).map(Ok),
+            None => Poll::Pending,
         }
-        timer.as_mut().poll(cx).is_ready() && !answer_is_due
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let connection = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut connection.io).poll_read(cx, buf);
-        match &read {
-            Poll::Ready(Ok(())) if buf.filled().len() > before => connection.arrived(&mut buf.filled_mut()[before..]),
-            Poll::Ready(_) => connection.ended = true,
-            // The parser sees a client that has closed.
-            Poll::Pending if connection.is_too_slow(cx) => return Poll::Ready(Ok(())),
-            Poll::Pending => {}
+        loop {
+            let read = match connection.held.is_empty() {
+                true => connection.read_through(cx, buf),
+                false => connection.read_held(cx, buf),
+            };
+            if let Some(read) = read {
+                return read;
+            }
         }
-        read
     }
 }
 
@@ -126,8 +183,17 @@ impl AsyncWrite for Connection {
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = self.get_mut();
+        let answered = connection.exchange.answered();
+        if connection.written < answered {
+            connection.written = answered;
+            if !connection.held.is_empty() {
+                // The next request may go on.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Pin::new(&mut connection.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,7 +203,7 @@ impl AsyncWrite for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.ended || self.framing.is_between_requests() {
+        if self.ended || self.framing.is_between_requests() && self.held.is_empty() {
             return;
         }
         // Err: the process is at its end, or has no file left. Then the connection closes as any other.
@@ -187,6 +253,50 @@ mod tests {
         tokio::time::resume();
         // The runtime's turn to find what is due.
         sleep(Duration::from_millis(5)).await;
+    }
+
+    /// What the parser gets in one read; `None`: it has to wait.
+    async fn read(connection: &mut Connection) -> Option<String> {
+        let mut buffer = [0; 64];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll_read(cx, &mut buffer))).await;
+        match read {
+            Poll::Ready(read) => read
+                .map(|()| String::from_utf8_lossy(buffer.filled()).into_owned())
+                .ok(),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_request_waits_until_the_answer_is_written_whole() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut connection = Connection::new(listener.accept().await.unwrap().0);
+        let (first, second) = (
+            "PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+            "GET /b HTTP/1.1\r\n\r\n",
+        );
+        client
+            .write_all([first, "\r\n", second].concat().as_bytes())
+            .await
+            .unwrap();
+        connection.io.readable().await.unwrap();
+        assert_eq!(read(&mut connection).await.as_deref(), Some(first));
+        assert_eq!(read(&mut connection).await, None);
+        let due = connection.exchange().answer_due();
+        poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.unwrap();
+        assert_eq!(read(&mut connection).await, None, "what was flushed is a 100 Continue");
+        drop(due);
+        assert_eq!(read(&mut connection).await, None, "encoded, and not written");
+        poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.unwrap();
+        assert_eq!(read(&mut connection).await, Some(format!("\r\n{second}")));
+        assert_eq!(read(&mut connection).await, None);
+        // The client leaves.
+        client.write_all(first.as_bytes()).await.unwrap();
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(read(&mut connection).await.as_deref(), Some(""), "behind what is held");
     }
 
     #[tokio::test]

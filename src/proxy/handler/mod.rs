@@ -23,7 +23,7 @@ use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::handler::body::read_body;
-use crate::proxy::handler::request::{Target, head_size, is_upgrade, to_wire};
+use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
 use crate::proxy::handler::response::{to_http, with_permit, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
@@ -76,6 +76,10 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         {
             response.headers_mut().insert(header::ALLOW, methods);
         }
+        if failure.error() == RequestError::BadRequest {
+            // Where a body is malformed, the parser finds no next request.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         with_unread(response, payload)
     });
     if proxy.phase.is_draining() {
@@ -126,7 +130,7 @@ impl Proxy {
 
     /// Where a request goes. Its head alone decides that.
     fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
-        if is_upgrade(request) {
+        if is_tunnel(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
         if head_size(request) > MAX_HEAD {

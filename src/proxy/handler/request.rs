@@ -9,6 +9,7 @@ use actix_web::http::{Method, Uri};
 use bytes::Bytes;
 
 use crate::error::RequestError;
+use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::routing::routes::Route;
 use crate::wire::{self, CorrelationId, Fields, Request, headers};
 
@@ -17,10 +18,10 @@ const VIA: &[u8] = b"1.1 actix-khp";
 /// The longest request id of a client that is passed on, in bytes; a longer one is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
-/// CONNECT and protocol upgrades cannot cross a message queue. Asked before the body is read: the parser takes everything that follows
-/// them for their body, whatever Content-Length says.
-pub fn is_upgrade(request: &HttpRequest) -> bool {
-    request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE)
+/// A tunnel or a websocket cannot cross a message queue. Asked before the body is read: the parser takes everything that follows CONNECT
+/// for its body. Any other offer to upgrade is passed over, as a server may (RFC 9110 7.8).
+pub fn is_tunnel(request: &HttpRequest) -> bool {
+    request.method() == Method::CONNECT || request.conn_data().is_some_and(Exchange::wants_websocket)
 }
 
 /// Bytes of target and header fields; the parser alone would take 128 KiB.
