@@ -34,7 +34,7 @@ fn check_table(table: &Table, place: &str, section: &str, known: &[Key], report:
     for name in names {
         let (name, value) = (keys::join(section, name), &table[name]);
         let path = keys::join(place, &name);
-        if known.iter().any(|key| key.name == name) {
+        if known.iter().any(|key| key.name == name) || is_extension(&name) {
             continue;
         }
         if !known.iter().any(|key| is_section(&name, key)) {
@@ -49,6 +49,11 @@ fn check_table(table: &Table, place: &str, section: &str, known: &[Key], report:
             report.fault(path, "holds further keys, not a value", value.origin());
         }
     }
+}
+
+/// As in compose files, a key that begins with `x-` is the operator's own: a place for anchors and notes.
+fn is_extension(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.starts_with("x-"))
 }
 
 fn is_section(name: &str, key: &Key) -> bool {

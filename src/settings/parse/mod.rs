@@ -1,9 +1,11 @@
 //! One value each, from its text.
 //!
+//! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
 pub mod name;
+pub mod number;
 pub mod routing;
 pub mod value;

@@ -2,12 +2,12 @@
 //! Each parser's error names what is allowed, and reads on from "… is not".
 
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
 use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn};
+use crate::settings::parse::number;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
 
@@ -20,9 +20,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A number of seconds, or a number with units.
 pub fn duration(text: &str) -> Parsed<Duration> {
     const ALLOWED: &str = r#"a duration (seconds such as 30 or 0.5, or "250ms", "2m", "1h30m"; up to 365d)"#;
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => humantime::parse_duration(text).ok(),
+    let parsed = match number::real(text) {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        None => humantime::parse_duration(text).ok(),
     };
     parsed.filter(|duration| *duration <= LONGEST).ok_or(ALLOWED)
 }
@@ -39,6 +39,9 @@ pub fn positive_duration(text: &str) -> Parsed<Duration> {
 /// A number of bytes above 0, or a number with a unit.
 pub fn size(text: &str) -> Parsed<usize> {
     const ALLOWED: &str = r#"a size above 0 (bytes, or "900KiB", "1MB")"#;
+    if let Some(bytes) = number::whole(text) {
+        return Some(bytes).filter(|bytes| *bytes > 0).ok_or(ALLOWED);
+    }
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
@@ -60,38 +63,39 @@ pub fn size(text: &str) -> Parsed<usize> {
 }
 
 /// A whole number, 0 included.
-pub fn whole<T: FromStr>(text: &str) -> Parsed<T> {
-    text.parse().map_err(|_| "a whole number, 0 or more")
+pub fn whole<T: TryFrom<i128>>(text: &str) -> Parsed<T> {
+    number::whole(text).ok_or("a whole number, 0 or more")
 }
 
 /// A whole number, 0 not included.
 pub fn positive(text: &str) -> Parsed<usize> {
-    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+    number::whole(text)
+        .filter(|n| *n > 0)
+        .ok_or("a whole number, 1 or more")
 }
 
 /// `positive`, for counts that are small.
 pub fn positive_u32(text: &str) -> Parsed<u32> {
-    let number = text.parse().ok().filter(|n| *n > 0);
+    let number = number::whole(text).filter(|n| *n > 0);
     number.ok_or("a whole number, 1 or more")
 }
 
 /// A share of a whole; 0 = nothing.
 pub fn share(text: &str) -> Parsed<f64> {
-    let number = text.parse().ok().filter(|n| (0.0..=1.0).contains(n));
+    let number = number::real(text).filter(|n| (0.0..=1.0).contains(n));
     number.ok_or("a number from 0 to 1")
 }
 
 /// Events per second.
 pub fn rate(text: &str) -> Result<f64, &'static str> {
-    text.parse()
-        .ok()
+    number::real(text)
         .filter(|n| (0.001..=1_000_000.0).contains(n))
         .ok_or("a number from 0.001 to 1000000 (per second)")
 }
 
 /// Events at once.
 pub fn burst(text: &str) -> Parsed<u32> {
-    text.parse().ok().filter(|n| *n > 0).ok_or("a whole number, 1 or more")
+    positive_u32(text)
 }
 
 /// See [`ClientKey`].
@@ -106,15 +110,14 @@ pub fn client_key(text: &str) -> Parsed<ClientKey> {
 
 /// Partitions or replicas of a topic to create.
 pub fn broker_count(text: &str) -> Parsed<i32> {
-    text.parse()
-        .ok()
+    number::whole(text)
         .filter(|n| *n == -1 || *n > 0)
         .ok_or("a whole number, 1 or more, or -1 for the broker's default")
 }
 
 /// A TCP port.
 pub fn port(text: &str) -> Parsed<u16> {
-    text.parse().map_err(|_| "a port, 0 to 65535")
+    number::whole(text).ok_or("a port, 0 to 65535")
 }
 
 /// Where to listen.
@@ -166,8 +169,8 @@ pub fn reply_partition(text: &str) -> Parsed<ReplyPartition> {
     match text {
         "auto" => Ok(ReplyPartition::Auto),
         "all" => Ok(ReplyPartition::All),
-        number => match number.parse() {
-            Ok(n) if n >= 0 => Ok(ReplyPartition::Number(n)),
+        number => match number::whole(number) {
+            Some(n) if n >= 0 => Ok(ReplyPartition::Number(n)),
             _ => Err("auto, all, or a partition's number, 0 or more"),
         },
     }
@@ -194,10 +197,10 @@ pub fn delivery(text: &str) -> Parsed<Delivery> {
 
 /// See [`RetryOn`].
 pub fn retry_on(text: &str) -> Parsed<RetryOn> {
-    match (text, text.parse()) {
+    match (text, number::whole(text)) {
         ("timeout", _) => Ok(RetryOn::Timeout),
         ("reset", _) => Ok(RetryOn::Reset),
-        (_, Ok(status @ 400..=599)) => Ok(RetryOn::Status(status)),
+        (_, Some(status @ 400..=599)) => Ok(RetryOn::Status(status)),
         _ => Err("timeout, reset, or a status from 400 to 599"),
     }
 }

@@ -38,8 +38,7 @@ pub fn plain(env: &Env, report: &mut Report) -> Layer {
         let Some((name, text)) = key.env.and_then(|name| Some((name, var(env, name)?))) else {
             continue;
         };
-        if name.ends_with("_PORT") && text.starts_with("tcp://") {
-            // Kubernetes sets PROXY_PORT=tcp://10.0.0.1:80 in every pod beside a service named `proxy`.
+        if is_service_link(name, text) {
             report.warnings.push(format!(
                 "{name}={text} is ignored: a Kubernetes service link, not a port"
             ));
@@ -109,9 +108,18 @@ fn topics(variable: &str, text: &str, report: &mut Report) -> Vec<Value> {
 /// Sets the group of each topic that a `CONSUMER_GROUP_{NAME}` names; a file's group is replaced. Returns the variables that match no
 /// topic.
 pub fn set_consumer_groups(tree: &mut Table, env: &Env) -> Vec<String> {
+    let links: Vec<&str> = env
+        .iter()
+        .filter(|(name, text)| is_service_link(name, text))
+        .filter_map(|(name, _)| name.strip_suffix("_PORT"))
+        .collect();
+    let is_of_link = |name: &str| {
+        let suffixes = links.iter().filter_map(|service| name.strip_prefix(service));
+        suffixes.into_iter().any(is_link_suffix)
+    };
     let mut groups: BTreeMap<&str, &str> = env
         .keys()
-        .filter(|name| name.starts_with(CONSUMER_GROUP_PREFIX))
+        .filter(|name| name.starts_with(CONSUMER_GROUP_PREFIX) && !is_of_link(name))
         .filter_map(|name| Some((name.as_str(), var(env, name)?)))
         .collect();
     let mut unused: Vec<String> = groups.keys().map(|name| (*name).to_owned()).collect();
@@ -134,6 +142,21 @@ pub fn set_consumer_groups(tree: &mut Table, env: &Env) -> Vec<String> {
         }
     }
     unused
+}
+
+/// Kubernetes sets `PROXY_PORT=tcp://10.0.0.1:80` in every pod beside a service named `proxy`.
+fn is_service_link(name: &str, text: &str) -> bool {
+    let protocols = ["tcp://", "udp://", "sctp://"];
+    name.ends_with("_PORT") && protocols.iter().any(|protocol| text.starts_with(protocol))
+}
+
+/// What Kubernetes puts behind a service's name: `_PORT`, `_PORT_80_TCP…`, `_SERVICE_HOST` and `_SERVICE_PORT…`.
+fn is_link_suffix(suffix: &str) -> bool {
+    suffix == "_PORT"
+        || suffix.starts_with("_PORT_")
+        || suffix == "_SERVICE_HOST"
+        || suffix == "_SERVICE_PORT"
+        || suffix.starts_with("_SERVICE_PORT_")
 }
 
 fn consumer_group_variable(topic_name: &str) -> String {

@@ -2,18 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{File, FileFormat};
-
 use crate::settings::fault::Report;
 use crate::settings::sources::env::{self, Env};
-use crate::settings::sources::layer::{Layer, Table, Underscore, one_line};
+use crate::settings::sources::layer::{Layer, Table, one_line};
+use crate::settings::sources::{json, toml, yaml};
 
 /// Documents every key, and is the defaults: the two cannot disagree.
 pub const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Yaml,
+    Json,
+    Toml,
+}
+
 /// The embedded reference and the files over it; one that cannot be read is a fault.
 pub fn layers(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<Layer> {
-    let reference = ("reference".to_owned(), parse(REFERENCE, FileFormat::Yaml, None));
+    let reference = ("reference".to_owned(), parse(REFERENCE, Format::Yaml, None));
     let chosen = chosen_files(files, env, report);
     let read = chosen
         .into_iter()
@@ -25,13 +32,13 @@ pub fn layers(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<Layer> {
 }
 
 /// The files to read, each with the format to use when its name has no extension that shows one.
-fn chosen_files(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<(PathBuf, Option<FileFormat>)> {
+fn chosen_files(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<(PathBuf, Option<Format>)> {
     const PATH: &str = "CONFIG_PATH";
     const SOURCE: &str = "CONFIG_SOURCE";
     let (format, from_environment) = match env::var(env, SOURCE) {
         None => (None, false),
-        Some("yaml") => (Some(FileFormat::Yaml), false),
-        Some("json") => (Some(FileFormat::Json), false),
+        Some("yaml") => (Some(Format::Yaml), false),
+        Some("json") => (Some(Format::Json), false),
         Some("env") => (None, true),
         Some(other) => {
             report.fault(SOURCE, format!("{other:?} is not yaml, json or env"), None);
@@ -51,14 +58,14 @@ fn chosen_files(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<(PathB
     files.iter().map(|path| (path.clone(), None)).collect()
 }
 
-fn file(path: &Path, format: Option<FileFormat>) -> Result<Layer, String> {
+fn file(path: &Path, format: Option<Format>) -> Result<Layer, String> {
     let extension = path
         .extension()
         .map(|extension| extension.to_string_lossy().to_lowercase());
     let format = match extension.as_deref() {
-        Some("yaml" | "yml") => FileFormat::Yaml,
-        Some("toml") => FileFormat::Toml,
-        Some("json") => FileFormat::Json,
+        Some("yaml" | "yml") => Format::Yaml,
+        Some("toml") => Format::Toml,
+        Some("json") => Format::Json,
         _ => format.ok_or("is not a .yaml, .yml, .toml or .json file")?,
     };
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
@@ -75,6 +82,12 @@ fn file(path: &Path, format: Option<FileFormat>) -> Result<Layer, String> {
     }
 }
 
-fn parse(text: &str, format: FileFormat, origin: Option<&str>) -> Result<Layer, String> {
-    Layer::read(&File::from_str(text, format), origin, Underscore::Itself).map_err(one_line)
+fn parse(text: &str, format: Format, origin: Option<&str>) -> Result<Layer, String> {
+    let tree = match format {
+        Format::Yaml => yaml::parse(text),
+        Format::Json => json::parse(text),
+        Format::Toml => toml::parse(text),
+    };
+    tree.and_then(|tree| Layer::of(tree, origin).map_err(|error| error.to_string()))
+        .map_err(one_line)
 }

@@ -27,6 +27,14 @@ impl Layer {
         Layer { table }
     }
 
+    /// A file's tree, whose keys may be dotted paths.
+    ///
+    /// # Errors
+    /// Two of its keys cannot stand beside each other.
+    pub fn of(tree: Table, origin: Option<&str>) -> Result<Layer, ConfigError> {
+        Layer::read(&Layer::new(tree), origin, Underscore::Itself)
+    }
+
     /// Reads a source. `origin` is the file or environment name that faults in its values name.
     ///
     /// # Errors
@@ -94,8 +102,8 @@ fn flatten(prefix: &str, nested: Table, underscore: Underscore, flat: &mut Table
     }
 }
 
-/// A parser's error without the lines it quotes: they may hold a secret.
-pub fn one_line(error: ConfigError) -> String {
+/// A parser's error without the lines that it quotes: they may hold a secret.
+pub fn one_line(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     let lines = text
         .lines()
@@ -129,15 +137,11 @@ fn get_mut<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use config::{Config, File, FileFormat};
+    use crate::settings::sources::yaml;
+    use config::Config;
 
-    fn layer(yaml: &str) -> Layer {
-        Layer::read(
-            &File::from_str(yaml, FileFormat::Yaml),
-            Some("a.yaml"),
-            Underscore::Itself,
-        )
-        .unwrap()
+    fn layer(text: &str) -> Layer {
+        Layer::of(yaml::parse(text).unwrap(), Some("a.yaml")).unwrap()
     }
 
     #[test]
