@@ -10,7 +10,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpRequest, HttpResponse, Route, web};
+use actix_web::{Error, HttpRequest, HttpResponse, Route, guard, web};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::json;
 
@@ -18,28 +18,55 @@ use crate::management::board::Board;
 use crate::proxy::handler::response::with_unread;
 use crate::settings::Secret;
 
-/// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy.
+/// Paths that can be read, by GET and HEAD.
+const HEALTH: &str = "/health";
+const LIVE: &str = "/health/live";
+const READY: &str = "/health/ready";
+const METRICS: &str = "/metrics";
+const STATUS: &str = "/status";
+const PAUSE: &str = "/topics/{name}/pause";
+const RESUME: &str = "/topics/{name}/resume";
+
+/// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Other methods than GET
+/// and HEAD fall through to what follows.
 pub fn health_and_metrics(service: &mut web::ServiceConfig) {
     service
-        .route("/health", bodiless(web::get().to(ready)))
-        .route("/health/live", bodiless(web::get().to(live)))
-        .route("/health/ready", bodiless(web::get().to(ready)))
-        .route("/metrics", bodiless(web::get().to(metrics)));
+        .route(HEALTH, bodiless(read().to(ready)))
+        .route(LIVE, bodiless(read().to(live)))
+        .route(READY, bodiless(read().to(ready)))
+        .route(METRICS, bodiless(read().to(metrics)));
 }
 
 /// Everything, on the management port.
 pub fn all(service: &mut web::ServiceConfig) {
     health_and_metrics(service);
     service
-        .route("/status", bodiless(web::get().to(show_status)))
+        .route(STATUS, bodiless(read().to(show_status)))
         .route(
-            "/topics/{name}/pause",
+            PAUSE,
             bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, true))),
         )
         .route(
-            "/topics/{name}/resume",
+            RESUME,
             bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, false))),
         );
+    for path in [HEALTH, LIVE, READY, METRICS, STATUS] {
+        service.route(path, bodiless(web::to(async || method_not_allowed("GET, HEAD"))));
+    }
+    for path in [PAUSE, RESUME] {
+        service.route(path, bodiless(web::to(async || method_not_allowed("POST"))));
+    }
+}
+
+/// GET, and HEAD: its answer is GET's without the body, which actix-http leaves out.
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((header::ALLOW, allowed))
+        .json(json!({"error": format!("this path takes {allowed}")}))
 }
 
 /// A route whose handler reads no body. One that comes all the same, and does not end, must not keep its connection.

@@ -1,6 +1,8 @@
 //! `GET /status`: what each part of the process is doing now, as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,21 +10,22 @@ use crate::management::board::{Board, by_topic};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::health_supervisor::Survey;
 
-/// The whole document.
+/// How long the supervisor has to answer. Whoever asks for the status of a process that is stuck wants the rest of it all the same.
+const ANSWER_IN: Duration = Duration::from_secs(1);
+
+/// The whole document. `actors` is null while the supervisor does not answer.
 pub async fn status(board: &Board) -> Value {
     let actors = match board.supervisor.get() {
-        Some(supervisor) => supervisor.send(Survey).await.unwrap_or_default(),
-        None => Vec::new(),
+        Some(supervisor) => tokio::time::timeout(ANSWER_IN, supervisor.send(Survey)).await.ok(),
+        None => None,
     };
+    let actors = actors.map(Result::unwrap_or_default);
     let workers = board
         .processor
         .as_ref()
         .map(|processor| &processor.workers[..])
         .unwrap_or_default();
-    let topics: BTreeMap<&str, _> = by_topic(workers)
-        .into_iter()
-        .map(|(name, workers)| (name, topic_status(&workers)))
-        .collect();
+    let topics = topics_status(workers);
     let active = workers.iter().filter(|worker| worker.is_assigned()).count();
     json!({
         "running": !board.phase.is_draining(),
@@ -38,10 +41,32 @@ pub async fn status(board: &Board) -> Value {
     })
 }
 
+/// The topics by their request topic, as in kafka-http-proxy. Where several groups consume the same one, their names follow a colon,
+/// which no topic's name holds.
+fn topics_status(workers: &[Arc<WorkerView>]) -> BTreeMap<String, Value> {
+    let topics = by_topic(workers);
+    let consumers = |request_topic: &str| {
+        let all = topics
+            .values()
+            .filter(|workers| workers[0].topic.request_topic == request_topic);
+        all.count()
+    };
+    let keyed = topics.iter().map(|(name, workers)| {
+        let request_topic = &workers[0].topic.request_topic;
+        let key = match consumers(request_topic) {
+            1 => request_topic.clone(),
+            _ => format!("{request_topic}:{name}"),
+        };
+        (key, topic_status(workers))
+    });
+    keyed.collect()
+}
+
 fn topic_status(workers: &[&WorkerView]) -> Value {
     let topic = &workers[0].topic;
     let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
     json!({
+        "name": topic.name,
         "request_topic": topic.request_topic,
         "response_topic": topic.response_topic,
         "backend_url": topic.backend_url.to_string(),

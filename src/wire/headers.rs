@@ -90,7 +90,7 @@ const RESERVED_PREFIXES: [&str; 6] = ["khp-", "kafka_", "spring_", "__", "x-kafk
 
 /// The fields that RFC 9110 7.6.1 removes "whether or not they appear as a connection option", and those that belong to one hop by
 /// their definition (6.6.2, 11.7).
-const HOP_BY_HOP: [&str; 9] = [
+const HOP_BY_HOP: [&str; 7] = [
     CONNECTION,
     "keep-alive",
     "proxy-connection",
@@ -98,8 +98,6 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
     "trailer",
-    "proxy-authenticate",
-    "proxy-authorization",
 ];
 
 /// True if a name, in whatever case, is reserved for records: such a field is never taken from or given to HTTP, or a
@@ -217,7 +215,7 @@ mod tests {
         ] {
             assert!(is_hop_by_hop(name), "{name}");
         }
-        assert!(is_hop_by_hop("Proxy-Authenticate") && is_hop_by_hop("proxy-authorization"));
+        assert!(!is_hop_by_hop("Proxy-Authenticate") && !is_hop_by_hop("proxy-authorization"));
         assert!(!is_hop_by_hop("trailers") && !is_hop_by_hop("content-length") && !is_hop_by_hop("www-authenticate"));
     }
 
