@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use actix_khp::app::App;
 use actix_khp::app::demo;
-use actix_khp::cli::{self, Command, create_topics};
+use actix_khp::cli::{self, Command, check, create_topics};
 use actix_khp::dlq;
 use actix_khp::process::exit;
+use actix_khp::process::open_files;
 use actix_khp::process::signals::Signals;
 use actix_khp::process::telemetry;
-use actix_khp::settings::{Mode, Settings};
+use actix_khp::settings::{Loaded, Mode, Settings};
 
 fn main() -> ExitCode {
     let command = match cli::parse() {
@@ -17,22 +18,19 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     ExitCode::from(match command {
-        Command::Run(loaded) => {
-            telemetry::init(&loaded.settings.log);
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            run(loaded.settings)
-        }
-        Command::Check(loaded) => {
-            print!("{}", loaded.to_yaml());
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| eprintln!("warning: {warning}"));
-            exit::OK
-        }
+        Command::Run(loaded) => start(loaded),
+        Command::Check(loaded) => check::run(&loaded),
         Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })
+}
+
+/// Everything a running service needs around it. The last lines of the log are written when this returns.
+fn start(loaded: Loaded) -> u8 {
+    let _last_lines = telemetry::init(&loaded.settings.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    open_files::raise_limit();
+    run(loaded.settings)
 }
 
 fn run(settings: Settings) -> u8 {

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::app::start_error::StartError;
 use crate::process::assemble_error::AssembleError;
+use crate::process::output;
 use crate::settings::{Mode, Settings, Topic, plain_topic};
 
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
@@ -59,11 +60,21 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     settings.proxy.bind = loopback_for(settings.proxy.bind);
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
     let app = App::start(settings)?;
-    println!("demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process");
-    println!(
-        "try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)"
-    );
+    say(format!(
+        "demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process\n\
+         try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n"
+    ))?;
     Ok(app)
+}
+
+/// Prints on a thread of its own: standard output may be a pipe that is full and not read.
+fn say(text: String) -> std::io::Result<()> {
+    // Err: nobody reads it.
+    let print = move || drop(output::print(text));
+    std::thread::Builder::new()
+        .name("khp-demo".into())
+        .spawn(print)
+        .map(drop)
 }
 
 fn demo_topic(settings: &Settings, authority: &str) -> Topic {

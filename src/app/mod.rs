@@ -27,6 +27,7 @@ use crate::kafka::producer::Producer;
 use crate::management::board::Board;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
+use crate::process::log_writer;
 use crate::process::phase::Phase;
 use crate::process::signals::Signals;
 use crate::processor::assemble::{self as processor, Processor};
@@ -69,6 +70,7 @@ impl App {
         wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
     ) -> Result<Self, StartError> {
         let registry = Registry::new();
+        registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
         let proxy = settings
             .mode
@@ -136,8 +138,14 @@ impl App {
                 return exit::SOFTWARE;
             }
         }
+        let latest = self.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
         tokio::select! {
             code = self.shut_down() => code,
+            // Each step has its own limit; this one is for what none of them foresees.
+            () = tokio::time::sleep(latest) => {
+                tracing::error!("the shutdown is stuck, and is cut off");
+                exit::CUT_OFF
+            }
             () = signals.next() => {
                 tracing::warn!("second signal: ending at once");
                 exit::CUT_OFF
@@ -161,9 +169,14 @@ impl App {
             clean &= shutdown::close_proxy(http, guard, proxy, self.settings.pre_stop, budget).await;
         }
         let retired = match self.board.supervisor.get() {
-            Some(supervisor) => supervisor.send(Retire).await.unwrap_or_default(),
-            None => Retired::default(),
+            Some(supervisor) => {
+                let retired = async { supervisor.send(Retire).await.unwrap_or_default() };
+                shutdown::answer_of("supervisor", retired).await
+            }
+            None => Some(Retired::default()),
         };
+        clean &= retired.is_some();
+        let retired = retired.unwrap_or_default();
         clean &= shutdown::drain_pumps(retired.pumps, budget).await;
         let (request_producer, processor) = (self.request_producer, self.processor);
         let flush = move || {
@@ -176,7 +189,8 @@ impl App {
         }
         shutdown::stop_arbiters(retired.arbiters).await;
         if let Some(management) = self.management {
-            management.stop(false).await;
+            // Err: it is stuck, and ends with the process.
+            let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
         }
         self.board.kafka.stop();
         tracing::info!(clean, "drained");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use actix_web::dev::ServerHandle;
+use futures_util::future::join_all;
 
 use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::handler::Proxy;
@@ -37,13 +38,17 @@ impl Budget {
 const RESERVE: Duration = Duration::from_secs(2);
 /// actix-server looks once a second whether its connections are gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
+/// How long an actor has to answer at the end; one that is well does so in microseconds.
+const ANSWER_IN: Duration = Duration::from_secs(1);
+/// What the steps behind the drain limit may take in all: last answers, last commits, and threads that are stuck.
+pub const LAST_STEPS: Duration = Duration::from_secs(3);
 /// How long a pump that was cut off has to commit what it can, and its worker to log and count what is lost.
 const LAST_COMMITS: Duration = Duration::from_millis(300);
 
 /// A server's own limit to a graceful stop, in the whole seconds that actix-server knows. When it expires actix-server drops its handlers
 /// and clients hear nothing, so it must outlast `close_listener`, which answers whoever still waits. The process ends before it.
 pub fn server_limit(drain_timeout: Duration) -> u64 {
-    drain_timeout.as_secs().saturating_add(3)
+    drain_timeout.as_secs().saturating_add(LAST_STEPS.as_secs())
 }
 
 /// What the drain limit cut off at a listener.
@@ -68,9 +73,14 @@ pub async fn close_proxy(
     // The socket is open while the guard is.
     drop(guard);
     let end_waiting = async {
-        let router = proxy.and_then(|proxy| proxy.router.borrow().clone());
+        let Some(proxy) = proxy else { return 0 };
+        let router = proxy.router.borrow().clone();
         match router {
-            Some(router) => router.drain().await,
+            Some(router) => match answer_of("reply_router", router.drain()).await {
+                Some(ended) => ended,
+                // It answers nobody: whoever waits is cut off.
+                None => proxy.metrics.pending.get().max(1) as usize,
+            },
             None => 0,
         }
     };
@@ -100,13 +110,24 @@ async fn close_listener(server: ServerHandle, budget: Budget, end_waiting: impl 
     CutOff { waiting, connections }
 }
 
+/// What an actor answers, or `None` where it is stuck: it must not hold up the end of the others.
+pub async fn answer_of<T>(actor: &str, answer: impl Future<Output = T>) -> Option<T> {
+    let answer = tokio::time::timeout(ANSWER_IN, answer).await.ok();
+    if answer.is_none() {
+        tracing::error!(actor, "the actor does not answer at the end, and is cut off");
+    }
+    answer
+}
+
 /// Drains all pumps side by side, then waits for their threads; false when one was cut off.
 pub async fn drain_pumps(pumps: Vec<(String, Box<dyn Pump>)>, budget: Budget) -> bool {
     pumps.iter().for_each(|(_, pump)| pump.drain());
     let mut all = true;
+    // They end side by side: what is left for one is left for all of them together.
+    let until = Instant::now() + budget.left_to_finish();
     for (name, mut pump) in pumps {
         let wait = move || {
-            let drained = pump.join(budget.left_to_finish()) && pump.is_drained();
+            let drained = pump.join(until.saturating_duration_since(Instant::now())) && pump.is_drained();
             if !drained {
                 pump.stop();
             }
@@ -129,10 +150,51 @@ pub async fn drain_pumps(pumps: Vec<(String, Box<dyn Pump>)>, budget: Budget) ->
 
 /// Stops the actors' threads and waits for them for a moment: nothing of value runs there any more.
 pub async fn stop_arbiters(arbiters: Vec<Arbiter>) {
-    for arbiter in arbiters {
+    let joins = arbiters.into_iter().map(|arbiter| {
         arbiter.stop();
-        let joined = tokio::task::spawn_blocking(move || arbiter.join());
-        // Err: it is stuck, and ends with the process.
-        let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+        tokio::task::spawn_blocking(move || arbiter.join())
+    });
+    // Err: one is stuck, and ends with the process.
+    let _ = tokio::time::timeout(ANSWER_IN, join_all(joins)).await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use actix::prelude::*;
+
+    struct Toy;
+
+    impl Actor for Toy {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "usize")]
+    struct Ask;
+
+    impl Handler<Ask> for Toy {
+        type Result = usize;
+
+        fn handle(&mut self, Ask: Ask, _: &mut Self::Context) -> usize {
+            7
+        }
+    }
+
+    #[actix::test]
+    async fn an_actor_that_is_stuck_has_a_limit() {
+        let arbiter = Arbiter::new();
+        let toy = Toy::start_in_arbiter(&arbiter.handle(), |_| Toy);
+        assert_eq!(answer_of("toy", toy.send(Ask)).await.unwrap().unwrap(), 7);
+        let (stuck, begins) = tokio::sync::oneshot::channel();
+        arbiter.spawn_fn(move || {
+            stuck.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(10));
+        });
+        begins.await.unwrap();
+        let began = Instant::now();
+        assert!(answer_of("toy", toy.send(Ask)).await.is_none());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

@@ -5,7 +5,7 @@ use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
-use crate::process::exit;
+use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings};
 
 /// Creates what is missing, prints what is there; returns the exit code.
@@ -14,7 +14,7 @@ pub fn run(settings: &Settings) -> u8 {
     let client = match BaseProducer::from_config_and_context(&config, DefaultProducerContext) {
         Ok(client) => client,
         Err(error) => {
-            eprintln!("kafka client: {error}");
+            output::complain(format_args!("kafka client: {error}"));
             return exit::USAGE;
         }
     };
@@ -22,7 +22,7 @@ pub fn run(settings: &Settings) -> u8 {
         enabled: true,
         ..settings.create_topics.clone()
     });
-    let mut code = exit::OK;
+    let (mut code, mut printed) = (exit::OK, Ok(()));
     for topic in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
@@ -31,18 +31,25 @@ pub fn run(settings: &Settings) -> u8 {
                 .map(|partitions| (partitions, "created")),
         });
         match done {
-            Ok((partitions, what)) => println!("{topic}: {what}, {partitions} partitions"),
+            Ok((partitions, what)) => {
+                printed = printed.and(output::print(format_args!(
+                    "{topic}: {what}, {partitions} partitions\n"
+                )));
+            }
             Err(error @ TopicError::Unreachable { .. }) => {
-                eprintln!("{error} (now {})", settings.kafka.bootstrap_servers);
+                output::complain(format_args!("{error} (now {})", settings.kafka.bootstrap_servers));
                 return exit::UNAVAILABLE;
             }
             Err(error) => {
-                eprintln!("{error}");
+                output::complain(error);
                 code = exit::SOFTWARE;
             }
         }
     }
-    code
+    match code {
+        exit::OK => output::exit_code(printed),
+        code => code,
+    }
 }
 
 /// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default

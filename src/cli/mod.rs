@@ -1,17 +1,22 @@
 //! The command line: flags, environment and files into a command with checked settings.
 //!
+//! - [`check`]: the command `check`.
+//! - [`open_files`]: how many open files a configuration needs.
 //! - [`create_topics`]: the command `topics create`.
 
+pub mod check;
 pub mod create_topics;
+mod open_files;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::dlq;
-use crate::process::exit;
+use crate::process::{exit, output};
 use crate::settings::{self, Loaded, Mode};
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
@@ -73,9 +78,11 @@ pub enum Command {
 /// The exit code: 0 after `--help` and `--version`, else 64.
 pub fn parse() -> Result<Command, ExitCode> {
     let cli = Cli::try_parse().map_err(|error| {
-        // Err: standard error is closed. The exit code is left.
-        let _ = error.print();
-        ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        ExitCode::from(match error.use_stderr() {
+            true => exit::USAGE,
+            false => output::exit_code(printed),
+        })
     })?;
     match cli.command {
         None => load(&cli.what, None).map(Command::Run),
@@ -100,7 +107,7 @@ pub(crate) fn parses(words: &[String]) -> Result<(), clap::Error> {
 
 fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
     let Some(mode) = what.mode.or(default_mode) else {
-        eprintln!("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)");
+        output::complain("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)");
         return Err(ExitCode::from(exit::USAGE));
     };
     load_for(mode, &what.config)
@@ -111,7 +118,7 @@ fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     settings::load(mode, files, &environment).map_err(|error| {
-        eprintln!("{error}");
+        output::complain(error);
         ExitCode::from(exit::USAGE)
     })
 }

@@ -22,6 +22,8 @@ pub enum DlqError {
         #[source]
         source: KafkaError,
     },
+    #[error("standard output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
     #[error("stopped by a signal; run the same command again to go on")]
     Interrupted,
 }
@@ -39,6 +41,7 @@ impl DlqError {
             DlqError::NotConfigured | DlqError::Usage(_) => exit::USAGE,
             DlqError::Topic(TopicError::Unreachable { .. }) | DlqError::Silent(_) => exit::UNAVAILABLE,
             DlqError::Topic(_) | DlqError::Kafka { .. } => exit::SOFTWARE,
+            DlqError::Output(_) => exit::IO_ERROR,
             DlqError::Interrupted => exit::CUT_OFF,
         }
     }

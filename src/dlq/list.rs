@@ -1,13 +1,12 @@
 //! `dlq list`: one line a letter.
 
-use std::io::{self, Write};
-
 use crate::dlq::error::DlqError;
 use crate::dlq::filter::pass;
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::{Letters, Next};
 use crate::dlq::options::List;
 use crate::dlq::printable::line;
+use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::headers;
 
@@ -16,11 +15,10 @@ const HEADER: &str = "LETTER     GIVEN UP              TRIES  ROUND       SIZE  
 
 pub fn run(settings: &Settings, list: &List) -> Result<(), DlqError> {
     let Some(letters) = Letters::open(settings)? else {
-        eprintln!("no dead letters: their topic does not exist yet");
+        output::complain("no dead letters: their topic does not exist yet");
         return Ok(());
     };
     let survey = letters.survey()?;
-    let mut out = io::stdout().lock();
     let (mut shown, mut more) = (0, false);
     letters.each(&survey, |letter| {
         if (letter.redriven && !list.all) || !pass(&list.filter, &letter) {
@@ -31,18 +29,15 @@ pub fn run(settings: &Settings, list: &List) -> Result<(), DlqError> {
             return Ok(Next::Enough);
         }
         if shown == 0 {
-            // Err of the writes: the reader has closed its end, as `head` does.
-            let _ = writeln!(out, "{HEADER}");
+            output::print(format_args!("{HEADER}\n"))?;
         }
         shown += 1;
-        Ok(match writeln!(out, "{}", row(&letter)) {
-            Ok(()) => Next::GoOn,
-            Err(_) => Next::Enough,
-        })
+        output::print(format_args!("{}\n", row(&letter)))?;
+        Ok(Next::GoOn)
     })?;
     match (shown, more) {
-        (0, _) => eprintln!("no letters on {} that pass", letters.topic()),
-        (_, true) => eprintln!("there are more than {shown}; --max shows them"),
+        (0, _) => output::complain(format_args!("no letters on {} that pass", letters.topic())),
+        (_, true) => output::complain(format_args!("there are more than {shown}; --max shows them")),
         (_, false) => {}
     }
     Ok(())

@@ -25,7 +25,10 @@ mod transactions;
 
 pub use options::Command;
 
-use crate::process::exit;
+use std::io::ErrorKind;
+
+use crate::dlq::error::DlqError;
+use crate::process::{exit, output};
 use crate::settings::Settings;
 
 /// Does what was asked for; returns the exit code.
@@ -37,8 +40,10 @@ pub fn run(settings: &Settings, command: &Command) -> u8 {
     };
     match done {
         Ok(()) => exit::OK,
+        // The reader has closed its end, as `head` does.
+        Err(DlqError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => exit::OK,
         Err(error) => {
-            eprintln!("{error}");
+            output::complain(&error);
             error.exit_code()
         }
     }

@@ -17,9 +17,9 @@ use crate::dlq::letters::{Letters, Next};
 use crate::dlq::options::Redrive;
 use crate::dlq::targets::{Left, Planned, Targets};
 use crate::dlq::transactions::Transactions;
-use crate::process::exit;
 use crate::process::rate::per_second;
 use crate::process::signals::Signals;
+use crate::process::{exit, output};
 use crate::settings::Settings;
 
 /// Letters in one transaction. While it is open, consumers of its partitions wait, so it is made of what is at hand.
@@ -29,7 +29,7 @@ pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
     let topic = settings.processor.dead_letter_topic.as_deref();
     let mut targets = Targets::new(settings, redrive, topic.unwrap_or_default())?;
     let Some(letters) = Letters::open(settings)? else {
-        eprintln!("no dead letters: their topic does not exist yet");
+        output::complain("no dead letters: their topic does not exist yet");
         return Ok(());
     };
     let mut run = Run::start(settings, redrive, letters.topic())?;
@@ -49,8 +49,8 @@ pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
             }
         })
         .and_then(|()| run.flush());
-    run.report();
-    done
+    let reported = run.report();
+    done.and(reported)
 }
 
 /// One run of the command.
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
     fn send(&mut self, batch: &[Planned]) -> Result<(), DlqError> {
         let Some(transactions) = &self.transactions else {
             for Planned { place, topic, .. } in batch {
-                println!("{place} → {topic}");
+                output::print(format_args!("{place} → {topic}\n"))?;
             }
             self.redriven += batch.len();
             return Ok(());
@@ -142,17 +142,22 @@ impl<'a> Run<'a> {
         self.left.entry(why).or_default().push(place);
     }
 
-    fn report(&self) {
+    fn report(&self) -> Result<(), DlqError> {
         let what = match self.transactions {
             Some(_) => "redriven",
             None => "to be redriven",
         };
-        println!("{what}: {}", self.redriven);
+        output::print(format_args!("{what}: {}\n", self.redriven))?;
         for (why, places) in &self.left {
             let some: Vec<String> = places.iter().take(5).map(Place::to_string).collect();
             let more = if places.len() > some.len() { ", …" } else { "" };
-            println!("left: {} ({}{more}): {why}", places.len(), some.join(", "));
+            output::print(format_args!(
+                "left: {} ({}{more}): {why}\n",
+                places.len(),
+                some.join(", ")
+            ))?;
         }
+        Ok(())
     }
 }
 

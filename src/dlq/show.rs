@@ -1,7 +1,6 @@
 //! `dlq show`: one letter in full, less what is secret.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
 
 use serde_json::Value;
 
@@ -10,6 +9,7 @@ use crate::dlq::letter::Letter;
 use crate::dlq::letters::Letters;
 use crate::dlq::options::Show;
 use crate::dlq::printable::{hex, line, lines, value};
+use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::correlation::id_text;
 use crate::wire::{Format, RawRecord, headers};
@@ -34,8 +34,7 @@ pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
     let record = letters.map(|letters| letters.at(show.place)).transpose()?.flatten();
     let record = record
         .ok_or_else(|| DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place)))?;
-    // Err: the reader has closed its end.
-    let _ = io::stdout().write_all(text(&record, show).as_bytes());
+    output::print(text(&record, show))?;
     Ok(())
 }
 

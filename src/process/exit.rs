@@ -8,5 +8,7 @@ pub const USAGE: u8 = 64;
 pub const UNAVAILABLE: u8 = 69;
 /// `EX_SOFTWARE`: an actor could not be kept alive.
 pub const SOFTWARE: u8 = 70;
+/// `EX_IOERR`: standard output cannot be written.
+pub const IO_ERROR: u8 = 74;
 /// `EX_TEMPFAIL`: the drain limit cut something off.
 pub const CUT_OFF: u8 = 75;

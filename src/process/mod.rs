@@ -10,11 +10,17 @@
 //! - [`progress`]: signs of life, and one monotonic clock.
 //! - [`listener`]: listening sockets that close without losing a connection.
 //! - [`telemetry`]: the log.
+//! - [`log_writer`]: writes its lines without holding up whoever logs.
+//! - [`output`]: what commands print.
+//! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
 pub mod exit;
 pub mod listener;
+pub mod log_writer;
 pub mod masked;
+pub mod open_files;
+pub mod output;
 pub mod periodic;
 pub mod phase;
 pub mod progress;

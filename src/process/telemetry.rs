@@ -2,6 +2,9 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::process::log_writer::{LastLines, LogWriter};
+use crate::process::output;
+
 /// What is logged, and how.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -25,14 +28,20 @@ pub enum LogFormat {
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 /// Starts logging to standard error, and sends panics there too, so that each is one line in the log's own format.
-/// `RUST_LOG`, where set and legal, wins over `log.level`.
-pub fn init(log: &Log) {
+/// `RUST_LOG`, where set and legal, wins over `log.level`. What is returned is to be dropped at the end of the process.
+pub fn init(log: &Log) -> Option<LastLines> {
     let filter = EnvFilter::try_from_default_env()
         .or_else(|_| EnvFilter::try_new(format!("{QUIET},{}", log.level)))
         .unwrap_or_else(|_| EnvFilter::new("info"));
+    let writer = LogWriter::start()
+        .map_err(|error| output::complain(format_args!("there is no log: {error}")))
+        .ok()?;
+    let last_lines = writer.last_lines();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
+        // They would go to standard error, and panic where that cannot be written.
+        .log_internal_errors(false)
         .with_target(true);
     let started = match log.format {
         LogFormat::Text => subscriber.with_ansi(false).try_init(),
@@ -45,4 +54,5 @@ pub fn init(log: &Log) {
             tracing::error!(thread = thread.name().unwrap_or("unnamed"), %panic, "a panic: report it as a bug of actix-khp");
         }));
     }
+    Some(last_lines)
 }
