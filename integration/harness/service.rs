@@ -140,6 +140,11 @@ impl Service {
         kilobytes.expect("VmRSS in kB") * 1024
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// How many threads the process has.
     pub fn threads(&self) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");

@@ -2,6 +2,12 @@
 
 /// Places for backend calls: each topic has its own, and borrows the rest.
 mod call_places;
+/// Commands whose output is not read, or cannot be written.
+mod command_output;
+/// HEAD, 405, and what passes a gateway.
+mod head_requests;
+/// A log that cannot be written.
+mod log_output;
 /// Health, metrics, status and who may see them.
 mod management;
 /// Many topics in one process.
@@ -10,6 +16,8 @@ mod many_topics;
 mod many_waiting;
 /// Every mode carries a request.
 mod modes;
+/// How many files a process may open, and needs.
+mod open_files;
 /// More requests than the service or its backend takes.
 mod overload;
 /// A topic that an operator pauses.
@@ -18,10 +26,14 @@ mod paused_topics;
 mod rolling_restarts;
 /// Settings: files, environment, and their faults.
 mod settings;
+/// Settings are the characters that were written.
+mod settings_text;
 /// Signals: an instance that stops finishes its requests.
 mod shutdown;
 /// A process that stood still goes on as if nothing had happened.
 mod standstill;
+/// A thread that is stuck.
+mod stuck_threads;
 /// The rate limit of a topic.
 mod topic_rate_limit;
 /// Several workers on one topic.

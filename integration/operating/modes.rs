@@ -74,7 +74,7 @@ async fn the_environment_alone_starts_both_roles() {
     answer.assert_echo("by environment");
     wait_for_commit(&group, &topics.request, 1).await;
     assert_eq!(
-        processor.manage("/status").await.json()["topics"]["orders"]["backend_url"],
+        processor.manage("/status").await.json()["topics"][&topics.request]["backend_url"],
         json!(backend.url())
     );
 }
