@@ -5,7 +5,7 @@ use std::sync::Once;
 
 use tokio::process::Command;
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
+const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
 
 /// The binary with an environment of its own. Of the developer's environment it has only the paths and the log filter.
 pub fn command() -> Command {

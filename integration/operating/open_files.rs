@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::harness::backend::Backend;
-use crate::harness::binary::BINARY;
+use crate::harness::binary::command;
 use crate::harness::kafka::free_port;
 use crate::harness::names::Topics;
 use crate::harness::spec::{processor, proxy};
@@ -17,7 +17,8 @@ fn limited(soft: u64, hard: u64, args: &str) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" {args}");
     shell
-        .args(["-c", &script, BINARY])
+        .args(["-c", &script])
+        .arg(command().as_std().get_program())
         .env_clear()
         .kill_on_drop(true)
         .stdin(Stdio::null());

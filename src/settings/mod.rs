@@ -3,7 +3,7 @@
 //! Layers, later wins: `config/reference.yaml` (embedded: it documents every key and *is* the defaults) < configuration files <
 //! environment < flags. All faults are reported at once.
 //!
-//! - [`load`]: the way from the layers to the types; read this first.
+//! - [`mod@load`]: the way from the layers to the types; read this first.
 //! - [`model`]: the types.
 //! - [`keys`]: every setting's name.
 //! - [`sources`]: files and environment, as layers.

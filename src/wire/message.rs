@@ -90,7 +90,7 @@ impl RawRecord {
 /// An HTTP request as it travels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Opaque, never empty; ours are a [`CorrelationId`].
+    /// Opaque, never empty; ours are a `CorrelationId`.
     pub correlation_id: Bytes,
     /// A token (RFC 9110 9.1), its case kept; never CONNECT.
     pub method: String,

@@ -5,7 +5,7 @@
 //! - [`gate`]: forms batches, by holding records back while a batch is under way.
 //! - [`gated_client`]: one librdkafka client with its polling thread and its gate.
 //! - [`lane`]: a client that is replaced when it is dead.
-//! - [`batch_size`]: which topics need a client with smaller batches.
+//! - [`mod@batch_size`]: which topics need a client with smaller batches.
 
 mod batch_size;
 pub mod delivery;

@@ -3,7 +3,7 @@
 //! - [`layer`]: one layer, as a tree.
 //! - [`files`]: the embedded reference and the operator's files.
 //! - [`yaml`], [`json`], [`toml`]: one file as a tree of texts.
-//! - [`env`]: the environment's names.
+//! - [`mod@env`]: the environment's names.
 //! - [`substitution`]: `${file:…}` and `${env:…}` in a value.
 
 pub mod env;
