@@ -75,6 +75,13 @@ impl ArbiterPool {
         self.threads.iter_mut().filter_map(stalled).collect()
     }
 
+    /// The thread turns, as far as is known. Where it does not, its actors are judged by it: else one of them, given up a moment before
+    /// the thread, would be replaced on the same thread.
+    pub fn turns(&self, id: ThreadId) -> bool {
+        let thread = self.threads.iter().find(|thread| thread.id == id);
+        thread.is_none_or(|thread| thread.watched.is_lively())
+    }
+
     /// Hands all threads over to the shutdown.
     pub fn into_arbiters(self) -> Vec<Arbiter> {
         self.threads.into_iter().map(|thread| thread.arbiter).collect()

@@ -196,7 +196,7 @@ impl HealthSupervisor {
                 let watched = running.watched.iter_mut();
                 // No short cut: each is to be looked at, whatever the others show.
                 let any = watched.fold(false, |any, watched| watched.is_stalled(passed) | any);
-                any || frozen.contains(&running.thread)
+                frozen.contains(&running.thread) || (any && self.threads.turns(running.thread))
             };
             if self.slots[index].running.as_mut().is_some_and(is_stalled) {
                 self.replace(index, ExitReason::Stalled, ctx);

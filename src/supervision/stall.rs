@@ -12,6 +12,8 @@ use crate::process::progress::Progress;
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An actor or a pump that shows no sign of life for this long is replaced.
 pub const STALLED_AFTER: Duration = Duration::from_secs(15);
+/// Whoever touches its progress once a second is never still for so long.
+const LIVELY: Duration = Duration::from_secs(4);
 /// What a gap between two looks counts for at most.
 const MOST_OF_A_GAP: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,11 @@ impl Watched {
             false => (self.seen, self.still_for) = (touched_at, Duration::ZERO),
         }
         self.still_for > STALLED_AFTER
+    }
+
+    /// There was a sign of life lately.
+    pub fn is_lively(&self) -> bool {
+        self.still_for < LIVELY
     }
 }
 

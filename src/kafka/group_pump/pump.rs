@@ -319,7 +319,11 @@ impl<'a> Pump<'a> {
             }
         }
         errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
-        Ok(Turn::of(busy))
+        // Nothing wakes the pump when another gives bytes back.
+        match Turn::of(busy) {
+            Turn::Idle if self.plan.budget.is_exhausted() => Ok(Turn::Changing),
+            turn => Ok(turn),
+        }
     }
 
     /// Publishes what lies before the consumer, where that is due, and sees whether it still is of the same topic.

@@ -27,10 +27,15 @@ impl ByteBudget {
         ByteBudget { limit, held }
     }
 
+    /// Partitions hold as much as all together may.
+    pub fn is_exhausted(&self) -> bool {
+        self.held.get() >= self.limit as i64
+    }
+
     /// May a partition that holds `of_partition` bytes take in another record? All partitions together exceed the limit by their own
     /// bytes and one record each at most.
     pub fn has_room(&self, of_partition: usize) -> bool {
-        of_partition < OWN_BYTES || self.held.get() < self.limit as i64
+        of_partition < OWN_BYTES || !self.is_exhausted()
     }
 
     /// Counts a record that is taken in.
