@@ -308,9 +308,10 @@ impl Handler<TopicEvent> for ReplyRouter {
             TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),
             TopicEvent::RetryReplyTopic(topic) => self.topics.retry_reply(&topic, tasks),
             TopicEvent::Checked(changes) => {
-                for lost in self.topics.checked(changes, warmup, tasks) {
-                    self.lose_replies_of(&lost);
-                }
+                let lost = self.topics.checked(changes, warmup, tasks);
+                let denied = warmup.iter().any(|topic| self.topics.is_denied(&topic.name));
+                self.parts.metrics.replies_denied.set(denied.into());
+                lost.iter().for_each(|topic| self.lose_replies_of(topic));
                 self.publish_once_positioned(ctx);
             }
             TopicEvent::SearchBegan { topic, result } => self.topics.search_began(topic, result, tasks),

@@ -100,6 +100,11 @@ impl TopicStates {
         }
     }
 
+    /// Kafka refuses to let this proxy read a reply topic, as the last check found.
+    pub(super) fn is_denied(&self, name: &str) -> bool {
+        self.denied.contains(name)
+    }
+
     pub(super) fn open_request(&mut self, topic: &Arc<KnownTopic>, tasks: &TopicTasks) {
         self.requests.insert(topic.name.clone(), TopicState::Opening);
         tasks.open_request(topic.clone());
