@@ -155,7 +155,10 @@ impl ReplyRouter {
 
     /// A topic opened or failed: the requests that waited for it go on.
     fn unpark(&mut self, ctx: &mut Context<Self>) {
-        for forward in std::mem::take(&mut self.parked) {
+        let now = Instant::now();
+        for mut forward in std::mem::take(&mut self.parked) {
+            // The processor would take the wait for a clock that differs.
+            native::set_timeout(&mut forward.record, forward.deadline.saturating_duration_since(now));
             self.route(forward);
         }
         self.publish_once_positioned(ctx);
