@@ -20,6 +20,8 @@ mod modes;
 mod open_files;
 /// More requests than the service or its backend takes.
 mod overload;
+/// Pacing after a standstill: what the topic carries is admitted again.
+mod pacing;
 /// A topic that an operator pauses.
 mod paused_topics;
 /// Restarts under load, behind nginx.

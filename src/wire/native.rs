@@ -67,6 +67,15 @@ pub fn set_reply_partition(record: &mut Record, partition: i32) {
         .push((Cow::Borrowed(headers::KAFKA_REPLY_PARTITION), value));
 }
 
+/// Says anew how long the client still waits, where the record says it: for one that was not sent as soon as it was written. Its deadline
+/// stays, so that deadline less timeout is when it was sent.
+pub fn set_timeout(record: &mut Record, remaining: std::time::Duration) {
+    let mut fields = record.headers.iter_mut();
+    if let Some((_, timeout)) = fields.find(|(name, _)| name == headers::KHP_TIMEOUT) {
+        *timeout = Bytes::from(remaining.as_millis().to_string());
+    }
+}
+
 /// Writes a reply, its key null. Fields that are not end-to-end are left out.
 pub fn encode_response(response: Response) -> Record {
     let mut own = Own(Fields::with_capacity(OWN_REPLY_HEADERS + response.headers.len()));

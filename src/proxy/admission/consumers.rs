@@ -34,7 +34,8 @@ impl Consumers {
 pub struct Group {
     name: String,
     consumers: Arc<Consumers>,
-    without_members_since: Option<Instant>,
+    /// The first and the latest of the answers in a row that named no member.
+    without_members: Option<(Instant, Instant)>,
 }
 
 impl Group {
@@ -42,16 +43,18 @@ impl Group {
         Group {
             name,
             consumers,
-            without_members_since: None,
+            without_members: None,
         }
     }
 
     /// Takes in what Kafka told at `now`.
     fn seen(&mut self, without_members: bool, now: Instant) {
-        self.without_members_since = without_members.then(|| self.without_members_since.unwrap_or(now));
+        // After a standstill of this process nothing is known about the time before.
+        let in_a_row = self.without_members.filter(|(_, latest)| now < *latest + 2 * EVERY);
+        self.without_members = without_members.then(|| (in_a_row.map_or(now, |(since, _)| since), now));
         let absent = self
-            .without_members_since
-            .is_some_and(|since| now >= since + ABSENT_FOR);
+            .without_members
+            .is_some_and(|(since, now)| now >= since + ABSENT_FOR);
         if self.consumers.absent.swap(absent, Ordering::Relaxed) == absent {
             return;
         }
@@ -111,8 +114,10 @@ mod tests {
         };
         assert!(!seen(0, true) && !seen(5, true) && !seen(10, true));
         assert!(!seen(12, false), "a break");
-        assert!(!seen(15, true) && !seen(20, true) && !seen(29, true));
+        assert!(!seen(15, true) && !seen(20, true) && !seen(25, true) && !seen(29, true));
         assert!(seen(30, true) && seen(35, true));
         assert!(!seen(40, false) && !seen(45, true));
+        assert!(!seen(70, true) && !seen(75, true), "what was in between is not known");
+        assert!(!seen(80, true) && seen(85, true));
     }
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prometheus::IntGauge;
 
-use crate::proxy::admission::pace::{Pace, Seen};
-
-/// The first requests of a topic in flight are always admitted. They are no queue, and their answers end a refusal.
-const ALWAYS_ADMITTED: usize = 16;
+use crate::proxy::admission::limit::ALWAYS_ADMITTED;
+use crate::proxy::admission::pace::Pace;
+use crate::proxy::admission::span::Seen;
 
 /// The limits and how far they are used up. Clones share them.
 #[derive(Clone)]
@@ -39,8 +38,8 @@ pub struct TopicLoad {
 pub struct Queue {
     timeout: Duration,
     pending: AtomicUsize,
-    /// Microseconds that each request in flight makes the next one wait; 0: there is no standing queue.
-    pace: AtomicU64,
+    /// Requests that may be in flight. Written each tick, from the estimate.
+    limit: AtomicUsize,
     answered: AtomicU64,
     /// Microseconds; 0: no answer came.
     quickest: AtomicU64,
@@ -114,11 +113,21 @@ impl TopicLoad {
         find(&self.queues.load()).unwrap_or(new)
     }
 
-    /// Takes what happened since the last tick into the estimates, one for each queue. Called by the router each `pace::TICK`.
+    /// Takes what happened since the last tick into the estimates, one for each queue. Called by the router each `span::TICK`.
     pub fn tick(&self, paces: &mut Vec<Pace>) {
         let queues = self.queues.load();
         paces.resize_with(queues.len(), Pace::default);
-        queues.iter().zip(paces).for_each(|(queue, pace)| queue.tick(pace));
+        for (queue, pace) in queues.iter().zip(paces) {
+            let limit = pace.tick(queue.take_seen(), queue.pending.load(Ordering::Relaxed));
+            queue.limit.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets what happened since the last tick: this process stood still, and what timed out says nothing about the topic.
+    pub fn skip_tick(&self) {
+        for queue in self.queues.load().iter() {
+            queue.take_seen();
+        }
     }
 }
 
@@ -127,7 +136,7 @@ impl Queue {
         Queue {
             timeout,
             pending: AtomicUsize::new(0),
-            pace: AtomicU64::new(0),
+            limit: AtomicUsize::new(usize::MAX),
             answered: AtomicU64::new(0),
             quickest: AtomicU64::new(0),
             in_vain: AtomicU64::new(0),
@@ -138,8 +147,8 @@ impl Queue {
 
     /// One more would be answered in time. With none in flight that is always assumed.
     fn moves(&self) -> bool {
-        let (pace, pending) = (self.pace.load(Ordering::Relaxed), self.pending.load(Ordering::Relaxed));
-        u128::from(pace) * pending as u128 <= self.timeout.as_micros()
+        let pending = self.pending.load(Ordering::Relaxed);
+        pending == 0 || pending < self.limit.load(Ordering::Relaxed)
     }
 
     /// A request got its reply, this long after it was produced.
@@ -158,18 +167,17 @@ impl Queue {
         self.in_vain.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn tick(&self, pace: &mut Pace) {
+    /// What happened since this was last called.
+    fn take_seen(&self) -> Seen {
         let taken = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         let duration = |micros| (micros > 0).then(|| Duration::from_micros(micros));
-        let seen = Seen {
+        Seen {
             answered: taken(&self.answered),
             quickest: duration(taken(&self.quickest)),
             in_vain: taken(&self.in_vain),
             refused: taken(&self.refused),
             timeout: self.came.swap(false, Ordering::Relaxed).then_some(self.timeout),
-        };
-        let each = pace.tick(seen, self.pending.load(Ordering::Relaxed));
-        self.pace.store(each.map_or(0, micros), Ordering::Relaxed);
+        }
     }
 }
 

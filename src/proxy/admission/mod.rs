@@ -2,10 +2,14 @@
 //!
 //! - [`in_flight`]: how many may be in flight, in all and for each topic.
 //! - [`pace`]: whether a queue moves fast enough for one more.
+//! - [`limit`]: how many a topic carries, when that is in doubt.
+//! - [`span`]: what happened in a queue, tick by tick.
 //! - [`rate_limit`]: how often one client may ask.
 //! - [`consumers`]: whether anybody consumes the topic.
 
 pub mod consumers;
 pub mod in_flight;
+pub mod limit;
 pub mod pace;
 pub mod rate_limit;
+pub mod span;

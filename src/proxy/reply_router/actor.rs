@@ -13,6 +13,7 @@ use actix::{Actor, AsyncContext, Context, Handler, StreamHandler};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::cadence::{Cadence, Tick};
 use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
 use super::pending::{Pending, Waiting};
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
@@ -25,7 +26,7 @@ use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::{Producer, Undelivered};
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::process::progress::Progress;
-use crate::proxy::admission::pace::TICK;
+use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::KnownTopic;
 use crate::wire::native;
@@ -155,7 +156,10 @@ impl ReplyRouter {
 
     /// A topic opened or failed: the requests that waited for it go on.
     fn unpark(&mut self, ctx: &mut Context<Self>) {
-        for forward in std::mem::take(&mut self.parked) {
+        let now = Instant::now();
+        for mut forward in std::mem::take(&mut self.parked) {
+            // The processor would take the wait for a clock that differs.
+            native::set_timeout(&mut forward.record, forward.deadline.saturating_duration_since(now));
             self.route(forward);
         }
         self.publish_once_positioned(ctx);
@@ -198,13 +202,19 @@ impl ReplyRouter {
         }
     }
 
-    fn sweep(&mut self) {
+    fn sweep(&mut self, tick: Tick, now: Instant) {
         self.parts.progress.touch();
-        self.topics.keep_pace();
-        let now = Instant::now();
-        let outlived = |waiting: &Waiting| now >= waiting.deadline + SWEEP_GRACE;
-        let swept = self.pending.extract(outlived).len();
-        self.parts.metrics.swept.inc_by(swept as u64);
+        match tick {
+            Tick::Repeated => return,
+            // The handlers of requests that are past their deadline have not run yet.
+            Tick::Late => self.topics.skip_pace(),
+            Tick::OnTime => {
+                self.topics.keep_pace();
+                let outlived = |waiting: &Waiting| now >= waiting.deadline + SWEEP_GRACE;
+                let swept = self.pending.extract(outlived).len();
+                self.parts.metrics.swept.inc_by(swept as u64);
+            }
+        }
         self.refuse_hopeless(now);
         self.show_entries();
         let queued = self.parts.producer.queued();
@@ -234,10 +244,20 @@ impl Actor for ReplyRouter {
         if let Some(replies) = self.replies.take() {
             ctx.add_stream(ReceiverStream::new(replies));
         }
-        ctx.run_interval(HOUSEKEEPING_EVERY, |router, _| router.sweep());
-        ctx.run_interval(CHECK_EVERY, |router, _| {
-            router.topics.end_searches(&router.tasks);
-            router.topics.check(&router.tasks);
+        let (mut sweeps, mut checks) = (
+            Cadence::new(HOUSEKEEPING_EVERY, Instant::now()),
+            Cadence::new(CHECK_EVERY, Instant::now()),
+        );
+        ctx.run_interval(HOUSEKEEPING_EVERY, move |router, _| {
+            let now = Instant::now();
+            router.sweep(sweeps.tick(now), now);
+        });
+        ctx.run_interval(CHECK_EVERY, move |router, _| {
+            // A topic that is missing at two checks in a row is gone: they must not come together.
+            if checks.tick(Instant::now()) != Tick::Repeated {
+                router.topics.end_searches(&router.tasks);
+                router.topics.check(&router.tasks);
+            }
         });
         for topic in &self.parts.request_topics {
             self.topics.open_request(topic, &self.tasks);

@@ -8,9 +8,11 @@
 //! - [`topic_check`]: what the check of all open topics changes.
 //! - [`search`]: when to search a reply topic for replies on other partitions; a pure machine.
 //! - [`search_replies`]: begins and ends such searches.
+//! - [`cadence`]: when to judge by what happened since the last tick.
 //! - [`topic_tasks`]: the calls of Kafka that block, each a task beside the actor.
 
 pub mod actor;
+mod cadence;
 #[cfg(test)]
 mod capacity_tests;
 pub mod messages;

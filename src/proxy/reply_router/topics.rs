@@ -37,7 +37,7 @@ pub(super) struct OpenRequestTopic {
     topic: Arc<KnownTopic>,
     /// `None` until Kafka has told it.
     pub(super) id: Option<TopicId>,
-    /// One for each of the topic's queues, in their order. Brought up to date each `pace::TICK`.
+    /// One for each of the topic's queues, in their order. Brought up to date each `span::TICK`.
     paces: Vec<Pace>,
 }
 
@@ -210,12 +210,19 @@ impl TopicStates {
         self.requests.remove(name);
     }
 
-    /// Brings the estimates of each request topic's pace up to date. Called each `pace::TICK`.
+    /// Brings the estimates of each request topic's pace up to date. Called each `span::TICK`.
     pub(super) fn keep_pace(&mut self) {
         for state in self.requests.values_mut() {
             if let TopicState::Open(OpenRequestTopic { topic, paces, .. }) = state {
                 topic.load.tick(paces);
             }
+        }
+    }
+
+    /// Forgets what happened since the last tick.
+    pub(super) fn skip_pace(&mut self) {
+        for open in self.requests.values().filter_map(TopicState::open) {
+            open.topic.load.skip_tick();
         }
     }
 

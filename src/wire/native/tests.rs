@@ -372,3 +372,14 @@ fn the_encoded_size_counts_what_is_written() {
     };
     assert_eq!(record.encoded_size(), 61 + 36 + 3 + 5 + (10 + 3) + (10 + 1));
 }
+
+#[test]
+fn a_request_that_waited_before_it_was_sent_says_when_it_was_sent() {
+    let mut record = encode_request(request());
+    set_timeout(&mut record, Duration::from_millis(28_900));
+    let decoded = decode_request(&sent(record)).unwrap();
+    assert_eq!(
+        (decoded.deadline_ms, decoded.timeout_ms),
+        (Some(1_700_000_030_000), Some(28_900))
+    );
+}

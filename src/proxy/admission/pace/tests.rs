@@ -1,140 +1,12 @@
-//! A simulated queue in front of some servers, behind the admission that the estimate makes.
+//! The estimate in front of a simulated topic.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod sim;
 
-use prometheus::IntGauge;
 use proptest::prelude::*;
 
+use self::sim::{STEP, Sim};
 use super::*;
-use crate::proxy::admission::in_flight::{Admission, Permit, TopicLoad};
-
-/// From one arrival of requests to the next.
-const STEP: Duration = Duration::from_millis(100);
-
-/// A request that was admitted.
-struct Admitted {
-    arrived: Duration,
-    timeout: Duration,
-    permit: Permit,
-}
-
-/// What became of the requests of one timeout.
-#[derive(Default)]
-struct Counts {
-    answered: u64,
-    in_vain: u64,
-    refused: u64,
-}
-
-struct Sim {
-    admission: Admission,
-    load: Arc<TopicLoad>,
-    paces: Vec<Pace>,
-    /// Of the requests that arrive.
-    timeout: Duration,
-    /// Requests that can be worked on at once, and how long each that is begun takes.
-    servers: usize,
-    service: Duration,
-    now: Duration,
-    /// Not begun.
-    queue: Vec<Admitted>,
-    /// Begun, with when each will be done.
-    at_work: Vec<(Duration, Admitted)>,
-    /// Never begun by anybody, and holding no server: a backend path that hangs.
-    hung: Vec<Admitted>,
-    counts: HashMap<Duration, Counts>,
-}
-
-impl Sim {
-    fn new(timeout: Duration, servers: usize, service: Duration) -> Self {
-        Sim {
-            admission: Admission::new(usize::MAX, usize::MAX, IntGauge::new("g", "g").unwrap()),
-            load: Arc::default(),
-            paces: Vec::new(),
-            timeout,
-            servers,
-            // In whole steps, or a server would idle from its end to the next.
-            service: STEP * service.as_millis().div_ceil(STEP.as_millis()) as u32,
-            now: Duration::ZERO,
-            queue: Vec::new(),
-            at_work: Vec::new(),
-            hung: Vec::new(),
-            counts: HashMap::new(),
-        }
-    }
-
-    /// What the servers can do in a step.
-    fn capacity(&self) -> f64 {
-        self.servers as f64 * STEP.as_secs_f64() / self.service.as_secs_f64()
-    }
-
-    fn arrive(&mut self, hangs: bool) {
-        let Some(permit) = self.admission.admit(&self.load, self.timeout) else {
-            self.counts.entry(self.timeout).or_default().refused += 1;
-            return;
-        };
-        let line = if hangs { &mut self.hung } else { &mut self.queue };
-        line.push(Admitted {
-            arrived: self.now,
-            timeout: self.timeout,
-            permit,
-        });
-    }
-
-    fn end(&mut self, request: Admitted, done: Option<Duration>) {
-        let counts = self.counts.entry(request.timeout).or_default();
-        match done.map(|done| done - request.arrived) {
-            Some(took) if took <= request.timeout => {
-                counts.answered += 1;
-                request.permit.queue().answered(took);
-            }
-            _ => {
-                counts.in_vain += 1;
-                request.permit.queue().waited_in_vain();
-            }
-        }
-    }
-
-    /// One step, with this many requests arriving.
-    fn step(&mut self, arrivals: usize) {
-        let before = self.now;
-        self.now += STEP;
-        (0..arrivals).for_each(|_| self.arrive(false));
-        let now = self.now;
-        let is_expired = |request: &mut Admitted| request.arrived + request.timeout <= now;
-        let mut expired: Vec<_> = self.queue.extract_if(.., is_expired).collect();
-        expired.extend(self.hung.extract_if(.., is_expired));
-        expired.into_iter().for_each(|request| self.end(request, None));
-        let done: Vec<_> = self.at_work.extract_if(.., |(done, _)| *done <= now).collect();
-        done.into_iter()
-            .for_each(|(done, request)| self.end(request, Some(done)));
-        let free = self.servers.saturating_sub(self.at_work.len()).min(self.queue.len());
-        let begun = self.queue.drain(..free).map(|request| (now + self.service, request));
-        self.at_work.extend(begun);
-        if before.as_secs() != now.as_secs() {
-            self.load.tick(&mut self.paces);
-        }
-    }
-
-    /// Steps through `time` at a share of capacity, fractions carried over.
-    fn run(&mut self, time: Duration, share: f64) {
-        let mut due = 0.0;
-        let end = self.now + time;
-        while self.now < end {
-            due += share * self.capacity();
-            let arrivals = due as usize;
-            due -= arrivals as f64;
-            self.step(arrivals);
-        }
-    }
-
-    /// Of the requests of the present timeout, since it was last asked: answered, in vain, refused.
-    fn counts(&mut self) -> (u64, u64, u64) {
-        let counts = self.counts.remove(&self.timeout).unwrap_or_default();
-        (counts.answered, counts.in_vain, counts.refused)
-    }
-}
+use crate::proxy::admission::span::TICK;
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -240,6 +112,117 @@ proptest! {
         prop_assert!(answered > 0);
         prop_assert_eq!((in_vain, refused), (0, 0));
     }
+}
+
+/// A topic whose every answer takes long, and that is used within what it carries.
+#[derive(Debug)]
+struct Slow {
+    timeout: Duration,
+    /// Of the timeout, that an answer takes.
+    slowness: f64,
+    /// Requests a second.
+    rate: f64,
+    /// Of what the servers can do; `None`: they take as many as come.
+    share: Option<f64>,
+}
+
+impl Slow {
+    fn sim(&self) -> Sim {
+        let service = self.timeout.mul_f64(self.slowness).max(STEP);
+        let servers = |share: f64| (self.rate * service.as_secs_f64() / share).ceil() as usize;
+        let mut sim = Sim::new(self.timeout, self.share.map_or(usize::MAX / 2, servers), STEP);
+        sim.service = service;
+        sim
+    }
+
+    /// How many timeouts pass until nobody has been refused or waited in vain for one of them; fails beyond 60.
+    fn recovers(&self, sim: &mut Sim) -> u32 {
+        let recovered = (1..=60).find(|_| {
+            sim.counts();
+            sim.run_at(self.timeout, self.rate);
+            let (answered, in_vain, refused) = sim.counts();
+            answered > 0 && (in_vain, refused) == (0, 0)
+        });
+        recovered.unwrap_or_else(|| panic!("never admitted whole again: {self:?}"))
+    }
+}
+
+fn slow() -> impl Strategy<Value = Slow> {
+    let share = prop::option::of(0.3..0.95_f64);
+    (millis(2_000..40_000), 0.1..0.99_f64, 5.0..200.0_f64, share).prop_map(|(timeout, slowness, rate, share)| Slow {
+        timeout,
+        slowness,
+        rate,
+        share,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever its latency, and however long and often it stood still, a topic is admitted whole again.
+    #[test]
+    fn what_stood_still_is_admitted_whole_again(
+        slow in slow(),
+        standstills in prop::collection::vec((0.05..6.0_f64, 0.2..5.0_f64), 1..4),
+    ) {
+        let mut sim = slow.sim();
+        sim.run_at(slow.timeout * 4, slow.rate);
+        for (stands_still, moves) in standstills {
+            sim.stands_still = true;
+            sim.run_at(slow.timeout.mul_f64(stands_still), slow.rate);
+            sim.stands_still = false;
+            sim.run_at(slow.timeout.mul_f64(moves), slow.rate);
+        }
+        slow.recovers(&mut sim);
+    }
+
+    /// Servers that each take long, and many times what they can do: most of what is admitted is answered, and the servers are busy.
+    #[test]
+    fn slow_servers_under_overload_answer_most_of_what_is_admitted(
+        timeout in millis(8_000..40_000),
+        slowness in 0.1..0.4_f64,
+        servers in 20_usize..100,
+        overload in 1.5..20.0_f64,
+    ) {
+        let mut sim = Sim::new(timeout, servers, timeout.mul_f64(slowness));
+        sim.run(timeout * 8, overload);
+        sim.counts();
+        let span = timeout * 24;
+        sim.run(span, overload);
+        let (answered, in_vain, refused) = sim.counts();
+        let possible = sim.capacity() * span.as_secs_f64() / STEP.as_secs_f64();
+        prop_assert!(answered as f64 > 0.5 * possible, "{answered} of {possible}; {in_vain} in vain, {refused} refused");
+        prop_assert!(in_vain < answered && refused > 0, "{in_vain} in vain, {answered} answered, {refused} refused");
+    }
+}
+
+/// 4.4 s of 5, forty a second, and one standstill of three seconds. At full length, an hour of it with one each few minutes.
+#[test]
+fn one_standstill_costs_a_slow_topic_seconds() {
+    let slow = Slow {
+        timeout: Duration::from_secs(5),
+        slowness: 0.88,
+        rate: 40.0,
+        share: None,
+    };
+    let long = std::env::var_os("KHP_LONG").is_some_and(|value| value == "1");
+    let mut sim = slow.sim();
+    sim.run_at(Duration::from_secs(20), slow.rate);
+    assert_eq!(sim.counts(), (624, 0, 0));
+    let (mut random, mut slowest) = (1_u64, 0);
+    while sim.now < Duration::from_secs(if long { 3_600 } else { 60 }) {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let seconds = if long { 1 + (random >> 33) % 30 } else { 3 };
+        sim.stands_still = true;
+        sim.run_at(Duration::from_secs(seconds), slow.rate);
+        sim.stands_still = false;
+        let timeouts = slow.recovers(&mut sim);
+        slowest = slowest.max(timeouts);
+        println!("stood still for {seconds} s, whole again {timeouts} timeouts later");
+        sim.run_at(Duration::from_secs(60), slow.rate);
+    }
+    assert!(slowest <= if long { 12 } else { 3 }, "{slowest}");
 }
 
 /// Two routes of one topic: what one of them bears is too long for the other.
