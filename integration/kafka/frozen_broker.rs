@@ -10,13 +10,16 @@ use crate::harness::service::Service;
 use crate::harness::spec::{processor, proxy};
 use crate::harness::wait::long;
 
+/// How far clocks may disagree.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 /// Requests sent during each freeze.
 const SENT: usize = 4;
 
 /// What became of the requests that were sent during a freeze.
 #[derive(Default)]
 struct Frozen {
-    /// Their clients gave up. One that was quicker than the freeze is answered, and does not count.
+    /// Their clients had given up, and the tolerance for clocks was over as well, when the broker went on. On a busy machine, one may be
+    /// sent late in the freeze, or before it takes hold: those do not count.
     given_up: usize,
     /// Of these, the ones that were executed later.
     executed: usize,
@@ -36,10 +39,16 @@ async fn freeze(node: &Node, proxy: &Service, backend: &Backend, length: Duratio
         let answer = client.read_response(false).await.expect("an answer");
         if answer.status != 200 {
             answer.assert_problem(504, "reply-timeout");
-            given_up.push(body);
+            // Its deadline has passed by now.
+            given_up.push((body, Instant::now()));
         }
     }
     tokio::time::sleep(length.saturating_sub(began.elapsed())).await;
+    let given_up: Vec<String> = given_up
+        .into_iter()
+        .filter(|(_, passed)| passed.elapsed() > CLOCK_TOLERANCE)
+        .map(|(body, _)| body)
+        .collect();
     node.thaw();
     // One that comes after them, on the same partition, was executed: so would have been those before it.
     while proxy.request(Request::post("/", "after")).await.status != 200 {}
@@ -58,8 +67,7 @@ async fn work_that_expired_during_a_freeze_of_its_broker_is_not_executed() {
     let processor = processor(&[(&topics, &backend.url())])
         .on(brokers.clone())
         .set("create_topics.partitions", 1)
-        // A request may be sent long after its freeze began, where the machine is busy. It is older than what it may be all the same.
-        .set("clock_tolerance", 1)
+        .set("clock_tolerance", CLOCK_TOLERANCE.as_secs())
         .start()
         .await;
     let proxy = proxy(&topics)
@@ -80,8 +88,7 @@ async fn work_that_expired_during_a_freeze_of_its_broker_is_not_executed() {
     }
     println!("{lengths} freezes of 3.3 to 3.6 s: {executed} of {sent} expired requests executed");
     assert_eq!(executed, 0);
-    processor
-        .wait_for_metric("processor_expired_total", &[], sent as f64)
-        .await;
+    let expired = processor.metrics().await.sum("processor_expired_total", &[]);
+    assert!(expired >= sent as f64, "{expired} of {sent} counted");
     assert_eq!(processor.logged("the clocks of proxy and processor differ"), 0);
 }
