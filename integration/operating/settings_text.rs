@@ -58,7 +58,7 @@ async fn yaml_text_that_looks_like_something_else_stays_as_it_is_written() {
     ] {
         let topic = text.trim_start_matches('.');
         let file = format!(
-            "request_topic: {topic}\ninstance_id: {text}\nwarmup_topics: [{topic}, other]\nkafka:\n  properties:\n    client.rack: {text}\n"
+            "request_topic: {topic}\ninstance_id: {text}\nallowed_topics: [{topic}, other]\nkafka:\n  properties:\n    client.rack: {text}\n"
         );
         let (code, output) = check("proxy", ("yaml", &file), &[]).await;
         assert_eq!(code, Some(0), "{file}: {output}");
@@ -67,7 +67,7 @@ async fn yaml_text_that_looks_like_something_else_stays_as_it_is_written() {
         for line in [
             format!("request_topic: {topic}\n"),
             format!("instance_id: {text}\n"),
-            format!("warmup_topics: [{topic}, other]\n"),
+            format!("allowed_topics: [{topic}, other]\n"),
             format!("{{client.rack: {text}}}\n"),
         ] {
             assert!(printed.contains(&line), "{line:?} in:\n{output}");
