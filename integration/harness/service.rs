@@ -16,6 +16,11 @@ use super::management::Management;
 use super::temp_dir::TempDir;
 use super::wait::PATIENCE;
 
+/// How long a log stands still before it counts as written.
+const LOG_STANDS_STILL: Duration = Duration::from_millis(50);
+/// How often a log that does not stand still is read at most.
+const LOG_READS: usize = 20;
+
 /// A process of the service. It answers for its management API by itself: `service.metrics()`.
 ///
 /// Dropped, it must still run and become idle, unless the test has sent it a signal: otherwise the test fails. Then it is killed. When the
@@ -167,9 +172,19 @@ impl Service {
         Duration::from_millis(ticks * 10)
     }
 
-    /// What the process has logged so far.
+    /// What the process has logged so far. A thread of its own writes the lines, so a line may follow the answer that it is about: the log
+    /// is read until it has stood still for a moment.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_file(self.dir.path())).unwrap_or_default()
+        let read = || std::fs::read_to_string(log_file(self.dir.path())).unwrap_or_default();
+        let mut log = read();
+        for _ in 0..LOG_READS {
+            std::thread::sleep(LOG_STANDS_STILL);
+            let before = std::mem::replace(&mut log, read());
+            if before.len() == log.len() {
+                break;
+            }
+        }
+        log
     }
 
     /// How often the log has this text.
