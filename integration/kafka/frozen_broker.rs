@@ -8,7 +8,7 @@ use crate::harness::kafka::Node;
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
 use crate::harness::spec::{processor, proxy};
-use crate::harness::wait::long;
+use crate::harness::wait::{eventually, long};
 
 /// How far clocks may disagree.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
@@ -18,16 +18,34 @@ const SENT: usize = 4;
 /// What became of the requests that were sent during a freeze.
 #[derive(Default)]
 struct Frozen {
-    /// Their clients had given up, and the tolerance for clocks was over as well, when the broker went on. On a busy machine, one may be
-    /// sent late in the freeze, or before it takes hold: those do not count.
+    /// Their clients had given up, and the tolerance for clocks was over as well, when the broker went on. Those that a busy machine sent
+    /// late in the freeze do not count.
     given_up: usize,
     /// Of these, the ones that were executed later.
     executed: usize,
 }
 
+/// A stop takes hold of all threads when one of them has been scheduled, which takes a while on a busy machine.
+fn stands_still(pid: u32) -> Result<(), String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| error.to_string())?;
+    for thread in threads.flatten() {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).map_err(|error| error.to_string())?;
+        // The state stands behind the name, which is in brackets.
+        match stat.rsplit_once(") ") {
+            Some((_, rest)) if rest.starts_with('T') => {}
+            _ => return Err(stat),
+        }
+    }
+    Ok(())
+}
+
 /// Freezes the broker for so long, and sends requests meanwhile that wait for a second.
 async fn freeze(node: &Node, proxy: &Service, backend: &Backend, length: Duration) -> Frozen {
     node.freeze();
+    eventually("every thread of the broker stands still", async || {
+        stands_still(node.pid())
+    })
+    .await;
     let began = Instant::now();
     let mut clients = Vec::new();
     for number in 0..SENT {
