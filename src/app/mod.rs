@@ -24,6 +24,7 @@ use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
+use crate::management::access::Access;
 use crate::management::board::Board;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
@@ -89,7 +90,7 @@ impl App {
             proxy: proxy.as_ref().map(|parts| parts.proxy.clone()),
             processor: processor.as_ref().map(|parts| parts.processor.clone()),
             registry: registry.clone(),
-            token: settings.management.token.clone(),
+            access: Access::new(&settings.management),
             supervisor: OnceLock::new(),
         });
         let http = proxy

@@ -77,6 +77,7 @@ pub mod top {
         MANAGEMENT_BIND: Value "management_bind";
         MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
         MANAGEMENT_TOKEN: Secret "management_token";
+        ALLOWED_HOSTS: Value "allowed_hosts";
         LOG_LEVEL: Value "log.level";
         LOG_FORMAT: Value "log.format";
     }

@@ -30,6 +30,14 @@ pub fn glob(pattern: &str) -> Parsed<String> {
         .ok_or(r#"a glob such as "*-requests""#)
 }
 
+/// A pattern of host names, without a port.
+pub fn host_glob(pattern: &str) -> Parsed<String> {
+    let sound = glob(pattern).is_ok() && !pattern.contains([':', '/', ' ']);
+    sound
+        .then(|| pattern.to_ascii_lowercase())
+        .ok_or(r#"a glob of host names such as "*.example.com" (without a port)"#)
+}
+
 /// Brokers, with commas between them; librdkafka adds port 9092 and understands `SSL://host:port`.
 pub fn brokers(list: &str) -> Parsed<String> {
     const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
@@ -119,6 +127,12 @@ mod tests {
                 .all(|pattern| glob(pattern).is_ok())
         );
         assert!(["", "{a,b", "[a-"].iter().all(|pattern| glob(pattern).is_err()));
+        assert_eq!(host_glob("*.Example.com").as_deref(), Ok("*.example.com"));
+        assert!(
+            ["", "a:80", "http://a", "a b"]
+                .iter()
+                .all(|host| host_glob(host).is_err())
+        );
     }
 
     #[test]

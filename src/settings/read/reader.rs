@@ -104,11 +104,15 @@ impl<'a> Reader<'a> {
     /// A setting whose default is computed, or belongs to an item of a list. An empty text counts as absent. An empty default means that
     /// the setting it is computed from is at fault.
     pub fn or<T: Default>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> T {
+        self.or_else(key, default, parse).unwrap_or_default()
+    }
+
+    /// As `or`, for a type without a default value. `None` only after a fault was reported.
+    pub fn or_else<T>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         let text = self.given(key).unwrap_or_else(|| Text::default(default));
-        if text.written.is_empty() {
-            T::default()
-        } else {
-            self.take(key, &text, parse).unwrap_or_default()
+        match text.written.is_empty() {
+            true => None,
+            false => self.take(key, &text, parse),
         }
     }
 

@@ -59,7 +59,7 @@ fn the_reference_documents_every_key() {
 
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
-    let token = TempFile::new("", "token");
+    let token = TempFile::new("", "a-token-of-16-characters");
     let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
@@ -123,7 +123,7 @@ topics:
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
     let yaml = format!(
-        "{ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+        "{ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );

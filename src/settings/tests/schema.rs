@@ -153,6 +153,10 @@ fn of_words(words: &str) -> Value {
         vec![text("^/.*")]
     } else if begins("a method") {
         vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
+    } else if begins("a glob of host names") {
+        vec![text("^[^ :/]+$")]
+    } else if begins("a token") {
+        vec![text("^[!-~]{16,}$")]
     } else if begins("a glob") || begins("a text") || begins("host:port") {
         vec![text("[^ ]")]
     } else {

@@ -1,0 +1,4 @@
+//! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
+
+/// Who may ask the management API, and what it costs to guess its token.
+mod management_access;
