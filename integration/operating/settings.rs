@@ -92,7 +92,7 @@ topics:
             "warmup_topic",
             "warmup_topics",
             "7 bananas",
-            "ftp://orders",
+            "ftp://",
             "request_topic",
         ]);
     }

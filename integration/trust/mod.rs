@@ -2,3 +2,5 @@
 
 /// Who may ask the management API, and what it costs to guess its token.
 mod management_access;
+/// Secrets that are read again while the process runs.
+mod secrets;

@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
             ValueKind::Nil => Err("is a single value, not nothing".to_owned()),
             scalar => {
                 let written = scalar.to_string();
-                substitution::resolve(&written, self.env).map(|resolved| Text {
+                substitution::resolve(&written, self.env, &mut self.report.warnings).map(|resolved| Text {
                     written,
                     resolved,
                     origin,
@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
     }
 
     fn parse<T>(&mut self, path: &str, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        let problem = |allowed| format!("{:?} is not {allowed}", masked::value(key, &text.written));
+        let problem = |allowed| format!("{:?} is not {allowed}", masked::faulty(key, &text.written));
         let parsed = parse(text.resolved.trim());
         parsed
             .map_err(|allowed| self.report.fault(path, problem(allowed), text.origin))
