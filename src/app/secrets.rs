@@ -9,7 +9,14 @@ use crate::settings::{Settings, Sources};
 /// files are read on a thread of their own: one of them may be a pipe.
 pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
     let sources = sources.clone();
-    let loaded = match tokio::task::spawn_blocking(move || sources.load()).await {
+    let connectors = board.processor.as_ref().map(|processor| processor.connectors.clone());
+    let read = move || {
+        if let Some(connectors) = connectors {
+            connectors.read_again();
+        }
+        sources.load()
+    };
+    let loaded = match tokio::task::spawn_blocking(read).await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(error)) => return tracing::error!(%error, "secrets were not read again: the old ones stay"),
         Err(error) => return tracing::error!(%error, "secrets were not read again: the old ones stay"),

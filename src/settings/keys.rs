@@ -115,6 +115,11 @@ pub mod topic {
         BREAKER_FAILURES: Value "breaker.failures";
         BREAKER_FAILURE_RATE: Value "breaker.failure_rate";
         BREAKER_OPEN_FOR: Value "breaker.open_for";
+        TLS_CA: Value "tls.ca";
+        TLS_CERT: Value "tls.cert";
+        TLS_KEY: Value "tls.key";
+        TLS_SERVER_NAME: Value "tls.server_name";
+        TLS_VERIFY: Value "tls.verify";
     }
 }
 

@@ -242,6 +242,15 @@ pub fn host(text: &str) -> Parsed<HostHeader> {
     }
 }
 
+/// Is a backend's certificate checked? The word that says no cannot be taken for a harmless one.
+pub fn tls_verify(text: &str) -> Parsed<bool> {
+    match text {
+        "full" => Ok(true),
+        "none-dangerous" => Ok(false),
+        _ => Err("full or none-dangerous"),
+    }
+}
+
 /// See [`LogFormat`].
 pub fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
@@ -350,6 +359,15 @@ mod tests {
         assert_eq!(ip("::1"), Ok("::1".parse().unwrap()));
         assert!(ip("localhost").is_err());
         assert!(text(" ").is_err() && text("a\nb").is_err());
+        assert_eq!(
+            (tls_verify("full"), tls_verify("none-dangerous")),
+            (Ok(true), Ok(false))
+        );
+        assert!(
+            ["none", "false", "off", "no"]
+                .iter()
+                .all(|word| tls_verify(word).is_err())
+        );
         assert!(token("0123456789abcdef").is_ok());
         assert!(
             ["0123456789abcde", "0123456789 abcdef", "0123456789abcdeä"]

@@ -9,7 +9,7 @@ use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
 use crate::settings::model::{
-    Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
+    BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::reader::Reader;
@@ -197,6 +197,13 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
             failures: item.or(&topic::BREAKER_FAILURES, "10", value::positive_u32),
             failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
             open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
+        },
+        tls: BackendTls {
+            ca: item.optional(&topic::TLS_CA, value::text),
+            cert: item.optional(&topic::TLS_CERT, value::text),
+            key: item.optional(&topic::TLS_KEY, value::text),
+            server_name: item.optional(&topic::TLS_SERVER_NAME, name::server),
+            verify: item.or(&topic::TLS_VERIFY, "full", value::tls_verify),
         },
         request_topic,
     }

@@ -60,7 +60,10 @@ fn the_reference_documents_every_key() {
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
-    let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
+    let text = uncommented()
+        .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("http://orders:8080", "https://orders:8080");
+    const ONE_TOPIC: &str = "topics: [{request_topic: orders-requests, backend_url: 'https://orders:8080'}]\n";
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
 
@@ -71,6 +74,8 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
         (topic.rate_limit.take(), topic.group_instance_id.take()),
         (Some(100.0), Some("processor-0".to_owned()))
     );
+    let tls = std::mem::take(&mut topic.tls);
+    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some() && tls.server_name.is_some() && tls.verify);
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
     let mut route = shown.proxy.routes[0].clone();
     assert!(!std::mem::take(&mut route.methods).is_empty());
