@@ -2,6 +2,8 @@
 
 /// TLS to backends.
 mod backend_tls;
+/// Logins to Kafka, and the rights of each role.
+mod kafka_logins;
 /// Who may ask the management API, and what it costs to guess its token.
 mod management_access;
 /// Secrets that are read again while the process runs.

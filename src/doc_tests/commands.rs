@@ -10,7 +10,16 @@ use crate::cli;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 7] = ["cargo", "curl", "export", "java", "mvn", "python3", "KHP_BLESS=1"];
+const OTHERS: [&str; 8] = [
+    "cargo",
+    "curl",
+    "export",
+    "java",
+    "kafka-acls",
+    "mvn",
+    "python3",
+    "KHP_BLESS=1",
+];
 
 /// Every fence of this language, with where it stands.
 fn fences(language: &str) -> Vec<(String, Fence)> {
