@@ -104,10 +104,18 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").expect("/dev/full")
 }
 
-/// A pipe's writing end, whose reader is closed, or kept and never read.
-fn pipe(keep_reader: bool) -> (Option<std::io::PipeReader>, std::io::PipeWriter) {
+/// A demo that writes much into a pipe, whose reader is closed, or kept and never read.
+fn into_a_pipe(keep_reader: bool) -> (Option<std::io::PipeReader>, Demo) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    (keep_reader.then_some(reader), writer)
+    let reader = keep_reader.then_some(reader);
+    let stdout = writer.try_clone().expect("a second handle");
+    let demo = Demo::start(
+        |demo| {
+            demo.stdout(stdout).stderr(writer);
+        },
+        CHATTY,
+    );
+    (reader, demo)
 }
 
 #[tokio::test]
@@ -125,14 +133,7 @@ async fn a_log_on_a_full_disk_stops_nothing() {
 
 #[tokio::test]
 async fn a_log_whose_reader_has_ended_stops_nothing() {
-    let (_, writer) = pipe(false);
-    let stdout = writer.try_clone().expect("a second handle");
-    let mut demo = Demo::start(
-        |demo| {
-            demo.stdout(stdout).stderr(writer);
-        },
-        CHATTY,
-    );
+    let (_, mut demo) = into_a_pipe(false);
     demo.answers().await;
     assert!(demo.dropped_lines().await > 0.0);
     demo.serves_and_drains().await;
@@ -140,14 +141,7 @@ async fn a_log_whose_reader_has_ended_stops_nothing() {
 
 #[tokio::test]
 async fn a_log_whose_reader_stands_still_stops_nothing() {
-    let (reader, writer) = pipe(true);
-    let stdout = writer.try_clone().expect("a second handle");
-    let mut demo = Demo::start(
-        |demo| {
-            demo.stdout(stdout).stderr(writer);
-        },
-        CHATTY,
-    );
+    let (reader, mut demo) = into_a_pipe(true);
     demo.answers().await;
     let management = format!("127.0.0.1:{}", demo.management_port);
     eventually("lines are dropped and counted", async || {

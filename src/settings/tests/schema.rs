@@ -53,8 +53,7 @@ const DURATION: &str = "^([0-9]+ ?(ms|s|m|h|d) ?)+$";
 fn mapping(entries: &[&Documented]) -> Value {
     // As in compose files: `x-` keys are the operator's own, and `<<` merges a mapping.
     let own = json!({"^x-": {}, "^<<$": {}});
-    let empty =
-        || json!({"type": "object", "additionalProperties": false, "properties": {}, "patternProperties": own});
+    let empty = || json!({"type": "object", "additionalProperties": false, "properties": {}, "patternProperties": own});
     let mut mapping = empty();
     for entry in entries {
         let (section, name) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
