@@ -186,13 +186,25 @@ impl Troubles {
         self.0.rcu(|troubles| {
             let mut troubles = HashMap::clone(troubles);
             troubles.retain(|_, trouble| now.saturating_duration_since(trouble.last) <= QUIET);
+            // A broker that is gone has closed its connections: no wrong protocol is needed to explain that.
+            let of_broker = |cause| (broker.to_owned(), cause);
+            let is_gone = troubles
+                .get(&of_broker(Cause::Unconnected))
+                .is_some_and(|trouble| trouble.over.is_none());
+            if cause == Cause::Unconnected || is_gone {
+                troubles.remove(&of_broker(Cause::Protocol));
+            }
+            if cause == Cause::Protocol && is_gone {
+                is_news = false;
+                return troubles;
+            }
             let fresh = Trouble {
                 first: now,
                 last: now,
                 is_logged: false,
                 over: None,
             };
-            let trouble = troubles.entry((broker.to_owned(), cause)).or_insert(fresh);
+            let trouble = troubles.entry(of_broker(cause)).or_insert(fresh);
             match trouble.over {
                 Some(over) if now.saturating_duration_since(over) < LATE => {
                     is_news = false;
@@ -328,5 +340,16 @@ mod tests {
         assert!(!troubles.is_news("a:1", Cause::Protocol, at(20)));
         assert!(troubles.is_news("a:1", Cause::Protocol, at(1_100)));
         assert!(!troubles.is_news("a:1", Cause::Protocol, at(2_200)));
+        // One that is gone closed its connections, whenever the clients say so.
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(0)));
+        assert!(troubles.is_news("b:1", Cause::Unconnected, at(10)));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(1_200)));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(2_300)));
+        troubles.end("b:1", at(5_000));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(8_000)));
+        assert!(
+            troubles.is_news("b:1", Cause::Protocol, at(9_500)),
+            "it is back, and does it again"
+        );
     }
 }
