@@ -6,6 +6,8 @@ pub mod acls;
 pub mod backend;
 /// The binary that is tested: where it is, its environment, signals and limits.
 pub mod binary;
+/// Certificates that a test issues.
+pub mod certificates;
 /// An HTTP client that sends exactly what it is told and keeps an answer as it arrived.
 pub mod client;
 /// Commands of the binary that end by themselves.
@@ -44,6 +46,8 @@ pub mod spec;
 pub mod temp_dir;
 /// Tests of the harness itself.
 mod tests;
+/// A backend that speaks TLS.
+pub mod tls_backend;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

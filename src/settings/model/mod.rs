@@ -24,6 +24,7 @@ pub use proxy::{ClientKey, ClientRate, Proxy};
 pub use routes::{RecordKey, Route};
 
 use crate::kafka::config::{CreateTopics, Kafka};
+pub use crate::process::https::Tls as BackendTls;
 use crate::process::telemetry::Log;
 
 /// Every setting of both roles, checked.

@@ -9,7 +9,7 @@ use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
 use crate::settings::model::{
-    Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
+    BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::reader::Reader;
@@ -17,8 +17,8 @@ use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
 
-/// Stands for an address that is at fault.
-const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Every address of this machine; it also stands for an address that is at fault.
+const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
 pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
@@ -51,7 +51,7 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
 }
 
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
-    let bind = reader.present(&top::BIND, value::ip).unwrap_or(PLACEHOLDER);
+    let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
@@ -198,6 +198,13 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
             failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
             open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
         },
+        tls: BackendTls {
+            ca: item.optional(&topic::TLS_CA, value::text),
+            cert: item.optional(&topic::TLS_CERT, value::text),
+            key: item.optional(&topic::TLS_KEY, value::text),
+            server_name: item.optional(&topic::TLS_SERVER_NAME, name::server),
+            verify: item.or(&topic::TLS_VERIFY, "full", value::tls_verify),
+        },
         request_topic,
     }
 }
@@ -227,10 +234,19 @@ fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
 }
 
 fn management(reader: &mut Reader<'_>) -> Management {
+    let token = reader.optional(&top::MANAGEMENT_TOKEN, value::token).map(Secret::new);
+    // Without a token, only who is on this machine may ask.
+    let bind = match &token {
+        Some(_) => EVERY_ADDRESS,
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
     Management {
-        bind: reader.present(&top::MANAGEMENT_BIND, value::ip).unwrap_or(PLACEHOLDER),
+        bind: reader
+            .or_else(&top::MANAGEMENT_BIND, bind.to_string(), value::ip)
+            .unwrap_or(EVERY_ADDRESS),
         port: reader.required(&top::MANAGEMENT_PORT, value::port),
-        token: reader.optional(&top::MANAGEMENT_TOKEN, value::text).map(Secret::new),
+        token,
+        allowed_hosts: reader.list(&top::ALLOWED_HOSTS, "", name::host_glob),
     }
 }
 

@@ -59,8 +59,11 @@ fn the_reference_documents_every_key() {
 
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
-    let token = TempFile::new("", "token");
-    let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
+    let token = TempFile::new("", "a-token-of-16-characters");
+    let text = uncommented()
+        .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("http://orders:8080", "https://orders:8080");
+    const ONE_TOPIC: &str = "topics: [{request_topic: orders-requests, backend_url: 'https://orders:8080'}]\n";
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
 
@@ -71,6 +74,8 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
         (topic.rate_limit.take(), topic.group_instance_id.take()),
         (Some(100.0), Some("processor-0".to_owned()))
     );
+    let tls = std::mem::take(&mut topic.tls);
+    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some() && tls.server_name.is_some() && tls.verify);
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
     let mut route = shown.proxy.routes[0].clone();
     assert!(!std::mem::take(&mut route.methods).is_empty());
@@ -123,7 +128,7 @@ topics:
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
     let yaml = format!(
-        "{ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+        "{ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );

@@ -155,6 +155,12 @@ fn of_words(words: &str) -> Value {
         vec![text("^/.*")]
     } else if begins("a method") {
         vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
+    } else if begins("the name of a server") {
+        vec![text("^([A-Za-z0-9._-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+)$")]
+    } else if begins("a glob of host names") {
+        vec![text("^[^ :/]+$")]
+    } else if begins("a token") {
+        vec![text("^[!-~]{16,}$")]
     } else if begins("a glob") || begins("a text") || begins("host:port") {
         vec![text("[^ ]")]
     } else {
