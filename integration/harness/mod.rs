@@ -10,6 +10,8 @@ pub mod binary;
 pub mod client;
 /// Commands of the binary that end by themselves.
 pub mod command;
+/// curl, as a user calls it.
+pub mod curl;
 /// A service that gives requests up, and the `dlq` commands on its dead letters.
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.
@@ -44,6 +46,8 @@ pub mod spec;
 pub mod temp_dir;
 /// Tests of the harness itself.
 mod tests;
+/// Certificates that a test issues, and clients that speak TLS.
+pub mod tls;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.
