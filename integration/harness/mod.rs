@@ -12,6 +12,8 @@ pub mod certificates;
 pub mod client;
 /// Commands of the binary that end by themselves.
 pub mod command;
+/// curl, as a user calls it.
+pub mod curl;
 /// A service that gives requests up, and the `dlq` commands on its dead letters.
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.
@@ -48,6 +50,8 @@ pub mod temp_dir;
 mod tests;
 /// A backend that speaks TLS.
 pub mod tls_backend;
+/// Certificates that a test issues, and clients that speak TLS.
+pub mod tls;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

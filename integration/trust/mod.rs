@@ -6,3 +6,5 @@ mod backend_tls;
 mod management_access;
 /// Secrets that are read again while the process runs.
 mod secrets;
+/// TLS on the proxy's port, and HTTP/2.
+mod tls;

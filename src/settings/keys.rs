@@ -46,6 +46,11 @@ pub mod top {
         PROPERTIES: Properties "kafka.properties";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
+        TLS_CERT: Value "tls.cert";
+        TLS_KEY: Value "tls.key";
+        TLS_CLIENT_CA: Value "tls.client_ca";
+        TLS_CLIENT_AUTH: Value "tls.client_auth";
+        TLS_MIN_VERSION: Value "tls.min_version";
         DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";

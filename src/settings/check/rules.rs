@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::ReplyPartition;
+use crate::settings::check::doors;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
 use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic};
@@ -29,6 +30,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         proxy(settings, report);
         routes(settings, report);
         consumer_groups(settings, report);
+        doors::validate(settings, report);
     }
     shutdown(settings, report);
     management(settings, report);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
+use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
@@ -53,6 +54,7 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
+    let tls = tls(reader);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
@@ -74,6 +76,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     Proxy {
         bind,
         port,
+        tls,
         default_timeout,
         warmup_topics,
         request_topic,
@@ -91,6 +94,28 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
     }
+}
+
+/// `None` without a certificate. A rule sees to it that no part stands alone.
+fn tls(reader: &mut Reader<'_>) -> Option<ServerTls> {
+    let cert = reader.optional(&top::TLS_CERT, value::file);
+    let key = reader.optional(&top::TLS_KEY, value::file);
+    let client_ca = reader.optional(&top::TLS_CLIENT_CA, value::file);
+    let asked = if client_ca.is_some() {
+        ClientAuth::Required
+    } else {
+        ClientAuth::Off
+    };
+    let client_auth = reader.or(&top::TLS_CLIENT_AUTH, asked.as_str(), value::client_auth);
+    let min_version = reader.required(&top::TLS_MIN_VERSION, value::tls_version);
+    let given = cert.is_some() || key.is_some() || client_ca.is_some() || client_auth != ClientAuth::Off;
+    given.then(|| ServerTls {
+        cert: cert.unwrap_or_default(),
+        key: key.unwrap_or_default(),
+        client_ca,
+        client_auth,
+        min_version,
+    })
 }
 
 fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {

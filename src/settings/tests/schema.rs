@@ -136,6 +136,8 @@ fn of_words(words: &str) -> Value {
             json!({"enum": ["address", "everybody"]}),
             text("^header:[A-Za-z0-9-]+$"),
         ]
+    } else if words == "1.2 or 1.3" {
+        vec![json!({"enum": ["1.2", "1.3", 1.2, 1.3]})]
     } else if begins("header:NAME, query:NAME or segment:NAME") {
         vec![text("^(header:[A-Za-z0-9-]+|(query|segment):.+)$")]
     } else if begins("error, warn, info") {
