@@ -32,6 +32,8 @@ pub mod metrics;
 pub mod names;
 /// nginx in front of the service.
 pub mod nginx;
+/// Batches that are small on the wire and large in memory.
+pub mod packed;
 /// A proxy, a processor and their backend.
 pub mod pair;
 /// Records that a test writes and reads itself.

@@ -13,6 +13,9 @@ impl ReplyStream {
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
     pub(super) fn assign(&self, name: &str, partitions: &[(i32, i64)]) -> Result<(), TopicError> {
         let list = list(name, partitions)?;
+        partitions
+            .iter()
+            .for_each(|(number, _)| self.0.fetched.lead_in(name, *number));
         self.0
             .consumer
             .incremental_assign(&list)

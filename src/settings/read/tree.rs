@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
+use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
@@ -17,6 +18,9 @@ use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
 
+/// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
+const MAX_RECORD_SIZE: u64 = 16 << 20;
+
 /// Stands for an address that is at fault.
 const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -25,6 +29,8 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
+    let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
     let processor = processor(&mut reader);
     let create_topics = create_topics(&mut reader);
@@ -32,6 +38,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
         pre_stop: reader.required(&top::PRE_STOP, value::duration),

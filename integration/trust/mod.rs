@@ -1,0 +1,6 @@
+//! What a party that is not trusted can do: who may write to a topic, and who may read one.
+
+/// Records that are larger than anybody's honest ones.
+mod large_records;
+/// Batches that cannot be unpacked.
+mod poisoned_batches;
