@@ -36,6 +36,8 @@ pub mod metrics;
 pub mod names;
 /// nginx in front of the service.
 pub mod nginx;
+/// Batches that are small on the wire and large in memory.
+pub mod packed;
 /// A proxy, a processor and their backend.
 pub mod pair;
 /// Records that a test writes and reads itself.
@@ -48,10 +50,10 @@ pub mod spec;
 pub mod temp_dir;
 /// Tests of the harness itself.
 mod tests;
-/// A backend that speaks TLS.
-pub mod tls_backend;
 /// Certificates that a test issues, and clients that speak TLS.
 pub mod tls;
+/// A backend that speaks TLS.
+pub mod tls_backend;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

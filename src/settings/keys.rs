@@ -44,6 +44,7 @@ pub mod top {
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
+        MAX_RECORD_SIZE: Value "max_record_size";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
         TLS_CERT: Value "tls.cert";

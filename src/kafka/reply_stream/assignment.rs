@@ -14,6 +14,9 @@ impl ReplyStream {
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
     pub(super) fn assign(&self, name: &str, partitions: &[(i32, i64)]) -> Result<(), TopicError> {
         let list = list(name, partitions)?;
+        partitions
+            .iter()
+            .for_each(|(number, _)| self.0.fetched.lead_in(name, *number));
         let consumer = &self.0.consumer;
         consumer
             .incremental_assign(&list)

@@ -43,6 +43,8 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
     let strangers = StrangerCounters {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
+        oversized: IntCounter::new("c", "c").unwrap(),
+        poisoned: IntCounter::new("d", "d").unwrap(),
     };
     let producer = Producer::new(properties::reply_producer(&kafka(), Duration::from_secs(15)), Nobody).unwrap();
     let admin = TopicAdmin::new(create);
@@ -52,8 +54,11 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         admin,
         |_| ReplyPartition::All,
         0,
-        TAG,
-        strangers,
+        OwnReplies {
+            tag: TAG,
+            max_record: usize::MAX,
+            strangers,
+        },
     )
     .unwrap()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
 use crate::process::tls::{ClientAuth, ServerTls};
+use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
@@ -20,12 +21,16 @@ use crate::wire::Format;
 
 /// Every address of this machine; it also stands for an address that is at fault.
 const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
+const MAX_RECORD_SIZE: u64 = 16 << 20;
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
 pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
+    let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
     let processor = processor(&mut reader);
     let create_topics = create_topics(&mut reader);
@@ -33,6 +38,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
         pre_stop: reader.required(&top::PRE_STOP, value::duration),
