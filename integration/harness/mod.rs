@@ -12,6 +12,8 @@ pub mod certificates;
 pub mod client;
 /// Commands of the binary that end by themselves.
 pub mod command;
+/// curl, as a user calls it.
+pub mod curl;
 /// A service that gives requests up, and the `dlq` commands on its dead letters.
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.
@@ -34,6 +36,8 @@ pub mod metrics;
 pub mod names;
 /// nginx in front of the service.
 pub mod nginx;
+/// Batches that are small on the wire and large in memory.
+pub mod packed;
 /// A proxy, a processor and their backend.
 pub mod pair;
 /// Records that a test writes and reads itself.
@@ -48,6 +52,8 @@ pub mod spec;
 pub mod temp_dir;
 /// Tests of the harness itself.
 mod tests;
+/// Certificates that a test issues, and clients that speak TLS.
+pub mod tls;
 /// A backend that speaks TLS.
 pub mod tls_backend;
 /// An OpenID Connect provider.

@@ -7,16 +7,18 @@ use regex_lite::Regex;
 use super::files::{pages, root};
 use super::markdown::Fence;
 use crate::cli;
+use crate::process::tls::test_files::TestFiles;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "cargo",
     "curl",
     "export",
     "java",
     "kafka-acls",
     "mvn",
+    "openssl",
     "python3",
     "KHP_BLESS=1",
 ];
@@ -114,9 +116,15 @@ fn every_other_command_is_known() {
 #[test]
 fn every_configuration_loads() {
     let reference = Regex::new(r"\$\{file:[^}]+\}").unwrap();
+    // In the place of files of the reader.
+    let files = TestFiles::new();
     for (place, fence) in fences("yaml") {
         // A secret of the reader's.
         let text = reference.replace_all(&fence.text, "secret-of-the-reader");
+        let text = text
+            .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
+            .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
+            .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap());
         let file = std::env::temp_dir().join(format!("khp-docs-{}.yaml", place.replace(['/', ':'], "-")));
         std::fs::write(&file, &*text).unwrap();
         let mode = match text.lines().any(|line| line.starts_with("topics:")) {

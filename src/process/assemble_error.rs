@@ -2,6 +2,8 @@
 
 use rdkafka::error::KafkaError;
 
+use crate::process::tls::TlsFault;
+
 /// Why a role cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -11,6 +13,8 @@ pub enum AssembleError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsFault),
     #[error("backends: {0}")]
     Backend(String),
     #[error("a configured topic is not known to the proxy")]

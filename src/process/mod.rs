@@ -13,6 +13,7 @@
 //! - [`telemetry`]: the log.
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
 //! - [`output`]: what commands print.
+//! - [`tls`]: TLS of a server, from its files.
 //! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
@@ -29,3 +30,4 @@ pub mod progress;
 pub mod rate;
 pub mod signals;
 pub mod telemetry;
+pub mod tls;

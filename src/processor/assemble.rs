@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use rdkafka::producer::Producer as _;
 
 use crate::kafka::client::properties;
@@ -127,7 +127,15 @@ pub fn assemble(
             supervised.push(Box::new(WorkerFactory {
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
-                plan: pump_plan(settings, topic, index, &calls, &budget, &admin, &topic_ids),
+                plan: pump_plan(
+                    settings,
+                    topic,
+                    index,
+                    &calls,
+                    (&budget, &topic_metrics.poisoned),
+                    &admin,
+                    &topic_ids,
+                ),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -167,7 +175,7 @@ fn pump_plan(
     topic: &Topic,
     index: usize,
     calls: &Arc<CallPool>,
-    budget: &ByteBudget,
+    (budget, poisoned): (&ByteBudget, &IntCounter),
     admin: &TopicAdmin,
     topic_ids: &TopicIds,
 ) -> PumpPlan {
@@ -190,6 +198,8 @@ fn pump_plan(
         ahead: (topic.delivery == Delivery::AtMostOnce)
             .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit, can_begin)),
         budget: budget.clone(),
+        max_record: settings.max_record_size,
+        poisoned: poisoned.clone(),
         ordered: topic.ordering != Ordering::Unordered,
     }
 }

@@ -10,13 +10,14 @@ use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
-use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
+use crate::kafka::reply_stream::{OwnReplies, ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
 use crate::process::progress::Progress;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
@@ -73,6 +74,7 @@ pub fn assemble(
         config: properties::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
+        max_record: settings.max_record_size,
         instance: instance.clone(),
         request_topics,
         warmup,
@@ -97,6 +99,11 @@ pub fn assemble(
         router: slot.subscribe(),
         kafka: kafka.clone(),
         phase: phase.clone(),
+        tls: own
+            .tls
+            .clone()
+            .map(|tls| Tls::start(tls, metrics.tls.clone()))
+            .transpose()?,
         metrics,
     });
     Ok(ProxyParts {
@@ -129,6 +136,7 @@ struct RouterFactory {
     config: ClientConfig,
     admin: TopicAdmin,
     settings: settings::Proxy,
+    max_record: usize,
     instance: Instance,
     request_topics: Vec<Arc<KnownTopic>>,
     warmup: Vec<Arc<KnownTopic>>,
@@ -151,6 +159,8 @@ impl Supervised for RouterFactory {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
+            oversized: self.metrics.oversized_replies.clone(),
+            poisoned: self.metrics.poisoned_batches.clone(),
         };
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
@@ -159,8 +169,11 @@ impl Supervised for RouterFactory {
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
-            self.instance.tag,
-            strangers,
+            OwnReplies {
+                tag: self.instance.tag,
+                max_record: self.max_record,
+                strangers,
+            },
         )
         .map_err(|error| error.to_string())?;
         self.slot.begin(generation);

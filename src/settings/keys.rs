@@ -44,8 +44,14 @@ pub mod top {
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
+        MAX_RECORD_SIZE: Value "max_record_size";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
+        TLS_CERT: Value "tls.cert";
+        TLS_KEY: Value "tls.key";
+        TLS_CLIENT_CA: Value "tls.client_ca";
+        TLS_CLIENT_AUTH: Value "tls.client_auth";
+        TLS_MIN_VERSION: Value "tls.min_version";
         DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";

@@ -34,6 +34,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How Kafka is reached, by both roles.
     pub kafka: Kafka,
+    /// Bytes of a record that is read; a larger one is not taken.
+    pub max_record_size: usize,
     /// The proxy's own.
     pub proxy: Proxy,
     /// The processor's own.

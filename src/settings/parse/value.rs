@@ -2,10 +2,12 @@
 //! Each parser's error names what is allowed, and reads on from "… is not".
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
+use crate::process::tls::{ClientAuth, TlsVersion};
 use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn};
 use crate::settings::parse::number;
 use crate::wire::Format;
@@ -150,6 +152,29 @@ pub fn token(text: &str) -> Parsed<String> {
     sound
         .then(|| text.to_owned())
         .ok_or("a token of at least 16 characters (ASCII, no blanks)")
+}
+
+/// The path of a file.
+pub fn file(path: &str) -> Parsed<PathBuf> {
+    text(path)
+        .map(PathBuf::from)
+        .map_err(|_| "a text of one line that is not empty, the path of a file")
+}
+
+/// See [`ClientAuth`].
+pub fn client_auth(text: &str) -> Parsed<ClientAuth> {
+    let known = [ClientAuth::Off, ClientAuth::Optional, ClientAuth::Required];
+    let found = known.into_iter().find(|known| known.as_str() == text);
+    found.ok_or("off, optional or required")
+}
+
+/// See [`TlsVersion`].
+pub fn tls_version(text: &str) -> Parsed<TlsVersion> {
+    match text {
+        "1.2" => Ok(TlsVersion::V12),
+        "1.3" => Ok(TlsVersion::V13),
+        _ => Err("1.2 or 1.3"),
+    }
 }
 
 /// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a

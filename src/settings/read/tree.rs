@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
+use crate::process::tls::{ClientAuth, ServerTls};
+use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
@@ -19,12 +21,16 @@ use crate::wire::Format;
 
 /// Every address of this machine; it also stands for an address that is at fault.
 const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
+const MAX_RECORD_SIZE: u64 = 16 << 20;
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
 pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
+    let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
     let processor = processor(&mut reader);
     let create_topics = create_topics(&mut reader);
@@ -32,6 +38,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
         pre_stop: reader.required(&top::PRE_STOP, value::duration),
@@ -53,6 +60,7 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
+    let tls = tls(reader);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
@@ -74,6 +82,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     Proxy {
         bind,
         port,
+        tls,
         default_timeout,
         warmup_topics,
         request_topic,
@@ -91,6 +100,28 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
     }
+}
+
+/// `None` without a certificate. A rule sees to it that no part stands alone.
+fn tls(reader: &mut Reader<'_>) -> Option<ServerTls> {
+    let cert = reader.optional(&top::TLS_CERT, value::file);
+    let key = reader.optional(&top::TLS_KEY, value::file);
+    let client_ca = reader.optional(&top::TLS_CLIENT_CA, value::file);
+    let asked = if client_ca.is_some() {
+        ClientAuth::Required
+    } else {
+        ClientAuth::Off
+    };
+    let client_auth = reader.or(&top::TLS_CLIENT_AUTH, asked.as_str(), value::client_auth);
+    let min_version = reader.required(&top::TLS_MIN_VERSION, value::tls_version);
+    let given = cert.is_some() || key.is_some() || client_ca.is_some() || client_auth != ClientAuth::Off;
+    given.then(|| ServerTls {
+        cert: cert.unwrap_or_default(),
+        key: key.unwrap_or_default(),
+        client_ca,
+        client_auth,
+        min_version,
+    })
 }
 
 fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {

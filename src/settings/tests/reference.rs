@@ -2,6 +2,8 @@
 
 use super::keys::Key;
 use super::*;
+use crate::process::tls::ClientAuth;
+use crate::process::tls::test_files::TestFiles;
 
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 pub fn uncommented() -> String {
@@ -9,7 +11,13 @@ pub fn uncommented() -> String {
     let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
     let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {
         in_items = matches!(line, "#topics:" | "#routes:") || in_items && line.starts_with("#  ");
-        let is_setting = in_items || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        // A key of a section, `#  cert:`.
+        let in_section = line.strip_prefix("#  ").and_then(|rest| rest.split_once(':'));
+        let in_section = in_section.is_some_and(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        let is_setting =
+            in_items || in_section || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
         if is_setting { &line[1..] } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -60,8 +68,12 @@ fn the_reference_documents_every_key() {
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
+    let files = TestFiles::new();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
+        .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
+        .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
         .replace("http://orders:8080", "https://orders:8080");
     const ONE_TOPIC: &str = "topics: [{request_topic: orders-requests, backend_url: 'https://orders:8080'}]\n";
     let shown = loaded(Mode::All, &text, &[]).settings;
@@ -84,6 +96,13 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
     assert_eq!(format!("{route:?}"), format!("{:?}", least.proxy.routes[0]));
     assert!(shown.proxy.instance_id.is_some() && shown.processor.dead_letter_topic.is_some());
     assert!(shown.management.token.is_some());
+    assert!(
+        shown
+            .proxy
+            .tls
+            .is_some_and(|tls| tls.client_auth == ClientAuth::Required)
+            && defaults.proxy.tls.is_none()
+    );
 }
 
 #[test]
@@ -127,8 +146,11 @@ topics:
 
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
+    let files = TestFiles::new();
+    let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
-        "{ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+        "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
+         {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );

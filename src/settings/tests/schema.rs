@@ -51,7 +51,9 @@ const DURATION: &str = "^([0-9]+ ?(ms|s|m|h|d) ?)+$";
 
 /// The schema of a mapping with these keys; those with a dot are in sections.
 fn mapping(entries: &[&Documented]) -> Value {
-    let empty = || json!({"type": "object", "additionalProperties": false, "properties": {}});
+    // As in compose files: `x-` keys are the operator's own, and `<<` merges a mapping.
+    let own = json!({"^x-": {}, "^<<$": {}});
+    let empty = || json!({"type": "object", "additionalProperties": false, "properties": {}, "patternProperties": own});
     let mut mapping = empty();
     for entry in entries {
         let (section, name) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
@@ -134,6 +136,8 @@ fn of_words(words: &str) -> Value {
             json!({"enum": ["address", "everybody"]}),
             text("^header:[A-Za-z0-9-]+$"),
         ]
+    } else if words == "1.2 or 1.3" {
+        vec![json!({"enum": ["1.2", "1.3", 1.2, 1.3]})]
     } else if begins("header:NAME, query:NAME or segment:NAME") {
         vec![text("^(header:[A-Za-z0-9-]+|(query|segment):.+)$")]
     } else if begins("error, warn, info") {
