@@ -17,5 +17,5 @@ mod operating;
 mod predecessor;
 /// Which topic carries a request, and on which partition its reply comes back.
 mod routing;
-/// Whom the service trusts, and with what.
+/// Who is trusted with what.
 mod trust;

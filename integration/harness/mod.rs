@@ -6,6 +6,8 @@ pub mod acls;
 pub mod backend;
 /// The binary that is tested: where it is, its environment, signals and limits.
 pub mod binary;
+/// Certificates that a test issues.
+pub mod certificates;
 /// An HTTP client that sends exactly what it is told and keeps an answer as it arrived.
 pub mod client;
 /// Commands of the binary that end by themselves.
@@ -36,6 +38,8 @@ pub mod metrics;
 pub mod names;
 /// nginx in front of the service.
 pub mod nginx;
+/// Batches that are small on the wire and large in memory.
+pub mod packed;
 /// A proxy, a processor and their backend.
 pub mod pair;
 /// Records that a test writes and reads itself.
@@ -50,6 +54,8 @@ pub mod temp_dir;
 mod tests;
 /// Certificates that a test issues, and clients that speak TLS.
 pub mod tls;
+/// A backend that speaks TLS.
+pub mod tls_backend;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

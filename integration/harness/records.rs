@@ -76,7 +76,7 @@ pub async fn produce_with_key(topic: &str, partition: i32, key: Option<&str>, va
         .unwrap_or_else(|(error, _)| panic!("{topic}: {error}"));
 }
 
-fn owned<'a>(headers: impl Iterator<Item = Header<'a>>) -> OwnedHeaders {
+pub(super) fn owned<'a>(headers: impl Iterator<Item = Header<'a>>) -> OwnedHeaders {
     headers.fold(OwnedHeaders::new(), |owned, (key, value)| {
         owned.insert(rdkafka::message::Header {
             key,

@@ -139,10 +139,19 @@ impl Service {
 
     /// Bytes of memory that the process has in use.
     pub fn resident_memory(&self) -> usize {
+        self.status_kilobytes("VmRSS:") * 1024
+    }
+
+    /// The most memory that the process has had in use, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        self.status_kilobytes("VmHWM:") * 1024
+    }
+
+    fn status_kilobytes(&self, field: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
-        kilobytes.expect("VmRSS in kB") * 1024
+        kilobytes.expect("a number of kB")
     }
 
     /// Its process id.

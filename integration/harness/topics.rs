@@ -115,6 +115,20 @@ pub async fn set_topic(topic: &str, key: &str, value: &str) {
     assert_all_ok(&results);
 }
 
+/// One of a topic's configuration keys, as the broker uses it.
+pub async fn topic_setting(topic: &str, key: &str) -> String {
+    let admin = admin();
+    let described = admin
+        .describe_configs(&[ResourceSpecifier::Topic(topic)], &AdminOptions::new())
+        .await
+        .expect("the broker answers");
+    let [Ok(found)] = described.as_slice() else {
+        panic!("{described:?}");
+    };
+    let entry = found.entries.iter().find(|entry| entry.name == key);
+    entry.and_then(|entry| entry.value.clone()).unwrap_or_default()
+}
+
 /// Deletes a topic and waits until it is gone. A service may create a topic of the same name at once; that is another topic.
 pub async fn delete_topic(topic: &str) {
     let before = topic_id(topic).expect("the broker answers");

@@ -1,6 +1,16 @@
-//! Whom the service trusts, and with what.
+//! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
 
 /// Who may ask, and what proves it.
 mod auth;
+/// TLS to backends.
+mod backend_tls;
+/// Records that are larger than anybody's honest ones.
+mod large_records;
+/// Who may ask the management API, and what it costs to guess its token.
+mod management_access;
+/// Batches that cannot be unpacked.
+mod poisoned_batches;
+/// Secrets that are read again while the process runs.
+mod secrets;
 /// TLS on the proxy's port, and HTTP/2.
 mod tls;

@@ -7,6 +7,8 @@
 //! - [`group_pump`]: the processor's consumer, a thread that feeds one worker.
 //! - [`producer`]: the producers, and the gate that forms batches.
 //! - [`reply_stream`]: the proxy's consumer of reply topics.
+//! - [`fetch_queue`]: fetched records as they come, and what could not be read, with its place.
+//! - [`detour`]: the way around a batch that cannot be unpacked.
 //! - [`record`]: librdkafka's messages made into our records, and back.
 //! - [`topic_name`]: which names are legal, and which are internal.
 
@@ -14,6 +16,8 @@ pub mod client;
 pub mod cluster;
 pub mod codes;
 pub mod config;
+pub mod detour;
+pub mod fetch_queue;
 pub mod group_pump;
 pub mod producer;
 pub mod record;

@@ -4,6 +4,7 @@
 //! - [`exit`]: exit codes.
 //! - [`phase`]: where the process is in its life.
 //! - [`rate`]: a rate as a quota.
+//! - [`https`]: whom a client of HTTPS trusts, and who it is.
 //! - [`signals`]: the signals that end it.
 //! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
@@ -19,6 +20,7 @@
 pub mod assemble_error;
 pub mod exit;
 pub mod file;
+pub mod https;
 pub mod listener;
 pub mod log_writer;
 pub mod masked;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use rdkafka::producer::Producer as _;
 
 use crate::kafka::client::properties;
@@ -20,9 +20,9 @@ use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breakers;
 use crate::processor::backend::call_pool::CallPool;
-use crate::processor::backend::client::Connector;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::backend::tls::Connectors;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
@@ -42,6 +42,8 @@ pub struct Processor {
     pub producer: Arc<Producer<Deliveries>>,
     pub workers: Vec<Arc<WorkerView>>,
     pub dead_letter_trouble: DeadLetterTrouble,
+    /// Their certificates can be read again.
+    pub connectors: Connectors,
     pub metrics: ProcessorMetrics,
 }
 
@@ -81,12 +83,12 @@ pub fn assemble(
     ));
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
     let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
-    let connector = Connector::new().map_err(AssembleError::Backend)?;
+    let connectors = Connectors::new(own.topics.iter().map(|topic| &topic.tls)).map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
         limits,
         calls: calls.clone(),
-        connector: connector.clone(),
+        connectors: connectors.clone(),
         asks_health: !own.health_check_interval.is_zero(),
         forbidden: Arc::new(no_reply_topics(own)),
         dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
@@ -125,7 +127,15 @@ pub fn assemble(
             supervised.push(Box::new(WorkerFactory {
                 name: format!("topic_worker:{}:{index}", topic.name),
                 view,
-                plan: pump_plan(settings, topic, index, &calls, &budget, &admin, &topic_ids),
+                plan: pump_plan(
+                    settings,
+                    topic,
+                    index,
+                    &calls,
+                    (&budget, &topic_metrics.poisoned),
+                    &admin,
+                    &topic_ids,
+                ),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
@@ -135,12 +145,13 @@ pub fn assemble(
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     lag::watch_ends(workers.clone(), &producer)?;
     if shared.asks_health && !checks.is_empty() {
-        actix::spawn(health::watch(checks, own.health_check_interval, connector));
+        actix::spawn(health::watch(checks, own.health_check_interval, connectors.clone()));
     }
     let processor = Arc::new(Processor {
         producer,
         workers,
         dead_letter_trouble: shared.dead_letter_trouble,
+        connectors,
         metrics,
     });
     Ok(ProcessorParts { processor, supervised })
@@ -164,7 +175,7 @@ fn pump_plan(
     topic: &Topic,
     index: usize,
     calls: &Arc<CallPool>,
-    budget: &ByteBudget,
+    (budget, poisoned): (&ByteBudget, &IntCounter),
     admin: &TopicAdmin,
     topic_ids: &TopicIds,
 ) -> PumpPlan {
@@ -187,6 +198,8 @@ fn pump_plan(
         ahead: (topic.delivery == Delivery::AtMostOnce)
             .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit, can_begin)),
         budget: budget.clone(),
+        max_record: settings.max_record_size,
+        poisoned: poisoned.clone(),
         ordered: topic.ordering != Ordering::Unordered,
     }
 }

@@ -21,6 +21,7 @@ pub struct ProcessorMetrics {
     dead_letters: IntCounterVec,
     undeliverable: IntCounterVec,
     lost: IntCounterVec,
+    poisoned: IntCounterVec,
     refused_reply_topics: IntCounterVec,
     clock_skew: prometheus::GaugeVec,
     pub active_consumers: IntGauge,
@@ -49,6 +50,8 @@ pub struct TopicMetrics {
     pub dead_letters: IntCounter,
     pub undeliverable: IntCounter,
     pub lost: IntCounter,
+    /// Batches that librdkafka could not unpack.
+    pub poisoned: IntCounter,
     pub refused_reply_topics: IntCounter,
     pub clock_skew: prometheus::Gauge,
     pub in_flight: IntGauge,
@@ -154,6 +157,11 @@ impl ProcessorMetrics {
                 "Records of at-most-once topics that were committed and not worked on to their end",
                 &["topic"],
             )?,
+            poisoned: counters(
+                "processor_poisoned_batches_total",
+                "Batches of records that could not be unpacked and were passed over",
+                &["topic"],
+            )?,
             refused_reply_topics: counters(
                 "processor_refused_reply_topics_total",
                 "Requests that named a reply topic which is not allowed",
@@ -164,7 +172,7 @@ impl ProcessorMetrics {
                 prometheus::GaugeVec::new(
                     Opts::new(
                         "processor_clock_skew_seconds",
-                        "This clock minus the proxy's, transit included; of the last record without a backlog",
+                        "This clock minus the proxy's, with the way here, of the last record that found nothing waiting before it",
                     ),
                     &["topic"],
                 )?,
@@ -216,6 +224,7 @@ impl ProcessorMetrics {
             breaker_state: self.breaker_state.with_label_values(both),
             dead_letters: self.dead_letters.with_label_values(one),
             undeliverable: self.undeliverable.with_label_values(one),
+            poisoned: self.poisoned.with_label_values(one),
             lost: self.lost.with_label_values(one),
             refused_reply_topics: self.refused_reply_topics.with_label_values(one),
             clock_skew: self.clock_skew.with_label_values(one),

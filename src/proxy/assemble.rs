@@ -10,7 +10,7 @@ use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
-use crate::kafka::reply_stream::{ReplyStream, StrangerCounters};
+use crate::kafka::reply_stream::{OwnReplies, ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
 use crate::process::progress::Progress;
@@ -76,6 +76,7 @@ pub fn assemble(
         config: properties::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
+        max_record: settings.max_record_size,
         instance: instance.clone(),
         request_topics,
         warmup,
@@ -138,6 +139,7 @@ struct RouterFactory {
     config: ClientConfig,
     admin: TopicAdmin,
     settings: settings::Proxy,
+    max_record: usize,
     instance: Instance,
     request_topics: Vec<Arc<KnownTopic>>,
     warmup: Vec<Arc<KnownTopic>>,
@@ -160,6 +162,8 @@ impl Supervised for RouterFactory {
         let strangers = StrangerCounters {
             foreign: self.metrics.foreign_replies.clone(),
             unmatched: self.metrics.unmatched_replies.clone(),
+            oversized: self.metrics.oversized_replies.clone(),
+            poisoned: self.metrics.poisoned_batches.clone(),
         };
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
@@ -168,8 +172,11 @@ impl Supervised for RouterFactory {
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
-            self.instance.tag,
-            strangers,
+            OwnReplies {
+                tag: self.instance.tag,
+                max_record: self.max_record,
+                strangers,
+            },
         )
         .map_err(|error| error.to_string())?;
         self.slot.begin(generation);

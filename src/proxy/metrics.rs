@@ -26,6 +26,8 @@ pub struct ProxyMetrics {
     pub foreign_replies: IntCounter,
     pub unmatched_replies: IntCounter,
     pub malformed_replies: IntCounter,
+    pub oversized_replies: IntCounter,
+    pub poisoned_batches: IntCounter,
     pub swept: IntCounter,
     pub disconnects: IntCounter,
     pub producer_queue: IntGauge,
@@ -123,6 +125,14 @@ impl ProxyMetrics {
             malformed_replies: counter(
                 "proxy_malformed_replies_total",
                 "Replies that could not be made into an HTTP response",
+            )?,
+            oversized_replies: counter(
+                "proxy_oversized_replies_total",
+                "Replies that are larger than max_record_size and were dropped",
+            )?,
+            poisoned_batches: counter(
+                "proxy_poisoned_batches_total",
+                "Batches of replies that could not be unpacked and were passed over",
             )?,
             swept: counter(
                 "proxy_swept_entries_total",

@@ -1,6 +1,6 @@
 //! The request that creates a topic.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -10,6 +10,7 @@ use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{Owned, ask_within, c_strings, items, text};
+use crate::kafka::cluster::topic_config::{COMPRESSION_TYPE, UNCOMPRESSED};
 use crate::kafka::config::CreateTopics;
 
 /// How long the broker may take to create a topic before it answers that it is still at it.
@@ -28,6 +29,12 @@ pub(super) enum Creation {
     UnderWay,
     /// The cluster refuses it, and says why.
     Refused { code: RDKafkaErrorCode, reason: String },
+}
+
+/// What a topic of ours is configured with besides.
+fn config_of(_: &CreateTopics) -> Vec<(&'static CStr, String)> {
+    // The broker measures what a record really takes, so no small batch unpacks to a large one.
+    vec![(COMPRESSION_TYPE, UNCOMPRESSED.into())]
 }
 
 /// Has the cluster create a topic, with any client's connection. Blocks.
@@ -61,6 +68,11 @@ pub(super) fn create<C: ClientContext>(
         pointer: new,
         destroy: rdsys::rd_kafka_NewTopic_destroy,
     };
+    for (key, value) in config_of(settings) {
+        let value = c_strings(&[&value])?;
+        // SAFETY: the topic is alive, and librdkafka copies both texts. It fails only for a null key.
+        unsafe { rdsys::rd_kafka_NewTopic_set_config(new.pointer, key.as_ptr(), value[0].as_ptr()) };
+    }
     let event = ask_within(
         client,
         Op::RD_KAFKA_ADMIN_OP_CREATETOPICS,

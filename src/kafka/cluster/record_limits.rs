@@ -278,6 +278,7 @@ impl Shared {
         {
             self.producer.limit_batches(topic, limit);
         }
+        self.warn_of_packed(topic, before, now);
         if now.compacted && !before.is_some_and(|before| before.compacted) {
             match role {
                 TopicRole::Requests => tracing::error!(
@@ -289,6 +290,15 @@ impl Shared {
                     "this reply topic is compacted, so replies can be lost: {COMPACTED}"
                 ),
             }
+        }
+    }
+
+    fn warn_of_packed(&self, topic: &str, before: Option<TopicConfig>, now: TopicConfig) {
+        if now.packed && !before.is_some_and(|before| before.packed) {
+            tracing::warn!(
+                topic,
+                "this topic takes compressed batches, and a small one may unpack to any size; set its compression.type to uncompressed"
+            );
         }
     }
 

@@ -12,6 +12,10 @@ use crate::kafka::cluster::admin_call::{Owned, ask, c_strings, items, text};
 
 /// A topic's setting (<https://kafka.apache.org/documentation/#topicconfigs_max.message.bytes>): of a batch, thus of a record alone in it.
 pub(super) const MAX_MESSAGE_BYTES: &std::ffi::CStr = c"max.message.bytes";
+/// How the broker stores batches (<https://kafka.apache.org/documentation/#topicconfigs_compression.type>).
+pub(super) const COMPRESSION_TYPE: &std::ffi::CStr = c"compression.type";
+/// The broker unpacks each batch before it measures it.
+pub(super) const UNCOMPRESSED: &str = "uncompressed";
 /// What becomes of old records (<https://kafka.apache.org/documentation/#topicconfigs_cleanup.policy>).
 const CLEANUP_POLICY: &std::ffi::CStr = c"cleanup.policy";
 /// Topics asked about in one request: its answer stays below 100 kB.
@@ -24,6 +28,8 @@ pub struct TopicConfig {
     pub max_message_bytes: Option<usize>,
     /// A record is removed once a newer one has its key, read or not. Such a topic refuses records without a key.
     pub compacted: bool,
+    /// Batches are measured as they were packed: a small one may unpack to any size.
+    pub packed: bool,
 }
 
 /// Asks for the settings of these topics. One without an answer (no right, no such topic) is left out. Blocks.
@@ -53,7 +59,7 @@ fn ask_about<C: ClientContext>(client: &Client<C>, names: &[&str]) -> KafkaResul
                 pointer: rdsys::rd_kafka_ConfigResource_new(topic, name.as_ptr()),
                 destroy: rdsys::rd_kafka_ConfigResource_destroy,
             };
-            for key in [MAX_MESSAGE_BYTES, CLEANUP_POLICY] {
+            for key in [MAX_MESSAGE_BYTES, CLEANUP_POLICY, COMPRESSION_TYPE] {
                 rdsys::rd_kafka_ConfigResource_set_config(resource.pointer, key.as_ptr(), c"".as_ptr());
             }
             resource
@@ -103,6 +109,8 @@ unsafe fn config_of(resource: *const rdsys::rd_kafka_ConfigResource_t) -> Option
                 config.max_message_bytes = value.parse().ok();
             } else if key.as_bytes() == CLEANUP_POLICY.to_bytes() {
                 config.compacted = is_compacted(&value);
+            } else if key.as_bytes() == COMPRESSION_TYPE.to_bytes() {
+                config.packed = value != UNCOMPRESSED;
             }
         }
         Some((name, config))

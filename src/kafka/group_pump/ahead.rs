@@ -133,6 +133,7 @@ mod tests {
                 offset,
                 ..RawRecord::empty(&"t".into())
             },
+            oversized: None,
             lease: Lease::default(),
             epoch: 1,
             fresh: false,

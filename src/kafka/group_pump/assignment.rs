@@ -14,10 +14,11 @@ use super::consumer::{GroupConsumer, add_commit, begin_commit};
 use super::error::PumpError;
 use super::handle::PumpHandle;
 use super::opening::{Opening, Positions};
-use super::partition::Partition;
+use super::partition::{Partition, PartitionQueues};
 use super::plan::PumpPlan;
 use super::rebalance::{Rebalance, Revocation, Step};
 use crate::kafka::cluster::describe::TopicId;
+use crate::kafka::fetch_queue::FetchQueue;
 
 /// The partitions that this member has. Owned by the pump's loop.
 pub struct Assignment<'a> {
@@ -173,13 +174,25 @@ impl<'a> Assignment<'a> {
             };
             let waker = self.handle.clone();
             queue.set_nonempty_callback(move || waker.wake());
+            let Some(records) = FetchQueue::of_partition(self.consumer.clone(), &self.plan.topic, number) else {
+                continue;
+            };
+            let queue = PartitionQueues { _waker: queue, records };
             self.epochs += 1;
             let offset = begin.offset.map_or(Offset::Beginning, Offset::Offset);
             // Err: never, the partition is of the list, and no offset is negative.
             let _ = list.set_partition_offset(&self.plan.topic, number, offset);
             done_before += begin.done.len();
             let (topic, at_most_once) = (self.plan.topic.clone(), self.plan.ahead.is_some());
-            let partition = Partition::new(queue, topic, found.topic, begin, at_most_once, self.epochs);
+            let partition = Partition::new(
+                queue,
+                topic,
+                found.topic,
+                begin,
+                at_most_once,
+                self.plan.max_record,
+                self.epochs,
+            );
             self.partitions.insert(number, partition);
         }
         if done_before > 0 {

@@ -1,7 +1,5 @@
 //! The pump's consumer, and the calls of librdkafka that rdkafka does not wrap. None of them waits for the network.
 
-use std::ffi::CString;
-
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -23,23 +21,6 @@ pub fn position(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option
         Some(Offset::Offset(position)) if code == NO_ERROR => Some(position),
         _ => None,
     }
-}
-
-/// The partition's end, as the last fetch answer had it.
-pub fn high_watermark(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<i64> {
-    let topic = CString::new(topic).ok()?;
-    let (mut low, mut high) = (-1, -1);
-    // SAFETY: the client lives as long as `consumer`, and the out pointers as long as the call.
-    let code = unsafe {
-        rdsys::rd_kafka_get_watermark_offsets(
-            consumer.client().native_ptr(),
-            topic.as_ptr(),
-            partition,
-            &mut low,
-            &mut high,
-        )
-    };
-    (code == NO_ERROR && high >= 0).then_some(high)
 }
 
 /// The metadata of a list's elements, in order, as it is: rdkafka panics where it is no text.

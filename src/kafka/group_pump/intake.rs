@@ -12,6 +12,8 @@ use crate::wire::RawRecord;
 /// A record on its way to the worker.
 pub struct Intake {
     pub record: RawRecord,
+    /// Its bytes, where they are more than is taken: then the record is cut.
+    pub oversized: Option<usize>,
     /// Its partition's assignment.
     pub lease: Lease,
     /// The number of that assignment; the record's completion carries it back.

@@ -1,6 +1,7 @@
 //! One assigned partition: its queue, its window, and what may be committed of it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::ahead::AwaitingCommit;
 use super::backlog::Backlog;
 use super::commit_metadata::{CommitMetadata, DEFAULT_LIMIT, room};
 use super::completion::{Completion, Outcome};
-use super::consumer::{GroupConsumer, high_watermark, position};
+use super::consumer::{GroupConsumer, position};
 use super::context::PumpContext;
 use super::done_set::DoneSet;
 use super::intake::{Ahead, Intake, Lease};
@@ -20,7 +21,9 @@ use super::offsets::Tracker;
 use super::positions::Position;
 use super::window::ByteBudget;
 use crate::kafka::cluster::describe::TopicId;
-use crate::kafka::record::raw_record;
+use crate::kafka::detour::{Detour, Step};
+use crate::kafka::fetch_queue::{FetchError, FetchQueue, high_watermark, seek};
+use crate::kafka::record::{Copied, Fetched};
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
@@ -41,8 +44,20 @@ pub enum Next {
     Done,
     /// An error of this partition; most heal by themselves.
     Error(KafkaError),
+    /// The way around a batch that cannot be unpacked goes on.
+    Searching,
+    /// A batch of these offsets cannot be unpacked, and was passed over.
+    Poisoned(Range<i64>),
     /// A record at this offset, below the last one taken in: the topic was recreated or truncated.
     Rewound(i64),
+}
+
+/// A partition's queue.
+pub struct PartitionQueues {
+    /// Wakes the pump as long as it lives.
+    pub _waker: PartitionQueue<PumpContext>,
+    /// Is polled.
+    pub records: FetchQueue<PumpContext>,
 }
 
 /// One assigned partition. The pump's thread alone touches it.
@@ -50,7 +65,11 @@ pub struct Partition {
     topic: Arc<str>,
     number: i32,
     /// Filled by librdkafka from the assignment on.
-    queue: PartitionQueue<PumpContext>,
+    queue: PartitionQueues,
+    /// Bytes of one record; a larger one is cut.
+    max_record: usize,
+    /// Set while a batch cannot be unpacked.
+    detour: Option<Detour>,
     /// Records between intake and commit.
     tracker: Tracker,
     /// Set for at-most-once delivery: records that were taken in and are not committed yet.
@@ -62,7 +81,7 @@ pub struct Partition {
     /// This assignment's number; completions of an earlier one are dropped.
     epoch: u32,
     /// Records that reached the consumer's main queue before `queue` was split off from it.
-    stashed: VecDeque<RawRecord>,
+    stashed: VecDeque<Copied>,
     /// Where intake begins, if that is known, then the offset after the last record taken in; set by `next`.
     position: Option<i64>,
     /// A record was taken in; set by `next`.
@@ -94,17 +113,20 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(
-        queue: PartitionQueue<PumpContext>,
+        queue: PartitionQueues,
         topic: Arc<str>,
         topic_id: Option<TopicId>,
         begin: Position,
         at_most_once: bool,
+        max_record: usize,
         epoch: u32,
     ) -> Self {
         Partition {
             topic,
             number: begin.partition,
             queue,
+            max_record,
+            detour: None,
             tracker: Tracker::new(begin.offset),
             ahead: at_most_once.then(AwaitingCommit::default),
             unfinished: Arc::default(),
@@ -133,7 +155,7 @@ impl Partition {
     }
 
     /// Keeps a record that reached the consumer's main queue.
-    pub fn stash(&mut self, record: RawRecord) {
+    pub fn stash(&mut self, record: Copied) {
         self.stashed.push_back(record);
     }
 
@@ -164,19 +186,34 @@ impl Partition {
 
     /// Polls the queue once. `budget` counts the record's bytes. `count_ahead` counts a record among those that are committed before the
     /// work, given this partition's count.
-    pub fn next(&mut self, budget: &ByteBudget, count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>) -> Next {
-        let record = match self.stashed.pop_front() {
+    pub fn next(
+        &mut self,
+        consumer: &GroupConsumer,
+        budget: &ByteBudget,
+        count_ahead: impl FnOnce(&Arc<AtomicUsize>) -> Option<Ahead>,
+    ) -> Next {
+        let Copied { record, oversized } = match self.stashed.pop_front() {
             Some(record) => record,
-            None => match self.queue.poll(Duration::ZERO) {
+            None => match self.poll() {
                 None => {
+                    let now = Instant::now();
+                    match self.detour.as_mut().map(|detour| detour.nothing(now)) {
+                        None | Some(Step::Wait) => {}
+                        Some(step) => return self.follow(consumer, step),
+                    }
                     self.idle = true;
-                    self.empty = Some(Instant::now());
+                    self.empty = Some(now);
                     return Next::Empty;
                 }
-                Some(Err(error)) => return Next::Error(error),
-                Some(Ok(message)) => raw_record(&message, &self.topic),
+                Some(Err(error)) => return self.failed(consumer, error),
+                Some(Ok(copied)) => copied,
             },
         };
+        if let Some(detour) = self.detour.as_mut().filter(|detour| detour.is_searching()) {
+            let step = detour.record(Instant::now());
+            return self.follow(consumer, step);
+        }
+        self.detour = None;
         if self.position.is_some_and(|position| record.offset < position) {
             if self.begun {
                 return Next::Rewound(record.offset);
@@ -202,6 +239,7 @@ impl Partition {
         };
         let intake = Intake {
             record,
+            oversized,
             lease,
             epoch: self.epoch,
             fresh,
@@ -213,6 +251,50 @@ impl Partition {
             Some(ahead) => {
                 ahead.push(intake);
                 Next::AwaitsCommit
+            }
+        }
+    }
+
+    fn poll(&self) -> Option<Result<Copied, FetchError>> {
+        let copy = |fetched: Fetched<'_>| fetched.copy(&self.topic, self.max_record);
+        self.queue.records.poll(Duration::ZERO, copy)
+    }
+
+    /// An error came. One of a batch that cannot be unpacked would come for ever.
+    fn failed(&mut self, consumer: &GroupConsumer, error: FetchError) -> Next {
+        let Some(first) = error.unreadable().map(|place| place.offset) else {
+            return Next::Error(error.error);
+        };
+        tracing::debug!(topic = %self.topic, partition = self.number, offset = first, error = %error.error, "a batch cannot be unpacked");
+        let step = match &mut self.detour {
+            None => {
+                self.detour = Some(Detour::begin(first));
+                Step::Wait
+            }
+            Some(detour) => {
+                let end = high_watermark(consumer, &self.topic, self.number);
+                detour.failed(first, end, Instant::now())
+            }
+        };
+        self.follow(consumer, step)
+    }
+
+    fn follow(&mut self, consumer: &GroupConsumer, step: Step) -> Next {
+        match step {
+            Step::Wait => Next::Searching,
+            Step::Seek(offset) => {
+                seek(consumer, &self.topic, self.number, offset);
+                Next::Searching
+            }
+            Step::Pass(batch) => {
+                self.detour = None;
+                seek(consumer, &self.topic, self.number, batch.end);
+                // It is committed with what comes after it, and by itself where nothing does.
+                self.begun = true;
+                self.position = Some(batch.end);
+                self.tracker.start(batch.end - 1, 0);
+                self.tracker.finish(batch.end - 1);
+                Next::Poisoned(batch)
             }
         }
     }
@@ -327,7 +409,7 @@ impl Partition {
             self.empty_at = end;
         }
         // Markers of transactions may lie beyond the last record. No consumer is shown them; librdkafka's own position has passed them.
-        let next = oldest.or_else(|| position(consumer, &self.topic, self.number));
+        let next = oldest.or_else(|| position(consumer, &self.topic, self.number).max(self.position));
         Backlog {
             partition: self.number,
             // No record came yet because there was none: the consumer stands where the queue was empty.

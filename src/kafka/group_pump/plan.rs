@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use rdkafka::ClientConfig;
 
 use super::ahead::AheadLimits;
@@ -38,6 +39,10 @@ pub struct PumpPlan {
     pub ahead: Option<AheadLimits>,
     /// Bytes of records that all pumps of the process may hold.
     pub budget: ByteBudget,
+    /// Bytes of one record. A larger one is cut before it is copied.
+    pub max_record: usize,
+    /// Batches that cannot be unpacked.
+    pub poisoned: IntCounter,
     /// Records wait for each other, so no call may run on in a partition that has gone to another member.
     pub ordered: bool,
 }

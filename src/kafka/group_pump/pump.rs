@@ -26,7 +26,7 @@ use super::plan::PumpPlan;
 use super::rebalance::Rebalance;
 use crate::kafka::client::context::is_denied;
 use crate::kafka::codes::CodeClass;
-use crate::kafka::record::raw_record;
+use crate::kafka::record::Fetched;
 
 /// Main-queue events served in one turn; that queue carries callbacks, and few records.
 const EVENTS_PER_TURN: usize = 32;
@@ -241,7 +241,7 @@ impl<'a> Pump<'a> {
                 Some(Err(error)) => self.consumer_error(error)?,
                 Some(Ok(message)) => {
                     if let Some(partition) = self.assignment.get_mut(message.partition()) {
-                        partition.stash(raw_record(&message, &self.plan.topic));
+                        partition.stash(Fetched::from(&message).copy(&self.plan.topic, self.plan.max_record));
                     }
                 }
             }
@@ -301,12 +301,17 @@ impl<'a> Pump<'a> {
                     Err(mpsc::error::TrySendError::Full(())) if busy => return Ok(Turn::Busy),
                     Err(mpsc::error::TrySendError::Full(())) => return Ok(Turn::Congested),
                 };
-                match partition.next(&self.plan.budget, |of_partition| {
+                match partition.next(&self.consumer, &self.plan.budget, |of_partition| {
                     self.commits.count(of_partition, self.handle)
                 }) {
                     Next::Empty => break,
                     Next::Record(intake) => slot.send(intake),
-                    Next::AwaitsCommit | Next::Done => {}
+                    Next::AwaitsCommit | Next::Done | Next::Searching => {}
+                    Next::Poisoned(batch) => {
+                        self.plan.poisoned.inc();
+                        tracing::error!(topic = %self.plan.topic, partition = partition.number(), first = batch.start, last = batch.end - 1,
+                            "a batch of records cannot be unpacked and is passed over: its requests are lost");
+                    }
                     Next::Error(error) => errors.push(error),
                     Next::Rewound(offset) => {
                         return Err(PumpError::Rewound {

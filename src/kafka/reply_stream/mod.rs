@@ -28,13 +28,14 @@ use tokio::sync::mpsc;
 pub use self::open_topic::{OpenTopic, TopicChange};
 use self::open_topic::{choose, is_same_by_description};
 use self::reader::Reader;
-pub use self::reader::{ReplyRecord, StrangerCounters};
+pub use self::reader::{OwnReplies, ReplyRecord, StrangerCounters};
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
 use crate::kafka::cluster::questions::Questions;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::ReplyPartition;
+use crate::kafka::fetch_queue::FetchQueue;
 
 /// Batches on their way to the router. The thread waits when the router is that far behind.
 const BATCHES_UNDER_WAY: usize = 16;
@@ -48,6 +49,8 @@ const WATERMARK_TRIES: u32 = 20;
 pub struct ReplyStream(Arc<Shared>);
 
 struct Shared {
+    /// Every partition's records come here.
+    fetched: Arc<FetchQueue<LogOnly>>,
     consumer: Arc<BaseConsumer<LogOnly>>,
     /// Asks about topics, since the consumer's own connections are busy with fetches.
     questions: Arc<dyn Questions>,
@@ -66,7 +69,7 @@ impl Drop for Shared {
 }
 
 impl ReplyStream {
-    /// Starts the consumer and its thread. `questions` asks about topics. Replies whose id does not carry `tag` are counted and dropped.
+    /// Starts the consumer and its thread. `questions` asks about topics. Replies that are not of `own` are counted and dropped.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
@@ -76,17 +79,18 @@ impl ReplyStream {
         admin: TopicAdmin,
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
-        tag: u16,
-        strangers: StrangerCounters,
+        own: OwnReplies,
     ) -> Result<(Self, mpsc::Receiver<Vec<ReplyRecord>>), KafkaError> {
         let consumer = Arc::new(BaseConsumer::from_config_and_context(config, LogOnly)?);
+        let fetched = Arc::new(FetchQueue::new(consumer.clone()));
         let (batches, receiver) = mpsc::channel(BATCHES_UNDER_WAY);
         let stop = Arc::new(AtomicBool::new(false));
         let reader = Reader {
             consumer: consumer.clone(),
             stop: stop.clone(),
-            tag,
-            strangers,
+            own,
+            fetched: fetched.clone(),
+            detours: HashMap::new(),
             topic: Arc::from(""),
         };
         std::thread::Builder::new()
@@ -95,6 +99,7 @@ impl ReplyStream {
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok((
             ReplyStream(Arc::new(Shared {
+                fetched,
                 consumer,
                 questions,
                 admin,

@@ -95,6 +95,10 @@ impl RecordProcessor {
     async fn work(&self, intake: &Intake, turn: Turn, ahead: Option<Ahead>) -> Processed {
         let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
         let Intake { record, lease, .. } = intake;
+        if let Some(size) = intake.oversized {
+            let cause = format!("the record has {size} bytes, more than max_record_size");
+            return self.give_up(record, &cause, ReplyError::BadMessage, wire::reply_address(record));
+        }
         let request = match wire::decode_request(record) {
             Ok(request) => request,
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, error),

@@ -20,7 +20,7 @@ use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
-use crate::kafka::reply_stream::{ReplyRecord, ReplyStream, StrangerCounters};
+use crate::kafka::reply_stream::{OwnReplies, ReplyRecord, ReplyStream, StrangerCounters};
 use crate::process::progress::Progress;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
@@ -143,6 +143,8 @@ async fn a_router_carries_many() {
     let strangers = StrangerCounters {
         foreign: IntCounter::new("a", "a").unwrap(),
         unmatched: IntCounter::new("b", "b").unwrap(),
+        oversized: IntCounter::new("c", "c").unwrap(),
+        poisoned: IntCounter::new("d", "d").unwrap(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
@@ -152,8 +154,11 @@ async fn a_router_carries_many() {
         admin,
         |_| ReplyPartition::Auto,
         0,
-        7,
-        strangers,
+        OwnReplies {
+            tag: 7,
+            max_record: settings.max_record_size,
+            strangers,
+        },
     )
     .unwrap();
     let parts = RouterParts {

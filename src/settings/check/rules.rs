@@ -6,11 +6,11 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
-use crate::kafka::config::ReplyPartition;
+use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::doors;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
-use crate::settings::model::{Mode, RecordKey, Route, Settings};
+use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic};
 use crate::settings::parse::routing;
 use crate::wire::Format;
 
@@ -52,6 +52,18 @@ fn kafka(settings: &Settings, report: &mut Report) {
     for (name, problem) in properties::refused(&settings.kafka) {
         report.fault(keys::join(top::PROPERTIES.name, &name), problem, None);
     }
+    let sent = message_max_bytes(&settings.kafka);
+    report.rule(
+        settings.max_record_size as u64 >= sent,
+        &[top::MAX_RECORD_SIZE.name],
+        || {
+            format!(
+                "{} is less than this service itself sends: at least {sent}, the message.max.bytes of {}",
+                settings.max_record_size,
+                top::PROPERTIES.name
+            )
+        },
+    );
     let poll = Duration::from_millis(property(settings, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
     let revoke = settings.processor.revoke_timeout;
     report.rule(revoke < poll, &[top::REVOKE_TIMEOUT.name], || {
@@ -83,7 +95,7 @@ fn proxy(settings: &Settings, report: &mut Report) {
             top::WIRE_FORMAT.name
         ));
     }
-    let limit = property(settings, "message.max.bytes", MESSAGE_MAX_BYTES);
+    let limit = message_max_bytes(&settings.kafka);
     let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
     report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {
         let largest = limit.saturating_sub(HEAD_ROOM as u64);
@@ -253,6 +265,28 @@ fn topics(settings: &Settings, report: &mut Report) {
         );
         let response_topic = (&*path(&topic::RESPONSE_TOPIC), each.response_topic.as_str());
         not_a_request_topic(response_topic, &requests, REPLIES_AS_REQUESTS, report);
+        backend_tls(each, path, report);
+    }
+}
+
+fn backend_tls(topic: &Topic, path: impl Fn(&Key) -> String, report: &mut Report) {
+    let tls = &topic.tls;
+    let is_used = topic.backend_url.scheme != "http" || *tls == BackendTls::default();
+    report.rule(is_used, &[&path(&topic::BACKEND_URL)], || {
+        "is http://, and the topic has settings of tls: write https://".to_owned()
+    });
+    for (one, other, is_alone) in [
+        (topic::TLS_CERT, topic::TLS_KEY, tls.cert.is_some() && tls.key.is_none()),
+        (topic::TLS_KEY, topic::TLS_CERT, tls.key.is_some() && tls.cert.is_none()),
+    ] {
+        report.rule(!is_alone, &[&path(&one)], || format!("needs {} beside it", other.name));
+    }
+    if !tls.verify {
+        report.warnings.push(format!(
+            "{} is none-dangerous: whoever is between this process and {} can read the requests and answer them",
+            path(&topic::TLS_VERIFY),
+            topic.backend_url
+        ));
     }
 }
 
@@ -313,8 +347,16 @@ fn route_path(index: usize, key: &Key) -> String {
 
 /// A number among librdkafka's properties. One that is no number is librdkafka's to refuse.
 fn property(settings: &Settings, name: &str, default: u64) -> u64 {
-    settings
-        .kafka
+    property_of(&settings.kafka, name, default)
+}
+
+/// The largest record that is sent, in bytes.
+pub fn message_max_bytes(kafka: &Kafka) -> u64 {
+    property_of(kafka, "message.max.bytes", MESSAGE_MAX_BYTES)
+}
+
+fn property_of(kafka: &Kafka, name: &str, default: u64) -> u64 {
+    kafka
         .properties
         .get(name)
         .and_then(|text| text.parse().ok())

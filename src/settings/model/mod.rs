@@ -27,6 +27,7 @@ pub use proxy::{ClientKey, ClientRate, Proxy};
 pub use routes::{RecordKey, Route};
 
 use crate::kafka::config::{CreateTopics, Kafka};
+pub use crate::process::https::Tls as BackendTls;
 use crate::process::telemetry::Log;
 
 /// Every setting of both roles, checked.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How Kafka is reached, by both roles.
     pub kafka: Kafka,
+    /// Bytes of a record that is read; a larger one is not taken.
+    pub max_record_size: usize,
     /// The proxy's own.
     pub proxy: Proxy,
     /// The processor's own.

@@ -145,6 +145,15 @@ pub fn text(text: &str) -> Parsed<String> {
         .ok_or("a text of one line that is not empty")
 }
 
+/// A secret that a caller must present: too long to be guessed, and of characters that a header can hold.
+pub fn token(text: &str) -> Parsed<String> {
+    const SHORTEST: usize = 16;
+    let sound = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    sound
+        .then(|| text.to_owned())
+        .ok_or("a token of at least 16 characters (ASCII, no blanks)")
+}
+
 /// The path of a file.
 pub fn file(path: &str) -> Parsed<PathBuf> {
     text(path)
@@ -258,6 +267,15 @@ pub fn host(text: &str) -> Parsed<HostHeader> {
     }
 }
 
+/// Is a backend's certificate checked? The word that says no cannot be taken for a harmless one.
+pub fn tls_verify(text: &str) -> Parsed<bool> {
+    match text {
+        "full" => Ok(true),
+        "none-dangerous" => Ok(false),
+        _ => Err("full or none-dangerous"),
+    }
+}
+
 /// See [`LogFormat`].
 pub fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
@@ -366,5 +384,20 @@ mod tests {
         assert_eq!(ip("::1"), Ok("::1".parse().unwrap()));
         assert!(ip("localhost").is_err());
         assert!(text(" ").is_err() && text("a\nb").is_err());
+        assert_eq!(
+            (tls_verify("full"), tls_verify("none-dangerous")),
+            (Ok(true), Ok(false))
+        );
+        assert!(
+            ["none", "false", "off", "no"]
+                .iter()
+                .all(|word| tls_verify(word).is_err())
+        );
+        assert!(token("0123456789abcdef").is_ok());
+        assert!(
+            ["0123456789abcde", "0123456789 abcdef", "0123456789abcdeä"]
+                .iter()
+                .all(|text| token(text).is_err())
+        );
     }
 }

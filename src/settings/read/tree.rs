@@ -6,11 +6,13 @@ use std::time::Duration;
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
 use crate::process::tls::{ClientAuth, ServerTls};
+use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, top, topic};
 use crate::settings::model::{
-    AuthMethod, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings,
+    Topic,
 };
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::auth;
@@ -19,14 +21,18 @@ use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
 
-/// Stands for an address that is at fault.
-const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Every address of this machine; it also stands for an address that is at fault.
+const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
+const MAX_RECORD_SIZE: u64 = 16 << 20;
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
 pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
+    let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
     let processor = processor(&mut reader);
     let create_topics = create_topics(&mut reader);
@@ -34,6 +40,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
         pre_stop: reader.required(&top::PRE_STOP, value::duration),
@@ -53,7 +60,7 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
 }
 
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
-    let bind = reader.present(&top::BIND, value::ip).unwrap_or(PLACEHOLDER);
+    let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
     let tls = tls(reader);
     let auth = auth::auth(reader);
@@ -236,6 +243,13 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
             failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
             open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
         },
+        tls: BackendTls {
+            ca: item.optional(&topic::TLS_CA, value::text),
+            cert: item.optional(&topic::TLS_CERT, value::text),
+            key: item.optional(&topic::TLS_KEY, value::text),
+            server_name: item.optional(&topic::TLS_SERVER_NAME, name::server),
+            verify: item.or(&topic::TLS_VERIFY, "full", value::tls_verify),
+        },
         request_topic,
     }
 }
@@ -265,10 +279,19 @@ fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
 }
 
 fn management(reader: &mut Reader<'_>) -> Management {
+    let token = reader.optional(&top::MANAGEMENT_TOKEN, value::token).map(Secret::new);
+    // Without a token, only who is on this machine may ask.
+    let bind = match &token {
+        Some(_) => EVERY_ADDRESS,
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
     Management {
-        bind: reader.present(&top::MANAGEMENT_BIND, value::ip).unwrap_or(PLACEHOLDER),
+        bind: reader
+            .or_else(&top::MANAGEMENT_BIND, bind.to_string(), value::ip)
+            .unwrap_or(EVERY_ADDRESS),
         port: reader.required(&top::MANAGEMENT_PORT, value::port),
-        token: reader.optional(&top::MANAGEMENT_TOKEN, value::text).map(Secret::new),
+        token,
+        allowed_hosts: reader.list(&top::ALLOWED_HOSTS, "", name::host_glob),
     }
 }
 

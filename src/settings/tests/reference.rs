@@ -67,13 +67,15 @@ fn the_reference_documents_every_key() {
 
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
-    let token = TempFile::new("", "token");
+    let token = TempFile::new("", "a-token-of-16-characters");
     let files = TestFiles::new();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
         .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
         .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
-        .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap());
+        .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
+        .replace("http://orders:8080", "https://orders:8080");
+    const ONE_TOPIC: &str = "topics: [{request_topic: orders-requests, backend_url: 'https://orders:8080'}]\n";
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
 
@@ -84,6 +86,8 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
         (topic.rate_limit.take(), topic.group_instance_id.take()),
         (Some(100.0), Some("processor-0".to_owned()))
     );
+    let tls = std::mem::take(&mut topic.tls);
+    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some() && tls.server_name.is_some() && tls.verify);
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
     let mut route = shown.proxy.routes[0].clone();
     assert!(!std::mem::take(&mut route.methods).is_empty());
@@ -148,7 +152,7 @@ fn the_effective_settings_name_every_key_and_no_secret() {
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
          auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
-         {ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+         {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );

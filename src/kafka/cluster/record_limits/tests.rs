@@ -52,6 +52,7 @@ fn of_size(bytes: usize) -> TopicConfig {
     TopicConfig {
         max_message_bytes: Some(bytes),
         compacted: false,
+        packed: false,
     }
 }
 
