@@ -1,5 +1,7 @@
 //! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
 
+/// Who may ask, and what proves it.
+mod auth;
 /// TLS to backends.
 mod backend_tls;
 /// Logins to Kafka, and the rights of each role.
