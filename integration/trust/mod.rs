@@ -6,3 +6,5 @@ mod forged_replies;
 mod large_records;
 /// Batches that cannot be unpacked.
 mod poisoned_batches;
+/// Requests that were written again.
+mod repeated_requests;
