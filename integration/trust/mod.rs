@@ -8,3 +8,5 @@ mod large_records;
 mod poisoned_batches;
 /// Requests that were written again.
 mod repeated_requests;
+/// Records that only who has the key can read or write.
+mod sealed_records;

@@ -11,6 +11,8 @@ pub enum AssembleError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("sealing keys: {0}")]
+    Sealing(#[from] openssl::error::ErrorStack),
     #[error("backends: {0}")]
     Backend(String),
     #[error("a configured topic is not known to the proxy")]

@@ -143,6 +143,13 @@ pub fn text(text: &str) -> Parsed<String> {
         .ok_or("a text of one line that is not empty")
 }
 
+/// A secret that nobody guesses: 32 random bytes in base64 have 44 characters.
+pub fn sealing_secret(secret: &str) -> Parsed<String> {
+    let long = secret.chars().count() >= 32 && !secret.contains(char::is_control);
+    long.then(|| secret.to_owned())
+        .ok_or("a text of one line of at least 32 characters, such as `openssl rand -base64 32` writes")
+}
+
 /// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a
 /// word is refused here.
 pub fn log_filter(text: &str) -> Parsed<String> {

@@ -6,11 +6,18 @@ use super::*;
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 pub fn uncommented() -> String {
     let mut in_items = false;
-    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
+    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []" | "  keys: []");
     let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {
-        in_items = matches!(line, "#topics:" | "#routes:") || in_items && line.starts_with("#  ");
-        let is_setting = in_items || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
-        if is_setting { &line[1..] } else { line }
+        // A list in a section is indented, its comment sign too.
+        let indent = if line.starts_with("  #") { "  " } else { "" };
+        let rest = &line[indent.len()..];
+        in_items = matches!(rest, "#topics:" | "#routes:" | "#keys:") || in_items && rest.starts_with("#  ");
+        let is_setting = in_items || rest.starts_with('#') && rest[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        if is_setting {
+            format!("{indent}{}", &rest[1..])
+        } else {
+            line.to_owned()
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -61,6 +68,8 @@ fn the_reference_documents_every_key() {
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "token");
     let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
+    let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
+    let text = text.replace("/run/secrets/sealing-key", key.0.to_str().unwrap());
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
 
