@@ -17,5 +17,5 @@ mod operating;
 mod predecessor;
 /// Which topic carries a request, and on which partition its reply comes back.
 mod routing;
-/// What a party that is not trusted can do.
+/// Who is trusted with what.
 mod trust;

@@ -12,6 +12,8 @@ use crate::wire::{CorrelationId, ReplyError, headers};
 pub enum RequestError {
     #[error("the request is malformed")]
     BadRequest,
+    #[error("this port speaks TLS: use https")]
+    TlsRequired,
     #[error("a topic name may hold only letters, digits, dot, underscore and hyphen, 249 at most")]
     BadTopic,
     #[error("this topic may not be named by a client")]
@@ -69,6 +71,7 @@ impl RequestError {
         use StatusCode as S;
         match self {
             Self::BadRequest => (S::BAD_REQUEST, "bad-request"),
+            Self::TlsRequired => (S::BAD_REQUEST, "tls-required"),
             Self::BadTopic => (S::BAD_REQUEST, "bad-topic"),
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::NoRoute => (S::NOT_FOUND, "no-route"),
@@ -168,8 +171,9 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 24] = [
+    const ALL: [RequestError; 25] = [
         BadRequest,
+        TlsRequired,
         BadTopic,
         TopicNotAllowed,
         NoRoute,

@@ -10,7 +10,7 @@ use actix_khp::process::exit;
 use actix_khp::process::open_files;
 use actix_khp::process::signals::Signals;
 use actix_khp::process::telemetry;
-use actix_khp::settings::{Loaded, Mode, Settings};
+use actix_khp::settings::{Loaded, Mode, Settings, Sources};
 
 fn main() -> ExitCode {
     let command = match cli::parse() {
@@ -30,10 +30,10 @@ fn start(loaded: Loaded) -> u8 {
     let _last_lines = telemetry::init(&loaded.settings.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     open_files::raise_limit();
-    run(loaded.settings)
+    run(loaded.settings, &loaded.sources)
 }
 
-fn run(settings: Settings) -> u8 {
+fn run(settings: Settings, sources: &Sources) -> u8 {
     let system = actix::System::new();
     let code = system.block_on(async {
         // Before anything is started: from here on a SIGTERM drains.
@@ -46,7 +46,7 @@ fn run(settings: Settings) -> u8 {
             _ => App::start(settings),
         };
         match started {
-            Ok(app) => app.run(&mut signals).await,
+            Ok(app) => app.run(&mut signals, sources).await,
             Err(error) => fail(&error),
         }
     });

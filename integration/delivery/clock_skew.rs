@@ -4,6 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::backend::{Answer, Backend};
+use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::records::{Header, Reader, Written, expired, produce_all, request_headers, written};
 use crate::harness::service::Service;
@@ -120,7 +121,7 @@ async fn records_expire_while_another_processor_has_their_partition() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let backend = Backend::echo().await;
-    let spec = processor(&[(&topics, &backend.url())]).set("management_token", "t");
+    let spec = processor(&[(&topics, &backend.url())]).set("management_token", TOKEN);
     let share = async |processor: &Service, count: usize| {
         eventually(&format!("{count} partitions"), async || {
             match processor.partitions(&topics.request).await {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::records::{Reader, expired, produce, produce_all, wait_until_expired};
 use crate::harness::spec::{processor, proxy};
@@ -132,7 +133,7 @@ async fn a_request_that_expires_while_its_topic_is_paused_never_reaches_the_back
     create_topic(&topics.request, 1).await;
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())])
-        .set("management_token", "t")
+        .set("management_token", TOKEN)
         .start()
         .await;
     let proxy = proxy(&topics).timeout_of("/hasty", 2).start().await;

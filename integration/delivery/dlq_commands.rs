@@ -31,7 +31,9 @@ async fn a_redriven_request_is_executed_after_its_deadline_and_answers_no_client
     let name = listed.out.lines().nth(1).and_then(|row| row.split(' ').next());
     let name = name.expect("a row that begins with the name of the letter");
     let shown = dlq.run(&["show", name]).await;
-    assert!(shown.out.contains(":path: /orders/7?x=1\n"), "{shown:?}");
+    assert!(shown.out.contains(":path: /orders/7?***"), "{shown:?}");
+    let revealed = dlq.run(&["show", name, "--reveal"]).await;
+    assert!(revealed.out.contains(":path: /orders/7?x=1\n"), "{revealed:?}");
     assert!(shown.out.contains("0x00ff20626f6479"), "{shown:?}");
 
     let dry = dlq.run(&["redrive", "--dry-run"]).await;

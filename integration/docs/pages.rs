@@ -4,6 +4,7 @@ use super::{Renamed, commands, document};
 use crate::harness::backend::Backend;
 use crate::harness::command::{check, run_with};
 use crate::harness::dlq::Dlq;
+use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::records::{produce_all, read_all};
 use crate::harness::spec::processor;
@@ -50,10 +51,11 @@ async fn the_dead_letter_commands_do_what_the_page_says() {
 async fn the_page_about_management_pauses_a_topic() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
-    let spec = processor(&[(&topics, &backend.url())]).set("management_token", "TOKEN");
+    let spec = processor(&[(&topics, &backend.url())]).set("management_token", TOKEN);
     let processor = spec.start().await;
     let renamed = Renamed(vec![("orders-requests".into(), topics.request.clone())])
-        .and("localhost:8081", processor.management_address());
+        .and("localhost:8081", processor.management_address())
+        .and("TOKEN", TOKEN);
     let page = document("docs/management.md");
     let answer = renamed.run(&commands(&page, "curl")[0]).await;
     assert!(answer.contains("\"paused\":true"), "{answer}");

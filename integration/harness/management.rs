@@ -8,6 +8,9 @@ use super::client::{self, Request, Response};
 use super::metrics::Metrics;
 use super::wait::{PATIENCE, eventually, within};
 
+/// A token that the settings take.
+pub const TOKEN: &str = "t0ken-of-the-tests";
+
 /// Where a process answers questions about itself.
 #[derive(Debug, Clone)]
 pub struct Management {

@@ -6,10 +6,14 @@ pub mod acls;
 pub mod backend;
 /// The binary that is tested: where it is, its environment, signals and limits.
 pub mod binary;
+/// Certificates that a test issues.
+pub mod certificates;
 /// An HTTP client that sends exactly what it is told and keeps an answer as it arrived.
 pub mod client;
 /// Commands of the binary that end by themselves.
 pub mod command;
+/// curl, as a user calls it.
+pub mod curl;
 /// A service that gives requests up, and the `dlq` commands on its dead letters.
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.
@@ -46,6 +50,10 @@ pub mod spec;
 pub mod temp_dir;
 /// Tests of the harness itself.
 mod tests;
+/// Certificates that a test issues, and clients that speak TLS.
+pub mod tls;
+/// A backend that speaks TLS.
+pub mod tls_backend;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

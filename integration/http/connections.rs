@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::exchange::{assert_nothing_was_sent, connect, last_answer};
+use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::pair::Pair;
 use crate::harness::spec::proxy;
@@ -117,7 +118,7 @@ async fn a_head_that_trickles_is_cut_off_on_every_request_of_a_connection() {
 #[tokio::test]
 async fn an_unread_body_ends_its_connection() {
     let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).set("management_token", "s3cret").start().await;
+    let proxy = proxy(&topics).set("management_token", TOKEN).start().await;
     for (path, status) in [
         ("/health", 200),
         ("/health/live", 200),

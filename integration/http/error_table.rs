@@ -15,10 +15,11 @@ use crate::harness::topics::{create_topic, partitions};
 use crate::harness::wait::eventually;
 
 /// Codes that have a test of their own, in the file beside them.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("breaker-open", include_str!("../delivery/breaker.rs")),
     ("no-consumers", include_str!("../kafka/no_consumers.rs")),
     ("rate-limited", include_str!("client_rate_limit.rs")),
+    ("tls-required", include_str!("../trust/tls/handshakes.rs")),
 ];
 
 /// The code after a panic inside the processor. No record and no backend is known to cause one, so no test does.

@@ -104,10 +104,17 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").expect("/dev/full")
 }
 
-/// A pipe's writing end, whose reader is closed, or kept and never read.
-fn pipe(keep_reader: bool) -> (Option<std::io::PipeReader>, std::io::PipeWriter) {
+/// A demo that writes into a pipe.
+fn into_a_pipe(level: &str) -> (std::io::PipeReader, Demo) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    (keep_reader.then_some(reader), writer)
+    let stdout = writer.try_clone().expect("a second handle");
+    let demo = Demo::start(
+        |demo| {
+            demo.stdout(stdout).stderr(writer);
+        },
+        level,
+    );
+    (reader, demo)
 }
 
 #[tokio::test]
@@ -125,14 +132,8 @@ async fn a_log_on_a_full_disk_stops_nothing() {
 
 #[tokio::test]
 async fn a_log_whose_reader_has_ended_stops_nothing() {
-    let (_, writer) = pipe(false);
-    let stdout = writer.try_clone().expect("a second handle");
-    let mut demo = Demo::start(
-        |demo| {
-            demo.stdout(stdout).stderr(writer);
-        },
-        CHATTY,
-    );
+    let (reader, mut demo) = into_a_pipe(CHATTY);
+    drop(reader);
     demo.answers().await;
     assert!(demo.dropped_lines().await > 0.0);
     demo.serves_and_drains().await;
@@ -140,14 +141,7 @@ async fn a_log_whose_reader_has_ended_stops_nothing() {
 
 #[tokio::test]
 async fn a_log_whose_reader_stands_still_stops_nothing() {
-    let (reader, writer) = pipe(true);
-    let stdout = writer.try_clone().expect("a second handle");
-    let mut demo = Demo::start(
-        |demo| {
-            demo.stdout(stdout).stderr(writer);
-        },
-        CHATTY,
-    );
+    let (reader, mut demo) = into_a_pipe(CHATTY);
     demo.answers().await;
     let management = format!("127.0.0.1:{}", demo.management_port);
     eventually("lines are dropped and counted", async || {
@@ -189,15 +183,7 @@ async fn closed_output_stops_nothing() {
 
 #[tokio::test]
 async fn the_last_lines_are_written_before_the_end() {
-    let (reader, writer) = pipe(true);
-    let mut reader = reader.expect("kept");
-    let stdout = writer.try_clone().expect("a second handle");
-    let mut demo = Demo::start(
-        |demo| {
-            demo.stdout(stdout).stderr(writer);
-        },
-        "debug",
-    );
+    let (mut reader, mut demo) = into_a_pipe("debug");
     let log = std::thread::spawn(move || {
         let mut log = String::new();
         reader.read_to_string(&mut log).expect("the log is read");

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
 use crate::harness::spec::{processor, proxy};
@@ -18,7 +19,7 @@ async fn a_paused_topic_keeps_its_records_and_its_partitions() {
     create_topic(&topics.request, 2).await;
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())])
-        .set("management_token", "t0ken")
+        .set("management_token", TOKEN)
         // The group expels a consumer that does not poll for this long. The small queue makes the processor ask Kafka for its lag.
         .set(
             "kafka.properties",

@@ -92,7 +92,7 @@ topics:
             "warmup_topic",
             "warmup_topics",
             "7 bananas",
-            "ftp://orders",
+            "ftp://",
             "request_topic",
         ]);
     }
@@ -137,7 +137,7 @@ async fn the_variables_that_kubernetes_sets_for_services_are_ignored_with_a_warn
 #[tokio::test]
 async fn secrets_are_read_from_files_and_never_shown() {
     let dir = TempDir::new();
-    let file = dir.write("token", "t0p-s3cret\n");
+    let file = dir.write("token", "t0p-s3cret-t0ken\n");
     let config = format!(
         "{PROXY_YAML}\nmanagement_token: ${{file:{}}}\n",
         file.to_str().expect("a temporary path is UTF-8")

@@ -1,12 +1,20 @@
-//! What a party that is not trusted can do: who may write to a topic, and who may read one.
+//! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
 
+/// TLS to backends.
+mod backend_tls;
 /// Replies that somebody else wrote.
 mod forged_replies;
 /// Records that are larger than anybody's honest ones.
 mod large_records;
+/// Who may ask the management API, and what it costs to guess its token.
+mod management_access;
 /// Batches that cannot be unpacked.
 mod poisoned_batches;
 /// Requests that were written again.
 mod repeated_requests;
 /// Records that only who has the key can read or write.
 mod sealed_records;
+/// Secrets that are read again while the process runs.
+mod secrets;
+/// TLS on the proxy's port, and HTTP/2.
+mod tls;

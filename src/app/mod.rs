@@ -2,12 +2,14 @@
 //!
 //! - [`servers`]: the proxy's port and the management port.
 //! - [`kafka_watch`]: whether Kafka answers.
+//! - [`secrets`]: what SIGHUP replaces.
 //! - [`shutdown`]: the end, step by step.
 //! - [`demo`]: both roles, a broker and a backend in one process.
 //! - [`start_error`]: why a process cannot start.
 
 pub mod demo;
 mod kafka_watch;
+mod secrets;
 mod servers;
 pub mod shutdown;
 pub mod start_error;
@@ -24,16 +26,17 @@ use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
+use crate::management::access::Access;
 use crate::management::board::Board;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
 use crate::process::phase::Phase;
-use crate::process::signals::Signals;
+use crate::process::signals::{Asked, Signals};
 use crate::processor::assemble::{self as processor, Processor};
 use crate::proxy::assemble as proxy;
 use crate::proxy::reply_router::slot::LostRequests;
-use crate::settings::Settings;
+use crate::settings::{Settings, Sources};
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
@@ -89,7 +92,7 @@ impl App {
             proxy: proxy.as_ref().map(|parts| parts.proxy.clone()),
             processor: processor.as_ref().map(|parts| parts.processor.clone()),
             registry: registry.clone(),
-            token: settings.management.token.clone(),
+            access: Access::new(&settings.management),
             supervisor: OnceLock::new(),
         });
         let http = proxy
@@ -128,14 +131,19 @@ impl App {
         })
     }
 
-    /// Runs until a signal comes or the supervisor gives up, then shuts down; returns the process's exit code. A second signal cuts
-    /// the shutdown short.
-    pub async fn run(mut self, signals: &mut Signals) -> u8 {
-        tokio::select! {
-            () = signals.next() => {}
-            Some(why) = self.fatal.recv() => {
-                tracing::error!(why, "giving up; whatever runs this process should start it again");
-                return exit::SOFTWARE;
+    /// Runs until a signal ends it or the supervisor gives up, then shuts down; returns the process's exit code. A second signal cuts
+    /// the shutdown short. SIGHUP has the secrets read again from `sources`.
+    pub async fn run(mut self, signals: &mut Signals, sources: &Sources) -> u8 {
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::End => break,
+                    Asked::ReadSecrets => secrets::read_again(sources, &self.settings, &self.board).await,
+                },
+                Some(why) = self.fatal.recv() => {
+                    tracing::error!(why, "giving up; whatever runs this process should start it again");
+                    return exit::SOFTWARE;
+                }
             }
         }
         let latest = self.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
@@ -146,7 +154,7 @@ impl App {
                 tracing::error!("the shutdown is stuck, and is cut off");
                 exit::CUT_OFF
             }
-            () = signals.next() => {
+            () = signals.end() => {
                 tracing::warn!("second signal: ending at once");
                 exit::CUT_OFF
             }

@@ -29,6 +29,7 @@ pub fn serve_requests(
 ) -> Result<(ServerHandle, ListenerGuard), StartError> {
     let (bind, port) = (settings.proxy.bind, settings.proxy.port);
     let (listener, guard) = listen(bind, port)?;
+    let tls = proxy.tls.clone();
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
     let own_health = settings.management.port == 0;
     let limit = shutdown::server_limit(settings.drain_timeout);
@@ -41,7 +42,7 @@ pub fn serve_requests(
         };
         app.default_service(web::to(forward))
     };
-    let server = server::serve(listener, limit, make)?;
+    let server = server::serve(listener, limit, tls, make)?;
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))

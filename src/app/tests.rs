@@ -355,7 +355,8 @@ fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
         let stage = Stage::set().await;
         stage.inflict("topic_worker:a:0", Fault::KillSupervisor);
         let mut signals = crate::process::signals::Signals::install().unwrap();
-        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
+        let sources = settings::load(Mode::Demo, &[], &Default::default()).unwrap().sources;
+        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals, &sources)).await;
         assert_eq!(code.unwrap(), 70);
     });
 }

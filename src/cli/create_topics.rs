@@ -1,5 +1,7 @@
 //! `topics create`: creates the topics that the configuration names.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
@@ -7,6 +9,10 @@ use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings};
+
+/// How long a new topic may take until it can be used. One of some thousand partitions takes a broker tens of seconds.
+const USABLE_WITHIN: Duration = Duration::from_secs(120);
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Creates what is missing, prints what is there; returns the exit code.
 pub fn run(settings: &Settings) -> u8 {
@@ -26,9 +32,7 @@ pub fn run(settings: &Settings) -> u8 {
     for topic in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
-            None => admin
-                .ensure(client.client(), &topic, true)
-                .map(|partitions| (partitions, "created")),
+            None => created(&admin, &client, &topic).map(|partitions| (partitions, "created")),
         });
         match done {
             Ok((partitions, what)) => {
@@ -40,6 +44,10 @@ pub fn run(settings: &Settings) -> u8 {
                 output::complain(format_args!("{error} (now {})", settings.kafka.bootstrap_servers));
                 return exit::UNAVAILABLE;
             }
+            Err(error @ TopicError::NotUsableYet { .. }) => {
+                output::complain(error);
+                code = exit::UNAVAILABLE;
+            }
             Err(error) => {
                 output::complain(error);
                 code = exit::SOFTWARE;
@@ -49,6 +57,19 @@ pub fn run(settings: &Settings) -> u8 {
     match code {
         exit::OK => output::exit_code(printed),
         code => code,
+    }
+}
+
+/// Creates a topic and waits until it can be used; returns its partition count. Blocks.
+fn created(admin: &TopicAdmin, client: &BaseProducer, topic: &str) -> Result<i32, TopicError> {
+    let began = Instant::now();
+    loop {
+        match admin.ensure(client.client(), topic, true) {
+            Err(TopicError::NotUsableYet { .. }) if began.elapsed() < USABLE_WITHIN => {
+                std::thread::sleep(AGAIN_AFTER);
+            }
+            done => return done,
+        }
     }
 }
 

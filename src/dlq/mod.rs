@@ -8,11 +8,13 @@
 //! - [`letters`]: the topic, read from its beginning to its end.
 //! - [`letter`]: one dead letter.
 //! - [`filter`]: which letters are meant.
+//! - [`harmless`]: what is printed without `--reveal`.
 //! - [`printable`]: foreign bytes, safe to print.
 //! - [`error`]: why a command failed, and its exit code.
 
 mod error;
 mod filter;
+mod harmless;
 mod letter;
 mod letters;
 mod list;

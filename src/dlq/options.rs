@@ -37,7 +37,7 @@ pub struct Show {
     /// Where the letter is, as `list` names it
     #[arg(value_name = "PARTITION:OFFSET")]
     pub place: Place,
-    /// Print credentials too, which are masked otherwise
+    /// Print the key, the query and every header, which are masked otherwise unless they are known to be harmless
     #[arg(long)]
     pub reveal: bool,
     /// Print the whole body, not only its first 4 KiB

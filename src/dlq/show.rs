@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::dlq::error::DlqError;
+use crate::dlq::harmless::{MASK, is_harmless, is_harmless_member, without_query};
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::Letters;
 use crate::dlq::options::Show;
@@ -18,19 +19,6 @@ use crate::wire::{Format, RawRecord, headers};
 
 /// Of a body, unless all of it is asked for.
 const BODY_SHOWN: usize = 4096;
-const MASK: &str = "*** (--reveal shows it)";
-/// Parts of the names of HTTP headers that hold credentials, or are likely to.
-const SECRET_HEADERS: [&str; 8] = [
-    "authorization",
-    "cookie",
-    "token",
-    "secret",
-    "password",
-    "api-key",
-    "apikey",
-    "signature",
-];
-
 pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
     let none = || DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place));
     let letters = Letters::open(settings)?.ok_or_else(none)?;
@@ -49,7 +37,9 @@ fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
     let content = letter.content();
     let mut text = format!("letter     {}\ngiven up   {}\n", letter.place(), letter.time());
     if let Some(key) = &content.key {
-        text += &format!("key        {}\n", value(key));
+        // A route takes it from a header or a query.
+        let shown = if show.reveal { value(key) } else { MASK.into() };
+        text += &format!("key        {shown}\n");
     }
     text += "\n";
     // Of an opened one the authenticated headers stand in both.
@@ -63,8 +53,8 @@ fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
     for (name, content) in record.headers.iter().filter(beside).chain(sealed) {
         let shown = match content {
             None => "(null)".into(),
-            Some(_) if is_secret(&String::from_utf8_lossy(name)) && !show.reveal => MASK.into(),
-            Some(content) => header(name, content),
+            Some(content) if show.reveal => header(name, content),
+            Some(content) => harmless_header(name, content),
         };
         text += &format!("{}: {shown}\n", value(name));
     }
@@ -77,9 +67,14 @@ fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
     text
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_HEADERS.iter().any(|part| name.contains(part))
+/// A header's value, masked unless its name is known.
+fn harmless_header(name: &[u8], content: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    match std::str::from_utf8(content) {
+        Ok(path) if name.eq_ignore_ascii_case(headers::PATH) => value(without_query(path).as_bytes()),
+        _ if is_harmless(&name) => header(name.as_bytes(), content),
+        _ => MASK.into(),
+    }
 }
 
 /// A header's value as people read it: ours that are numbers or ids in bytes are translated.
@@ -139,24 +134,28 @@ fn boundary(text: &str, limit: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// The envelope with its members in alphabetical order and its credentials masked.
+/// The envelope with its members in alphabetical order, and what is not known to be harmless masked.
 fn masked_envelope(value: &[u8]) -> Option<String> {
     let mut envelope: Value = serde_json::from_slice(value).ok().filter(Value::is_object)?;
-    if let Some(fields) = envelope.get_mut("headers").and_then(Value::as_object_mut) {
-        for (_, content) in fields.iter_mut().filter(|(name, _)| is_secret(name)) {
-            *content = MASK.into();
-        }
-    }
-    for field in envelope
-        .get_mut("header_list")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        if field.get(0).and_then(Value::as_str).is_some_and(is_secret)
-            && let Some(content) = field.get_mut(1)
-        {
-            *content = MASK.into();
+    let masked = |value: &mut Value| *value = MASK.into();
+    for (name, content) in envelope.as_object_mut().into_iter().flatten() {
+        match (name.as_str(), content) {
+            ("path", Value::String(path)) => *path = without_query(path).into_owned(),
+            ("headers", Value::Object(fields)) => {
+                let secret = fields.iter_mut().filter(|(name, _)| !is_harmless(name));
+                secret.for_each(|(_, content)| masked(content));
+            }
+            ("header_list", Value::Array(fields)) => fields.iter_mut().for_each(|field| {
+                let is_harmless = field.get(0).and_then(Value::as_str).is_some_and(is_harmless);
+                match field.get_mut(1) {
+                    Some(content) if !is_harmless => masked(content),
+                    _ => {}
+                }
+            }),
+            ("query_params", Value::Object(parameters)) => parameters.values_mut().for_each(masked),
+            (_, Value::Null) => {}
+            (name, _) if is_harmless_member(name) => {}
+            (_, content) => masked(content),
         }
     }
     serde_json::to_string_pretty(&envelope).ok()
@@ -186,11 +185,11 @@ mod tests {
                         0x24, 0x89, 0xe9, 0xad, 0x2e, 0xe2, 0x8e, 0, 0x8e, 0xc9, 0x32, 0xd5, 0xf6, 0x91, 0x81, 0xc0,
                     ],
                 ),
-                (":path", b"/x"),
+                (":path", b"/x?access_token=s3cret"),
                 ("Authorization", b"Bearer s3cret"),
                 ("cookie", b"sid=s3cret"),
-                ("x-api-key", b"s3cret"),
-                ("x-bin", b"\0\xff"),
+                ("x-whatever", b"s3cret"),
+                ("user-agent", b"\0\xff"),
                 ("kafka_dlt-original-offset", &[0, 0, 0, 0, 0, 0, 1, 2]),
             ],
             b"line 1\nline 2\x1b[2J",
@@ -198,24 +197,28 @@ mod tests {
         let text = shown(&letter, false, false);
         for part in [
             "kafka_correlationId: 2489e9ad-2ee2-8e00-8ec9-32d5f69181c0\n",
-            "key        k\n",
-            "x-bin: 0x00ff\n",
+            ":path: /x?***",
+            "user-agent: 0x00ff\n",
             "kafka_dlt-original-offset: 258\n",
             "line 1\nline 2\\u{1b}[2J\n",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
         assert!(!text.contains("s3cret"), "{text}");
-        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 3);
+        assert!(text.contains("key        ***"), "{text}");
+        let revealed = shown(&letter, true, false);
+        assert_eq!(revealed.matches("s3cret").count(), 4);
+        assert!(revealed.contains("key        k\n"), "{revealed}");
     }
 
     #[test]
     fn credentials_in_an_envelope_are_masked_too() {
-        let envelope = br#"{"method":"GET","headers":{"authorization":"s3cret","x":"seen"},"header_list":[["Cookie","s3cret"],["x",{"base64":"AA=="}]]}"#;
+        let envelope = br#"{"method":"GET","path":"/a?k=s3cret","query":"k=s3cret","query_params":{"k":"s3cret"},"whatever":["s3cret"],"query_null":null,"headers":{"authorization":"s3cret","accept":"seen"},"header_list":[["Cookie","s3cret"],["x",{"base64":"s3cret"}]],"body":"seen too"}"#;
         let letter = record(&[("correlation_id", b"1")], envelope);
         let text = shown(&letter, false, false);
-        assert!(!text.contains("s3cret") && text.contains("seen"), "{text}");
-        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 2);
+        assert!(!text.contains("s3cret") && text.contains("seen\""), "{text}");
+        assert!(text.contains("/a?***") && text.contains("seen too"), "{text}");
+        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 7);
         let broken = record(&[], br#"{"headers":{"authorization":"s3cret""#);
         assert!(!shown(&broken, false, true).contains("s3cret"));
     }

@@ -7,10 +7,20 @@ use regex_lite::Regex;
 use super::files::{pages, root};
 use super::markdown::Fence;
 use crate::cli;
+use crate::process::tls::test_files::TestFiles;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 7] = ["cargo", "curl", "export", "java", "mvn", "python3", "KHP_BLESS=1"];
+const OTHERS: [&str; 8] = [
+    "cargo",
+    "curl",
+    "export",
+    "java",
+    "mvn",
+    "openssl",
+    "python3",
+    "KHP_BLESS=1",
+];
 
 /// Every fence of this language, with where it stands.
 fn fences(language: &str) -> Vec<(String, Fence)> {
@@ -105,9 +115,15 @@ fn every_other_command_is_known() {
 #[test]
 fn every_configuration_loads() {
     let reference = Regex::new(r"\$\{file:[^}]+\}").unwrap();
+    // In the place of files of the reader.
+    let files = TestFiles::new();
     for (place, fence) in fences("yaml") {
         // A secret of the reader's.
-        let text = reference.replace_all(&fence.text, "a secret of at least 32 characters");
+        let text = reference.replace_all(&fence.text, "a-secret-of-the-reader-that-is-long-enough");
+        let text = text
+            .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
+            .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
+            .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap());
         let file = std::env::temp_dir().join(format!("khp-docs-{}.yaml", place.replace(['/', ':'], "-")));
         std::fs::write(&file, &*text).unwrap();
         let mode = match text.lines().any(|line| line.starts_with("topics:")) {

@@ -7,11 +7,11 @@ use actix::Addr;
 use prometheus::Registry;
 
 use crate::kafka::cluster::health::KafkaHealth;
+use crate::management::access::Access;
 use crate::process::phase::Phase;
 use crate::processor::assemble::Processor;
 use crate::processor::worker::view::WorkerView;
 use crate::proxy::handler::Proxy;
-use crate::settings::Secret;
 use crate::supervision::health_supervisor::HealthSupervisor;
 
 /// What the management API looks at.
@@ -26,8 +26,8 @@ pub struct Board {
     pub processor: Option<Arc<Processor>>,
     /// Every metric of the process.
     pub registry: Registry,
-    /// A caller that presents it may read and change. `None`: every caller may read, none may change.
-    pub token: Option<Secret>,
+    /// Who may read and change.
+    pub access: Access,
     /// Set once, when the supervisor has started.
     pub supervisor: OnceLock<Addr<HealthSupervisor>>,
 }

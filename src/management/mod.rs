@@ -1,22 +1,26 @@
 //! The management API: health, metrics, status, and a topic's pause and resume.
 //!
+//! - [`access`]: who may use it.
+//! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
 //! - [`status`]: the document of `/status`.
 
+pub mod access;
 pub mod board;
 mod status;
+mod wrong_tokens;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, Route, guard, web};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::json;
 
+use crate::management::access::peer;
 use crate::management::board::Board;
 use crate::proxy::handler::response::with_unread;
-use crate::settings::Secret;
 
 /// Paths that can be read, by GET and HEAD.
 const HEALTH: &str = "/health";
@@ -27,28 +31,36 @@ const STATUS: &str = "/status";
 const PAUSE: &str = "/topics/{name}/pause";
 const RESUME: &str = "/topics/{name}/resume";
 
+/// Of a change's request, as much of its `User-Agent` goes into the log.
+const USER_AGENT_LOGGED: usize = 100;
+
 /// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Other methods than GET
 /// and HEAD fall through to what follows.
 pub fn health_and_metrics(service: &mut web::ServiceConfig) {
+    health(service);
+    service.route(METRICS, bodiless(read().to(metrics_by_any_name)));
+}
+
+fn health(service: &mut web::ServiceConfig) {
     service
         .route(HEALTH, bodiless(read().to(ready)))
         .route(LIVE, bodiless(read().to(live)))
-        .route(READY, bodiless(read().to(ready)))
-        .route(METRICS, bodiless(read().to(metrics)));
+        .route(READY, bodiless(read().to(ready)));
 }
 
 /// Everything, on the management port.
 pub fn all(service: &mut web::ServiceConfig) {
-    health_and_metrics(service);
+    health(service);
     service
+        .route(METRICS, bodiless(read().to(metrics)))
         .route(STATUS, bodiless(read().to(show_status)))
         .route(
             PAUSE,
-            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, true))),
+            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, true).await)),
         )
         .route(
             RESUME,
-            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, false))),
+            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, false).await)),
         );
     for path in [HEALTH, LIVE, READY, METRICS, STATUS] {
         service.route(path, bodiless(web::to(async || method_not_allowed("GET, HEAD"))));
@@ -96,9 +108,20 @@ async fn ready(board: web::Data<Board>) -> HttpResponse {
 }
 
 async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    if !may_read(&board, &request) {
-        return unauthorized();
+    match board.access.admit(&request).await {
+        Ok(()) => metrics_page(&board),
+        Err(refusal) => refusal.response(),
     }
+}
+
+async fn metrics_by_any_name(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+    match board.access.admit_by_any_name(&request).await {
+        Ok(()) => metrics_page(&board),
+        Err(refusal) => refusal.response(),
+    }
+}
+
+fn metrics_page(board: &Board) -> HttpResponse {
     board.refresh();
     let mut text = Vec::new();
     match TextEncoder::new().encode(&board.registry.gather(), &mut text) {
@@ -110,26 +133,26 @@ async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse 
 }
 
 async fn show_status(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    match may_read(&board, &request) {
-        true => HttpResponse::Ok().json(status::status(&board).await),
-        false => unauthorized(),
+    match board.access.admit(&request).await {
+        Ok(()) => HttpResponse::Ok().json(status::status(&board).await),
+        Err(refusal) => refusal.response(),
     }
 }
 
-fn set_paused(request: HttpRequest, name: web::Path<String>, board: web::Data<Board>, paused: bool) -> HttpResponse {
-    if board.token.is_none() {
+async fn set_paused(
+    request: HttpRequest,
+    name: web::Path<String>,
+    board: web::Data<Board>,
+    paused: bool,
+) -> HttpResponse {
+    if !board.access.has_token() {
         let error = "set management_token: without one this API changes nothing";
         return HttpResponse::Forbidden().json(json!({ "error": error }));
     }
-    if !may_read(&board, &request) {
-        return unauthorized();
+    if let Err(refusal) = board.access.admit(&request).await {
+        return refusal.response();
     }
-    // A browser sends this type across sites only after asking, so that no foreign page can pause a topic.
-    let json_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    if !json_type {
+    if !is_json(&request) {
         return HttpResponse::UnsupportedMediaType().json(json!({"error": "send Content-Type: application/json"}));
     }
     let workers = board
@@ -145,27 +168,27 @@ fn set_paused(request: HttpRequest, name: web::Path<String>, board: web::Data<Bo
         return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
     }
     named.iter().for_each(|worker| worker.set_paused(paused));
-    tracing::info!(topic = %name, paused, "intake changed by an operator");
+    tracing::info!(topic = %name, paused, from = %peer(&request), user_agent = user_agent(&request), "intake changed by an operator");
     HttpResponse::Ok().json(json!({"topic": *name, "paused": paused}))
 }
 
-fn may_read(board: &Board, request: &HttpRequest) -> bool {
-    let Some(token) = &board.token else { return true };
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    given.is_some_and(|given| is_token(given, token))
+/// A browser sends this type across sites only after asking, so that no foreign page can change anything.
+fn is_json(request: &HttpRequest) -> bool {
+    let media_type = |value: &[u8]| {
+        value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_vec()
+    };
+    let mut types = request.headers().get_all(header::CONTENT_TYPE).peekable();
+    types.peek().is_some() && types.all(|value| media_type(value.as_bytes()).eq_ignore_ascii_case(b"application/json"))
 }
 
-/// Compares in a time that does not depend on how much of `given` is right.
-fn is_token(given: &[u8], token: &Secret) -> bool {
-    let token = token.reveal().as_bytes();
-    given.len() == token.len() && openssl::memcmp::eq(given, token)
-}
-
-fn unauthorized() -> HttpResponse {
-    HttpResponse::build(StatusCode::UNAUTHORIZED)
-        .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
-        .json(json!({"error": "send the management_token as Authorization: Bearer …"}))
+/// What the caller says it is.
+fn user_agent(request: &HttpRequest) -> String {
+    let value = request.headers().get(header::USER_AGENT);
+    let text = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    text.unwrap_or_default().chars().take(USER_AGENT_LOGGED).collect()
 }

@@ -2,6 +2,8 @@
 
 use rdkafka::error::KafkaError;
 
+use crate::process::tls::TlsFault;
+
 /// Why a role cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -13,6 +15,8 @@ pub enum AssembleError {
     Metrics(#[from] prometheus::Error),
     #[error("sealing keys: {0}")]
     Sealing(#[from] openssl::error::ErrorStack),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsFault),
     #[error("backends: {0}")]
     Backend(String),
     #[error("a configured topic is not known to the proxy")]

@@ -4,6 +4,7 @@
 //! - [`exit`]: exit codes.
 //! - [`phase`]: where the process is in its life.
 //! - [`rate`]: a rate as a quota.
+//! - [`https`]: whom a client of HTTPS trusts, and who it is.
 //! - [`signals`]: the signals that end it.
 //! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
@@ -12,10 +13,12 @@
 //! - [`telemetry`]: the log.
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
 //! - [`output`]: what commands print.
+//! - [`tls`]: TLS of a server, from its files.
 //! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
 pub mod exit;
+pub mod https;
 pub mod listener;
 pub mod log_writer;
 pub mod masked;
@@ -27,3 +30,4 @@ pub mod progress;
 pub mod rate;
 pub mod signals;
 pub mod telemetry;
+pub mod tls;

@@ -20,9 +20,9 @@ use crate::process::assemble_error::AssembleError;
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breakers;
 use crate::processor::backend::call_pool::CallPool;
-use crate::processor::backend::client::Connector;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::backend::tls::Connectors;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
@@ -42,6 +42,8 @@ pub struct Processor {
     pub producer: Arc<Producer<Deliveries>>,
     pub workers: Vec<Arc<WorkerView>>,
     pub dead_letter_trouble: DeadLetterTrouble,
+    /// Their certificates can be read again.
+    pub connectors: Connectors,
     pub metrics: ProcessorMetrics,
 }
 
@@ -81,12 +83,12 @@ pub fn assemble(
     ));
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
     let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
-    let connector = Connector::new().map_err(AssembleError::Backend)?;
+    let connectors = Connectors::new(own.topics.iter().map(|topic| &topic.tls)).map_err(AssembleError::Backend)?;
     let shared = Shared {
         producer: producer.clone(),
         limits,
         calls: calls.clone(),
-        connector: connector.clone(),
+        connectors: connectors.clone(),
         asks_health: !own.health_check_interval.is_zero(),
         forbidden: Arc::new(no_reply_topics(own)),
         dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
@@ -146,12 +148,13 @@ pub fn assemble(
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     lag::watch_ends(workers.clone(), &producer)?;
     if shared.asks_health && !checks.is_empty() {
-        actix::spawn(health::watch(checks, own.health_check_interval, connector));
+        actix::spawn(health::watch(checks, own.health_check_interval, connectors.clone()));
     }
     let processor = Arc::new(Processor {
         producer,
         workers,
         dead_letter_trouble: shared.dead_letter_trouble,
+        connectors,
         metrics,
     });
     Ok(ProcessorParts { processor, supervised })

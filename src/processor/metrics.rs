@@ -181,7 +181,7 @@ impl ProcessorMetrics {
                 prometheus::GaugeVec::new(
                     Opts::new(
                         "processor_clock_skew_seconds",
-                        "This clock minus the proxy's, transit included; of the last record without a backlog",
+                        "This clock minus the proxy's, with the way here, of the last record that found nothing waiting before it",
                     ),
                     &["topic"],
                 )?,

@@ -17,6 +17,7 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
@@ -100,6 +101,11 @@ pub fn assemble(
         router: slot.subscribe(),
         kafka: kafka.clone(),
         phase: phase.clone(),
+        tls: own
+            .tls
+            .clone()
+            .map(|tls| Tls::start(tls, metrics.tls.clone()))
+            .transpose()?,
         metrics,
     });
     Ok(ProxyParts {

@@ -1,7 +1,9 @@
 //! What the proxy counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
 use actix_web::http::Method;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
@@ -33,6 +35,15 @@ pub struct ProxyMetrics {
     pub producer_queue: IntGauge,
     pub ready: IntGauge,
     pub replies_denied: IntGauge,
+    pub tls: TlsMetrics,
+}
+
+/// What is counted of TLS.
+#[derive(Clone)]
+pub struct TlsMetrics {
+    handshakes: IntCounterVec,
+    connections: IntGaugeVec,
+    expiry: IntGauge,
 }
 
 /// The metrics of one topic, looked up once.
@@ -141,6 +152,20 @@ impl ProxyMetrics {
                 "proxy_replies_denied",
                 "1 while Kafka refuses to let this proxy read a reply topic of its configuration",
             )?,
+            tls: TlsMetrics {
+                handshakes: counters("proxy_tls_handshakes_total", "TLS handshakes that ended", &["result"])?,
+                connections: register(
+                    registry,
+                    IntGaugeVec::new(
+                        Opts::new("proxy_tls_connections", "Open TLS connections"),
+                        &["protocol"],
+                    )?,
+                )?,
+                expiry: gauge(
+                    "proxy_tls_certificate_expiry_seconds",
+                    "Unix time at which the certificate that is served expires; 0 without TLS",
+                )?,
+            },
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -158,6 +183,35 @@ impl ProxyMetrics {
     /// Counts a request that was answered by us and not sent.
     pub fn rejected(&self, error: RequestError) {
         self.rejected.with_label_values(&[error.code()]).inc();
+    }
+}
+
+impl TlsMetrics {
+    /// Counts a handshake that has ended.
+    pub fn handshake(&self, result: &str) {
+        self.handshakes.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a connection for as long as the returned value lives.
+    pub fn connection(&self, is_h2: bool) -> OpenConnection {
+        let protocol = if is_h2 { "h2" } else { "http/1.1" };
+        let gauge = self.connections.with_label_values(&[protocol]);
+        gauge.inc();
+        OpenConnection(gauge)
+    }
+
+    /// Notes when the certificate that is served expires.
+    pub fn certificate(&self, expires: Option<i64>) {
+        self.expiry.set(expires.unwrap_or(0));
+    }
+}
+
+/// A connection that is open.
+pub struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

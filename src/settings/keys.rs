@@ -18,6 +18,8 @@ pub enum Kind {
     Value,
     /// Never printed.
     Secret,
+    /// Names of hosts: one that is wrong is not printed, since a password may be in it.
+    Address,
     /// A mapping whose keys are librdkafka's, not ours.
     Properties,
     /// The list of topics, whose items hold the keys of `topic`.
@@ -42,13 +44,18 @@ macro_rules! keys {
 pub mod top {
     use crate::settings::keys::{Key, Kind};
     keys! {
-        BOOTSTRAP_SERVERS: Value "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
+        BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
         SEALING_KEYS: SealingKeys "sealing.keys";
         SEALING_REQUIRE: Value "sealing.require";
         MAX_RECORD_SIZE: Value "max_record_size";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
+        TLS_CERT: Value "tls.cert";
+        TLS_KEY: Value "tls.key";
+        TLS_CLIENT_CA: Value "tls.client_ca";
+        TLS_CLIENT_AUTH: Value "tls.client_auth";
+        TLS_MIN_VERSION: Value "tls.min_version";
         DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
@@ -83,6 +90,7 @@ pub mod top {
         MANAGEMENT_BIND: Value "management_bind";
         MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
         MANAGEMENT_TOKEN: Secret "management_token";
+        ALLOWED_HOSTS: Value "allowed_hosts";
         LOG_LEVEL: Value "log.level";
         LOG_FORMAT: Value "log.format";
     }
@@ -95,7 +103,7 @@ pub mod topic {
         NAME: Value "name";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
-        BACKEND_URL: Value "backend_url";
+        BACKEND_URL: Address "backend_url";
         CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
         MAX_RETRIES: Value "max_retries";
@@ -118,6 +126,11 @@ pub mod topic {
         BREAKER_FAILURES: Value "breaker.failures";
         BREAKER_FAILURE_RATE: Value "breaker.failure_rate";
         BREAKER_OPEN_FOR: Value "breaker.open_for";
+        TLS_CA: Value "tls.ca";
+        TLS_CERT: Value "tls.cert";
+        TLS_KEY: Value "tls.key";
+        TLS_SERVER_NAME: Value "tls.server_name";
+        TLS_VERIFY: Value "tls.verify";
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lays the sources of settings over each other: the embedded reference < files < plain environment names < `KHP__…`.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use config::Config;
@@ -12,6 +13,34 @@ use crate::settings::sources::env::{self, Env};
 use crate::settings::sources::files;
 use crate::settings::sources::layer::{Layer, Table, one_line};
 
+/// Where the settings of a process come from.
+#[derive(Clone)]
+pub struct Sources {
+    mode: Mode,
+    files: Vec<PathBuf>,
+    env: Env,
+}
+
+impl Sources {
+    /// Reads them again. Blocks.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(&self) -> Result<Loaded, SettingsError> {
+        load(self.mode, &self.files, &self.env)
+    }
+}
+
+impl fmt::Debug for Sources {
+    /// The environment holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("mode", &self.mode)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Settings that can be used.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -19,6 +48,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// For the log, which is not up yet when settings are read.
     pub warnings: Vec<String>,
+    /// To read them again.
+    pub sources: Sources,
     effective: String,
 }
 
@@ -63,6 +94,11 @@ pub fn load(mode: Mode, files: &[PathBuf], env: &Env) -> Result<Loaded, Settings
     Ok(Loaded {
         settings,
         warnings: report.warnings,
+        sources: Sources {
+            mode,
+            files: files.to_vec(),
+            env: env.clone(),
+        },
         effective,
     })
 }

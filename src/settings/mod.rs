@@ -29,10 +29,10 @@ mod sources;
 mod tests;
 
 pub use fault::{Fault, SettingsError};
-pub use load::{Loaded, load};
+pub use load::{Loaded, Sources, load};
 pub use model::{
-    BackendUrl, Breaker, BreakerMode, ClientKey, ClientRate, Delivery, HostHeader, Management, Mode, Ordering,
-    Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret, Settings, Topic,
+    BackendTls, BackendUrl, Breaker, BreakerMode, ClientKey, ClientRate, Delivery, HostHeader, Management, Mode,
+    Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret, Settings, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

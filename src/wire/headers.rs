@@ -86,6 +86,9 @@ pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// HTTP: the host the client named.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
+/// HTTP: the certificate that the client has shown, as Envoy writes it.
+pub const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
+
 /// HTTP: fields of this connection only (RFC 9110 7.6.1).
 pub const CONNECTION: &str = "connection";
 /// HTTP: what the body is.

@@ -15,6 +15,9 @@ const QUIET: Duration = Duration::from_secs(65);
 /// moment are one event.
 const REPEATED_AFTER: Duration = Duration::from_secs(1);
 
+/// A report that comes this soon after the broker's answer is about the time before: each client reports on a thread of its own.
+const LATE: Duration = Duration::from_secs(2);
+
 /// A connection that ends sooner than this was closed at its first requests; librdkafka's own bound (`rd_kafka_broker_set_error`).
 const EARLY_MILLIS: u32 = 2_000;
 
@@ -81,7 +84,7 @@ pub(super) fn report(text: &str) -> bool {
 
 /// This broker (`host:port`, with a scheme and an id or not) has just answered: its troubles are over.
 pub fn answered(broker: &str) {
-    TROUBLES.end(address(broker));
+    TROUBLES.end(address(broker), Instant::now());
 }
 
 /// What a line of librdkafka's says of a broker.
@@ -172,6 +175,8 @@ struct Trouble {
     first: Instant,
     last: Instant,
     is_logged: bool,
+    /// When the broker answered after it.
+    over: Option<Instant>,
 }
 
 impl Troubles {
@@ -181,12 +186,33 @@ impl Troubles {
         self.0.rcu(|troubles| {
             let mut troubles = HashMap::clone(troubles);
             troubles.retain(|_, trouble| now.saturating_duration_since(trouble.last) <= QUIET);
-            let trouble = troubles.entry((broker.to_owned(), cause)).or_insert(Trouble {
+            // A broker that is gone has closed its connections: no wrong protocol is needed to explain that.
+            let of_broker = |cause| (broker.to_owned(), cause);
+            let is_gone = troubles
+                .get(&of_broker(Cause::Unconnected))
+                .is_some_and(|trouble| trouble.over.is_none());
+            if cause == Cause::Unconnected || is_gone {
+                troubles.remove(&of_broker(Cause::Protocol));
+            }
+            if cause == Cause::Protocol && is_gone {
+                is_news = false;
+                return troubles;
+            }
+            let fresh = Trouble {
                 first: now,
                 last: now,
                 is_logged: false,
-            });
-            trouble.last = now;
+                over: None,
+            };
+            let trouble = troubles.entry(of_broker(cause)).or_insert(fresh);
+            match trouble.over {
+                Some(over) if now.saturating_duration_since(over) < LATE => {
+                    is_news = false;
+                    return troubles;
+                }
+                Some(_) => *trouble = fresh,
+                None => trouble.last = now,
+            }
             let is_sure = cause != Cause::Protocol || now.saturating_duration_since(trouble.first) >= REPEATED_AFTER;
             // The last run of this closure counts: earlier ones lost to another thread.
             is_news = is_sure && !trouble.is_logged;
@@ -196,11 +222,17 @@ impl Troubles {
         is_news
     }
 
-    fn end(&self, broker: &str) {
-        if self.0.load().keys().any(|(troubled, _)| troubled == broker) {
+    fn end(&self, broker: &str, now: Instant) {
+        let is_open =
+            |((troubled, _), trouble): (&(String, Cause), &Trouble)| troubled == broker && trouble.over.is_none();
+        if self.0.load().iter().any(is_open) {
             self.0.rcu(|troubles| {
                 let mut troubles = HashMap::clone(troubles);
-                troubles.retain(|(troubled, _), _| troubled != broker);
+                for ((troubled, _), trouble) in &mut troubles {
+                    if troubled == broker && trouble.over.is_none() {
+                        trouble.over = Some(now);
+                    }
+                }
                 troubles
             });
         }
@@ -289,8 +321,10 @@ mod tests {
         assert!(troubles.is_news("b:1", Cause::Unconnected, at(300)), "another broker");
         assert!(troubles.is_news("a:1", Cause::Login, at(300)), "another cause");
         assert!(!troubles.is_news("a:1", Cause::Unconnected, at(330)));
-        troubles.end("a:1");
-        assert!(troubles.is_news("a:1", Cause::Unconnected, at(331)), "it had answered");
+        troubles.end("a:1", at(331));
+        assert!(!troubles.is_news("a:1", Cause::Unconnected, at(332)), "a late report");
+        assert!(troubles.is_news("a:1", Cause::Unconnected, at(333)), "it had answered");
+        assert!(!troubles.is_news("a:1", Cause::Unconnected, at(334)));
         assert!(
             troubles.is_news("a:1", Cause::Unconnected, at(400)),
             "nobody had reported it"
@@ -306,5 +340,16 @@ mod tests {
         assert!(!troubles.is_news("a:1", Cause::Protocol, at(20)));
         assert!(troubles.is_news("a:1", Cause::Protocol, at(1_100)));
         assert!(!troubles.is_news("a:1", Cause::Protocol, at(2_200)));
+        // One that is gone closed its connections, whenever the clients say so.
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(0)));
+        assert!(troubles.is_news("b:1", Cause::Unconnected, at(10)));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(1_200)));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(2_300)));
+        troubles.end("b:1", at(5_000));
+        assert!(!troubles.is_news("b:1", Cause::Protocol, at(8_000)));
+        assert!(
+            troubles.is_news("b:1", Cause::Protocol, at(9_500)),
+            "it is back, and does it again"
+        );
     }
 }

@@ -14,6 +14,7 @@ use super::delivery::{Context, Delivered, DeliveryListener, not_sent};
 use crate::kafka::client::properties;
 use crate::kafka::producer::gate::Gate;
 use crate::kafka::producer::outgoing::Outgoing;
+use crate::kafka::producer::reports::Reports;
 
 /// How long the gate waits for a batch. The polling thread checks as often whether one takes longer.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -87,8 +88,12 @@ impl<L: DeliveryListener> GatedClient<L> {
         let stop = Arc::new(AtomicBool::new(false));
         let (polled, opened, stopped) = (client.clone(), feed.clone(), stop.clone());
         let poll = move || {
+            let reports = Reports::to_this_thread(polled.client());
             while !stopped.load(Ordering::Relaxed) {
-                polled.poll(PATIENCE);
+                if reports.is_empty() {
+                    std::thread::park_timeout(PATIENCE);
+                }
+                polled.poll(Duration::ZERO);
                 // Records may be held behind a batch that was not acknowledged in time.
                 opened.release();
             }
@@ -141,8 +146,11 @@ impl<L: DeliveryListener> Drop for GatedClient<L> {
     /// Records that the client holds are reported as failed by librdkafka, those at the gate by us.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Err: it panicked, and the panic hook logged that.
-        let _ = self.polling.take().map(JoinHandle::join);
+        if let Some(polling) = self.polling.take() {
+            polling.thread().unpark();
+            // Err: it panicked, and the panic hook logged that.
+            let _ = polling.join();
+        }
         while let Some(record) = self.feed.gate.take() {
             let gone = not_sent(RDKafkaErrorCode::PurgeQueue);
             self.feed.listener.delivered(record.into_ticket(), gone);

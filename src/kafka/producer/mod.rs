@@ -4,6 +4,7 @@
 //! - [`outgoing`]: a record in the form that librdkafka takes.
 //! - [`gate`]: forms batches, by holding records back while a batch is under way.
 //! - [`gated_client`]: one librdkafka client with its polling thread and its gate.
+//! - [`reports`]: wakes that thread.
 //! - [`lane`]: a client that is replaced when it is dead.
 //! - [`mod@batch_size`]: which topics need a client with smaller batches.
 
@@ -13,6 +14,7 @@ mod gate;
 mod gated_client;
 mod lane;
 pub mod outgoing;
+mod reports;
 #[cfg(test)]
 mod tests;
 

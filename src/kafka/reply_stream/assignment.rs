@@ -5,6 +5,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ReplyStream, unreachable};
 use crate::kafka::cluster::admin::TopicError;
+use crate::kafka::cluster::describe::TopicQuestion;
 
 /// How often a removal is tried. Each try fails only if somebody else removed a partition of the list at that moment.
 const REMOVE_TRIES: u32 = 5;
@@ -16,10 +17,16 @@ impl ReplyStream {
         partitions
             .iter()
             .for_each(|(number, _)| self.0.fetched.lead_in(name, *number));
-        self.0
-            .consumer
+        let consumer = &self.0.consumer;
+        consumer
             .incremental_assign(&list)
-            .map_err(|error| unreachable(name, error))
+            .map_err(|error| unreachable(name, error))?;
+        // The consumer learns the leaders from the answer, which nobody waits for. By itself it would ask within a second
+        // (`rd_kafka_topic_scan_tmr_cb`), and the first reply would lie there as long.
+        if let Err(error) = TopicQuestion::ask(consumer, name) {
+            tracing::debug!(%error, "the leaders of a reply topic are not asked for");
+        }
+        Ok(())
     }
 
     /// Removes all of the topic's partitions, those of a search included.

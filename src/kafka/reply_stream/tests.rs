@@ -72,9 +72,15 @@ fn publish(topic: &str, id: CorrelationId) {
 }
 
 fn publish_with(topic: &str, id: CorrelationId, further: Option<&str>) {
-    let producer: BaseProducer = properties::reply_producer(&kafka(), Duration::from_secs(15))
-        .create()
-        .unwrap();
+    publish_by(&producer(), topic, id, further);
+}
+
+fn producer() -> BaseProducer {
+    let config = properties::reply_producer(&kafka(), Duration::from_secs(15));
+    config.create().unwrap()
+}
+
+fn publish_by(producer: &BaseProducer, topic: &str, id: CorrelationId, further: Option<&str>) {
     let mut headers = OwnedHeaders::new().insert(Header {
         key: "kafka_correlationId",
         value: Some(&id.to_bytes()[..]),
@@ -118,6 +124,29 @@ fn a_reply_between_position_and_assignment_is_read() {
     stream.assign(&topic, &open.partitions).unwrap();
     let read = next(&mut replies);
     assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [between]);
+}
+
+/// An idle consumer looks for the leaders of a new topic at once, and not at its next scan, which comes once a second.
+#[test]
+fn the_first_reply_of_a_topic_is_read_at_once() {
+    let (stream, mut replies) = start();
+    let topics: Vec<_> = (0..5).map(|_| topic()).collect();
+    let producer = producer();
+    for topic in &topics {
+        stream.0.admin.ensure(producer.client(), topic, true).unwrap();
+        publish_by(&producer, topic, CorrelationId::new(TAG), None);
+    }
+    let took = topics.iter().map(|topic| {
+        stream.open(topic, false).unwrap();
+        let began = Instant::now();
+        publish_by(&producer, topic, CorrelationId::new(TAG), None);
+        next(&mut replies);
+        began.elapsed()
+    });
+    let mut took: Vec<Duration> = took.collect();
+    println!("{took:?}");
+    took.sort();
+    assert!(took[2] < Duration::from_millis(500), "{took:?}");
 }
 
 /// Somebody named a dead letter topic as a reply topic: what lies there are requests.

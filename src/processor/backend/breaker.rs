@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::processor::backend::client::{Answer, BackendError};
-use crate::settings::{self, BackendUrl, BreakerMode, Topic};
+use crate::settings::{self, BackendTls, BackendUrl, BreakerMode, Topic};
 
 /// Attempts are counted over spans of this length.
 const SPAN_MS: u64 = 10_000;
@@ -199,21 +199,24 @@ impl Breaker {
     }
 }
 
-/// One breaker for each backend and way to judge it.
+/// One breaker for each backend, as TLS finds it, and way to judge it.
 #[derive(Default)]
-pub struct Breakers(Vec<(BackendUrl, settings::Breaker, Arc<Breaker>)>);
+pub struct Breakers(Vec<(BackendUrl, BackendTls, settings::Breaker, Arc<Breaker>)>);
 
 impl Breakers {
     /// The topic's breaker; `None`: switched off.
     pub fn of(&mut self, topic: &Topic) -> Option<Arc<Breaker>> {
-        let (url, own) = (&topic.backend_url, topic.breaker);
+        let (url, tls, own) = (&topic.backend_url, &topic.tls, topic.breaker);
         if own.mode == BreakerMode::Off {
             return None;
         }
-        let known = self.0.iter().find(|(known, how, _)| known == url && *how == own);
+        let known = self
+            .0
+            .iter()
+            .find(|(known, known_tls, how, _)| (known, known_tls) == (url, tls) && *how == own);
         Some(known.map(|(.., breaker)| breaker.clone()).unwrap_or_else(|| {
             let breaker = Arc::new(Breaker::new(url.to_string(), &own));
-            self.0.push((url.clone(), own, breaker.clone()));
+            self.0.push((url.clone(), tls.clone(), own, breaker.clone()));
             breaker
         }))
     }

@@ -8,18 +8,15 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Uri};
-use hyper_openssl::client::legacy::HttpsConnector;
-use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use openssl::ssl::{SslConnector, SslMethod};
 use tokio::time::Instant;
 
+use crate::processor::backend::tls::Connector;
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
 use crate::wire::{self, Fields, ReplyError, Request, headers};
 
-/// A TCP or TLS connection that is not up by then counts as unreachable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s): a connection that the backend closes just as it is used costs a
 /// GET a retry, and a POST its answer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
@@ -72,25 +69,9 @@ impl BackendError {
     }
 }
 
-/// Opens connections to backends, with the system's certificates. Clones share one TLS context: the certificates alone are over a MiB.
-#[derive(Clone)]
-pub struct Connector(HttpsConnector<HttpConnector>);
-
-impl Connector {
-    /// # Errors
-    /// TLS cannot be set up.
-    pub fn new() -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tls(tcp).map(Connector)
-    }
-}
-
 /// One backend as one worker sees it: address and connections, which live on the Arbiter that calls it.
 pub struct Backend {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     scheme: Scheme,
     authority: Authority,
     base_path: String,
@@ -117,7 +98,7 @@ impl Backend {
             .http1_max_headers(MAX_HEADERS)
             // `Name : value`: a proxy removes the blank from an answer (RFC 9112 5.1).
             .http1_allow_spaces_after_header_name_in_responses(true)
-            .build(connector.0.clone());
+            .build(connector.clone());
         let scheme = url.scheme.parse();
         let authority = url.authority.parse();
         Ok(Backend {
@@ -275,22 +256,10 @@ fn causes(error: &dyn std::error::Error) -> String {
     chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// TLS with the system's certificates, which a vendored OpenSSL does not find by itself.
-fn tls(tcp: HttpConnector) -> Result<HttpsConnector<HttpConnector>, String> {
-    let failed = |error: openssl::error::ErrorStack| format!("TLS cannot be set up: {error}");
-    let mut builder = SslConnector::builder(SslMethod::tls()).map_err(failed)?;
-    if let Some(file) = &openssl_probe::probe().cert_file
-        // A file that cannot be read leaves the connector without its certificates: calls then fail, saying so.
-        && let Err(error) = builder.set_ca_file(file)
-    {
-        tracing::warn!(file = %file.display(), %error, "system certificates not loaded; https backends will not be trusted");
-    }
-    HttpsConnector::with_connector(tcp, builder).map_err(failed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::BackendTls;
 
     fn backend(base_path: &str) -> Backend {
         let url = BackendUrl {
@@ -298,7 +267,14 @@ mod tests {
             authority: "orders:8080".into(),
             base_path: base_path.into(),
         };
-        Backend::new(&Connector::new().unwrap(), &url, HostHeader::Backend, 1, 1000).unwrap()
+        Backend::new(
+            &Connector::new(&BackendTls::default()).unwrap(),
+            &url,
+            HostHeader::Backend,
+            1,
+            1000,
+        )
+        .unwrap()
     }
 
     #[test]

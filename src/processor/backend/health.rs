@@ -12,7 +12,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
-use crate::processor::backend::client::{Answer, Backend, BackendError, Connector};
+use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::tls::Connectors;
 use crate::settings::{HostHeader, Topic};
 use crate::wire::Request;
 
@@ -57,14 +58,12 @@ pub struct BackendCheck {
 
 /// Checks these backends for as long as the System runs, each once in `every`. A backend that cannot even be addressed is left out, with a
 /// log line.
-pub async fn watch(checks: Vec<BackendCheck>, every: Duration, connector: Connector) {
-    let with_backend = |check: BackendCheck| match Backend::new(
-        &connector,
-        &check.topic.backend_url,
-        HostHeader::Backend,
-        1,
-        MAX_BODY,
-    ) {
+pub async fn watch(checks: Vec<BackendCheck>, every: Duration, connectors: Connectors) {
+    let backend = |topic: &Topic| {
+        let connector = connectors.of(&topic.tls)?;
+        Backend::new(&connector, &topic.backend_url, HostHeader::Backend, 1, MAX_BODY)
+    };
+    let with_backend = |check: BackendCheck| match backend(&check.topic) {
         Ok(backend) => Some(Rc::new((backend, check))),
         Err(error) => {
             tracing::error!(topic = check.topic.name, error, "backend cannot be checked");

@@ -1,6 +1,7 @@
 //! One topic's backend.
 //!
 //! - [`client`]: calls it over HTTP.
+//! - [`tls`]: opens its connections.
 //! - [`call_pool`]: how many calls may be under way.
 //! - [`retry`]: whether and when a call is repeated.
 //! - [`retry_budget`]: how many retries all records of a topic may make together.
@@ -13,3 +14,4 @@ pub mod client;
 pub mod health;
 pub mod retry;
 pub mod retry_budget;
+pub mod tls;

@@ -16,8 +16,9 @@ use crate::kafka::producer::Producer;
 use crate::process::progress::Progress;
 use crate::processor::backend::breaker::ProbeSlot;
 use crate::processor::backend::call_pool::CallPool;
-use crate::processor::backend::client::{Backend, Connector};
+use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::backend::tls::Connectors;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::age::Ages;
 use crate::processor::record::caller::Caller;
@@ -62,8 +63,8 @@ pub struct Shared {
     pub limits: RecordLimits,
     /// The places for backend calls.
     pub calls: Arc<CallPool>,
-    /// Opens connections to backends.
-    pub connector: Connector,
+    /// Open connections to backends.
+    pub connectors: Connectors,
     /// Health checks are switched on.
     pub asks_health: bool,
     /// Topics that no reply may go to.
@@ -151,13 +152,10 @@ fn caller(
 ) -> Caller {
     let topic = &view.topic;
     let max_body = shared.limits.own().saturating_sub(HEADROOM);
-    let backend = Backend::new(
-        &shared.connector,
-        &topic.backend_url,
-        topic.host,
-        topic.concurrency,
-        max_body,
-    );
+    let backend = shared
+        .connectors
+        .of(&topic.tls)
+        .and_then(|connector| Backend::new(&connector, &topic.backend_url, topic.host, topic.concurrency, max_body));
     Caller {
         topic: topic.clone(),
         // The settings were checked at start. An Err here is a panic, which the supervisor hears of with this text.

@@ -1,7 +1,6 @@
 //! How often one client may ask: a smooth limit (GCRA), in a fixed amount of memory, however many clients there are.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use actix_web::HttpRequest;
@@ -12,7 +11,7 @@ use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
 
 use crate::error::RequestError;
-use crate::process::rate::per_second;
+use crate::process::rate::{network, per_second};
 use crate::settings::{ClientKey, ClientRate};
 
 /// Limits that are kept, 8 bytes each. Two clients that fall into the same cell share its limit.
@@ -71,14 +70,6 @@ impl ClientLimit {
 
     fn address(&self, request: &HttpRequest) -> u64 {
         self.hasher.hash_one(request.peer_addr().map(|peer| network(peer.ip())))
-    }
-}
-
-/// The addresses that are one client's: of IPv6 a whole /64, because a client chooses the host part by itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 

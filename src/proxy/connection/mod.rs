@@ -1,11 +1,21 @@
 //! A client's connection between the socket and the HTTP parser: what actix-http does not see, or does not wait for.
 //!
 //! - [`server`]: the server of the proxy's port.
+//! - [`door`]: what becomes of a new connection: TLS, and the version of HTTP.
+//! - [`tls`]: the handshake, with certificates that change while the process runs.
+//! - [`peer`]: who is at the other end of TLS.
+//! - [`h2`]: HTTP/2.
+//! - [`io`]: the bytes of a connection, plain or inside TLS.
 //! - [`stream`]: the stream that actix-http reads.
 //! - [`exchange`]: what the stream and the app tell each other about the request under way.
 //! - [`framing`]: where requests begin and end on it.
 
+pub mod door;
 pub mod exchange;
 pub mod framing;
+pub mod h2;
+pub mod io;
+pub mod peer;
 pub mod server;
 pub mod stream;
+pub mod tls;

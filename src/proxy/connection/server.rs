@@ -2,30 +2,35 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
-use actix_http::{HttpService, KeepAlive, Protocol, Request};
+use actix_http::{HttpService, KeepAlive, Request};
 use actix_service::{
-    IntoServiceFactory, Service as _, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config,
+    IntoServiceFactory, Service as _, ServiceFactory, apply_fn_factory, fn_factory, fn_service, map_config,
 };
 use actix_web::Error;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use tokio::net::TcpStream;
 
+use crate::proxy::connection::door::{self, SecureDoor};
 use crate::proxy::connection::exchange::{AnswerBody, Exchange};
 use crate::proxy::connection::stream::{Connection, HEAD_TIMEOUT, LINGER};
+use crate::proxy::connection::tls::Tls;
 
 /// Idle client connections are kept this long: longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
 const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Serves the app that `make` makes, once for each of the server's threads. When it stops, requests under way have `limit` seconds to finish.
+/// Serves the app that `make` makes, once for each of the server's threads and version of HTTP. When it stops, requests under way have `limit` seconds to finish.
 ///
 /// # Errors
 /// The socket cannot be used.
 pub fn serve<A, S, B>(
     listener: TcpListener,
     limit: u64,
+    tls: Option<Arc<Tls>>,
     make: impl Fn() -> A + Clone + Send + 'static,
 ) -> io::Result<Server>
 where
@@ -47,23 +52,46 @@ where
             let answer = app.call(request);
             async move { Ok::<_, Error>(answer.await?.map_body(|_, body| AnswerBody::new(body, due))) }
         });
+        let told = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
+                let told = told.clone();
+                async move { told.notified().await }
             })
             .keep_alive(KeepAlive::Timeout(CLIENT_KEEP_ALIVE))
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
             // A client that closes is gone: its handler is dropped, and its place given back.
             .h1_allow_half_closed(false)
-            .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.exchange())))
+            .on_connect_ext(|connection: &Connection, data| {
+                drop(data.insert(connection.exchange()));
+                drop(connection.peer().and_then(|peer| data.insert(peer)));
+            })
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(|io: TcpStream| async move {
-            let peer = io.peer_addr().ok();
-            Ok::<_, actix_http::error::DispatchError>((Connection::new(io), Protocol::Http1, peer))
+        let secure = tls.clone().map(|tls| (tls, make().into_factory()));
+        fn_factory(move || {
+            let (http, stopping) = (http.new_service(()), stopping.clone());
+            let secure = secure
+                .as_ref()
+                .map(|(tls, app)| (tls.clone(), app.new_service(AppConfig::default())));
+            async move {
+                let http = Rc::new(http.await?);
+                let secure = match secure {
+                    Some((tls, app)) => Some(Rc::new(SecureDoor {
+                        tls,
+                        app: app
+                            .await
+                            .map_err(|error| tracing::error!(?error, "the app cannot be made"))?,
+                        keep_alive: CLIENT_KEEP_ALIVE,
+                    })),
+                    None => None,
+                };
+                Ok::<_, ()>(fn_service(move |io: TcpStream| {
+                    let (http, secure, stopping) = (http.clone(), secure.clone(), stopping.clone());
+                    async move { door::serve(io, http, secure, async { stopping.notified().await }).await }
+                }))
+            }
         })
-        .and_then(http)
     };
     Ok(builder.listen("proxy", listener, service)?.run())
 }

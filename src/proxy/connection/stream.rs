@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,11 +22,13 @@ use tokio_util::io::poll_read_buf;
 
 use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::framing::Framing;
+use crate::proxy::connection::io::Io;
+use crate::proxy::connection::peer::Peer;
 
 /// A request's head must be complete after this time.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that reads nothing of its answer for this long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that is closed in the middle of a request is read for this long, and no more than `LINGER_BYTES`.
 pub const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
@@ -35,7 +38,7 @@ const READ_AHEAD: usize = 64 << 10;
 
 /// The stream that actix-http reads from and writes to.
 pub struct Connection {
-    io: TcpStream,
+    io: Io,
     framing: Framing,
     /// Read, but not given to the parser yet.
     held: BytesMut,
@@ -48,12 +51,14 @@ pub struct Connection {
     /// Runs while the socket takes no more of an answer.
     write_timer: Option<Pin<Box<Sleep>>>,
     exchange: Exchange,
+    /// Who is at the other end of TLS; `None`: it is plain.
+    peer: Option<Rc<Peer>>,
     /// The client has closed, or the connection broke.
     ended: bool,
 }
 
 impl Connection {
-    pub fn new(io: TcpStream) -> Self {
+    pub fn new(io: Io) -> Self {
         Connection {
             io,
             framing: Framing::default(),
@@ -63,8 +68,21 @@ impl Connection {
             head_timer: None,
             write_timer: None,
             exchange: Exchange::default(),
+            peer: None,
             ended: false,
         }
+    }
+
+    /// A connection inside TLS.
+    pub fn secure(io: Io, peer: Rc<Peer>) -> Self {
+        let mut connection = Connection::new(io);
+        connection.peer = Some(peer);
+        connection
+    }
+
+    /// Who is at the other end of TLS; `None`: it is plain.
+    pub fn peer(&self) -> Option<Rc<Peer>> {
+        self.peer.clone()
     }
 
     /// What this connection and the app tell each other.
@@ -154,6 +172,18 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// What writing came to. An error, if the client has read nothing for too long.
+    fn unless_stuck<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer = None;
+            return written;
+        }
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let connection = self.get_mut();
@@ -173,14 +203,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let connection = self.get_mut();
         let written = Pin::new(&mut connection.io).poll_write(cx, buf);
-        if written.is_ready() {
-            connection.write_timer = None;
-            return written;
-        }
-        let timer = connection
-            .write_timer
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        connection.unless_stuck(written, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -193,7 +216,9 @@ impl AsyncWrite for Connection {
                 cx.waker().wake_by_ref();
             }
         }
-        Pin::new(&mut connection.io).poll_flush(cx)
+        // TLS takes what the socket does not, and has it left at the end.
+        let flushed = Pin::new(&mut connection.io).poll_flush(cx);
+        connection.unless_stuck(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -207,7 +232,7 @@ impl Drop for Connection {
             return;
         }
         // Err: the process is at its end, or has no file left. Then the connection closes as any other.
-        if let (Ok(runtime), Ok(io)) = (Handle::try_current(), self.io.as_fd().try_clone_to_owned()) {
+        if let (Ok(runtime), Ok(io)) = (Handle::try_current(), self.io.socket().as_fd().try_clone_to_owned()) {
             runtime.spawn(linger(io.into()));
         }
     }
@@ -215,7 +240,11 @@ impl Drop for Connection {
 
 /// Tells the client that nothing more comes, and reads what it still sends, so that it reads the answer before the connection is gone.
 async fn linger(io: std::net::TcpStream) -> io::Result<()> {
-    let mut io = TcpStream::from_std(io)?;
+    close(TcpStream::from_std(io)?).await
+}
+
+/// The same, of a connection that nobody else has.
+pub async fn close(mut io: TcpStream) -> io::Result<()> {
     io.shutdown().await?;
     let mut left = LINGER_BYTES;
     let discard = async {
@@ -272,7 +301,7 @@ mod tests {
     async fn the_next_request_waits_until_the_answer_is_written_whole() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut connection = Connection::new(listener.accept().await.unwrap().0);
+        let mut connection = Connection::new(Io::Plain(listener.accept().await.unwrap().0));
         let (first, second) = (
             "PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
             "GET /b HTTP/1.1\r\n\r\n",
@@ -281,7 +310,7 @@ mod tests {
             .write_all([first, "\r\n", second].concat().as_bytes())
             .await
             .unwrap();
-        connection.io.readable().await.unwrap();
+        connection.io.socket().readable().await.unwrap();
         assert_eq!(read(&mut connection).await.as_deref(), Some(first));
         assert_eq!(read(&mut connection).await, None);
         let due = connection.exchange().answer_due();
@@ -305,7 +334,7 @@ mod tests {
         const HALF: Duration = WRITE_TIMEOUT.checked_div(2).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut connection = Connection::new(listener.accept().await.unwrap().0);
+        let mut connection = Connection::new(Io::Plain(listener.accept().await.unwrap().0));
         for _ in 0..3 {
             fill(&mut connection).await.unwrap();
             pass(HALF).await;

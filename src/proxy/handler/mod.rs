@@ -22,6 +22,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::read_body;
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
 use crate::proxy::handler::response::{to_http, with_permit, with_unread};
@@ -53,6 +54,8 @@ pub struct Proxy {
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
     pub kafka: KafkaHealth,
     pub phase: Phase,
+    /// `None`: the port is plain.
+    pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
 }
 

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{Method, Uri};
+use actix_web::http::{Method, Uri, Version};
 use bytes::Bytes;
 
 use crate::error::RequestError;
 use crate::proxy::connection::exchange::Exchange;
+use crate::proxy::connection::peer::Peer;
 use crate::proxy::routing::routes::Route;
 use crate::wire::{self, CorrelationId, Fields, Request, headers};
 
 /// What this gateway calls itself in `Via` (RFC 9110 7.6.3).
 const VIA: &[u8] = b"1.1 actix-khp";
+const VIA_HTTP_2: &[u8] = b"2 actix-khp";
 /// The longest request id of a client that is passed on, in bytes; a longer one is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -87,13 +89,14 @@ pub fn to_wire(
 ) -> Request {
     let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
     let timeout_ms = remaining.as_millis() as i64;
+    let peer = Peer::of(request);
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
         path: route.on_wire(&target.path).into_owned(),
-        headers: fields(request, id, client_ip.as_deref(), target.authority),
+        headers: fields(request, id, client_ip.as_deref(), target.authority, peer.as_deref()),
         authority: target.authority.to_string(),
-        scheme: "http".into(),
+        scheme: scheme(peer.as_deref()).into(),
         body,
         reply_topic: Some(reply_topic.to_string()),
         reply_partition: None,
@@ -104,7 +107,17 @@ pub fn to_wire(
     }
 }
 
-fn fields(request: &HttpRequest, id: CorrelationId, client_ip: Option<&str>, authority: &str) -> Fields {
+fn scheme(peer: Option<&Peer>) -> &'static str {
+    if peer.is_some() { "https" } else { "http" }
+}
+
+fn fields(
+    request: &HttpRequest,
+    id: CorrelationId,
+    client_ip: Option<&str>,
+    authority: &str,
+    peer: Option<&Peer>,
+) -> Fields {
     let own = request.headers();
     let connection: Vec<&[u8]> = own.get_all(header::CONNECTION).map(HeaderValue::as_bytes).collect();
     let connection = headers::connection_options(connection);
@@ -119,21 +132,28 @@ fn fields(request: &HttpRequest, id: CorrelationId, client_ip: Option<&str>, aut
                 | headers::X_FORWARDED_FOR
                 | headers::X_REQUEST_ID
                 | headers::X_ORIGINAL_METHOD
-        );
+        ) || (name == headers::X_FORWARDED_CLIENT_CERT && peer.is_some());
         if !dropped {
             fields.push((name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())));
         }
     }
     let mut add = |name: &'static str, value: Bytes| fields.push((name.into(), value));
-    add(headers::VIA, Bytes::from_static(VIA));
+    let is_http_2 = request.version() == Version::HTTP_2;
+    add(
+        headers::VIA,
+        Bytes::from_static(if is_http_2 { VIA_HTTP_2 } else { VIA }),
+    );
     if let Some(forwarded) = forwarded_for(request, client_ip) {
         add(headers::X_FORWARDED_FOR, forwarded);
     }
     if !own.contains_key(headers::X_FORWARDED_PROTO) {
-        add(headers::X_FORWARDED_PROTO, Bytes::from_static(b"http"));
+        add(headers::X_FORWARDED_PROTO, Bytes::from_static(scheme(peer).as_bytes()));
     }
     if !own.contains_key(headers::X_FORWARDED_HOST) && !authority.is_empty() {
         add(headers::X_FORWARDED_HOST, Bytes::copy_from_slice(authority.as_bytes()));
+    }
+    if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_ref()) {
+        add(headers::X_FORWARDED_CLIENT_CERT, certificate.forwarded.clone());
     }
     add(
         headers::X_ORIGINAL_METHOD,

@@ -7,9 +7,10 @@ use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
+use crate::settings::check::doors;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
-use crate::settings::model::{Mode, RecordKey, Route, Settings};
+use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic};
 use crate::settings::parse::routing;
 use crate::wire::Format;
 
@@ -29,6 +30,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         proxy(settings, report);
         routes(settings, report);
         consumer_groups(settings, report);
+        doors::validate(settings, report);
     }
     sealing(settings, report);
     clocks(settings, report);
@@ -309,6 +311,28 @@ fn topics(settings: &Settings, report: &mut Report) {
         );
         let response_topic = (&*path(&topic::RESPONSE_TOPIC), each.response_topic.as_str());
         not_a_request_topic(response_topic, &requests, REPLIES_AS_REQUESTS, report);
+        backend_tls(each, path, report);
+    }
+}
+
+fn backend_tls(topic: &Topic, path: impl Fn(&Key) -> String, report: &mut Report) {
+    let tls = &topic.tls;
+    let is_used = topic.backend_url.scheme != "http" || *tls == BackendTls::default();
+    report.rule(is_used, &[&path(&topic::BACKEND_URL)], || {
+        "is http://, and the topic has settings of tls: write https://".to_owned()
+    });
+    for (one, other, is_alone) in [
+        (topic::TLS_CERT, topic::TLS_KEY, tls.cert.is_some() && tls.key.is_none()),
+        (topic::TLS_KEY, topic::TLS_CERT, tls.key.is_some() && tls.cert.is_none()),
+    ] {
+        report.rule(!is_alone, &[&path(&one)], || format!("needs {} beside it", other.name));
+    }
+    if !tls.verify {
+        report.warnings.push(format!(
+            "{} is none-dangerous: whoever is between this process and {} can read the requests and answer them",
+            path(&topic::TLS_VERIFY),
+            topic.backend_url
+        ));
     }
 }
 

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 /// The management listener.
 #[derive(Debug, Clone)]
 pub struct Management {
-    /// Where the management listener binds.
+    /// Where the management listener binds. Default: the loopback, or with a token every address.
     pub bind: IpAddr,
     /// 0 = none: on a proxy `/health` and `/metrics` stay on `proxy.port`.
     pub port: u16,
     /// What a caller must present; without one, nothing can be changed.
     pub token: Option<Secret>,
+    /// Globs of host names, in lower case, that a caller without a token may use besides addresses and names of the loopback.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// A value that is never printed.

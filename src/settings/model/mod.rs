@@ -27,6 +27,7 @@ pub use routes::{RecordKey, Route};
 pub use sealing::{Sealing, SealingKey};
 
 use crate::kafka::config::{CreateTopics, Kafka};
+pub use crate::process::https::Tls as BackendTls;
 use crate::process::telemetry::Log;
 
 /// Every setting of both roles, checked.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::kafka::config::Start;
+use crate::process::https::Tls as BackendTls;
 use crate::settings::model::delivery::{Breaker, Delivery, Ordering, Retry};
 
 /// The processor's settings.
@@ -66,6 +67,8 @@ pub struct Topic {
     pub retry: Retry,
     /// When a failing backend is left alone.
     pub breaker: Breaker,
+    /// How the backend's connections are encrypted, if its URL is `https://`.
+    pub tls: BackendTls,
 }
 
 /// A backend's address, parsed once: no record can change scheme or authority.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::kafka::config::ReplyPartition;
+use crate::process::tls::ServerTls;
 use crate::settings::model::routes::Route;
 use crate::wire::Format;
 
@@ -15,6 +16,8 @@ pub struct Proxy {
     pub bind: IpAddr,
     /// 0 = any free port.
     pub port: u16,
+    /// TLS on `port`; `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     /// From a request's arrival to its 504.
     pub default_timeout: Duration,
     /// Reply topics consumed from the start.

@@ -30,6 +30,23 @@ pub fn glob(pattern: &str) -> Parsed<String> {
         .ok_or(r#"a glob such as "*-requests""#)
 }
 
+/// The name of a server, as a certificate has it: a host name or an IP address.
+pub fn server(text: &str) -> Parsed<String> {
+    let is_name = !text.contains(':') && is_authority(text);
+    let sound = is_name || text.parse::<std::net::IpAddr>().is_ok();
+    sound
+        .then(|| text.to_owned())
+        .ok_or("the name of a server: a host name or an IP address")
+}
+
+/// A pattern of host names, without a port.
+pub fn host_glob(pattern: &str) -> Parsed<String> {
+    let sound = glob(pattern).is_ok() && !pattern.contains([':', '/', ' ']);
+    sound
+        .then(|| pattern.to_ascii_lowercase())
+        .ok_or(r#"a glob of host names such as "*.example.com" (without a port)"#)
+}
+
 /// Brokers, with commas between them; librdkafka adds port 9092 and understands `SSL://host:port`.
 pub fn brokers(list: &str) -> Parsed<String> {
     const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
@@ -119,6 +136,22 @@ mod tests {
                 .all(|pattern| glob(pattern).is_ok())
         );
         assert!(["", "{a,b", "[a-"].iter().all(|pattern| glob(pattern).is_err()));
+        assert!(
+            ["orders.internal", "10.0.0.1", "::1"]
+                .iter()
+                .all(|name| server(name).is_ok())
+        );
+        assert!(
+            ["", "a:80", "http://a", "a b", "[::1]"]
+                .iter()
+                .all(|name| server(name).is_err())
+        );
+        assert_eq!(host_glob("*.Example.com").as_deref(), Ok("*.example.com"));
+        assert!(
+            ["", "a:80", "http://a", "a b"]
+                .iter()
+                .all(|host| host_glob(host).is_err())
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! Each parser's error names what is allowed, and reads on from "… is not".
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
+use crate::process::tls::{ClientAuth, TlsVersion};
 use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn};
 use crate::settings::parse::number;
 use crate::wire::Format;
@@ -150,6 +152,38 @@ pub fn sealing_secret(secret: &str) -> Parsed<String> {
         .ok_or("a text of one line of at least 32 characters, such as `openssl rand -base64 32` writes")
 }
 
+/// A secret that a caller must present: too long to be guessed, and of characters that a header can hold.
+pub fn token(text: &str) -> Parsed<String> {
+    const SHORTEST: usize = 16;
+    let sound = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    sound
+        .then(|| text.to_owned())
+        .ok_or("a token of at least 16 characters (ASCII, no blanks)")
+}
+
+/// The path of a file.
+pub fn file(path: &str) -> Parsed<PathBuf> {
+    text(path)
+        .map(PathBuf::from)
+        .map_err(|_| "a text of one line that is not empty, the path of a file")
+}
+
+/// See [`ClientAuth`].
+pub fn client_auth(text: &str) -> Parsed<ClientAuth> {
+    let known = [ClientAuth::Off, ClientAuth::Optional, ClientAuth::Required];
+    let found = known.into_iter().find(|known| known.as_str() == text);
+    found.ok_or("off, optional or required")
+}
+
+/// See [`TlsVersion`].
+pub fn tls_version(text: &str) -> Parsed<TlsVersion> {
+    match text {
+        "1.2" => Ok(TlsVersion::V12),
+        "1.3" => Ok(TlsVersion::V13),
+        _ => Err("1.2 or 1.3"),
+    }
+}
+
 /// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a
 /// word is refused here.
 pub fn log_filter(text: &str) -> Parsed<String> {
@@ -237,6 +271,15 @@ pub fn host(text: &str) -> Parsed<HostHeader> {
         "backend" => Ok(HostHeader::Backend),
         "preserve" => Ok(HostHeader::Preserve),
         _ => Err("backend or preserve"),
+    }
+}
+
+/// Is a backend's certificate checked? The word that says no cannot be taken for a harmless one.
+pub fn tls_verify(text: &str) -> Parsed<bool> {
+    match text {
+        "full" => Ok(true),
+        "none-dangerous" => Ok(false),
+        _ => Err("full or none-dangerous"),
     }
 }
 
@@ -348,5 +391,20 @@ mod tests {
         assert_eq!(ip("::1"), Ok("::1".parse().unwrap()));
         assert!(ip("localhost").is_err());
         assert!(text(" ").is_err() && text("a\nb").is_err());
+        assert_eq!(
+            (tls_verify("full"), tls_verify("none-dangerous")),
+            (Ok(true), Ok(false))
+        );
+        assert!(
+            ["none", "false", "off", "no"]
+                .iter()
+                .all(|word| tls_verify(word).is_err())
+        );
+        assert!(token("0123456789abcdef").is_ok());
+        assert!(
+            ["0123456789abcde", "0123456789 abcdef", "0123456789abcdeä"]
+                .iter()
+                .all(|text| token(text).is_err())
+        );
     }
 }

@@ -104,11 +104,15 @@ impl<'a> Reader<'a> {
     /// A setting whose default is computed, or belongs to an item of a list. An empty text counts as absent. An empty default means that
     /// the setting it is computed from is at fault.
     pub fn or<T: Default>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> T {
+        self.or_else(key, default, parse).unwrap_or_default()
+    }
+
+    /// As `or`, for a type without a default value. `None` only after a fault was reported.
+    pub fn or_else<T>(&mut self, key: &Key, default: impl Into<String>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         let text = self.given(key).unwrap_or_else(|| Text::default(default));
-        if text.written.is_empty() {
-            T::default()
-        } else {
-            self.take(key, &text, parse).unwrap_or_default()
+        match text.written.is_empty() {
+            true => None,
+            false => self.take(key, &text, parse),
         }
     }
 
@@ -240,7 +244,7 @@ impl<'a> Reader<'a> {
             ValueKind::Nil => Err("is a single value, not nothing".to_owned()),
             scalar => {
                 let written = scalar.to_string();
-                substitution::resolve(&written, self.env).map(|resolved| Text {
+                substitution::resolve(&written, self.env, &mut self.report.warnings).map(|resolved| Text {
                     written,
                     resolved,
                     origin,
@@ -257,7 +261,7 @@ impl<'a> Reader<'a> {
     }
 
     fn parse<T>(&mut self, path: &str, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        let problem = |allowed| format!("{:?} is not {allowed}", masked::value(key, &text.written));
+        let problem = |allowed| format!("{:?} is not {allowed}", masked::faulty(key, &text.written));
         let parsed = parse(text.resolved.trim());
         parsed
             .map_err(|allowed| self.report.fault(path, problem(allowed), text.origin))

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
+use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey, Secret, Settings, Topic,
+    BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey, Secret,
+    Settings, Topic,
 };
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::reader::Reader;
@@ -18,11 +20,10 @@ use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
 
+/// Every address of this machine; it also stands for an address that is at fault.
+const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
 const MAX_RECORD_SIZE: u64 = 16 << 20;
-
-/// Stands for an address that is at fault.
-const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
 pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
@@ -69,8 +70,9 @@ fn sealing(reader: &mut Reader<'_>) -> Sealing {
 }
 
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
-    let bind = reader.present(&top::BIND, value::ip).unwrap_or(PLACEHOLDER);
+    let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
+    let tls = tls(reader);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
@@ -92,6 +94,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     Proxy {
         bind,
         port,
+        tls,
         default_timeout,
         warmup_topics,
         request_topic,
@@ -109,6 +112,28 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
     }
+}
+
+/// `None` without a certificate. A rule sees to it that no part stands alone.
+fn tls(reader: &mut Reader<'_>) -> Option<ServerTls> {
+    let cert = reader.optional(&top::TLS_CERT, value::file);
+    let key = reader.optional(&top::TLS_KEY, value::file);
+    let client_ca = reader.optional(&top::TLS_CLIENT_CA, value::file);
+    let asked = if client_ca.is_some() {
+        ClientAuth::Required
+    } else {
+        ClientAuth::Off
+    };
+    let client_auth = reader.or(&top::TLS_CLIENT_AUTH, asked.as_str(), value::client_auth);
+    let min_version = reader.required(&top::TLS_MIN_VERSION, value::tls_version);
+    let given = cert.is_some() || key.is_some() || client_ca.is_some() || client_auth != ClientAuth::Off;
+    given.then(|| ServerTls {
+        cert: cert.unwrap_or_default(),
+        key: key.unwrap_or_default(),
+        client_ca,
+        client_auth,
+        min_version,
+    })
 }
 
 fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
@@ -217,6 +242,13 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
             failure_rate: item.or(&topic::BREAKER_FAILURE_RATE, "0.5", value::share),
             open_for: item.or(&topic::BREAKER_OPEN_FOR, "5", value::positive_duration),
         },
+        tls: BackendTls {
+            ca: item.optional(&topic::TLS_CA, value::text),
+            cert: item.optional(&topic::TLS_CERT, value::text),
+            key: item.optional(&topic::TLS_KEY, value::text),
+            server_name: item.optional(&topic::TLS_SERVER_NAME, name::server),
+            verify: item.or(&topic::TLS_VERIFY, "full", value::tls_verify),
+        },
         request_topic,
     }
 }
@@ -246,10 +278,19 @@ fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
 }
 
 fn management(reader: &mut Reader<'_>) -> Management {
+    let token = reader.optional(&top::MANAGEMENT_TOKEN, value::token).map(Secret::new);
+    // Without a token, only who is on this machine may ask.
+    let bind = match &token {
+        Some(_) => EVERY_ADDRESS,
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
     Management {
-        bind: reader.present(&top::MANAGEMENT_BIND, value::ip).unwrap_or(PLACEHOLDER),
+        bind: reader
+            .or_else(&top::MANAGEMENT_BIND, bind.to_string(), value::ip)
+            .unwrap_or(EVERY_ADDRESS),
         port: reader.required(&top::MANAGEMENT_PORT, value::port),
-        token: reader.optional(&top::MANAGEMENT_TOKEN, value::text).map(Secret::new),
+        token,
+        allowed_hosts: reader.list(&top::ALLOWED_HOSTS, "", name::host_glob),
     }
 }
 

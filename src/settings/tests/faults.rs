@@ -40,7 +40,7 @@ topics:
         r#"max_pending: "0" is not a whole number, 1 or more"#,
         "max_body_size: 2000000 bytes do not fit into a record: at most 934464",
         r#"create_topics.partitions: "0" is not a whole number, 1 or more, or -1"#,
-        r#"topics[0].backend_url: "http://***@orders" is not an http:// or https:// URL"#,
+        r#"topics[0].backend_url: "http://…" is not an http:// or https:// URL"#,
         r#"topics[0].start: "now" is not earliest or latest"#,
         "topics[1].request_topic: is required",
         "topics[1].backend_url: is a single value, not a list",
@@ -345,6 +345,6 @@ fn a_bad_entry_of_kafka_topics() {
     let faults = faults(Mode::Processor, "", &[("KAFKA_TOPICS", "a:b,c;d:e,f,ftp://g,x")]);
     assert_eq!(faults.len(), 3, "{}", faults.join("\n"));
     assert!(faults[0].starts_with("topics[0]: is not name:request_topic,response_topic,backend_url["));
-    assert!(faults[1].starts_with("topics[1].backend_url: \"ftp://g\" is not"));
+    assert!(faults[1].starts_with("topics[1].backend_url: \"ftp://…\" is not"));
     assert!(faults[2].starts_with("topics[1].timeout: \"x\" is not a duration"));
 }

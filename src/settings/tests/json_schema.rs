@@ -52,8 +52,23 @@ fn check(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String
                 }
                 true
             }
+            "patternProperties" => {
+                for (pattern, rule) in rule.as_object().unwrap() {
+                    let pattern = Regex::new(pattern).unwrap();
+                    for (name, value) in value.as_object().into_iter().flatten() {
+                        if pattern.is_match(name) {
+                            found.extend(check(root, rule, value, &format!("{place}.{name}")));
+                        }
+                    }
+                }
+                true
+            }
             "additionalProperties" => {
-                let known = |name: &str| schema["properties"].get(name).is_some();
+                let patterns = schema["patternProperties"].as_object().into_iter().flatten();
+                let patterns: Vec<Regex> = patterns.map(|(pattern, _)| Regex::new(pattern).unwrap()).collect();
+                let known = |name: &str| {
+                    schema["properties"].get(name).is_some() || patterns.iter().any(|pattern| pattern.is_match(name))
+                };
                 let names = value.as_object().into_iter().flat_map(|object| object.keys());
                 let unknown: Vec<&String> = names.filter(|name| !known(name)).collect();
                 found.extend(
@@ -91,10 +106,15 @@ fn a_schema_is_held_against_a_value() {
         "type": "object",
         "properties": {"a": {"$ref": "#/$defs/small"}, "b": {"type": "array", "items": {"enum": ["x"]}}},
         "required": ["a"],
+        "patternProperties": {"^x-": {}},
         "additionalProperties": false,
         "$defs": {"small": {"anyOf": [{"type": "integer", "maximum": 3}, {"type": "string", "pattern": "^s"}]}},
     });
-    for good in [json!({"a": 3}), json!({"a": "s", "b": ["x"]})] {
+    for good in [
+        json!({"a": 3}),
+        json!({"a": "s", "b": ["x"]}),
+        json!({"a": 1, "x-c": 1}),
+    ] {
         assert_eq!(problems(&schema, &good), Vec::<String>::new());
     }
     for bad in [

@@ -248,7 +248,7 @@ fn config_path_and_config_source() {
 
 #[test]
 fn references_are_followed() {
-    let secret = TempFile::new("", "s3cret\n");
+    let secret = TempFile::new("", "s3cret-of-16-chars\n");
     let path = secret.0.display();
     let yaml = format!(
         "management_token: ${{file:{path}}}\nport: ${{env:PORT}}\nwarmup_topics: [\"${{env:TEAM}}-responses\"]\n\
@@ -257,15 +257,18 @@ fn references_are_followed() {
     let variables = [("PORT", "8123"), ("TEAM", "red"), ("GLOBS", "a,b")];
     let loaded = loaded(Mode::Proxy, &yaml, &variables);
     let settings = &loaded.settings;
-    assert_eq!(settings.management.token, Some(Secret::new("s3cret".to_owned())));
+    assert_eq!(
+        settings.management.token,
+        Some(Secret::new("s3cret-of-16-chars".to_owned()))
+    );
     assert_eq!(
         (settings.proxy.port, settings.proxy.warmup_topics[0].as_str()),
         (8123, "red-responses")
     );
     assert_eq!(settings.proxy.allowed_topics, ["a", "b"]);
-    assert_eq!(settings.kafka.properties["sasl.password"], "s3cret");
+    assert_eq!(settings.kafka.properties["sasl.password"], "s3cret-of-16-chars");
     assert!(loaded.to_yaml().contains("\nallowed_topics: \"${env:GLOBS}\"\n"));
-    assert!(!loaded.to_yaml().contains("s3cret") && !format!("{loaded:?}").contains("\"s3cret\""));
+    assert!(!loaded.to_yaml().contains("s3cret") && !format!("{loaded:?}").contains("\"s3cret-of"));
 }
 
 #[test]

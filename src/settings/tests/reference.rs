@@ -2,6 +2,8 @@
 
 use super::keys::Key;
 use super::*;
+use crate::process::tls::ClientAuth;
+use crate::process::tls::test_files::TestFiles;
 
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 pub fn uncommented() -> String {
@@ -12,8 +14,13 @@ pub fn uncommented() -> String {
         let indent = if line.starts_with("  #") { "  " } else { "" };
         let rest = &line[indent.len()..];
         in_items = matches!(rest, "#topics:" | "#routes:" | "#keys:") || in_items && rest.starts_with("#  ");
-        let is_setting = in_items || rest.starts_with('#') && rest[1..].starts_with(|c: char| c.is_ascii_lowercase());
-        if is_setting {
+        // A key of a section, `#  cert:`.
+        let in_section = line.strip_prefix("#  ").and_then(|rest| rest.split_once(':'));
+        let in_section = in_section.is_some_and(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        let is_key = |rest: &str| rest.starts_with('#') && rest[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        if in_items || in_section || is_key(rest) {
             format!("{indent}{}", &rest[1..])
         } else {
             line.to_owned()
@@ -66,10 +73,17 @@ fn the_reference_documents_every_key() {
 
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
-    let token = TempFile::new("", "token");
-    let text = uncommented().replace("/run/secrets/management-token", token.0.to_str().unwrap());
+    let token = TempFile::new("", "a-token-of-16-characters");
     let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
-    let text = text.replace("/run/secrets/sealing-key", key.0.to_str().unwrap());
+    let files = TestFiles::new();
+    let text = uncommented()
+        .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
+        .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
+        .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
+        .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
+        .replace("http://orders:8080", "https://orders:8080");
+    const ONE_TOPIC: &str = "topics: [{request_topic: orders-requests, backend_url: 'https://orders:8080'}]\n";
     let shown = loaded(Mode::All, &text, &[]).settings;
     let defaults = loaded(Mode::All, ONE_TOPIC, &[]).settings;
 
@@ -80,6 +94,8 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
         (topic.rate_limit.take(), topic.group_instance_id.take()),
         (Some(100.0), Some("processor-0".to_owned()))
     );
+    let tls = std::mem::take(&mut topic.tls);
+    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some() && tls.server_name.is_some() && tls.verify);
     assert_eq!(format!("{topic:?}"), format!("{:?}", defaults.processor.topics[0]));
     let mut route = shown.proxy.routes[0].clone();
     assert!(!std::mem::take(&mut route.methods).is_empty());
@@ -88,6 +104,13 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
     assert_eq!(format!("{route:?}"), format!("{:?}", least.proxy.routes[0]));
     assert!(shown.proxy.instance_id.is_some() && shown.processor.dead_letter_topic.is_some());
     assert!(shown.management.token.is_some());
+    assert!(
+        shown
+            .proxy
+            .tls
+            .is_some_and(|tls| tls.client_auth == ClientAuth::Required)
+            && defaults.proxy.tls.is_none()
+    );
 }
 
 #[test]
@@ -131,8 +154,11 @@ topics:
 
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
+    let files = TestFiles::new();
+    let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
-        "{ONE_TOPIC}management_token: t0ken\ninstance_id: a\ndead_letter_topic: d\n\
+        "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
+         {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );

@@ -54,7 +54,9 @@ const DURATION: &str = "^([0-9]+ ?(ms|s|m|h|d) ?)+$";
 
 /// The schema of a mapping with these keys; those with a dot are in sections.
 fn mapping(entries: &[&Documented]) -> Value {
-    let empty = || json!({"type": "object", "additionalProperties": false, "properties": {}});
+    // As in compose files: `x-` keys are the operator's own, and `<<` merges a mapping.
+    let own = json!({"^x-": {}, "^<<$": {}});
+    let empty = || json!({"type": "object", "additionalProperties": false, "properties": {}, "patternProperties": own});
     let mut mapping = empty();
     for entry in entries {
         let (section, name) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
@@ -137,6 +139,8 @@ fn of_words(words: &str) -> Value {
             json!({"enum": ["address", "everybody"]}),
             text("^header:[A-Za-z0-9-]+$"),
         ]
+    } else if words == "1.2 or 1.3" {
+        vec![json!({"enum": ["1.2", "1.3", 1.2, 1.3]})]
     } else if begins("header:NAME, query:NAME or segment:NAME") {
         vec![text("^(header:[A-Za-z0-9-]+|(query|segment):.+)$")]
     } else if begins("error, warn, info") {
@@ -158,6 +162,12 @@ fn of_words(words: &str) -> Value {
         vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
     } else if begins("a text of one line of at least 32 characters") {
         vec![text("^.{32,}$")]
+    } else if begins("the name of a server") {
+        vec![text("^([A-Za-z0-9._-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+)$")]
+    } else if begins("a glob of host names") {
+        vec![text("^[^ :/]+$")]
+    } else if begins("a token") {
+        vec![text("^[!-~]{16,}$")]
     } else if begins("a glob") || begins("a text") || begins("host:port") {
         vec![text("[^ ]")]
     } else {

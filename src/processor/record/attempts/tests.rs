@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::processor::backend::breaker::ProbeSlot;
 use crate::processor::backend::call_pool::CallPool;
-use crate::processor::backend::client::{Backend, Connector};
+use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::backend::tls::Connector;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::age::Ages;
 use crate::processor::record::deadline::DeadlineRules;
@@ -27,7 +28,7 @@ fn caller(topic: Topic) -> Caller {
     let pool = Arc::new(CallPool::new(100, 1, metrics.calls_borrowed.clone()));
     Caller {
         backend: Backend::new(
-            &Connector::new().unwrap(),
+            &Connector::new(&topic.tls).unwrap(),
             &topic.backend_url,
             HostHeader::Backend,
             1,

@@ -1,0 +1,119 @@
+//! Certificates that a test issues.
+
+use std::path::PathBuf;
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509NameBuilder};
+
+use super::names::unique;
+use super::temp_dir::TempDir;
+
+/// Who issues certificates.
+pub struct Authority {
+    certificate: X509,
+    key: PKey<Private>,
+    dir: TempDir,
+}
+
+/// A certificate, and its key in PKCS #8; both in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub cert: String,
+    pub key: String,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = new_key();
+        let certificate = build("Test CA", &key, None, 1).expect("a certificate can be made");
+        Authority {
+            certificate,
+            key,
+            dir: TempDir::new(),
+        }
+    }
+
+    /// Its certificate, in PEM.
+    pub fn pem(&self) -> String {
+        text(self.certificate.to_pem())
+    }
+
+    /// The file of its certificate.
+    pub fn file(&self) -> PathBuf {
+        self.dir.write("ca.pem", &self.pem())
+    }
+
+    /// A certificate for this host name, which is its subject's common name as well.
+    pub fn issue(&self, name: &str) -> Identity {
+        self.issue_until(name, 1)
+    }
+
+    /// One that has expired.
+    pub fn issue_expired(&self, name: &str) -> Identity {
+        self.issue_until(name, -1)
+    }
+
+    fn issue_until(&self, name: &str, days: i64) -> Identity {
+        let key = new_key();
+        let certificate = build(name, &key, Some(self), days).expect("a certificate can be made");
+        let (cert, key) = (text(certificate.to_pem()), text(key.private_key_to_pem_pkcs8()));
+        let file = unique(name);
+        Identity {
+            cert_file: self.dir.write(&format!("{file}.pem"), &cert),
+            key_file: self.dir.write(&format!("{file}-key.pem"), &key),
+            cert,
+            key,
+        }
+    }
+}
+
+fn text(pem: Result<Vec<u8>, ErrorStack>) -> String {
+    String::from_utf8(pem.expect("it can be written")).expect("PEM is text")
+}
+
+fn new_key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("OpenSSL knows it");
+    PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
+}
+
+/// Good from two days ago until `days` from now.
+fn build(name: &str, key: &PKey<Private>, issuer: Option<&Authority>, days: i64) -> Result<X509, ErrorStack> {
+    let mut subject = X509NameBuilder::new()?;
+    subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
+    let subject = subject.build();
+    let mut builder = X509Builder::new()?;
+    builder.set_version(2)?;
+    let serial = BigNum::from_u32(rand::random::<u32>() | 1 << 30)?;
+    builder.set_serial_number(serial.to_asn1_integer()?.as_ref())?;
+    builder.set_subject_name(&subject)?;
+    builder.set_pubkey(key)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_secs() as i64;
+    builder.set_not_before(Asn1Time::from_unix(now - 2 * 86_400)?.as_ref())?;
+    builder.set_not_after(Asn1Time::from_unix(now + days * 86_400)?.as_ref())?;
+    match issuer {
+        None => {
+            builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+            builder.set_issuer_name(&subject)?;
+            builder.sign(key, MessageDigest::sha256())?;
+        }
+        Some(issuer) => {
+            let names = SubjectAlternativeName::new()
+                .dns(name)
+                .build(&builder.x509v3_context(Some(&issuer.certificate), None))?;
+            builder.append_extension(names)?;
+            builder.set_issuer_name(issuer.certificate.subject_name())?;
+            builder.sign(&issuer.key, MessageDigest::sha256())?;
+        }
+    }
+    Ok(builder.build())
+}

@@ -1,0 +1,65 @@
+//! What becomes of a new connection: TLS if it is configured, and the version of HTTP that both sides speak.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::body::MessageBody;
+use actix_http::{Protocol, Request};
+use actix_service::Service;
+use actix_web::Error;
+use actix_web::dev::ServiceResponse;
+use tokio::net::TcpStream;
+
+use crate::process::tls::H2;
+use crate::proxy::connection::h2;
+use crate::proxy::connection::io::Io;
+use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::stream::Connection;
+use crate::proxy::connection::tls::Tls;
+
+/// What actix-http is given of a connection.
+type Http1 = (Connection, Protocol, Option<SocketAddr>);
+
+/// TLS, and the app behind it for HTTP/2.
+pub struct SecureDoor<S> {
+    pub tls: Arc<Tls>,
+    pub app: S,
+    pub keep_alive: Duration,
+}
+
+/// Serves one connection to its end.
+///
+/// # Errors
+/// The server of HTTP/1 gives it up.
+pub async fn serve<H, S, B>(
+    io: TcpStream,
+    http1: Rc<H>,
+    secure: Option<Rc<SecureDoor<S>>>,
+    stopping: impl Future<Output = ()>,
+) -> Result<(), H::Error>
+where
+    H: Service<Http1, Response = ()>,
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + Unpin,
+{
+    let address = io.peer_addr().ok();
+    let Some(door) = secure else {
+        let connection = Connection::new(Io::Plain(io));
+        return http1.call((connection, Protocol::Http1, address)).await;
+    };
+    let Some(stream) = door.tls.accept(io).await else {
+        return Ok(());
+    };
+    let session = stream.get_ref().1;
+    let is_h2 = session.alpn_protocol() == Some(H2);
+    let peer = Rc::new(Peer::of_session(session));
+    let _open = door.tls.metrics.connection(is_h2);
+    if is_h2 {
+        h2::serve(stream, &door.app, peer, address, door.keep_alive, stopping).await;
+        return Ok(());
+    }
+    let connection = Connection::secure(Io::Tls(Box::new(stream)), peer);
+    http1.call((connection, Protocol::Http1, address)).await
+}
