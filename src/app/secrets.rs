@@ -28,6 +28,9 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
         (None, true) => tracing::warn!("management_token is not set any more: the old one stays until a restart"),
         (None, false) => {}
     }
+    if let Some(proxy) = &board.proxy {
+        proxy.auth.replace_api_keys(read.proxy.auth.api_keys);
+    }
     let changed = changed(&running.kafka.properties, &read.kafka.properties);
     if !changed.is_empty() {
         tracing::warn!(
