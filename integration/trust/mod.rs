@@ -4,12 +4,18 @@
 mod auth;
 /// TLS to backends.
 mod backend_tls;
+/// Replies that somebody else wrote.
+mod forged_replies;
+/// Logins to Kafka, and the rights of each role.
+mod kafka_logins;
 /// Records that are larger than anybody's honest ones.
 mod large_records;
 /// Who may ask the management API, and what it costs to guess its token.
 mod management_access;
 /// Batches that cannot be unpacked.
 mod poisoned_batches;
+/// Requests that were written again.
+mod repeated_requests;
 /// Secrets that are read again while the process runs.
 mod secrets;
 /// TLS on the proxy's port, and HTTP/2.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::kafka::client::{oauth, properties};
 use crate::management::board::Board;
 use crate::settings::{Settings, Sources};
 
@@ -31,7 +32,9 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
     if let Some(proxy) = &board.proxy {
         proxy.auth.replace_api_keys(read.proxy.auth.api_keys);
     }
-    let changed = changed(&running.kafka.properties, &read.kafka.properties);
+    oauth::replace(&read.kafka.properties);
+    let mut changed = changed(&running.kafka.properties, &read.kafka.properties);
+    changed.retain(|name| !properties::is_replaceable(name, &running.kafka));
     if !changed.is_empty() {
         tracing::warn!(
             changed = changed.join(", "),

@@ -11,11 +11,12 @@ use crate::process::tls::test_files::TestFiles;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "cargo",
     "curl",
     "export",
     "java",
+    "kafka-acls",
     "mvn",
     "openssl",
     "python3",

@@ -23,6 +23,7 @@ pub struct ProxyMetrics {
     pub router_entries: IntGauge,
     pub active_consumers: IntGauge,
     pub late_replies: IntCounter,
+    pub misplaced_replies: IntCounter,
     pub foreign_replies: IntCounter,
     pub unmatched_replies: IntCounter,
     pub malformed_replies: IntCounter,
@@ -113,6 +114,10 @@ impl ProxyMetrics {
             late_replies: counter(
                 "proxy_late_replies_total",
                 "Replies whose request nobody waited for any more",
+            )?,
+            misplaced_replies: counter(
+                "proxy_misplaced_replies_total",
+                "Replies on another topic or partition than the one that their request named",
             )?,
             foreign_replies: counter(
                 "proxy_foreign_replies_total",

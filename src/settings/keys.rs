@@ -89,6 +89,7 @@ pub mod top {
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
         DEAD_LETTER_TOPIC: Value "dead_letter_topic" from "DEAD_LETTER_TOPIC";
         CLOCK_TOLERANCE: Value "clock_tolerance";
+        MAX_CLOCK_SKEW: Value "max_clock_skew";
         REVOKE_TIMEOUT: Value "revoke_timeout";
         CREATE_ENABLED: Value "create_topics.enabled";
         CREATE_PARTITIONS: Value "create_topics.partitions";

@@ -189,6 +189,7 @@ fn processor(reader: &mut Reader<'_>) -> Processor {
         health_check_interval: reader.required(&top::HEALTH_CHECK_INTERVAL, value::duration),
         dead_letter_topic: reader.optional(&top::DEAD_LETTER_TOPIC, name::topic),
         clock_tolerance: reader.required(&top::CLOCK_TOLERANCE, value::duration),
+        max_clock_skew: reader.required(&top::MAX_CLOCK_SKEW, value::positive_duration),
         revoke_timeout: reader.required(&top::REVOKE_TIMEOUT, value::positive_duration),
     }
 }
