@@ -19,7 +19,7 @@ use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::Auth;
 use crate::proxy::auth::jwks::Jwks;
-use crate::proxy::connection::tls::Tls;
+use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
@@ -107,7 +107,7 @@ pub fn assemble(
         tls: own
             .tls
             .clone()
-            .map(|tls| Tls::start(tls, metrics.tls.clone()))
+            .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
     });

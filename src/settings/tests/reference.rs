@@ -75,7 +75,7 @@ fn the_reference_documents_every_key() {
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
     let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
         .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
@@ -155,7 +155,7 @@ topics:
 
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
