@@ -20,6 +20,8 @@ pub mod dlq;
 pub mod exchange;
 /// The json format: a proxy that writes it, and its envelope.
 pub mod json;
+/// An issuer of tokens.
+pub mod jwt;
 /// A real Kafka.
 pub mod kafka;
 /// Clients that send one request after the other.

@@ -1,7 +1,11 @@
 //! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
 
+/// Who may ask, and what proves it.
+mod auth;
 /// TLS to backends.
 mod backend_tls;
+/// Replies that somebody else wrote.
+mod forged_replies;
 /// Logins to Kafka, and the rights of each role.
 mod kafka_logins;
 /// Records that are larger than anybody's honest ones.
@@ -10,6 +14,8 @@ mod large_records;
 mod management_access;
 /// Batches that cannot be unpacked.
 mod poisoned_batches;
+/// Requests that were written again.
+mod repeated_requests;
 /// Secrets that are read again while the process runs.
 mod secrets;
 /// TLS on the proxy's port, and HTTP/2.

@@ -13,13 +13,12 @@ use crate::wire::{self, Request};
 /// travel back, or its client would hear only that no reply came.
 const WAY_BACK: Duration = Duration::from_millis(200);
 
-/// A deadline that lies further back is past, whatever the clocks say.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
-
 /// What the deadlines of one worker's records are worked out with. Lives on the worker's Arbiter.
 pub struct DeadlineRules {
     /// How far the clocks of proxy and processor may disagree.
     pub clock_tolerance: Duration,
+    /// A deadline that lies further back is past, whatever the clocks say.
+    pub max_clock_skew: Duration,
     /// How long requests have waited, by the clocks of their senders.
     pub ages: Ages,
     /// Set with each record that came when nothing waited in Kafka: this clock minus the proxy's, in seconds.
@@ -57,7 +56,7 @@ impl DeadlineRules {
             }
         };
         let left = u64::try_from(left_ms).ok().filter(|left| *left > 0)?;
-        if late_ms > MAX_CLOCK_SKEW.as_millis() as i64 {
+        if late_ms > self.max_clock_skew.as_millis() as i64 {
             return None;
         }
         if late_ms > tolerance_ms {

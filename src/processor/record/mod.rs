@@ -2,6 +2,7 @@
 //! letter, and the settlement of its offset.
 //!
 //! - [`deadline`]: how long somebody waits for the answer, and whether a record has expired as it arrives; [`age`]: how long the request has waited.
+//! - [`recent_ids`]: what was executed of late, so that a repeat is noticed.
 //! - [`reply_topics`]: where the reply may go.
 //! - [`attempts`]: the calls of the backend, from the first to the last, and the retry budget they spend; [`round`]: how
 //!   many attempts in how much time; [`caller`]: what all
@@ -22,6 +23,7 @@ pub mod error_reply;
 pub mod logged_once;
 pub mod outbox;
 pub mod rate_limit;
+pub mod recent_ids;
 pub mod reply_topics;
 pub mod round;
 pub mod settlement;
@@ -42,9 +44,11 @@ use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_topics::{Destination, ReplyTopics};
 use crate::processor::record::settlement::{Ledger, Settlement};
 use crate::processor::worker::lanes::Turn;
+use crate::settings::Delivery;
 use crate::supervision::spawn_watched::panic_message;
 use crate::wire::correlation::id_text;
 use crate::wire::dead_letter::{Cause, DeadLetter};
@@ -60,14 +64,16 @@ pub struct RecordProcessor {
     /// `None`: records that are given up are only counted and logged.
     pub dead_letter_topic: Option<Arc<str>>,
     pub kafka: KafkaHealth,
+    /// What was executed of late.
+    pub recent_ids: RecentIds,
 }
 
 /// What becomes of a record.
 enum Processed {
     /// It is done once Kafka has these.
     Answered(Vec<Parcel>),
-    /// Nobody waits for it any more: it is done at once, without a reply.
-    Expired,
+    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply.
+    PassedOver,
     /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
     Released,
 }
@@ -107,6 +113,9 @@ impl RecordProcessor {
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
+        if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
+            return Processed::PassedOver;
+        }
         let destination = self
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition);
@@ -141,7 +150,7 @@ impl RecordProcessor {
     fn settle(&self, settlement: &Arc<Settlement>, processed: Processed) {
         match processed {
             Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
-            Processed::Expired => settlement.done(),
+            Processed::PassedOver => settlement.done(),
             Processed::Released => settlement.release(),
         }
     }
@@ -150,7 +159,17 @@ impl RecordProcessor {
     fn expire(&self) -> Processed {
         self.caller.metrics.expired.inc();
         self.caller.metrics.finished("expired");
-        Processed::Expired
+        Processed::PassedOver
+    }
+
+    /// A record repeats what was executed a moment ago. True: it is not executed again.
+    fn is_passed_over(&self) -> bool {
+        self.caller.metrics.repeated.inc();
+        let passed_over = self.caller.topic.delivery == Delivery::AtMostOnce;
+        if passed_over {
+            self.caller.metrics.finished("repeated");
+        }
+        passed_over
     }
 
     /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is

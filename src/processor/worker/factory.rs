@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use crate::kafka::cluster::health::KafkaHealth;
@@ -26,6 +27,7 @@ use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Deliveries, Outbox};
 use crate::processor::record::rate_limit::RateLimit;
+use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
@@ -68,6 +70,9 @@ pub struct Shared {
     pub dead_letter_topic: Option<Arc<str>>,
     pub dead_letter_trouble: DeadLetterTrouble,
     pub clock_tolerance: Duration,
+    pub max_clock_skew: Duration,
+    /// How many ids all workers remember.
+    pub remembered_ids: IntGauge,
     pub kafka: KafkaHealth,
 }
 
@@ -171,6 +176,7 @@ fn record_processor(
         ledger: Arc::new(ledger),
         deadlines: DeadlineRules {
             clock_tolerance: shared.clock_tolerance,
+            max_clock_skew: shared.max_clock_skew,
             ages: Ages::default(),
             clock_skew: caller.metrics.clock_skew.clone(),
             skew_logged: LoggedOnce::default(),
@@ -179,6 +185,7 @@ fn record_processor(
         outbox: Arc::new(outbox),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),
+        recent_ids: RecentIds::new(shared.remembered_ids.clone()),
         caller,
     }
 }

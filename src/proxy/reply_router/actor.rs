@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::cadence::{Cadence, Tick};
 use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
-use super::pending::{Pending, Waiting};
+use super::pending::{Awaited, Completed, Pending, Waiting};
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};
@@ -29,7 +29,7 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::KnownTopic;
-use crate::wire::native;
+use crate::wire::{Format, native};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
 /// not remove, which are counted and expected to be none.
@@ -115,12 +115,18 @@ impl ReplyRouter {
         if forward.record.encoded_size() > self.parts.limits.of(&forward.request_topic.name) {
             return forward.refuse(RequestError::BodyTooLarge);
         }
+        let awaited = match (forward.record.format(), reply_partition) {
+            (Format::Json, _) => Awaited::Anywhere,
+            (Format::Native, None) => Awaited::OnTopic,
+            (Format::Native, Some(partition)) => Awaited::OnPartition(partition),
+        };
         let Forward { id, record, .. } = forward;
         let (key, topic) = (id.low64(), forward.request_topic.name.clone());
         let waiting = Waiting {
             id,
             request_topic: forward.request_topic,
             reply_topic: forward.reply_topic,
+            awaited,
             sent: Instant::now(),
             deadline: forward.deadline,
             queue: forward.queue,
@@ -292,11 +298,16 @@ impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
     fn handle(&mut self, batch: Vec<ReplyRecord>, _: &mut Self::Context) {
         self.parts.progress.touch();
         for run in batch.chunk_by(|a, b| a.record.partition == b.record.partition && a.record.topic == b.record.topic) {
-            self.topics.reply_came(&run[0].record.topic, run[0].record.partition);
+            let (topic, partition) = (&run[0].record.topic, run[0].record.partition);
+            if self.topics.reply_came(topic, partition) {
+                self.pending.await_on_any_partition(topic);
+            }
         }
         for ReplyRecord { id, record } in batch {
-            if !self.pending.complete(id, record) {
-                self.parts.metrics.late_replies.inc();
+            match self.pending.complete(id, record) {
+                Completed::Given => {}
+                Completed::Late => self.parts.metrics.late_replies.inc(),
+                Completed::Misplaced => self.parts.metrics.misplaced_replies.inc(),
             }
         }
         self.show_entries();

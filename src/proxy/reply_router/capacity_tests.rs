@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{ReplyRouter, RouterParts};
 use super::messages::{Forget, Forward};
-use super::pending::{Pending, Waiting};
+use super::pending::{Awaited, Pending, Waiting};
 use super::slot::{LostRequests, RouterSlot};
 use crate::error::RequestError;
 use crate::kafka::client::properties;
@@ -66,6 +66,7 @@ fn an_entry_is_small() {
                 id: CorrelationId::new(7),
                 request_topic: request_topic.clone(),
                 reply_topic: reply_topic.clone(),
+                awaited: Awaited::OnTopic,
                 sent: Instant::now(),
                 deadline,
                 queue: queue.clone(),

@@ -32,6 +32,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
+    clocks(settings, report);
     shutdown(settings, report);
     management(settings, report);
     topics(settings, report);
@@ -178,6 +179,22 @@ fn consumer_groups(settings: &Settings, report: &mut Report) {
             },
         );
     }
+}
+
+fn clocks(settings: &Settings, report: &mut Report) {
+    let (tolerance, most) = (settings.processor.clock_tolerance, settings.processor.max_clock_skew);
+    report.rule(
+        tolerance <= most,
+        &[top::MAX_CLOCK_SKEW.name, top::CLOCK_TOLERANCE.name],
+        || {
+            let name = top::CLOCK_TOLERANCE.name;
+            format!(
+                "{} is below {name} ({})",
+                format_duration(most),
+                format_duration(tolerance)
+            )
+        },
+    );
 }
 
 fn shutdown(settings: &Settings, report: &mut Report) {

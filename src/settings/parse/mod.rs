@@ -3,8 +3,10 @@
 //! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
+//! - [`auth`]: who may ask: keys, claims and methods.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
+pub mod auth;
 pub mod name;
 pub mod number;
 pub mod routing;

@@ -122,8 +122,9 @@ kafka: {bootstrap_servers: 'a:1,b:2', properties: {security.protocol: SSL, ssl.c
 instance_id: '007'
 allowed_topics: ['*', 'a-{b,c}']
 default_timeout: 1m
+auth: {jwks: 'https://a/jwks', audience: b, client_subjects: ['CN=a,O=b'], methods: [jwt], required_claims: [scope=a b]}
 routes:
-  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms}
+  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms, auth: [none]}
   - {path: '/{tail}*', request_topic: x, response_topic: y, key: 'query:a b'}
 topics:
   - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
@@ -150,6 +151,7 @@ fn the_effective_settings_name_every_key_and_no_secret() {
     let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
+         auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
