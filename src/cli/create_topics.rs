@@ -64,7 +64,7 @@ pub fn run(settings: &Settings) -> u8 {
 }
 
 /// Creates a topic and waits until it can be used; returns its partition count. Blocks.
-fn created(admin: &TopicAdmin, client: &BaseProducer, topic: &str) -> Result<i32, TopicError> {
+fn created(admin: &TopicAdmin, client: &BaseProducer<Complaints>, topic: &str) -> Result<i32, TopicError> {
     let began = Instant::now();
     loop {
         match admin.ensure(client.client(), topic, true) {
