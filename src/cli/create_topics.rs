@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 
+use crate::kafka::client::complaints::Complaints;
 use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::process::{exit, output};
@@ -17,7 +18,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Creates what is missing, prints what is there; returns the exit code.
 pub fn run(settings: &Settings) -> u8 {
     let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
-    let client = match BaseProducer::from_config_and_context(&config, DefaultProducerContext) {
+    let client = match BaseProducer::from_config_and_context(&config, Complaints::default()) {
         Ok(client) => client,
         Err(error) => {
             output::complain(format_args!("kafka client: {error}"));
@@ -43,6 +44,7 @@ pub fn run(settings: &Settings) -> u8 {
             }
             Err(error @ TopicError::Unreachable { .. }) => {
                 output::complain(format_args!("{error} (now {})", settings.kafka.bootstrap_servers));
+                Complaints::of_producer(&client).into_iter().for_each(output::complain);
                 return exit::UNAVAILABLE;
             }
             Err(error @ TopicError::NotUsableYet { .. }) => {
@@ -62,7 +64,7 @@ pub fn run(settings: &Settings) -> u8 {
 }
 
 /// Creates a topic and waits until it can be used; returns its partition count. Blocks.
-fn created(admin: &TopicAdmin, client: &BaseProducer, topic: &str) -> Result<i32, TopicError> {
+fn created(admin: &TopicAdmin, client: &BaseProducer<Complaints>, topic: &str) -> Result<i32, TopicError> {
     let began = Instant::now();
     loop {
         match admin.ensure(client.client(), topic, true) {
