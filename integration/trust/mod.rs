@@ -2,6 +2,10 @@
 
 /// TLS to backends.
 mod backend_tls;
+/// Who says who the client is.
+mod forwarded_headers;
+/// What a host is, and where a path may lead.
+mod hosts_and_paths;
 /// Records that are larger than anybody's honest ones.
 mod large_records;
 /// Who may ask the management API, and what it costs to guess its token.
@@ -12,3 +16,5 @@ mod poisoned_batches;
 mod secrets;
 /// TLS on the proxy's port, and HTTP/2.
 mod tls;
+/// Who may name topics.
+mod topic_names;

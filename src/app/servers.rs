@@ -36,7 +36,7 @@ pub fn serve_requests(
     let make = move || {
         let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
         let app = if own_health {
-            app.configure(management::health_and_metrics)
+            app.configure(management::on_proxy_port)
         } else {
             app
         };

@@ -25,6 +25,7 @@ use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::trust::TrustedProxies;
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
@@ -54,7 +55,9 @@ pub fn assemble(
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe()))?);
     let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
     let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
-    let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
+    let dead_letter_topic = settings.processor.dead_letter_topic.as_deref();
+    let topics = KnownTopics::new(own, &settings.create_topics, dead_letter_topic, metrics.clone());
+    let topics = Arc::new(topics);
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
     let request_topics = own
@@ -76,6 +79,7 @@ pub fn assemble(
         settings: own.clone(),
         max_record: settings.max_record_size,
         instance: instance.clone(),
+        topics: topics.clone(),
         request_topics,
         warmup,
         slot: slot.clone(),
@@ -87,8 +91,16 @@ pub fn assemble(
         tag = format!("{:04x}", instance.tag),
         "proxy instance"
     );
+    if own.topic_headers {
+        tracing::info!(
+            by = %joined(&own.trusted_proxies),
+            allowed = %joined(&own.allowed_topics),
+            "topic headers choose topics"
+        );
+    }
     let proxy = Arc::new(Proxy {
         instance,
+        trusted: TrustedProxies::new(&own.trusted_proxies),
         topics,
         routes,
         unrouted: metrics.topic(OTHER_TOPIC),
@@ -111,6 +123,14 @@ pub fn assemble(
         producer,
         supervised,
     })
+}
+
+/// With commas between them.
+fn joined(items: &[impl ToString]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Watches the consumer groups that the settings name.
@@ -138,6 +158,7 @@ struct RouterFactory {
     settings: settings::Proxy,
     max_record: usize,
     instance: Instance,
+    topics: Arc<KnownTopics>,
     request_topics: Vec<Arc<KnownTopic>>,
     warmup: Vec<Arc<KnownTopic>>,
     slot: Arc<RouterSlot>,
@@ -183,6 +204,7 @@ impl Supervised for RouterFactory {
             producer: self.producer.clone(),
             limits: self.limits.clone(),
             stream,
+            known: self.topics.clone(),
             request_topics: self.request_topics.clone(),
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),

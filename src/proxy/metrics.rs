@@ -22,6 +22,8 @@ pub struct ProxyMetrics {
     pub pending: IntGauge,
     pub router_entries: IntGauge,
     pub active_consumers: IntGauge,
+    pub client_topics: IntGauge,
+    pub client_topics_limited: IntCounter,
     pub late_replies: IntCounter,
     pub foreign_replies: IntCounter,
     pub unmatched_replies: IntCounter,
@@ -102,6 +104,11 @@ impl ProxyMetrics {
                 "Correlation entries of requests that wait for a reply",
             )?,
             active_consumers: gauge("proxy_active_consumers", "Reply topics being read")?,
+            client_topics: gauge("proxy_client_topics", "topics that are open and that only clients name")?,
+            client_topics_limited: counter(
+                "proxy_client_topics_limited_total",
+                "names of clients for which another topic had to make room, or none could",
+            )?,
             late_replies: counter(
                 "proxy_late_replies_total",
                 "Replies whose request nobody waited for any more",

@@ -59,6 +59,7 @@ pub mod top {
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
+        TRUSTED_PROXIES: Value "trusted_proxies";
         TOPIC_HEADERS: Value "topic_headers";
         ALLOWED_TOPICS: Value "allowed_topics";
         MAX_CLIENT_TOPICS: Value "max_client_topics";

@@ -13,6 +13,7 @@
 //! - [`dead_letter`]: a record that was given up.
 //! - [`redrive`]: a dead letter on its way back.
 //! - [`arena`]: one allocation for many small pieces.
+//! - [`path`]: dot segments of a path.
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
@@ -27,6 +28,7 @@ pub mod invariants;
 pub mod json;
 pub mod message;
 pub mod native;
+pub mod path;
 pub mod redrive;
 pub mod reply_error;
 
@@ -34,6 +36,6 @@ pub use arena::Arena;
 pub use clock::now_ms;
 pub use correlation::CorrelationId;
 pub use format::{Format, decode_request, decode_response, reply_address};
-pub use http::{check_target, is_final_status};
+pub use http::{check_target, is_authority, is_final_status};
 pub use message::{Fields, RawFields, RawRecord, Record, Request, Response, WireError};
 pub use reply_error::ReplyError;

@@ -31,7 +31,8 @@ use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::messages::{Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicUse};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
+use crate::proxy::trust::{Origin, TrustedProxies};
 use crate::wire::{CorrelationId, headers};
 
 /// The longest head of a request, in bytes.
@@ -43,7 +44,8 @@ const START_WAIT: Duration = Duration::from_secs(3);
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    pub topics: KnownTopics,
+    pub trusted: TrustedProxies,
+    pub topics: Arc<KnownTopics>,
     pub routes: Routes,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
@@ -63,8 +65,9 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let destination = proxy.destination(&request);
-    let topic = destination.as_ref().ok().map(|to| to.request_topic.clone());
+    let origin = proxy.trusted.origin(&request);
+    let destination = proxy.destination(&request, origin);
+    let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let answered = match destination {
         Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
         Err(error) => Err(Failure::NotSent(error)),
@@ -103,8 +106,8 @@ struct Destination<'a> {
     route: &'a Route,
     target: Target<'a>,
     /// The route's topics, or those that the client names.
-    request_topic: Arc<KnownTopic>,
-    reply_topic: Arc<KnownTopic>,
+    request_topic: TopicInUse,
+    reply_topic: TopicInUse,
 }
 
 /// Why there is no reply to pass on.
@@ -132,21 +135,26 @@ impl Proxy {
     }
 
     /// Where a request goes. Its head alone decides that.
-    fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
+    fn destination<'a>(&'a self, request: &'a HttpRequest, origin: Origin) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
         if head_size(request) > MAX_HEAD {
             return Err(RequestError::HeadTooLarge);
         }
-        let target = Target::of(request)?;
+        let target = Target::of(request, origin)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
+        if let Some(limit) = &self.client_limit {
+            // Before a name is looked at: names cost something.
+            limit.check(request, &origin)?;
+        }
+        let counts = self.topic_headers && origin.is_trusted;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
-            Some(value) if self.topic_headers => {
+            Some(value) if counts => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
                 self.topics.named_by_client(topic, wanted)
             }
-            _ => Ok(default.clone()),
+            _ => Ok(TopicInUse::new(default.clone())),
         };
         Ok(Destination {
             route,
@@ -172,9 +180,6 @@ impl Proxy {
         } = destination;
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
-        }
-        if let Some(limit) = &self.client_limit {
-            limit.check(request).map_err(Failure::NotSent)?;
         }
         if request_topic.consumers.as_ref().is_some_and(|group| group.are_absent()) {
             return Err(Failure::NotSent(RequestError::NoConsumers));
@@ -202,11 +207,11 @@ impl Proxy {
             proxy: self,
             armed: true,
         };
-        let topic = request_topic.clone();
+        let topic = &*request_topic;
         router.forward(Forward {
             id,
-            request_topic,
-            reply_topic,
+            request_topic: topic.clone(),
+            reply_topic: Arc::clone(&reply_topic),
             record,
             deadline: deadline.into_std(),
             queue: permit.queue(),

@@ -28,7 +28,7 @@ use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::process::progress::Progress;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
-use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::wire::native;
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
@@ -45,6 +45,7 @@ pub struct RouterParts {
     pub producer: Arc<Producer<LostRequests>>,
     pub limits: RecordLimits,
     pub stream: ReplyStream,
+    pub known: Arc<KnownTopics>,
     /// The request topics of the configuration, opened at start.
     pub request_topics: Vec<Arc<KnownTopic>>,
     /// Reply topics that are open before this router is published.
@@ -182,6 +183,16 @@ impl ReplyRouter {
         }
     }
 
+    /// Lets go the topics that are known no more.
+    fn let_go(&mut self) {
+        let (pending, parked) = (&self.pending, &self.parked);
+        let is_used = |name: &str| {
+            pending.any(|waiting| *waiting.reply_topic.name == *name)
+                || parked.iter().any(|forward| *forward.reply_topic.name == *name)
+        };
+        self.topics.let_go(&self.parts.known, is_used, &self.tasks);
+    }
+
     /// Nobody waits for a request any more: its deadline passed, or its client left before.
     fn given_up(&mut self, waiting: &Waiting) {
         let now = Instant::now();
@@ -256,6 +267,7 @@ impl Actor for ReplyRouter {
             // A topic that is missing at two checks in a row is gone: they must not come together.
             if checks.tick(Instant::now()) != Tick::Repeated {
                 router.topics.end_searches(&router.tasks);
+                router.let_go();
                 router.topics.check(&router.tasks);
             }
         });
@@ -318,11 +330,21 @@ impl Handler<TopicEvent> for ReplyRouter {
         let (configured, warmup, tasks) = (&self.parts.request_topics, &self.parts.warmup, &self.tasks);
         match event {
             TopicEvent::RequestTopicOpened { topic, result } => {
+                if result.is_ok() {
+                    self.parts.known.opened(&topic);
+                }
                 self.topics.request_opened(topic, result, configured, tasks);
                 self.unpark(ctx);
             }
             TopicEvent::ReplyTopicOpened { topic, result } => {
+                if result.is_ok() {
+                    self.parts.known.opened(&topic);
+                }
                 self.topics.reply_opened(topic, result, warmup, tasks);
+                self.unpark(ctx);
+            }
+            TopicEvent::ReplyTopicClosed(name) => {
+                self.topics.replies.remove(&name);
                 self.unpark(ctx);
             }
             TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),

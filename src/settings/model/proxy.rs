@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::routes::Route;
@@ -32,9 +34,11 @@ pub struct Proxy {
     pub wire_format: Format,
     /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
     pub routes: Vec<Route>,
+    /// What stands in front: what these addresses say about a client counts. Empty = nobody.
+    pub trusted_proxies: Vec<IpNet>,
     /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.
     pub topic_headers: bool,
-    /// Globs of topics that a client may name; empty = any legal, non-internal name.
+    /// Globs of topics that may be named besides those of the configuration.
     pub allowed_topics: Vec<String>,
     /// How many topics that the configuration does not name clients may name in one process.
     pub max_client_topics: usize,
@@ -124,7 +128,7 @@ pub struct ClientRate {
 /// What one client is recognised by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ClientKey {
-    /// The address that its connection comes from.
+    /// Its address.
     #[default]
     Address,
     /// The value of this header, in lower case; without it, the address.

@@ -3,9 +3,11 @@
 //! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
+//! - [`network`]: networks of addresses.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
 pub mod name;
+pub mod network;
 pub mod number;
 pub mod routing;
 pub mod value;

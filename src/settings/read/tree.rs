@@ -13,7 +13,7 @@ use crate::settings::keys::{route, top, topic};
 use crate::settings::model::{
     BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
 };
-use crate::settings::parse::{name, routing, value};
+use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
@@ -71,6 +71,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
         route(item, defaults, default_timeout, wire_format)
     });
+    let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
     let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
@@ -90,6 +91,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         consumer_group,
         wire_format,
         routes,
+        trusted_proxies: trusted_proxies.concat(),
         topic_headers,
         allowed_topics,
         max_client_topics,
