@@ -2,6 +2,8 @@
 
 /// TLS to backends.
 mod backend_tls;
+/// What one party may take.
+mod bounds;
 /// Who says who the client is.
 mod forwarded_headers;
 /// What a host is, and where a path may lead.

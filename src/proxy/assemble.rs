@@ -14,11 +14,13 @@ use crate::kafka::reply_stream::{OwnReplies, ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
 use crate::process::progress::Progress;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::Proxy;
+use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
@@ -105,7 +107,11 @@ pub fn assemble(
         routes,
         unrouted: metrics.topic(OTHER_TOPIC),
         topic_headers: own.topic_headers,
-        max_body: own.max_body_size,
+        body: BodyLimits {
+            size: own.max_body_size,
+            rate: own.min_body_rate,
+        },
+        bytes: ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone()),
         client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
         router: slot.subscribe(),

@@ -71,6 +71,11 @@ pub mod top {
         RATE_LIMIT_BURST: Value "rate_limit_burst";
         RATE_LIMIT_PER: Value "rate_limit_per";
         MAX_BODY_SIZE: Value "max_body_size";
+        MAX_PENDING_BYTES: Value "max_pending_bytes";
+        MIN_BODY_RATE: Value "min_body_rate";
+        MAX_CONNECTIONS: Value "max_connections";
+        MAX_CONNECTIONS_PER_CLIENT: Value "max_connections_per_client";
+        KEEP_ALIVE: Value "keep_alive";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
         TOPICS: Topics "topics" from "KAFKA_TOPICS";
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";

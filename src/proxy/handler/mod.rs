@@ -20,12 +20,13 @@ use tokio::time::Instant;
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::read_body;
+use crate::proxy::handler::body::{BodyLimits, declared_length, read_body};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
-use crate::proxy::handler::response::{to_http, with_permit, with_unread};
+use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::messages::{Forward, ReplyResult};
@@ -50,7 +51,8 @@ pub struct Proxy {
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
     pub topic_headers: bool,
-    pub max_body: usize,
+    pub body: BodyLimits,
+    pub bytes: ByteBudget,
     pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
@@ -184,14 +186,26 @@ impl Proxy {
         if request_topic.consumers.as_ref().is_some_and(|group| group.are_absent()) {
             return Err(Failure::NotSent(RequestError::NoConsumers));
         }
-        let permit = self
-            .admission
-            .admit(&request_topic.load, route.timeout)
-            .ok_or(Failure::NotSent(RequestError::Overloaded))?;
+        const OVERLOADED: Failure = Failure::NotSent(RequestError::Overloaded);
+        let admit = || {
+            self.admission
+                .admit(&request_topic.load, route.timeout)
+                .ok_or(OVERLOADED)
+        };
         let deadline = arrived + route.timeout;
-        let body = read_body(request, payload, self.max_body, deadline)
-            .await
-            .map_err(Failure::NotSent)?;
+        let mut held = self.bytes.begin(0).ok_or(OVERLOADED)?;
+        let mut body = None;
+        if let Some(declared) = declared_length(request) {
+            if declared.is_some_and(|length| length > self.body.size) {
+                return Err(Failure::NotSent(RequestError::BodyTooLarge));
+            }
+            // A body that would be refused is not read. One that comes slowly takes no place until it is there.
+            drop(admit()?);
+            held = self.bytes.begin(declared.unwrap_or(0)).ok_or(OVERLOADED)?;
+            let read = read_body(payload, declared, &self.body, deadline, &mut held).await;
+            body = Some(read.map_err(Failure::NotSent)?);
+        }
+        let permit = admit()?;
         let remaining = deadline.saturating_duration_since(Instant::now());
         let content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
         let record = route.wire_format.encode_request(content);
@@ -232,12 +246,13 @@ impl Proxy {
             error => Failure::NotSent(error),
         })?;
         topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
+        held.replace(record.value.as_ref().map_or(0, |body| body.len()));
         let response = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
-        Ok(with_permit(response, permit))
+        Ok(with_place(response, (permit, held)))
     }
 
     /// The router, once there is one. A request that comes before the first router is positioned waits a moment for it: a load balancer

@@ -102,7 +102,12 @@ impl ReplyRouter {
             .topics
             .ready(&forward.request_topic, &forward.reply_topic, &self.tasks)
         {
-            Ready::Yes(reply_partition) => self.produce(forward, reply_partition),
+            Ready::Yes(reply_partition) => {
+                // Also where a name was forgotten, and comes again before its topic is let go.
+                self.parts.known.opened(&forward.request_topic);
+                self.parts.known.opened(&forward.reply_topic);
+                self.produce(forward, reply_partition);
+            }
             Ready::NotYet => self.parked.push(forward),
             Ready::No => forward.refuse(RequestError::KafkaUnavailable),
         }
@@ -330,16 +335,10 @@ impl Handler<TopicEvent> for ReplyRouter {
         let (configured, warmup, tasks) = (&self.parts.request_topics, &self.parts.warmup, &self.tasks);
         match event {
             TopicEvent::RequestTopicOpened { topic, result } => {
-                if result.is_ok() {
-                    self.parts.known.opened(&topic);
-                }
                 self.topics.request_opened(topic, result, configured, tasks);
                 self.unpark(ctx);
             }
             TopicEvent::ReplyTopicOpened { topic, result } => {
-                if result.is_ok() {
-                    self.parts.known.opened(&topic);
-                }
                 self.topics.reply_opened(topic, result, warmup, tasks);
                 self.unpark(ctx);
             }

@@ -54,6 +54,16 @@ pub struct Proxy {
     pub rate_limit: Option<ClientRate>,
     /// Bytes of a request body.
     pub max_body_size: usize,
+    /// Bytes of request bodies and answers that are held, in all.
+    pub max_pending_bytes: usize,
+    /// Bytes per second of a request body, after a while; 0 = any.
+    pub min_body_rate: u64,
+    /// Open connections of clients.
+    pub max_connections: usize,
+    /// Of one address; `None`: as many as there may be at all.
+    pub max_connections_per_client: Option<usize>,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
 }
 
 impl Proxy {

@@ -14,6 +14,7 @@ use crate::settings::model::{
     BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
+use crate::settings::read::defaults;
 use crate::settings::read::reader::Reader;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
@@ -101,6 +102,19 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
         rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
+        max_pending_bytes: reader.or(
+            &top::MAX_PENDING_BYTES,
+            defaults::max_pending_bytes().to_string(),
+            value::size,
+        ),
+        min_body_rate: reader.required(&top::MIN_BODY_RATE, value::whole),
+        max_connections: reader.or(
+            &top::MAX_CONNECTIONS,
+            defaults::max_connections().to_string(),
+            value::positive,
+        ),
+        max_connections_per_client: reader.optional(&top::MAX_CONNECTIONS_PER_CLIENT, value::positive),
+        keep_alive: reader.required(&top::KEEP_ALIVE, value::positive_duration),
     }
 }
 

@@ -151,7 +151,7 @@ fn the_effective_settings_name_every_key_and_no_secret() {
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
-         consumer_group: g\nrate_limit: 5\n\
+         consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );
     let loaded = loaded(Mode::All, &yaml, &[]);
