@@ -18,6 +18,21 @@ pub fn command() -> Command {
     command
 }
 
+/// The same under a limit of open files, which a shell sets.
+pub fn limited(open_files: u32) -> Command {
+    let mut shell = command();
+    let binary = std::mem::replace(&mut shell, Command::new("sh"));
+    let script = format!("ulimit -Sn {open_files} && ulimit -Hn {open_files} && exec \"$0\" \"$@\"");
+    shell
+        .args(["-c", &script])
+        .arg(binary.as_std().get_program())
+        .env_clear();
+    for (name, value) in binary.as_std().get_envs() {
+        shell.envs(value.map(|value| (name, value)));
+    }
+    shell
+}
+
 /// Sends a signal to a process: TERM, INT, KILL.
 pub fn signal(name: &str, pid: u32) {
     shell(&format!("kill -{name} {pid}"));

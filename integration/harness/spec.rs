@@ -13,6 +13,7 @@ pub struct Spec {
     mode: &'static str,
     pub(super) config: Value,
     env: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 /// A proxy whose default topics are these.
@@ -69,6 +70,7 @@ impl Spec {
             mode,
             config,
             env: Vec::new(),
+            open_files: None,
         }
     }
 
@@ -127,6 +129,12 @@ impl Spec {
         self
     }
 
+    /// Starts the process with this limit of open files, which it cannot raise.
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// The configuration file.
     pub fn config(&self) -> String {
         format!("{:#}", self.config)
@@ -145,6 +153,6 @@ impl Spec {
 
     /// Starts the process and waits until it answers `/health/live`, ready or not.
     pub async fn launch(&self) -> Service {
-        Service::launch(self.mode, &self.config, &self.env).await
+        Service::launch(self.mode, &self.config, &self.env, self.open_files).await
     }
 }

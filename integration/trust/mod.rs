@@ -4,8 +4,14 @@
 mod auth;
 /// TLS to backends.
 mod backend_tls;
+/// What one party may take.
+mod bounds;
 /// Replies that somebody else wrote.
 mod forged_replies;
+/// Who says who the client is.
+mod forwarded_headers;
+/// What a host is, and where a path may lead.
+mod hosts_and_paths;
 /// Logins to Kafka, and the rights of each role.
 mod kafka_logins;
 /// Records that are larger than anybody's honest ones.
@@ -22,3 +28,5 @@ mod sealed_records;
 mod secrets;
 /// TLS on the proxy's port, and HTTP/2.
 mod tls;
+/// Who may name topics.
+mod topic_names;

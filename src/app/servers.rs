@@ -14,7 +14,8 @@ use crate::app::start_error::StartError;
 use crate::management;
 use crate::management::board::Board;
 use crate::process::listener::{self, ListenerGuard};
-use crate::proxy::connection::server;
+use crate::proxy::connection::places::ConnectionLimits;
+use crate::proxy::connection::server::{self, Keeping};
 use crate::proxy::handler::{Proxy, forward};
 use crate::settings::Settings;
 
@@ -30,19 +31,28 @@ pub fn serve_requests(
     let (bind, port) = (settings.proxy.bind, settings.proxy.port);
     let (listener, guard) = listen(bind, port)?;
     let tls = proxy.tls.clone();
+    let own = &settings.proxy;
+    let keeping = Keeping {
+        limits: ConnectionLimits::new(
+            own.max_connections,
+            own.max_connections_per_client,
+            proxy.metrics.clone(),
+        ),
+        keep_alive: own.keep_alive,
+    };
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
     let own_health = settings.management.port == 0;
     let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
         let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
         let app = if own_health {
-            app.configure(management::health_and_metrics)
+            app.configure(management::on_proxy_port)
         } else {
             app
         };
         app.default_service(web::to(forward))
     };
-    let server = server::serve(listener, limit, tls, make)?;
+    let server = server::serve(listener, limit, tls, keeping, make)?;
     let handle = server.handle();
     actix::spawn(server);
     Ok((handle, guard))

@@ -1,6 +1,6 @@
 //! `check`: prints the effective settings, and what they need.
 
-use crate::cli::open_files;
+use crate::cli::{memory, open_files};
 use crate::process::open_files::OpenFiles;
 use crate::process::output;
 use crate::settings::Loaded;
@@ -8,7 +8,13 @@ use crate::settings::Loaded;
 /// Prints the settings as YAML, and as a comment behind them what they need; warnings go to standard error. Returns the exit code.
 pub fn run(loaded: &Loaded) -> u8 {
     let needed = open_files::needed(&loaded.settings);
-    let printed = output::print(format_args!("{}{needed}", loaded.to_yaml()));
+    let settings = &loaded.settings;
+    let memory = settings
+        .mode
+        .is_proxy()
+        .then(|| memory::worst_case(&settings.proxy).to_string());
+    let memory = memory.unwrap_or_default();
+    let printed = output::print(format_args!("{}{needed}{memory}", loaded.to_yaml()));
     for warning in &loaded.warnings {
         output::complain(format_args!("warning: {warning}"));
     }

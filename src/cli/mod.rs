@@ -2,10 +2,12 @@
 //!
 //! - [`check`]: the command `check`.
 //! - [`open_files`]: how many open files a configuration needs.
+//! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
 
 pub mod check;
 pub mod create_topics;
+mod memory;
 mod open_files;
 
 use std::collections::BTreeMap;

@@ -16,8 +16,10 @@ const PROCESSOR_CLIENTS: u64 = 3;
 
 /// The parts of the sum.
 pub struct Needed {
-    /// One for each request that may be in flight. Idle clients come on top; their number is theirs to choose.
+    /// One for each request that may be in flight.
     clients: u64,
+    /// With idle ones, there may be as many.
+    max_connections: u64,
     /// One for each call that may be under way.
     backend_calls: u64,
     kafka_clients: u64,
@@ -29,7 +31,8 @@ pub fn needed(settings: &Settings) -> Needed {
     let workers: usize = processor.topics.iter().map(|topic| topic.workers).sum();
     let part = |has: bool, files: u64| if has { files } else { 0 };
     Needed {
-        clients: part(mode.is_proxy(), proxy.max_pending as u64),
+        clients: part(mode.is_proxy(), proxy.max_pending.min(proxy.max_connections) as u64),
+        max_connections: part(mode.is_proxy(), proxy.max_connections as u64),
         backend_calls: part(mode.is_processor(), processor.max_concurrent_requests as u64),
         kafka_clients: part(mode.is_proxy(), PROXY_CLIENTS)
             + part(mode.is_processor(), PROCESSOR_CLIENTS + workers as u64),
@@ -48,13 +51,14 @@ impl fmt::Display for Needed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Needed {
             clients,
+            max_connections,
             backend_calls,
             kafka_clients,
         } = self;
         let total = self.total();
         writeln!(
             f,
-            "# open files: {total} = {PROCESS} + {clients} clients (max_pending; idle ones come on top) + {backend_calls} backend calls \
+            "# open files: {total} = {PROCESS} + {clients} clients (max_pending; with idle ones up to {max_connections}, max_connections) + {backend_calls} backend calls \
              (max_concurrent_requests) + {kafka_clients} Kafka clients x {KAFKA_CLIENT}"
         )
     }

@@ -17,6 +17,12 @@ pub fn is_internal(name: &str) -> bool {
     name.starts_with("__")
 }
 
+/// Whether applications keep it to themselves: internal topics, those of Confluent's and Kafka Streams' (`_schemas`, …) and of Kafka
+/// Connect (`connect-configs`, …).
+pub fn is_private(name: &str) -> bool {
+    name.starts_with('_') || name.starts_with("connect-")
+}
+
 /// Globs as one matcher. A glob that does not compile matches nothing; the settings have refused such globs before.
 pub fn globs(patterns: &[String]) -> GlobSet {
     let mut builder = GlobSetBuilder::new();

@@ -34,11 +34,11 @@ const RESUME: &str = "/topics/{name}/resume";
 /// Of a change's request, as much of its `User-Agent` goes into the log.
 const USER_AGENT_LOGGED: usize = 100;
 
-/// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Other methods than GET
-/// and HEAD fall through to what follows.
-pub fn health_and_metrics(service: &mut web::ServiceConfig) {
+/// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Metrics are for trusted
+/// proxies alone there. Other methods than GET and HEAD fall through to what follows.
+pub fn on_proxy_port(service: &mut web::ServiceConfig) {
     health(service);
-    service.route(METRICS, bodiless(read().to(metrics_by_any_name)));
+    service.route(METRICS, bodiless(read().to(metrics_for_trusted)));
 }
 
 fn health(service: &mut web::ServiceConfig) {
@@ -114,7 +114,12 @@ async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse 
     }
 }
 
-async fn metrics_by_any_name(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+/// Metrics on the port that clients reach: whoever comes from elsewhere, even through a trusted proxy, gets none.
+async fn metrics_for_trusted(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+    if !board.proxy.as_ref().is_some_and(|proxy| proxy.trusted.is_own(&request)) {
+        let error = "metrics are for trusted_proxies here; for others there is management_port";
+        return HttpResponse::Forbidden().json(json!({ "error": error }));
+    }
     match board.access.admit_by_any_name(&request).await {
         Ok(()) => metrics_page(&board),
         Err(refusal) => refusal.response(),

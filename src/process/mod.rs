@@ -15,6 +15,7 @@
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
 //! - [`output`]: what commands print.
 //! - [`tls`]: TLS of a server, from its files.
+//! - [`memory`]: how much memory the process may use.
 //! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
@@ -24,6 +25,7 @@ pub mod https;
 pub mod listener;
 pub mod log_writer;
 pub mod masked;
+pub mod memory;
 pub mod open_files;
 pub mod output;
 pub mod periodic;

@@ -14,6 +14,7 @@ use crate::kafka::reply_stream::{OwnReplies, ReplyStream, StrangerCounters};
 use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
 use crate::process::progress::Progress;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
@@ -21,12 +22,14 @@ use crate::proxy::auth::Auth;
 use crate::proxy::auth::jwks::Jwks;
 use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
+use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::trust::TrustedProxies;
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
@@ -57,7 +60,9 @@ pub fn assemble(
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe()))?);
     let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
     let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
-    let topics = KnownTopics::new(own, &settings.create_topics, metrics.clone());
+    let dead_letter_topic = settings.processor.dead_letter_topic.as_deref();
+    let topics = KnownTopics::new(own, &settings.create_topics, dead_letter_topic, metrics.clone());
+    let topics = Arc::new(topics);
     let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
     let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
     let request_topics = own
@@ -80,6 +85,7 @@ pub fn assemble(
         max_record: settings.max_record_size,
         sealing: Arc::new(settings.sealing.derive()?),
         instance: instance.clone(),
+        topics: topics.clone(),
         request_topics,
         warmup,
         slot: slot.clone(),
@@ -91,13 +97,25 @@ pub fn assemble(
         tag = format!("{:04x}", instance.tag),
         "proxy instance"
     );
+    if own.topic_headers {
+        tracing::info!(
+            by = %joined(&own.trusted_proxies),
+            allowed = %joined(&own.allowed_topics),
+            "topic headers choose topics"
+        );
+    }
     let proxy = Arc::new(Proxy {
         instance,
+        trusted: TrustedProxies::new(&own.trusted_proxies),
         topics,
         routes,
         unrouted: metrics.topic(OTHER_TOPIC),
         topic_headers: own.topic_headers,
-        max_body: own.max_body_size,
+        body: BodyLimits {
+            size: own.max_body_size,
+            rate: own.min_body_rate,
+        },
+        bytes: ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone()),
         client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
         router: slot.subscribe(),
@@ -116,6 +134,14 @@ pub fn assemble(
         producer,
         supervised,
     })
+}
+
+/// With commas between them.
+fn joined(items: &[impl ToString]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Watches the consumer groups that the settings name.
@@ -144,6 +170,7 @@ struct RouterFactory {
     max_record: usize,
     sealing: Arc<Sealing>,
     instance: Instance,
+    topics: Arc<KnownTopics>,
     request_topics: Vec<Arc<KnownTopic>>,
     warmup: Vec<Arc<KnownTopic>>,
     slot: Arc<RouterSlot>,
@@ -189,6 +216,7 @@ impl Supervised for RouterFactory {
             producer: self.producer.clone(),
             limits: self.limits.clone(),
             stream,
+            known: self.topics.clone(),
             request_topics: self.request_topics.clone(),
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),

@@ -22,6 +22,12 @@ pub struct ProxyMetrics {
     pub pending: IntGauge,
     pub router_entries: IntGauge,
     pub active_consumers: IntGauge,
+    pub pending_bytes: IntGauge,
+    pub connections_open: IntGauge,
+    pub idle_connections_closed: IntCounter,
+    pub connections_refused: IntCounter,
+    pub client_topics: IntGauge,
+    pub client_topics_limited: IntCounter,
     pub late_replies: IntCounter,
     pub misplaced_replies: IntCounter,
     pub unbelieved_replies: IntCounter,
@@ -112,6 +118,24 @@ impl ProxyMetrics {
                 "Correlation entries of requests that wait for a reply",
             )?,
             active_consumers: gauge("proxy_active_consumers", "Reply topics being read")?,
+            pending_bytes: gauge(
+                "proxy_pending_bytes",
+                "bytes of request bodies and answers that are held",
+            )?,
+            connections_open: gauge("proxy_open_connections", "open connections of clients")?,
+            idle_connections_closed: counter(
+                "proxy_idle_connections_closed_total",
+                "idle connections that were closed to make room for others",
+            )?,
+            connections_refused: counter(
+                "proxy_connections_refused_total",
+                "connections that were closed at once because there were too many",
+            )?,
+            client_topics: gauge("proxy_client_topics", "topics that are open and that only clients name")?,
+            client_topics_limited: counter(
+                "proxy_client_topics_limited_total",
+                "names of clients for which another topic had to make room, or none could",
+            )?,
             late_replies: counter(
                 "proxy_late_replies_total",
                 "Replies whose request nobody waited for any more",

@@ -6,6 +6,7 @@
 //! - [`handler`]: one request, from its head to its answer.
 //! - [`admission`]: whether a request is taken at all.
 //! - [`routing`]: where it goes.
+//! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
@@ -19,3 +20,4 @@ pub mod instance;
 pub mod metrics;
 pub mod reply_router;
 pub mod routing;
+pub mod trust;

@@ -77,6 +77,7 @@ pub mod top {
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
+        TRUSTED_PROXIES: Value "trusted_proxies";
         TOPIC_HEADERS: Value "topic_headers";
         ALLOWED_TOPICS: Value "allowed_topics";
         MAX_CLIENT_TOPICS: Value "max_client_topics";
@@ -88,6 +89,11 @@ pub mod top {
         RATE_LIMIT_BURST: Value "rate_limit_burst";
         RATE_LIMIT_PER: Value "rate_limit_per";
         MAX_BODY_SIZE: Value "max_body_size";
+        MAX_PENDING_BYTES: Value "max_pending_bytes";
+        MIN_BODY_RATE: Value "min_body_rate";
+        MAX_CONNECTIONS: Value "max_connections";
+        MAX_CONNECTIONS_PER_CLIENT: Value "max_connections_per_client";
+        KEEP_ALIVE: Value "keep_alive";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
         TOPICS: Topics "topics" from "KAFKA_TOPICS";
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";

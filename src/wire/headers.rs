@@ -87,6 +87,12 @@ pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
 pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// HTTP: the host the client named.
 pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
+/// HTTP: the client's address, as nginx users name it.
+pub const X_REAL_IP: &str = "x-real-ip";
+/// HTTP: the same as all of `X-Forwarded-*` in one field (RFC 7239).
+pub const FORWARDED: &str = "forwarded";
+/// What begins every field that a gateway adds about its client.
+const X_FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// HTTP: the certificate that the client has shown, as Envoy writes it.
 pub const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
@@ -120,10 +126,32 @@ pub fn is_reserved(name: &str) -> bool {
     }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
 }
 
+/// True if a field, in whatever case, says who the client is or how it came. Only a gateway that is trusted may say that. `_` counts
+/// as `-`: what runs as CGI or WSGI does not see the difference.
+pub fn is_about_client(name: &str) -> bool {
+    let is = |known: &str, name: &[u8]| {
+        let same = |(a, b): (&u8, u8)| a.to_ascii_lowercase() == b || *a == b'_' && b == b'-';
+        name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
+    };
+    let start = name.as_bytes().get(..X_FORWARDED_PREFIX.len());
+    start.is_some_and(|start| is(X_FORWARDED_PREFIX, start))
+        || is(FORWARDED, name.as_bytes())
+        || is(X_REAL_IP, name.as_bytes())
+}
+
 /// True if a name, in whatever case, belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
 /// [`connection_options`].
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// What no `Connection` may remove, beside what is about the client: who asks is decided by it, or requests are tied together by it.
+const KEPT: [&str; 4] = ["authorization", "cookie", X_REQUEST_ID, "traceparent"];
+
+/// True if `Connection` may list a field, in whatever case, to be dropped on this hop. A client that could drop what a gateway has added
+/// would pass for somebody else.
+pub fn may_be_dropped(name: &str) -> bool {
+    !is_about_client(name) && !KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name))
 }
 
 /// Collects what all values of `Connection` list: fields to be dropped with it (RFC 9110 7.6.1).
@@ -147,6 +175,7 @@ pub fn end_to_end<N: AsRef<str>, V>(
             connection
                 .iter()
                 .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+                && may_be_dropped(name)
         };
         !is_reserved(name) && !is_hop_by_hop(name) && !listed()
     })
@@ -230,9 +259,55 @@ mod tests {
     }
 
     #[test]
+    fn what_says_who_the_client_is_is_known_however_it_is_written() {
+        for name in [
+            "X-Forwarded-For",
+            "x_forwarded_proto",
+            "X-FORWARDED-anything",
+            "Forwarded",
+            "X-Real_IP",
+        ] {
+            assert!(is_about_client(name), "{name}");
+        }
+        for name in [
+            "x-forwarded",
+            "x-forward-for",
+            "forwarded-for",
+            "x-real-ip2",
+            "via",
+            "x-request-id",
+            "",
+        ] {
+            assert!(!is_about_client(name), "{name}");
+        }
+    }
+
+    #[test]
     fn connection_options_are_those_of_all_values() {
         let values = [&b"close, X-Hop ,,\t"[..], b"", b"x-other\xff"];
         assert_eq!(connection_options(values), [&b"close"[..], b"X-Hop", b"x-other\xff"]);
+    }
+
+    #[test]
+    fn connection_drops_nothing_that_says_who_asks() {
+        let names = [
+            "x-forwarded-for",
+            "X-Forwarded-Proto",
+            "forwarded",
+            "x-real-ip",
+            "Authorization",
+            "cookie",
+            "x-request-id",
+            "traceparent",
+        ];
+        let listed: Vec<&[u8]> = names
+            .iter()
+            .map(|name| name.as_bytes())
+            .chain([&b"x-hop"[..]])
+            .collect();
+        let fields = names.into_iter().chain(["x-hop"]).map(|name| (name, ()));
+        let passed: Vec<&str> = end_to_end(fields, &listed).map(|(name, ())| name).collect();
+        assert_eq!(passed, names);
     }
 
     #[test]

@@ -30,6 +30,41 @@ pub fn check_target(method: &str, path: &str) -> Result<(), String> {
     }
 }
 
+/// True if a text is a host with an optional port, as `Host` and the authority of a target must be (RFC 9110 7.2, RFC 3986 3.2.2).
+pub fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((literal, port)) => return is_ip_literal(literal) && is_port(port),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    !host.is_empty() && is_reg_name(host.as_bytes()) && is_port(port)
+}
+
+/// Nothing, or a colon and digits, of which there may be none.
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix(':') {
+        Some("") => true,
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+        None => text.is_empty(),
+    }
+}
+
+/// An address of IPv6, without a zone, which means nothing on another machine. Later versions do not exist.
+fn is_ip_literal(text: &str) -> bool {
+    text.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+/// Unreserved and percent-encoded characters, and sub-delimiters.
+fn is_reg_name(mut text: &[u8]) -> bool {
+    loop {
+        text = match text {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
+            _ => return false,
+        };
+    }
+}
+
 /// True if a status ends a request: an interim (1xx) response is not an answer.
 pub fn is_final_status(status: &u16) -> bool {
     (200..=599).contains(status)
@@ -60,7 +95,73 @@ pub fn read_fields<'a>(raw: impl Iterator<Item = (&'a [u8], &'a Bytes)> + Clone)
         return Err("connection lists too many names".into());
     }
     if !listed.is_empty() {
-        fields.retain(|(name, _)| !listed.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes())));
+        let is_listed = |name: &str| listed.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes()));
+        fields.retain(|(name, _)| !(is_listed(name) && headers::may_be_dropped(name)));
     }
     Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_a_port() {
+        for text in [
+            "shop.example",
+            "shop.example:8080",
+            "127.0.0.1",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "a_b",
+            "shop:",
+            "%41.example",
+            "a,b",
+            "xn--caf-dma.example",
+        ] {
+            assert!(is_authority(text), "{text}");
+        }
+        for text in [
+            "",
+            ":80",
+            "a b",
+            "a/b",
+            "a@b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "<a>",
+            "\"a\"",
+            "a:b",
+            "a:80:90",
+            "a:65536",
+            "a:-1",
+            "a:+1",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[a]",
+            "[fe80::1%25eth0]",
+            "%4",
+            "%zz",
+            "caf\u{e9}",
+            "a\tb",
+            "http://a",
+            "a:80/",
+        ] {
+            assert!(!is_authority(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_authority_holds_nothing_that_ends_it(text in "\\PC{0,20}") {
+            if is_authority(&text) {
+                let ends = |c: char| "/?#@\\ <>\"".contains(c) || c.is_control() || !c.is_ascii();
+                prop_assert!(!text.contains(ends), "{text}");
+                prop_assert!(format!("http://{text}/").parse::<actix_web::http::Uri>().is_ok() || text.ends_with(':'), "{text}");
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@
 //! - [`redrive`]: a dead letter on its way back.
 //! - [`sealing`]: records that only who has the key can read or write.
 //! - [`arena`]: one allocation for many small pieces.
+//! - [`path`]: dot segments of a path.
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
@@ -28,6 +29,7 @@ pub mod invariants;
 pub mod json;
 pub mod message;
 pub mod native;
+pub mod path;
 pub mod redrive;
 pub mod reply_error;
 pub mod sealing;
@@ -36,7 +38,7 @@ pub use arena::Arena;
 pub use clock::now_ms;
 pub use correlation::CorrelationId;
 pub use format::{Format, decode_request, decode_response, reply_address};
-pub use http::{check_target, is_final_status};
+pub use http::{check_target, is_authority, is_final_status};
 pub use message::{Fields, RawFields, RawRecord, Record, Request, Response, WireError};
 pub use reply_error::ReplyError;
 pub use sealing::Sealing;

@@ -213,7 +213,7 @@ fn topic() -> Arc<KnownTopic> {
         .expect("the defaults are legal")
         .settings;
     let metrics = ProxyMetrics::register(&prometheus::Registry::new()).expect("a new registry is empty");
-    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
+    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
     topics
         .configured(&settings.proxy.request_topic)
         .expect("a default topic is known")

@@ -143,6 +143,11 @@ impl ReplyStream {
         Ok(topic)
     }
 
+    /// Reads a topic no more. Blocks.
+    pub fn close(&self, name: &str) {
+        self.unassign(name);
+    }
+
     /// The partitions this instance reads, each at the watermark that `pick` takes; nothing is assigned yet.
     fn position(
         &self,

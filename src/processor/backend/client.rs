@@ -189,6 +189,10 @@ impl Backend {
 
     /// The record's path below the base path; scheme and authority are never the record's.
     fn uri(&self, path: &str) -> Result<Uri, BackendError> {
+        let below_base = path.split('?').next().unwrap_or_default();
+        if !self.base_path.is_empty() && wire::path::climbs(below_base) {
+            return Err(BackendError::BadMessage("its path leads out of the base path".into()));
+        }
         let target = match path {
             "*" => path.to_string(),
             path => format!("{}{path}", self.base_path),
@@ -297,6 +301,16 @@ mod tests {
             backend("/base").uri("*").unwrap().path_and_query().unwrap().as_str(),
             "*"
         );
+    }
+
+    #[test]
+    fn a_path_never_leaves_the_base_path() {
+        for path in ["/../x", "/a/%2e%2e/..%2fx", "/..;/x?y", "/..\\x", "//../x"] {
+            let refused = backend("/base").uri(path).unwrap_err();
+            assert_eq!(refused.reply_error(), ReplyError::BadMessage, "{path}");
+            assert!(backend("").uri(path).is_ok(), "{path}");
+        }
+        assert!(backend("/base").uri("/a/../b?c=/../../d").is_ok());
     }
 
     /// What a call of ten seconds finds whose answer comes only after the clock went on by so much.

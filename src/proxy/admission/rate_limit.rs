@@ -12,7 +12,9 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 
 use crate::error::RequestError;
 use crate::process::rate::{network, per_second};
+use crate::proxy::trust::Origin;
 use crate::settings::{ClientKey, ClientRate};
+use crate::wire::headers::is_about_client;
 
 /// Limits that are kept, 8 bytes each. Two clients that fall into the same cell share its limit.
 const CELLS: usize = 1 << 16;
@@ -42,34 +44,41 @@ impl ClientLimit {
         })
     }
 
-    /// Counts a request.
+    /// Counts a request from `origin`.
     ///
     /// # Errors
     /// `RateLimited`: its client asks too often.
-    pub fn check(&self, request: &HttpRequest) -> Result<(), RequestError> {
-        self.limiter.check_key(&self.client(request)).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.limiter.clock().now());
-            let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            RequestError::RateLimited {
-                retry_after: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
-            }
-        })
+    pub fn check(&self, request: &HttpRequest, origin: &Origin) -> Result<(), RequestError> {
+        self.limiter
+            .check_key(&self.client(request, origin))
+            .map_err(|not_until| {
+                let wait = not_until.wait_time_from(self.limiter.clock().now());
+                let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                RequestError::RateLimited {
+                    retry_after: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
+                }
+            })
     }
 
-    /// A number for the client that a request comes from. A request without the header that names its client counts for its address.
-    fn client(&self, request: &HttpRequest) -> u64 {
+    /// A number for the client that a request comes from. A request without the header that names its client counts for its address, and
+    /// so does one whose client writes its own `X-Real-IP`.
+    fn client(&self, request: &HttpRequest, origin: &Origin) -> u64 {
+        let named = |name: &String| {
+            let counts = origin.is_trusted || !is_about_client(name);
+            request.headers().get(name).filter(|_| counts)
+        };
         match &self.key {
             ClientKey::Everybody => 0,
-            ClientKey::Address => self.address(request),
-            ClientKey::Header(name) => match request.headers().get(name) {
+            ClientKey::Address => self.address(origin),
+            ClientKey::Header(name) => match named(name) {
                 Some(value) => self.hasher.hash_one(value.as_bytes()),
-                None => self.address(request),
+                None => self.address(origin),
             },
         }
     }
 
-    fn address(&self, request: &HttpRequest) -> u64 {
-        self.hasher.hash_one(request.peer_addr().map(|peer| network(peer.ip())))
+    fn address(&self, origin: &Origin) -> u64 {
+        self.hasher.hash_one(origin.client.map(network))
     }
 }
 
@@ -91,6 +100,7 @@ impl StateStore for Cells {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::trust::TrustedProxies;
     use actix_web::test::TestRequest;
 
     fn limit(key: ClientKey) -> ClientLimit {
@@ -109,8 +119,13 @@ mod tests {
             .to_http_request()
     }
 
+    /// Of nobody whom the proxy trusts.
+    fn check(limit: &ClientLimit, request: &HttpRequest) -> Result<(), RequestError> {
+        limit.check(request, &TrustedProxies::new(&[]).origin(request))
+    }
+
     fn taken(limit: &ClientLimit, request: &HttpRequest) -> usize {
-        (0..10).filter(|_| limit.check(request).is_ok()).count()
+        (0..10).filter(|_| check(limit, request).is_ok()).count()
     }
 
     #[test]
@@ -123,7 +138,7 @@ mod tests {
             "another connection is no other client"
         );
         assert_eq!(taken(&limit, &from("10.0.0.2:1", "")), 3, "another client has its own");
-        let refused = limit.check(&from("10.0.0.1:3", ""));
+        let refused = check(&limit, &from("10.0.0.1:3", ""));
         let Err(RequestError::RateLimited { retry_after }) = refused else {
             panic!("{refused:?}");
         };
@@ -157,5 +172,25 @@ mod tests {
         let limit = limit(ClientKey::Everybody);
         assert_eq!(taken(&limit, &from("10.0.0.1:1", "a")), 3);
         assert_eq!(taken(&limit, &from("10.0.0.2:1", "b")), 0);
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_names_the_client() {
+        let trusted = TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]);
+        for key in [ClientKey::Address, ClientKey::Header("x-real-ip".into())] {
+            let limit = limit(key);
+            let taken = |peer: &str| {
+                let allowed = |last: u8| {
+                    let request = TestRequest::default()
+                        .peer_addr(peer.parse().unwrap())
+                        .insert_header(("x-real-ip", format!("192.0.2.{last}")))
+                        .to_http_request();
+                    limit.check(&request, &trusted.origin(&request)).is_ok()
+                };
+                (0..10).filter(|last| allowed(*last)).count()
+            };
+            assert_eq!(taken("203.0.113.1:1"), 3, "ten names of its own make no ten clients");
+            assert_eq!(taken("10.0.0.1:1"), 10);
+        }
     }
 }

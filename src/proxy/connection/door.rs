@@ -16,6 +16,7 @@ use crate::process::tls::H2;
 use crate::proxy::connection::h2;
 use crate::proxy::connection::io::Io;
 use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::places::Place;
 use crate::proxy::connection::stream::Connection;
 use crate::proxy::connection::tls::Tls;
 
@@ -34,7 +35,7 @@ pub struct SecureDoor<S> {
 /// # Errors
 /// The server of HTTP/1 gives it up.
 pub async fn serve<H, S, B>(
-    io: TcpStream,
+    (io, place): (TcpStream, Place),
     http1: Rc<H>,
     secure: Option<Rc<SecureDoor<S>>>,
     stopping: impl Future<Output = ()>,
@@ -44,9 +45,9 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody + Unpin,
 {
-    let address = io.peer_addr().ok();
+    let (address, place) = (io.peer_addr().ok(), Rc::new(place));
     let Some(door) = secure else {
-        let connection = Connection::new(Io::Plain(io));
+        let connection = Connection::new(Io::Plain(io)).with_place(place);
         return http1.call((connection, Protocol::Http1, address)).await;
     };
     let Some(stream) = door.tls.accept(io).await else {
@@ -60,6 +61,6 @@ where
         h2::serve(stream, &door.app, peer, address, door.keep_alive, stopping).await;
         return Ok(());
     }
-    let connection = Connection::secure(Io::Tls(Box::new(stream)), peer);
+    let connection = Connection::secure(Io::Tls(Box::new(stream)), peer).with_place(place);
     http1.call((connection, Protocol::Http1, address)).await
 }

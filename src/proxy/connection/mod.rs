@@ -8,6 +8,7 @@
 //! - [`io`]: the bytes of a connection, plain or inside TLS.
 //! - [`stream`]: the stream that actix-http reads.
 //! - [`exchange`]: what the stream and the app tell each other about the request under way.
+//! - [`places`]: how many connections may be open.
 //! - [`framing`]: where requests begin and end on it.
 
 pub mod door;
@@ -16,6 +17,7 @@ pub mod framing;
 pub mod h2;
 pub mod io;
 pub mod peer;
+pub mod places;
 pub mod server;
 pub mod stream;
 pub mod tls;

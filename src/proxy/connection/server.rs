@@ -17,11 +17,17 @@ use tokio::net::TcpStream;
 
 use crate::proxy::connection::door::{self, SecureDoor};
 use crate::proxy::connection::exchange::{AnswerBody, Exchange};
+use crate::proxy::connection::places::ConnectionLimits;
 use crate::proxy::connection::stream::{Connection, HEAD_TIMEOUT, LINGER};
 use crate::proxy::connection::tls::Tls;
 
-/// Idle client connections are kept this long: longer than the 60 s of nginx's upstream keepalive, so that nginx closes first.
-const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How connections are taken and kept.
+#[derive(Clone)]
+pub struct Keeping {
+    pub limits: ConnectionLimits,
+    /// How long one is kept without a request.
+    pub keep_alive: Duration,
+}
 
 /// Serves the app that `make` makes, once for each of the server's threads and version of HTTP. When it stops, requests under way have `limit` seconds to finish.
 ///
@@ -31,6 +37,7 @@ pub fn serve<A, S, B>(
     listener: TcpListener,
     limit: u64,
     tls: Option<Arc<Tls>>,
+    keeping: Keeping,
     make: impl Fn() -> A + Clone + Send + 'static,
 ) -> io::Result<Server>
 where
@@ -39,14 +46,17 @@ where
     S::InitError: std::fmt::Debug,
     B: MessageBody + Unpin + 'static,
 {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let builder = Server::build()
         // Signals are ours: actix-web's end the System before the actors have drained.
         .disable_signals()
+        .workers(threads)
+        .max_concurrent_connections(keeping.limits.of_each(threads))
         .shutdown_timeout(limit);
     // Tells connections that the server stops, so that idle ones close.
     let stopping = builder.graceful_shutdown_signal();
     let service = move || {
-        let stopping = stopping.clone();
+        let (stopping, keeping) = (stopping.clone(), keeping.clone());
         let app = apply_fn_factory(make().into_factory(), |request: Request, app: &S::Service| {
             let due = request.conn_data().map(Exchange::answer_due);
             let answer = app.call(request);
@@ -58,7 +68,7 @@ where
                 let told = told.clone();
                 async move { told.notified().await }
             })
-            .keep_alive(KeepAlive::Timeout(CLIENT_KEEP_ALIVE))
+            .keep_alive(KeepAlive::Timeout(keeping.keep_alive))
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
             // A client that closes is gone: its handler is dropped, and its place given back.
@@ -70,7 +80,8 @@ where
             .finish(map_config(app, |()| AppConfig::default()));
         let secure = tls.clone().map(|tls| (tls, make().into_factory()));
         fn_factory(move || {
-            let (http, stopping) = (http.new_service(()), stopping.clone());
+            let (http, stopping, places) = (http.new_service(()), stopping.clone(), keeping.limits.of_thread());
+            let keep_alive = keeping.keep_alive;
             let secure = secure
                 .as_ref()
                 .map(|(tls, app)| (tls.clone(), app.new_service(AppConfig::default())));
@@ -82,13 +93,18 @@ where
                         app: app
                             .await
                             .map_err(|error| tracing::error!(?error, "the app cannot be made"))?,
-                        keep_alive: CLIENT_KEEP_ALIVE,
+                        keep_alive,
                     })),
                     None => None,
                 };
                 Ok::<_, ()>(fn_service(move |io: TcpStream| {
                     let (http, secure, stopping) = (http.clone(), secure.clone(), stopping.clone());
-                    async move { door::serve(io, http, secure, async { stopping.notified().await }).await }
+                    let place = places.take(io.peer_addr().ok().map(|peer| peer.ip()));
+                    async move {
+                        // None: there are too many, and it closes here.
+                        let Some(place) = place else { return Ok(()) };
+                        door::serve((io, place), http, secure, async { stopping.notified().await }).await
+                    }
                 }))
             }
         })

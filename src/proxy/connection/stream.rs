@@ -24,6 +24,7 @@ use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::framing::Framing;
 use crate::proxy::connection::io::Io;
 use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::places::Place;
 
 /// A request's head must be complete after this time.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +54,8 @@ pub struct Connection {
     exchange: Exchange,
     /// Who is at the other end of TLS; `None`: it is plain.
     peer: Option<Rc<Peer>>,
+    /// `None`: it counts for no limit.
+    place: Option<Rc<Place>>,
     /// The client has closed, or the connection broke.
     ended: bool,
 }
@@ -69,6 +72,7 @@ impl Connection {
             write_timer: None,
             exchange: Exchange::default(),
             peer: None,
+            place: None,
             ended: false,
         }
     }
@@ -78,6 +82,23 @@ impl Connection {
         let mut connection = Connection::new(io);
         connection.peer = Some(peer);
         connection
+    }
+
+    /// The same, with a place among all connections.
+    pub fn with_place(mut self, place: Rc<Place>) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Nothing of a request is here, and no answer is due.
+    fn show_idle(&self, cx: &Context<'_>) {
+        if let Some(place) = &self.place
+            && self.framing.is_between_requests()
+            && !self.is_unanswered()
+            && self.held.is_empty()
+        {
+            place.idle(cx);
+        }
     }
 
     /// Who is at the other end of TLS; `None`: it is plain.
@@ -98,6 +119,9 @@ impl Connection {
     /// How many of `bytes`, which came next, may go to the parser now. It keeps method, version and `close` for each connection: were the
     /// next request parsed before this one is answered, this one would be answered as if it were that.
     fn admit(&mut self, bytes: &mut [u8]) -> usize {
+        if let Some(place) = &self.place {
+            place.busy();
+        }
         if self.framing.is_between_requests() && self.is_unanswered() {
             return 0;
         }
@@ -165,6 +189,7 @@ impl Connection {
 
     /// Nothing comes. If that has been so for too long in the middle of a head, the parser sees a client that has closed.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.show_idle(cx);
         match &mut self.head_timer {
             Some(timer) => timer.as_mut().poll(cx).map(Ok),
             None => Poll::Pending,
@@ -187,6 +212,11 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let connection = self.get_mut();
+        if connection.place.as_ref().is_some_and(|place| place.is_lost()) {
+            // To the parser, the client has closed.
+            connection.ended = true;
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let read = match connection.held.is_empty() {
                 true => connection.read_through(cx, buf),
@@ -215,6 +245,7 @@ impl AsyncWrite for Connection {
                 // The next request may go on.
                 cx.waker().wake_by_ref();
             }
+            connection.show_idle(cx);
         }
         // TLS takes what the socket does not, and has it left at the end.
         let flushed = Pin::new(&mut connection.io).poll_flush(cx);

@@ -9,47 +9,78 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::RequestError;
+use crate::proxy::admission::bytes::HeldBytes;
 
-/// The longest that a body may pause. A client that sends a byte now and then must not hold a place of its topic for the whole timeout.
+/// The longest that a body may pause. A client that sends a byte now and then must not hold its connection for the whole timeout.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
+/// A body may be slower than the least rate for this long, as with Apache's `mod_reqtimeout`.
+const SLOW_START: Duration = Duration::from_secs(10);
+/// Longer than any deadline.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads the whole body; `None` when the request has none at all, as distinct from an empty one.
-///
-/// # Errors
-/// `BodyTooLarge` by Content-Length before a byte is read, or while reading; `BodyTimeout` past `deadline`, or when nothing comes for
-/// `BODY_PAUSE`; `BadRequest` when the body breaks off or is malformed.
-pub async fn read_body(
-    request: &HttpRequest,
-    payload: &mut web::Payload,
-    limit: usize,
-    deadline: Instant,
-) -> Result<Option<Bytes>, RequestError> {
+/// What a body may be.
+pub struct BodyLimits {
+    /// Its most bytes.
+    pub size: usize,
+    /// Its least bytes per second; 0: any.
+    pub rate: u64,
+}
+
+/// The length that a request tells of its body. `None`: it has none. `Some(None)`: it has one, and tells no length.
+pub fn declared_length(request: &HttpRequest) -> Option<Option<usize>> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     if declared.is_none() && !request.headers().contains_key(header::TRANSFER_ENCODING) {
-        return Ok(None);
+        return None;
     }
-    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(RequestError::BodyTooLarge);
-    }
+    Some(declared.and_then(|length| length.to_str().ok()?.parse().ok()))
+}
+
+/// Reads the whole body of a request that has one, and counts it in `held` as it comes. `declared`: the length that was told.
+///
+/// # Errors
+/// `BodyTooLarge`: it is over its limit. `Overloaded`: no more bytes may be held. `BodyTimeout` past `deadline`, when nothing comes for
+/// `BODY_PAUSE`, or when it comes too slowly; `BadRequest` when the body breaks off or is malformed.
+pub async fn read_body(
+    payload: &mut web::Payload,
+    declared: Option<usize>,
+    limits: &BodyLimits,
+    deadline: Instant,
+    held: &mut HeldBytes,
+) -> Result<Bytes, RequestError> {
     let mut body = Body::Empty;
+    let began = Instant::now();
     let read = async {
         loop {
-            let next = tokio::time::timeout(BODY_PAUSE, payload.next()).await;
+            let until = limits.latest(began, body.len()).min(Instant::now() + BODY_PAUSE);
+            let next = tokio::time::timeout_at(until, payload.next()).await;
             let Some(chunk) = next.map_err(|_| RequestError::BodyTimeout)? else {
                 break;
             };
-            body.push(chunk.map_err(|_| RequestError::BadRequest)?, declared.unwrap_or(0));
-            if body.len() > limit {
+            let chunk = chunk.map_err(|_| RequestError::BadRequest)?;
+            if body.len() + chunk.len() > limits.size {
                 return Err(RequestError::BodyTooLarge);
             }
+            if !held.grow(chunk.len()) {
+                return Err(RequestError::Overloaded);
+            }
+            body.push(chunk, declared.unwrap_or(0));
         }
         Ok(())
     };
     tokio::time::timeout_at(deadline, read)
         .await
         .unwrap_or(Err(RequestError::BodyTimeout))?;
-    Ok(Some(body.into_bytes()))
+    Ok(body.into_bytes())
+}
+
+impl BodyLimits {
+    /// When more must have come than `bytes`.
+    fn latest(&self, began: Instant, bytes: usize) -> Instant {
+        match (bytes as u64).checked_div(self.rate) {
+            Some(seconds) => began + SLOW_START + Duration::from_secs(seconds),
+            None => began + FOREVER,
+        }
+    }
 }
 
 /// A body as it arrives: one chunk is kept as it is, more are joined.
@@ -87,5 +118,19 @@ impl Body {
             Body::One(chunk) => chunk,
             Body::Joined(joined) => joined.freeze(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_slow_at_first_and_then_must_keep_its_rate() {
+        let began = Instant::now();
+        let seconds = |rate: u64, bytes: usize| BodyLimits { size: 0, rate }.latest(began, bytes) - began;
+        assert_eq!(seconds(240, 0), SLOW_START);
+        assert_eq!(seconds(240, 2400), SLOW_START + Duration::from_secs(10));
+        assert_eq!(seconds(0, 0), FOREVER);
     }
 }

@@ -20,19 +20,21 @@ use tokio::time::Instant;
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::read_body;
+use crate::proxy::handler::body::{BodyLimits, declared_length, read_body};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
-use crate::proxy::handler::response::{to_http, with_permit, with_unread};
+use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::messages::{Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicUse};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
+use crate::proxy::trust::{Origin, TrustedProxies};
 use crate::wire::{CorrelationId, headers};
 
 /// The longest head of a request, in bytes.
@@ -44,12 +46,14 @@ const START_WAIT: Duration = Duration::from_secs(3);
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    pub topics: KnownTopics,
+    pub trusted: TrustedProxies,
+    pub topics: Arc<KnownTopics>,
     pub routes: Routes,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
     pub topic_headers: bool,
-    pub max_body: usize,
+    pub body: BodyLimits,
+    pub bytes: ByteBudget,
     pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
@@ -66,8 +70,9 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let destination = proxy.destination(&request).await;
-    let topic = destination.as_ref().ok().map(|to| to.request_topic.clone());
+    let origin = proxy.trusted.origin(&request);
+    let destination = proxy.destination(&request, origin).await;
+    let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let answered = match destination {
         Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
         Err(error) => Err(Failure::NotSent(error)),
@@ -110,8 +115,8 @@ struct Destination<'a> {
     target: Target<'a>,
     caller: Caller,
     /// The route's topics, or those that the client names.
-    request_topic: Arc<KnownTopic>,
-    reply_topic: Arc<KnownTopic>,
+    request_topic: TopicInUse,
+    reply_topic: TopicInUse,
 }
 
 /// Why there is no reply to pass on.
@@ -139,23 +144,31 @@ impl Proxy {
     }
 
     /// Where a request goes, and who sends it. Its head alone decides that.
-    async fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
+    async fn destination<'a>(
+        &'a self,
+        request: &'a HttpRequest,
+        origin: Origin,
+    ) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
         if head_size(request) > MAX_HEAD {
             return Err(RequestError::HeadTooLarge);
         }
-        let target = Target::of(request)?;
+        let target = Target::of(request, origin)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
-        // Before topics are named: naming one costs something.
+        // Before topics are named, or a token is verified: both cost something.
+        if let Some(limit) = &self.client_limit {
+            limit.check(request, &origin)?;
+        }
         let caller = self.auth.check(request, &route.demands).await?;
+        let counts = self.topic_headers && origin.is_trusted;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
-            Some(value) if self.topic_headers => {
+            Some(value) if counts => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
                 self.topics.named_by_client(topic, wanted)
             }
-            _ => Ok(default.clone()),
+            _ => Ok(TopicInUse::new(default.clone())),
         };
         Ok(Destination {
             route,
@@ -184,20 +197,29 @@ impl Proxy {
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
-        if let Some(limit) = &self.client_limit {
-            limit.check(request).map_err(Failure::NotSent)?;
-        }
         if request_topic.consumers.as_ref().is_some_and(|group| group.are_absent()) {
             return Err(Failure::NotSent(RequestError::NoConsumers));
         }
-        let permit = self
-            .admission
-            .admit(&request_topic.load, route.timeout)
-            .ok_or(Failure::NotSent(RequestError::Overloaded))?;
+        const OVERLOADED: Failure = Failure::NotSent(RequestError::Overloaded);
+        let admit = || {
+            self.admission
+                .admit(&request_topic.load, route.timeout)
+                .ok_or(OVERLOADED)
+        };
         let deadline = arrived + route.timeout;
-        let body = read_body(request, payload, self.max_body, deadline)
-            .await
-            .map_err(Failure::NotSent)?;
+        let mut held = self.bytes.begin(0).ok_or(OVERLOADED)?;
+        let mut body = None;
+        if let Some(declared) = declared_length(request) {
+            if declared.is_some_and(|length| length > self.body.size) {
+                return Err(Failure::NotSent(RequestError::BodyTooLarge));
+            }
+            // A body that would be refused is not read. One that comes slowly takes no place until it is there.
+            drop(admit()?);
+            held = self.bytes.begin(declared.unwrap_or(0)).ok_or(OVERLOADED)?;
+            let read = read_body(payload, declared, &self.body, deadline, &mut held).await;
+            body = Some(read.map_err(Failure::NotSent)?);
+        }
+        let permit = admit()?;
         let remaining = deadline.saturating_duration_since(Instant::now());
         let mut content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
@@ -214,11 +236,11 @@ impl Proxy {
             proxy: self,
             armed: true,
         };
-        let topic = request_topic.clone();
+        let topic = &*request_topic;
         router.forward(Forward {
             id,
-            request_topic,
-            reply_topic,
+            request_topic: topic.clone(),
+            reply_topic: Arc::clone(&reply_topic),
             record,
             deadline: deadline.into_std(),
             queue: permit.queue(),
@@ -239,12 +261,13 @@ impl Proxy {
             error => Failure::NotSent(error),
         })?;
         topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
+        held.replace(record.value.as_ref().map_or(0, |body| body.len()));
         let response = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
-        Ok(with_permit(response, permit))
+        Ok(with_place(response, (permit, held)))
     }
 
     /// The router, once there is one. A request that comes before the first router is positioned waits a moment for it: a load balancer

@@ -1,10 +1,11 @@
 //! From HTTP to the wire: a client's request as the content of a record.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, Uri, Version};
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::error::RequestError;
 use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::peer::Peer;
 use crate::proxy::routing::routes::Route;
+use crate::proxy::trust::Origin;
 use crate::wire::{self, CorrelationId, Fields, Request, headers};
 
 /// What this gateway calls itself in `Via` (RFC 9110 7.6.3).
@@ -35,21 +37,31 @@ pub fn head_size(request: &HttpRequest) -> usize {
     request.uri().path_and_query().map_or(1, |target| target.as_str().len()) + fields.sum::<usize>()
 }
 
-/// What a request asks for, and which host it asks.
+/// What a request asks for, which host it asks, and who asks.
 pub struct Target<'a> {
     /// Path and query, byte for byte, or `*`.
     path: Cow<'a, str>,
     /// The host that the target names (absolute form, RFC 9112 3.2.2), else that of `Host`; may be empty.
     authority: &'a str,
+    origin: Origin,
 }
 
 impl<'a> Target<'a> {
-    /// Reads request line and `Host`.
+    /// Reads request line and `Host` of a request from `origin`.
     ///
     /// # Errors
-    /// `BadRequest`: no backend could be asked for this target, or `Host` is not text.
-    pub fn of(request: &'a HttpRequest) -> Result<Self, RequestError> {
+    /// `BadRequest`: no backend could be asked for this target, or `Host` is not one host.
+    pub fn of(request: &'a HttpRequest, origin: Origin) -> Result<Self, RequestError> {
         let (uri, bad) = (request.uri(), RequestError::BadRequest);
+        let mut hosts = request.headers().get_all(header::HOST);
+        // None, or one that is empty, where there is no host to name.
+        let is_sound = |host: &HeaderValue| {
+            host.to_str()
+                .is_ok_and(|host| host.is_empty() || wire::is_authority(host))
+        };
+        if !hosts.next().is_none_or(is_sound) || hosts.next().is_some() {
+            return Err(bad);
+        }
         let authority = match (uri.scheme_str(), uri.authority()) {
             (None, None) => match request.headers().get(header::HOST) {
                 Some(host) => host.to_str().map_err(|_| bad)?,
@@ -60,11 +72,16 @@ impl<'a> Target<'a> {
             _ => return Err(bad),
         };
         let path = path_and_query(uri);
-        // User and password before a host are an attempt to deceive (RFC 9110 4.2.4).
-        if authority.contains('@') || wire::check_target(request.method().as_str(), &path).is_err() {
+        // Not with user and password before it, an attempt to deceive (RFC 9110 4.2.4).
+        let names_a_host = authority.is_empty() || wire::is_authority(authority);
+        if !names_a_host || wire::check_target(request.method().as_str(), &path).is_err() {
             return Err(bad);
         }
-        Ok(Target { path, authority })
+        Ok(Target {
+            path,
+            authority,
+            origin,
+        })
     }
 }
 
@@ -87,14 +104,13 @@ pub fn to_wire(
     reply_topic: &str,
     remaining: Duration,
 ) -> Request {
-    let client_ip = request.peer_addr().map(|peer| peer.ip().to_string());
     let timeout_ms = remaining.as_millis() as i64;
     let peer = Peer::of(request);
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
         path: route.on_wire(&target.path).into_owned(),
-        headers: fields(request, id, client_ip.as_deref(), target.authority, peer.as_deref()),
+        headers: fields(request, id, target, peer.as_deref()),
         authority: target.authority.to_string(),
         scheme: scheme(peer.as_deref()).into(),
         body,
@@ -102,7 +118,7 @@ pub fn to_wire(
         reply_partition: None,
         deadline_ms: Some(wire::now_ms() + timeout_ms),
         timeout_ms: Some(timeout_ms),
-        client_ip,
+        client_ip: target.origin.client.map(|client| client.to_string()),
         principal: None,
         key: route.key(request.uri(), request.headers()),
     }
@@ -112,17 +128,11 @@ fn scheme(peer: Option<&Peer>) -> &'static str {
     if peer.is_some() { "https" } else { "http" }
 }
 
-fn fields(
-    request: &HttpRequest,
-    id: CorrelationId,
-    client_ip: Option<&str>,
-    authority: &str,
-    peer: Option<&Peer>,
-) -> Fields {
-    let own = request.headers();
+fn fields(request: &HttpRequest, id: CorrelationId, target: &Target<'_>, peer: Option<&Peer>) -> Fields {
+    let (own, origin) = (request.headers(), &target.origin);
     let connection: Vec<&[u8]> = own.get_all(header::CONNECTION).map(HeaderValue::as_bytes).collect();
     let connection = headers::connection_options(connection);
-    let mut fields: Fields = Vec::with_capacity(own.len() + 6);
+    let mut fields: Fields = Vec::with_capacity(own.len() + 7);
     for (name, value) in headers::end_to_end(own.iter().map(|(name, value)| (name.as_str(), value)), &connection) {
         // Host travels as :authority, each hop frames its own body, and Expect was answered here. The others are added below.
         let dropped = matches!(
@@ -134,7 +144,7 @@ fn fields(
                 | headers::X_REQUEST_ID
                 | headers::X_ORIGINAL_METHOD
         ) || (name == headers::X_FORWARDED_CLIENT_CERT && peer.is_some());
-        if !dropped {
+        if !dropped && (origin.is_trusted || !headers::is_about_client(name)) {
             fields.push((name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())));
         }
     }
@@ -144,14 +154,28 @@ fn fields(
         headers::VIA,
         Bytes::from_static(if is_http_2 { VIA_HTTP_2 } else { VIA }),
     );
-    if let Some(forwarded) = forwarded_for(request, client_ip) {
+    if let Some(forwarded) = forwarded_for(own, origin) {
         add(headers::X_FORWARDED_FOR, forwarded);
     }
-    if !own.contains_key(headers::X_FORWARDED_PROTO) {
+    let is_kept = |name: &str| origin.is_trusted && own.contains_key(name);
+    if is_kept(headers::FORWARDED)
+        && let Some(peer) = origin.peer
+    {
+        add(headers::FORWARDED, forwarded_element(peer));
+    }
+    if !is_kept(headers::X_REAL_IP)
+        && let Some(client) = origin.client
+    {
+        add(headers::X_REAL_IP, client.to_string().into());
+    }
+    if !is_kept(headers::X_FORWARDED_PROTO) {
         add(headers::X_FORWARDED_PROTO, Bytes::from_static(scheme(peer).as_bytes()));
     }
-    if !own.contains_key(headers::X_FORWARDED_HOST) && !authority.is_empty() {
-        add(headers::X_FORWARDED_HOST, Bytes::copy_from_slice(authority.as_bytes()));
+    if !is_kept(headers::X_FORWARDED_HOST) && !target.authority.is_empty() {
+        add(
+            headers::X_FORWARDED_HOST,
+            Bytes::copy_from_slice(target.authority.as_bytes()),
+        );
     }
     if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_ref()) {
         add(headers::X_FORWARDED_CLIENT_CERT, certificate.forwarded.clone());
@@ -174,12 +198,22 @@ fn fields(
     fields
 }
 
-/// The addresses that the request has passed, in one line; the one that it came to us from is the last.
-fn forwarded_for(request: &HttpRequest, client_ip: Option<&str>) -> Option<Bytes> {
-    let earlier = request
-        .headers()
-        .get_all(headers::X_FORWARDED_FOR)
-        .map(HeaderValue::as_bytes);
-    let all: Vec<&[u8]> = earlier.chain(client_ip.map(str::as_bytes)).collect();
+/// The addresses that the request has passed, in one line; the one that it came to us from is the last. Only a trusted peer knows earlier
+/// ones.
+fn forwarded_for(own: &HeaderMap, origin: &Origin) -> Option<Bytes> {
+    let earlier = own.get_all(headers::X_FORWARDED_FOR).filter(|_| origin.is_trusted);
+    let peer = origin.peer.map(|peer| peer.to_string());
+    let all: Vec<&[u8]> = earlier
+        .map(HeaderValue::as_bytes)
+        .chain(peer.as_deref().map(str::as_bytes))
+        .collect();
     (!all.is_empty()).then(|| Bytes::from(all.join(&b", "[..])))
+}
+
+/// One hop of `Forwarded`; an address of IPv6 is quoted (RFC 7239 6).
+fn forwarded_element(peer: IpAddr) -> Bytes {
+    match peer {
+        IpAddr::V4(peer) => format!("for={peer}").into(),
+        IpAddr::V6(peer) => format!("for=\"[{peer}]\"").into(),
+    }
 }

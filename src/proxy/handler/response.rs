@@ -9,6 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 
+use crate::proxy::admission::bytes::HeldBytes;
 use crate::proxy::admission::in_flight::Permit;
 use crate::wire::{self, CorrelationId, RawRecord, Response, WireError, headers};
 
@@ -21,11 +22,11 @@ pub fn with_unread(response: HttpResponse, rest: web::Payload) -> HttpResponse {
     response.map_body(|_, body| BodyHolding { body, _held: rest }.boxed())
 }
 
-/// An answer that gives back its permit: a large one once the connection has taken it, or is gone, because the permit bounds its memory.
-/// A small one gives it back at once.
-pub fn with_permit(response: HttpResponse, permit: Permit) -> HttpResponse {
+/// An answer that gives back its place and its bytes: a large one once the connection has taken it, or is gone, because they bound memory.
+/// A small one gives them back at once.
+pub fn with_place(response: HttpResponse, place: (Permit, HeldBytes)) -> HttpResponse {
     match response.body().size() {
-        BodySize::Sized(LARGE_ANSWER..) => response.map_body(|_, body| BodyHolding { body, _held: permit }.boxed()),
+        BodySize::Sized(LARGE_ANSWER..) => response.map_body(|_, body| BodyHolding { body, _held: place }.boxed()),
         _ => response,
     }
 }

@@ -29,7 +29,7 @@ use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::process::progress::Progress;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
-use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::wire::sealing::{Binding, NotSealed};
 use crate::wire::{Format, RawRecord, Sealing, native};
 
@@ -47,6 +47,7 @@ pub struct RouterParts {
     pub producer: Arc<Producer<LostRequests>>,
     pub limits: RecordLimits,
     pub stream: ReplyStream,
+    pub known: Arc<KnownTopics>,
     /// The request topics of the configuration, opened at start.
     pub request_topics: Vec<Arc<KnownTopic>>,
     /// Reply topics that are open before this router is published.
@@ -107,7 +108,12 @@ impl ReplyRouter {
             .topics
             .ready(&forward.request_topic, &forward.reply_topic, &self.tasks)
         {
-            Ready::Yes(reply_partition) => self.produce(forward, reply_partition),
+            Ready::Yes(reply_partition) => {
+                // Also where a name was forgotten, and comes again before its topic is let go.
+                self.parts.known.opened(&forward.request_topic);
+                self.parts.known.opened(&forward.reply_topic);
+                self.produce(forward, reply_partition);
+            }
             Ready::NotYet => self.parked.push(forward),
             Ready::No => forward.refuse(RequestError::KafkaUnavailable),
         }
@@ -228,6 +234,16 @@ impl ReplyRouter {
         }
     }
 
+    /// Lets go the topics that are known no more.
+    fn let_go(&mut self) {
+        let (pending, parked) = (&self.pending, &self.parked);
+        let is_used = |name: &str| {
+            pending.any(|waiting| *waiting.reply_topic.name == *name)
+                || parked.iter().any(|forward| *forward.reply_topic.name == *name)
+        };
+        self.topics.let_go(&self.parts.known, is_used, &self.tasks);
+    }
+
     /// Nobody waits for a request any more: its deadline passed, or its client left before.
     fn given_up(&mut self, waiting: &Waiting) {
         let now = Instant::now();
@@ -302,6 +318,7 @@ impl Actor for ReplyRouter {
             // A topic that is missing at two checks in a row is gone: they must not come together.
             if checks.tick(Instant::now()) != Tick::Repeated {
                 router.topics.end_searches(&router.tasks);
+                router.let_go();
                 router.topics.check(&router.tasks);
             }
         });
@@ -377,6 +394,10 @@ impl Handler<TopicEvent> for ReplyRouter {
             }
             TopicEvent::ReplyTopicOpened { topic, result } => {
                 self.topics.reply_opened(topic, result, warmup, tasks);
+                self.unpark(ctx);
+            }
+            TopicEvent::ReplyTopicClosed(name) => {
+                self.topics.replies.remove(&name);
                 self.unpark(ctx);
             }
             TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),

@@ -36,13 +36,14 @@ fn settings() -> Settings {
     settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings
 }
 
-fn topics(settings: &Settings, metrics: &ProxyMetrics) -> (Arc<KnownTopic>, Arc<KnownTopic>) {
-    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics.clone());
+fn topics(settings: &Settings, metrics: &ProxyMetrics) -> (Arc<KnownTopics>, Arc<KnownTopic>, Arc<KnownTopic>) {
+    let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics.clone());
     let known = |name: &str| topics.configured(name).unwrap();
-    (
+    let (request, reply) = (
         known(&settings.proxy.request_topic),
         known(&settings.proxy.response_topic),
-    )
+    );
+    (Arc::new(topics), request, reply)
 }
 
 /// Bytes of memory that this process has in use.
@@ -55,7 +56,7 @@ fn resident() -> usize {
 #[test]
 fn an_entry_is_small() {
     let (count, rounds) = if long() { (1_000_000, 1) } else { (100_000, 3) };
-    let (request_topic, reply_topic) = topics(&settings(), &ProxyMetrics::register(&Registry::new()).unwrap());
+    let (_, request_topic, reply_topic) = topics(&settings(), &ProxyMetrics::register(&Registry::new()).unwrap());
     let queue = request_topic.load.queue(Duration::from_secs(30));
     let deadline = Instant::now() + Duration::from_secs(30);
     let fill = || {
@@ -134,7 +135,7 @@ async fn a_router_carries_many() {
         properties: Default::default(),
     };
     let metrics = ProxyMetrics::register(&Registry::new()).unwrap();
-    let (request_topic, reply_topic) = topics(&settings, &metrics);
+    let (known, request_topic, reply_topic) = topics(&settings, &metrics);
     let entries = metrics.router_entries.clone();
     let slot = Arc::new(RouterSlot::default());
     slot.begin(1);
@@ -167,6 +168,7 @@ async fn a_router_carries_many() {
         limits: RecordLimits::start(producer.clone(), TopicRole::Requests, []).unwrap(),
         producer,
         stream,
+        known,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],
         sealing: Arc::new(settings.sealing.derive().unwrap()),

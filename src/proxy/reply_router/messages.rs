@@ -73,6 +73,8 @@ pub enum TopicEvent {
         topic: Arc<KnownTopic>,
         result: Result<OpenTopic, TopicError>,
     },
+    /// A reply topic that is known no more is read no more.
+    ReplyTopicClosed(Arc<str>),
     /// A request topic of the configuration failed to open a while ago.
     RetryRequestTopic(Arc<KnownTopic>),
     /// A reply topic that the router cannot do without failed to open a while ago.

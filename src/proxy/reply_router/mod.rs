@@ -6,6 +6,7 @@
 //! - [`pending`]: the correlation table, one entry for each request in flight.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.
+//! - [`let_go`]: which topics are given up because nobody names them any more.
 //! - [`search`]: when to search a reply topic for replies on other partitions; a pure machine.
 //! - [`search_replies`]: begins and ends such searches.
 //! - [`cadence`]: when to judge by what happened since the last tick.
@@ -15,6 +16,7 @@ pub mod actor;
 mod cadence;
 #[cfg(test)]
 mod capacity_tests;
+mod let_go;
 pub mod messages;
 pub mod pending;
 mod search;

@@ -138,6 +138,11 @@ impl Pending {
         ended.map(|(_, waiting)| waiting).collect()
     }
 
+    /// Whether `is` is true of an entry.
+    pub fn any(&self, is: impl Fn(&Waiting) -> bool) -> bool {
+        self.0.values().any(is)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -158,7 +163,7 @@ mod tests {
     fn one(awaited: Awaited) -> (Pending, CorrelationId, oneshot::Receiver<ReplyResult>) {
         let settings = settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
         let metrics = ProxyMetrics::register(&Default::default()).unwrap();
-        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
+        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
         let known = |name: &str| topics.configured(name).unwrap();
         let (request_topic, reply_topic) = (known("common-requests"), known("common-responses"));
         let (mut pending, id) = (Pending::default(), CorrelationId::new(7));

@@ -16,7 +16,7 @@ use crate::kafka::cluster::describe::{self, Found};
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{OpenTopic, ReplyStream, TopicChange};
-use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::routing::topics::{KnownTopic, TopicInUse};
 
 /// How long to wait before a topic is opened again, where Kafka did not answer or the router must have the topic.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,7 +42,9 @@ impl TopicTasks {
 
     fn open_request_after(&self, wait: Duration, topic: Arc<KnownTopic>) {
         let (producer, stream, limits) = (self.producer.clone(), self.stream.clone(), self.limits.clone());
+        let in_use = TopicInUse::new(topic.clone());
         self.spawn(async move {
+            let _in_use = in_use;
             pause(wait).await;
             let opened = topic.clone();
             let ensure = move || {
@@ -75,11 +77,23 @@ impl TopicTasks {
 
     fn open_reply_after(&self, wait: Duration, topic: Arc<KnownTopic>) {
         let stream = self.stream.clone();
+        let in_use = TopicInUse::new(topic.clone());
         self.spawn(async move {
+            let _in_use = in_use;
             pause(wait).await;
             let opened = topic.clone();
             let result = blocking(&topic.name, move || stream.open(&opened.name, opened.may_create)).await;
             TopicEvent::ReplyTopicOpened { topic, result }
+        });
+    }
+
+    /// Ends the reading of a reply topic.
+    pub(super) fn close_reply(&self, name: Arc<str>) {
+        let (stream, closed) = (self.stream.clone(), name.clone());
+        self.spawn(async move {
+            // A panic in it is logged by the panic hook; the topic is then read in vain.
+            let _ = tokio::task::spawn_blocking(move || stream.close(&closed)).await;
+            TopicEvent::ReplyTopicClosed(name)
         });
     }
 

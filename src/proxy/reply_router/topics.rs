@@ -15,7 +15,7 @@ use crate::proxy::admission::pace::Pace;
 use crate::proxy::routing::topics::KnownTopic;
 
 /// How long a failure is remembered before the next request tries again.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(5);
+pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(5);
 
 /// A reply topic that is read.
 pub(super) struct OpenReplyTopic {
@@ -34,7 +34,7 @@ impl From<OpenTopic> for OpenReplyTopic {
 
 /// A request topic that requests are produced to.
 pub(super) struct OpenRequestTopic {
-    topic: Arc<KnownTopic>,
+    pub(super) topic: Arc<KnownTopic>,
     /// `None` until Kafka has told it.
     pub(super) id: Option<TopicId>,
     /// One for each of the topic's queues, in their order. Brought up to date each `span::TICK`.
@@ -47,13 +47,15 @@ pub(super) enum TopicState<T> {
     Open(T),
     /// Since then.
     Failed(Instant),
+    /// Nobody uses it any more; what it was read with is being given back.
+    Closing,
 }
 
 impl<T> TopicState<T> {
     pub(super) fn open(&self) -> Option<&T> {
         match self {
             TopicState::Open(open) => Some(open),
-            TopicState::Opening | TopicState::Failed(_) => None,
+            TopicState::Opening | TopicState::Failed(_) | TopicState::Closing => None,
         }
     }
 }
@@ -76,7 +78,7 @@ pub(super) struct TopicStates {
     /// Open reply topics that Kafka did not let us read at the last check.
     pub(super) denied: HashSet<Arc<str>>,
     /// The last failure that was logged of each topic, so that one that goes on is logged once.
-    logged_failures: HashMap<Arc<str>, String>,
+    pub(super) logged_failures: HashMap<Arc<str>, String>,
     /// A check is under way; the next one waits for it.
     pub(super) is_checking: bool,
 }

@@ -14,7 +14,7 @@ use crate::error::RequestError;
 use crate::proxy::auth::Demands;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
-use crate::wire::Format;
+use crate::wire::{Format, path};
 
 /// Never empty: without configured routes, one that takes everything.
 pub struct Routes(Vec<Route>);
@@ -72,8 +72,26 @@ impl Routes {
     /// The route that takes a request.
     ///
     /// # Errors
-    /// `NoRoute`: no route has this path. `MethodNotAllowed`: some have this path, and none of them this method.
+    /// `NoRoute`: no route has this path. `MethodNotAllowed`: some have this path, and none of them this method. `BadRequest`: dot
+    /// segments lead out of the route.
     pub fn find(&self, method: &Method, path: &str) -> Result<&Route, RequestError> {
+        let route = self.first(method, path)?;
+        match route.pattern.is_some() && path::has_dots(path) && self.is_left(route, method, path) {
+            true => Err(RequestError::BadRequest),
+            false => Ok(route),
+        }
+    }
+
+    /// Whether some server would read the path as another route's, or as none below the prefix that is cut off.
+    fn is_left(&self, route: &Route, method: &Method, path: &str) -> bool {
+        let is_other = |merges_slashes: bool| {
+            let there = self.first(method, &path::resolved(path, merges_slashes));
+            !there.is_ok_and(|there| std::ptr::eq(there, route))
+        };
+        path.get(route.stripped..).is_some_and(path::climbs) || is_other(false) || is_other(true)
+    }
+
+    fn first(&self, method: &Method, path: &str) -> Result<&Route, RequestError> {
         let mut with_path = self.with_path(path).peekable();
         with_path.peek().ok_or(RequestError::NoRoute)?;
         with_path
@@ -154,7 +172,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let settings = settings.unwrap_or_else(|error| panic!("{error}")).settings;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, metrics);
+        let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
         Routes::new(&settings.proxy, &topics).unwrap()
     }
 
@@ -202,6 +220,45 @@ routes:
         }
         assert_eq!(routes.allow("/orders/7"), "GET, HEAD, PUT");
         assert_eq!(routes.allow("/orders"), "POST");
+    }
+
+    #[test]
+    fn dot_segments_lead_out_of_no_route() {
+        let routes = routes(
+            "
+routes:
+  - {path: '/api/admin/{tail}*', request_topic: admin}
+  - {path: '/api/{tail}*', strip_prefix: /api, request_topic: api}
+  - {path: '/orders/{id}', request_topic: orders}
+",
+        );
+        for path in [
+            "/api/../x",
+            "/api/x/../admin/y",
+            "/api/x/..//admin/y",
+            "/api/./admin/y",
+            "/api/%2e%2e/x",
+            "/api/..%2fx",
+            "/api/x%2f..%5c..%2fy",
+            "/api/..;/x",
+            "/api/..\\x",
+            "/api/x/../../api/y",
+            "/api/admin/../y",
+            "/orders/..",
+            "/orders/..%2fapi",
+            "/orders/.",
+        ] {
+            assert_eq!(topic(&routes, "GET", path), Err(RequestError::BadRequest), "{path}");
+        }
+        for (path, expected) in [
+            ("/api/a/../b", "api"),
+            ("/api/a/./b/", "api"),
+            ("/api/...", "api"),
+            ("/api/admin/a/../b", "admin"),
+            ("/orders/..7", "orders"),
+        ] {
+            assert_eq!(topic(&routes, "GET", path), Ok(expected), "{path}");
+        }
     }
 
     #[test]

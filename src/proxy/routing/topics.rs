@@ -1,17 +1,26 @@
 //! The topics that requests go to and replies come from: which names a client may give, and one shared entry for each known topic.
+//!
+//! A name costs little: of those that only clients give, the ones that opened are kept, up to a limit, and the one that was unused
+//! longest makes room for another. A name whose topic has not opened takes the room of another such name only.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use globset::GlobSet;
 
 use crate::error::RequestError;
-use crate::kafka::topic_name::{globs, is_internal, is_legal};
+use crate::kafka::topic_name::{globs, is_legal, is_private};
 use crate::proxy::admission::consumers::Consumers;
 use crate::proxy::admission::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
 use crate::settings::{CreateTopics, Proxy};
+
+const REQUESTS_END: &str = "-requests";
+const REPLIES_END: &str = "-responses";
 
 /// What a topic is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,30 +40,114 @@ pub struct KnownTopic {
     pub may_create: bool,
     /// Set for a request topic whose consumer group is watched.
     pub consumers: Option<Arc<Consumers>>,
+    usage: Usage,
 }
+
+/// How a topic is used that only clients name.
+#[derive(Default)]
+struct Usage {
+    /// Requests under way that have named it, and openings.
+    users: AtomicUsize,
+    /// The count of `KnownTopics::named` when it was named last.
+    last: AtomicU64,
+    /// It has opened: it exists, and counts among those that are kept.
+    opened: AtomicBool,
+}
+
+/// A topic that somebody uses: it is not idle until this is dropped.
+pub struct TopicInUse(Arc<KnownTopic>);
+
+impl TopicInUse {
+    pub fn new(topic: Arc<KnownTopic>) -> Self {
+        topic.usage.users.fetch_add(1, Ordering::AcqRel);
+        TopicInUse(topic)
+    }
+}
+
+impl Deref for TopicInUse {
+    type Target = Arc<KnownTopic>;
+
+    fn deref(&self) -> &Arc<KnownTopic> {
+        &self.0
+    }
+}
+
+impl Drop for TopicInUse {
+    fn drop(&mut self) {
+        self.0.usage.users.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl KnownTopic {
+    /// Only clients name it, and it has opened, or has not yet.
+    fn is_clients(&self, opened: bool) -> bool {
+        self.configured_for.is_none() && self.usage.opened.load(Ordering::Acquire) == opened
+    }
+
+    fn is_idle(&self) -> bool {
+        self.usage.users.load(Ordering::Acquire) == 0
+    }
+}
+
+/// The names that clients may give besides those of the configuration.
+struct Nameable {
+    requests: GlobSet,
+    replies: GlobSet,
+    dead_letter_topic: Option<String>,
+}
+
+impl Nameable {
+    /// A pattern that ends in `-requests` is for request topics only, and one that ends in `-responses` for reply topics.
+    fn new(patterns: &[String], dead_letter_topic: Option<&str>) -> Self {
+        let without = |end: &str| {
+            let kept = patterns.iter().filter(|pattern| !pattern.ends_with(end));
+            globs(&kept.cloned().collect::<Vec<_>>())
+        };
+        Nameable {
+            requests: without(REPLIES_END),
+            replies: without(REQUESTS_END),
+            dead_letter_topic: dead_letter_topic.map(str::to_owned),
+        }
+    }
+
+    /// Topics that applications keep to themselves are no client's, whatever the patterns say.
+    fn has(&self, name: &str, wanted: TopicUse) -> bool {
+        let is_private = is_private(name) || self.dead_letter_topic.as_deref() == Some(name);
+        let allowed = match wanted {
+            TopicUse::Requests => &self.requests,
+            TopicUse::Replies => &self.replies,
+        };
+        !is_private && allowed.is_match(name)
+    }
+}
+
+type Known = HashMap<Arc<str>, Arc<KnownTopic>>;
 
 /// All known topics. Read by every request, written when a client first names one.
 pub struct KnownTopics {
-    known: ArcSwap<HashMap<Arc<str>, Arc<KnownTopic>>>,
-    allowed: Option<GlobSet>,
+    known: ArcSwap<Known>,
+    allowed: Nameable,
     /// The names that `allowed_topics` gives in full. They have a metrics label of their own.
     labelled: HashSet<String>,
     may_create: GlobSet,
-    /// The most known topics: the configured ones and `max_client_topics`.
+    /// The most topics that only clients name: of those that have opened, and as many that have not yet.
     limit: usize,
+    /// How often a client has named one: the clock by which the one that was unused longest is found.
+    named: AtomicU64,
+    limit_was_logged: AtomicBool,
     metrics: ProxyMetrics,
 }
 
 impl KnownTopics {
     /// Knows the configured topics from the start.
-    pub fn new(proxy: &Proxy, create: &CreateTopics, metrics: ProxyMetrics) -> Self {
+    pub fn new(proxy: &Proxy, create: &CreateTopics, dead_letter_topic: Option<&str>, metrics: ProxyMetrics) -> Self {
         let replies = [proxy.response_topic.as_str()].into_iter().chain(proxy.reply_topics());
         let requests = [proxy.request_topic.as_str()].into_iter().chain(proxy.request_topics());
         let configured = replies
             .map(|name| (name, TopicUse::Replies))
             .chain(requests.map(|name| (name, TopicUse::Requests)));
         let groups = proxy.consumer_groups();
-        let known: HashMap<Arc<str>, Arc<KnownTopic>> = configured
+        let known: Known = configured
             .map(|(name, used_for)| {
                 let name: Arc<str> = Arc::from(name);
                 let topic = KnownTopic {
@@ -64,16 +157,19 @@ impl KnownTopics {
                     metrics: metrics.topic(&name),
                     may_create: true,
                     consumers: groups.contains_key(&*name).then(Arc::default),
+                    usage: Usage::default(),
                 };
                 (name, Arc::new(topic))
             })
             .collect();
         KnownTopics {
-            limit: known.len() + proxy.max_client_topics,
             known: ArcSwap::from_pointee(known),
             labelled: proxy.allowed_topics.iter().cloned().collect(),
-            allowed: (!proxy.allowed_topics.is_empty()).then(|| globs(&proxy.allowed_topics)),
+            allowed: Nameable::new(&proxy.allowed_topics, dead_letter_topic),
             may_create: globs(&create.allow),
+            limit: proxy.max_client_topics,
+            named: AtomicU64::new(0),
+            limit_was_logged: AtomicBool::new(false),
             metrics,
         }
     }
@@ -83,24 +179,34 @@ impl KnownTopics {
         self.known.load().get(name).cloned()
     }
 
+    /// Whether a topic is known still.
+    pub fn has(&self, name: &str) -> bool {
+        self.known.load().contains_key(name)
+    }
+
     /// The topic a client names for this use.
     ///
     /// # Errors
-    /// `BadTopic`: Kafka would refuse the name. `TopicNotAllowed`: it is internal, not in `allowed_topics`, one more than
-    /// `max_client_topics`, or configured for the other use: requests would be read as replies. Kafka is not asked.
-    pub fn named_by_client(&self, name: &str, wanted: TopicUse) -> Result<Arc<KnownTopic>, RequestError> {
-        if let Some(topic) = self.known.load().get(name) {
-            let is_for_this = topic.configured_for.is_none_or(|configured| configured == wanted);
-            return is_for_this.then(|| topic.clone()).ok_or(RequestError::TopicNotAllowed);
+    /// `BadTopic`: Kafka would refuse the name. `TopicNotAllowed`: it is private, not in `allowed_topics`, or configured for the other
+    /// use: requests would be read as replies. `Overloaded`: `max_client_topics` names are opening at this moment. Kafka is not asked.
+    pub fn named_by_client(&self, name: &str, wanted: TopicUse) -> Result<TopicInUse, RequestError> {
+        if let Some(topic) = self.configured(name) {
+            let is_for_this = match topic.configured_for {
+                Some(configured) => configured == wanted,
+                None => self.allowed.has(name, wanted),
+            };
+            return is_for_this
+                .then(|| self.used(topic))
+                .ok_or(RequestError::TopicNotAllowed);
         }
         if !is_legal(name) {
             return Err(RequestError::BadTopic);
         }
-        if is_internal(name) || self.allowed.as_ref().is_some_and(|allowed| !allowed.is_match(name)) {
+        if self.limit == 0 || !self.allowed.has(name, wanted) {
             return Err(RequestError::TopicNotAllowed);
         }
         let name: Arc<str> = Arc::from(name);
-        let topic = Arc::new(KnownTopic {
+        let topic = self.used(Arc::new(KnownTopic {
             name: name.clone(),
             configured_for: None,
             load: Arc::default(),
@@ -111,14 +217,184 @@ impl KnownTopics {
             }),
             may_create: self.may_create.is_match(&*name),
             consumers: None,
+            usage: Usage::default(),
+        }));
+        self.change(|known| match known.contains_key(&name) {
+            true => Room::Enough,
+            false => self.room_for(known, false, |known| drop(known.insert(name.clone(), topic.clone()))),
         });
+        let known = self.configured(&name).ok_or(RequestError::Overloaded)?;
+        Ok(self.used(known))
+    }
+
+    /// A topic has opened: it is kept, in place of the one that was unused longest where there are too many.
+    pub fn opened(&self, topic: &Arc<KnownTopic>) {
+        if topic.is_clients(false) {
+            self.change(|known| match known.get(&topic.name).cloned() {
+                Some(same) if same.is_clients(false) => {
+                    self.room_for(known, true, |_| same.usage.opened.store(true, Ordering::Release))
+                }
+                _ => Room::Enough,
+            });
+        }
+    }
+
+    /// A topic could not be opened, and may be tried again: its name is not kept.
+    pub fn forget(&self, name: &str) {
+        self.change(|known| {
+            if known
+                .get(name)
+                .is_some_and(|topic| topic.is_clients(false) && topic.is_idle())
+            {
+                known.remove(name);
+            }
+            Room::Enough
+        });
+    }
+
+    fn used(&self, topic: Arc<KnownTopic>) -> TopicInUse {
+        if topic.configured_for.is_none() {
+            let now = self.named.fetch_add(1, Ordering::Relaxed);
+            topic.usage.last.store(now, Ordering::Relaxed);
+        }
+        TopicInUse::new(topic)
+    }
+
+    /// Adds a topic with `add` to those that have opened, or have not; one of these makes room where that is needed.
+    fn room_for(&self, known: &mut Known, opened: bool, add: impl FnOnce(&mut Known)) -> Room {
+        let alike = || known.values().filter(|topic| topic.is_clients(opened));
+        if alike().count() < self.limit {
+            add(known);
+            return Room::Enough;
+        }
+        let idle = alike().filter(|topic| topic.is_idle());
+        let unused_longest = idle.min_by_key(|topic| topic.usage.last.load(Ordering::Relaxed));
+        if let Some(name) = unused_longest.map(|topic| topic.name.clone()) {
+            known.remove(&name);
+            add(known);
+        }
+        Room::Made
+    }
+
+    /// Changes the table; `change` may run again where another thread was quicker.
+    fn change(&self, change: impl Fn(&mut Known) -> Room) {
+        let room = Cell::new(Room::Enough);
         self.known.rcu(|known| {
             let mut known = HashMap::clone(known);
-            if known.len() < self.limit {
-                known.entry(name.clone()).or_insert_with(|| topic.clone());
-            }
+            room.set(change(&mut known));
             known
         });
-        self.configured(&name).ok_or(RequestError::TopicNotAllowed)
+        let opened = self
+            .known
+            .load()
+            .values()
+            .filter(|topic| topic.is_clients(true))
+            .count();
+        self.metrics.client_topics.set(opened as i64);
+        if room.get() == Room::Made {
+            self.metrics.client_topics_limited.inc();
+            if !self.limit_was_logged.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    max_client_topics = self.limit,
+                    "clients name more topics than may be known; the one that was unused longest makes room"
+                );
+            }
+        }
+    }
+}
+
+/// Whether the limit was reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Enough,
+    /// Another topic made room, or none could.
+    Made,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Mode, load};
+
+    fn topics(limit: usize) -> KnownTopics {
+        let mut settings = load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
+        settings.proxy.max_client_topics = limit;
+        let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
+        KnownTopics::new(
+            &settings.proxy,
+            &settings.create_topics,
+            Some("failed-requests"),
+            metrics,
+        )
+    }
+
+    fn name(topics: &KnownTopics, name: &str) -> Result<TopicInUse, RequestError> {
+        topics.named_by_client(name, TopicUse::Requests)
+    }
+
+    #[test]
+    fn a_name_is_for_the_use_that_it_says() {
+        let topics = topics(9);
+        for (name, requests, replies) in [
+            ("a-requests", true, false),
+            ("a-responses", false, true),
+            ("common-requests", true, false),
+            ("common-responses", false, true),
+            ("payments", false, false),
+            ("_a-requests", false, false),
+            ("connect-a-requests", false, false),
+            ("failed-requests", false, false),
+        ] {
+            for (wanted, expected) in [(TopicUse::Requests, requests), (TopicUse::Replies, replies)] {
+                assert_eq!(
+                    topics.named_by_client(name, wanted).is_ok(),
+                    expected,
+                    "{name} {wanted:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn invented_names_cost_no_name_that_opened() {
+        let topics = topics(3);
+        let good = name(&topics, "good-requests").ok().unwrap();
+        topics.opened(&good);
+        drop(good);
+        for number in 0..120 {
+            drop(name(&topics, &format!("invented-{number}-requests")).ok().unwrap());
+        }
+        assert!(topics.has("good-requests"));
+        assert_eq!(
+            topics.known.load().len(),
+            2 + 1 + 3,
+            "the configured, the good one, and the latest"
+        );
+        assert!(topics.metrics.client_topics_limited.get() > 100);
+        topics.forget("invented-119-requests");
+        topics.forget("good-requests");
+        assert!(!topics.has("invented-119-requests") && topics.has("good-requests"));
+    }
+
+    #[test]
+    fn the_one_that_was_unused_longest_makes_room() {
+        let topics = topics(2);
+        let held = name(&topics, "a-requests").ok().unwrap();
+        for each in ["a-requests", "b-requests", "c-requests"] {
+            let topic = name(&topics, each).ok().unwrap();
+            topics.opened(&topic);
+        }
+        assert!(topics.has("a-requests") && !topics.has("b-requests") && topics.has("c-requests"));
+        assert_eq!(topics.metrics.client_topics.get(), 2);
+        drop(held);
+    }
+
+    #[test]
+    fn no_more_names_are_opening_than_the_limit() {
+        let topics = topics(2);
+        let held = [name(&topics, "a-requests"), name(&topics, "b-requests")];
+        assert_eq!(name(&topics, "c-requests").err(), Some(RequestError::Overloaded));
+        drop(held);
+        assert!(name(&topics, "c-requests").is_ok());
     }
 }

@@ -107,6 +107,18 @@ fn proxy(settings: &Settings, report: &mut Report) {
             top::PROPERTIES.name
         )
     });
+    report.rule(
+        proxy.max_pending_bytes >= proxy.max_body_size,
+        &[top::MAX_PENDING_BYTES.name, top::MAX_BODY_SIZE.name],
+        || {
+            format!(
+                "{} bytes are below {} ({})",
+                proxy.max_pending_bytes,
+                top::MAX_BODY_SIZE.name,
+                proxy.max_body_size
+            )
+        },
+    );
     let moved_on =
         Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
     let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);

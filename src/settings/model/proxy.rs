@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
@@ -35,9 +37,11 @@ pub struct Proxy {
     pub wire_format: Format,
     /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
     pub routes: Vec<Route>,
+    /// What stands in front: what these addresses say about a client counts. Empty = nobody.
+    pub trusted_proxies: Vec<IpNet>,
     /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.
     pub topic_headers: bool,
-    /// Globs of topics that a client may name; empty = any legal, non-internal name.
+    /// Globs of topics that may be named besides those of the configuration.
     pub allowed_topics: Vec<String>,
     /// How many topics that the configuration does not name clients may name in one process.
     pub max_client_topics: usize,
@@ -53,6 +57,16 @@ pub struct Proxy {
     pub rate_limit: Option<ClientRate>,
     /// Bytes of a request body.
     pub max_body_size: usize,
+    /// Bytes of request bodies and answers that are held, in all.
+    pub max_pending_bytes: usize,
+    /// Bytes per second of a request body, after a while; 0 = any.
+    pub min_body_rate: u64,
+    /// Open connections of clients.
+    pub max_connections: usize,
+    /// Of one address; `None`: as many as there may be at all.
+    pub max_connections_per_client: Option<usize>,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
 }
 
 impl Proxy {
@@ -127,7 +141,7 @@ pub struct ClientRate {
 /// What one client is recognised by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ClientKey {
-    /// The address that its connection comes from.
+    /// Its address.
     #[default]
     Address,
     /// The value of this header, in lower case; without it, the address.

@@ -4,10 +4,12 @@
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
 //! - [`auth`]: who may ask: keys, claims and methods.
+//! - [`network`]: networks of addresses.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
 pub mod auth;
 pub mod name;
+pub mod network;
 pub mod number;
 pub mod routing;
 pub mod value;

@@ -14,9 +14,9 @@ use crate::settings::model::{
     AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
     Secret, Settings, Topic,
 };
-use crate::settings::parse::{name, routing, value};
-use crate::settings::read::auth;
+use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;
+use crate::settings::read::{auth, defaults};
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
@@ -85,6 +85,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
         route(item, defaults, default_timeout, wire_format, &auth.methods)
     });
+    let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
     let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
@@ -105,6 +106,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         consumer_group,
         wire_format,
         routes,
+        trusted_proxies: trusted_proxies.concat(),
         topic_headers,
         allowed_topics,
         max_client_topics,
@@ -114,6 +116,19 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
         rate_limit: rate_limit(reader),
         max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
+        max_pending_bytes: reader.or(
+            &top::MAX_PENDING_BYTES,
+            defaults::max_pending_bytes().to_string(),
+            value::size,
+        ),
+        min_body_rate: reader.required(&top::MIN_BODY_RATE, value::whole),
+        max_connections: reader.or(
+            &top::MAX_CONNECTIONS,
+            defaults::max_connections().to_string(),
+            value::positive,
+        ),
+        max_connections_per_client: reader.optional(&top::MAX_CONNECTIONS_PER_CLIENT, value::positive),
+        keep_alive: reader.required(&top::KEEP_ALIVE, value::positive_duration),
     }
 }
 

@@ -15,7 +15,8 @@ fn the_defaults() {
         (proxy.request_topic.as_str(), proxy.response_topic.as_str()),
         ("common-requests", "common-responses")
     );
-    assert!(proxy.topic_headers && proxy.allowed_topics.is_empty());
+    assert!(proxy.topic_headers);
+    assert_eq!(proxy.allowed_topics, ["*-requests", "*-responses"]);
     assert_eq!((proxy.max_client_topics, proxy.instance_id), (100, None));
     assert_eq!(proxy.wire_format, Format::Native);
     assert_eq!(proxy.reply_partition, ReplyPartition::Auto);

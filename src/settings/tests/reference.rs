@@ -161,7 +161,7 @@ fn the_effective_settings_name_every_key_and_no_secret() {
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
          auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
-         consumer_group: g\nrate_limit: 5\n\
+         consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );
     let loaded = loaded(Mode::All, &yaml, &[]);

@@ -159,6 +159,11 @@ fn of_words(words: &str) -> Value {
         vec![text("^(_?[A-Za-z0-9.-][A-Za-z0-9._-]{0,247}|_)$")]
     } else if begins("an instance id") {
         vec![text("^[A-Za-z0-9._-]{1,249}$")]
+    } else if begins("private_ranges, an address") {
+        vec![
+            json!({"enum": ["private_ranges"]}),
+            text("^([0-9]{1,3}([.][0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)(/[0-9]{1,3})?$"),
+        ]
     } else if begins("an IP address") {
         vec![text("^([0-9]{1,3}([.][0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)$")]
     } else if begins("an http:// or https:// URL") {

@@ -1,0 +1,38 @@
+//! How much memory the clients of a proxy may take at worst: what its bounds add up to.
+
+use std::fmt;
+
+use crate::settings::Proxy;
+
+/// What the HTTP parser reads of a head before it refuses it, and the most that is held of one connection beside its body.
+const CONNECTION: u64 = 128 << 10;
+const MIB: u64 = 1 << 20;
+
+/// The parts of the sum.
+pub struct WorstCase {
+    bodies: u64,
+    connections: u64,
+}
+
+/// What a proxy's bounds add up to.
+pub fn worst_case(proxy: &Proxy) -> WorstCase {
+    WorstCase {
+        bodies: proxy.max_pending_bytes as u64,
+        connections: proxy.max_connections as u64,
+    }
+}
+
+impl fmt::Display for WorstCase {
+    /// A YAML comment, so that what `check` prints can still be loaded.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bodies, connections) = (self.bodies.div_ceil(MIB), self.connections);
+        let heads = connections.saturating_mul(CONNECTION).div_ceil(MIB);
+        writeln!(
+            f,
+            "# memory of clients, at worst: {} MiB = {bodies} MiB of bodies and answers (max_pending_bytes) + {heads} MiB of heads \
+             ({connections} connections, max_connections, x {} KiB)",
+            bodies.saturating_add(heads),
+            CONNECTION >> 10
+        )
+    }
+}
