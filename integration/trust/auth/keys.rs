@@ -4,6 +4,7 @@ use openssl::sha::sha256;
 use serde_json::json;
 
 use crate::harness::backend::Backend;
+use crate::harness::binary::signal;
 use crate::harness::client::Request;
 use crate::harness::command::check;
 use crate::harness::curl::curl;
@@ -11,8 +12,10 @@ use crate::harness::names::{Topics, unique};
 use crate::harness::pair::Pair;
 use crate::harness::records::Reader;
 use crate::harness::spec::{Spec, proxy};
+use crate::harness::temp_dir::TempDir;
 use crate::harness::tls::Authority;
 use crate::harness::topics::{count, partitions};
+use crate::harness::wait::eventually;
 
 /// `NAME:SHA256` of a key.
 fn known(name: &str, key: &str) -> String {
@@ -71,6 +74,29 @@ async fn a_known_key_proves_who_asks_and_goes_no_further() {
         4.0
     );
     assert!(!pair.proxy.log().contains("s3cret"), "{}", pair.proxy.log());
+}
+
+#[tokio::test]
+async fn sighup_replaces_the_keys() {
+    let dir = TempDir::new();
+    let file = dir.write("keys", &known("orders-app", "the-first"));
+    let pair = Pair::start_with(Backend::echo().await, |spec| {
+        spec.set("auth.api_keys", format!("${{file:{}}}", file.display()))
+    })
+    .await;
+    let ask = |key: &str| pair.request(Request::get("/").header("X-API-Key", key));
+    assert_eq!(
+        (ask("the-first").await.status, ask("the-second").await.status),
+        (200, 401)
+    );
+    dir.write("keys", &known("orders-app", "the-second"));
+    signal("HUP", pair.proxy.pid());
+    eventually("the new key is known", async || match ask("the-second").await.status {
+        200 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    assert_eq!(ask("the-first").await.status, 401);
 }
 
 #[tokio::test]

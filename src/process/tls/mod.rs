@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn files_that_belong_together_are_taken() {
-        let files = TestFiles::new();
+        let files = TestFiles::create();
         for (client_ca, client_auth) in [
             (None, ClientAuth::Off),
             (Some(files.cert.clone()), ClientAuth::Optional),
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_of_the_file_that_is_wrong() {
-        let (files, other) = (TestFiles::new(), TestFiles::new());
+        let (files, other) = (TestFiles::create(), TestFiles::create());
         let missing = files.cert.with_extension("none");
         let empty = files.cert.with_extension("empty");
         std::fs::write(&empty, "").unwrap();

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::error::Unproven;
 use crate::proxy::auth::key_set::KeySet;
@@ -125,7 +125,8 @@ fn has(token: &Claims, claim: &Claim) -> bool {
     };
     let is_wanted = |value: &Value| match value {
         Value::String(text) => text == wanted,
-        Value::Bool(_) | Value::Number(_) => value.to_string() == *wanted,
+        Value::Bool(value) => wanted.parse() == Ok(*value),
+        Value::Number(number) => wanted.parse().is_ok_and(|wanted: Number| wanted == *number),
         _ => false,
     };
     match found {
