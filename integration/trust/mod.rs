@@ -16,6 +16,8 @@ mod management_access;
 mod poisoned_batches;
 /// Requests that were written again.
 mod repeated_requests;
+/// Records that only who has the key can read or write.
+mod sealed_records;
 /// Secrets that are read again while the process runs.
 mod secrets;
 /// TLS on the proxy's port, and HTTP/2.

@@ -1,5 +1,6 @@
 //! The dead letter topic, read from its beginning to its end.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +18,21 @@ use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
 use crate::settings::Settings;
-use crate::wire::{RawRecord, redrive};
+use crate::wire::sealing::is_sealed;
+use crate::wire::{RawRecord, Sealing, redrive};
 
 /// When nothing comes for this long, not even a partition's end, Kafka is gone.
 const SILENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(200);
+
+/// The configured keys.
+///
+/// # Errors
+/// OpenSSL failed.
+pub fn derive(settings: &Settings) -> Result<Sealing, DlqError> {
+    let failed = |error| DlqError::Usage(format!("sealing keys: {error}"));
+    settings.sealing.derive().map_err(failed)
+}
 
 /// Whether to read on.
 pub enum Next {
@@ -34,6 +45,7 @@ pub struct Letters {
     consumer: BaseConsumer<LogOnly>,
     topic: Arc<str>,
     partitions: i32,
+    sealing: Sealing,
 }
 
 /// What was found in the topic at one time.
@@ -52,6 +64,7 @@ impl Letters {
     pub fn open(settings: &Settings) -> Result<Option<Self>, DlqError> {
         let topic = settings.processor.dead_letter_topic.as_deref();
         let topic = topic.ok_or(DlqError::NotConfigured)?;
+        let sealing = derive(settings)?;
         let config = properties::dead_letter_reader(&settings.kafka);
         let consumer = BaseConsumer::from_config_and_context(&config, LogOnly);
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
@@ -60,6 +73,7 @@ impl Letters {
             consumer,
             topic: topic.into(),
             partitions: found.partitions,
+            sealing,
         }))
     }
 
@@ -115,7 +129,12 @@ impl Letters {
                     return Ok(Next::GoOn);
                 }
                 let redriven = survey.redriven.contains(&(partition, record.offset));
-                let next = look(Letter { record, redriven })?;
+                let opened = self.opened(&record);
+                let next = look(Letter {
+                    record,
+                    opened,
+                    redriven,
+                })?;
                 enough = matches!(next, Next::Enough);
                 Ok(next)
             })?;
@@ -124,6 +143,12 @@ impl Letters {
             }
         }
         Ok(())
+    }
+
+    /// A letter with its seal taken off, where it has one that opens.
+    pub fn opened(&self, record: &RawRecord) -> Option<RawRecord> {
+        let opened = self.sealing.open_letter(record);
+        opened.ok().filter(|_| is_sealed(record)).map(Cow::into_owned)
     }
 
     /// The letter at one place, where there is one.

@@ -120,7 +120,7 @@ fn every_configuration_loads() {
     let files = TestFiles::create();
     for (place, fence) in fences("yaml") {
         // A secret of the reader's.
-        let text = reference.replace_all(&fence.text, "secret-of-the-reader");
+        let text = reference.replace_all(&fence.text, "a-secret-of-the-reader-that-is-long-enough");
         let text = text
             .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
             .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())

@@ -97,6 +97,7 @@ pub fn assemble(
         max_clock_skew: own.max_clock_skew,
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
+        sealing: Arc::new(settings.sealing.derive()?),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;

@@ -30,6 +30,7 @@ use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
+use crate::wire::Sealing;
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -77,6 +78,7 @@ pub fn assemble(
         admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         max_record: settings.max_record_size,
+        sealing: Arc::new(settings.sealing.derive()?),
         instance: instance.clone(),
         request_topics,
         warmup,
@@ -140,6 +142,7 @@ struct RouterFactory {
     admin: TopicAdmin,
     settings: settings::Proxy,
     max_record: usize,
+    sealing: Arc<Sealing>,
     instance: Instance,
     request_topics: Vec<Arc<KnownTopic>>,
     warmup: Vec<Arc<KnownTopic>>,
@@ -190,6 +193,7 @@ impl Supervised for RouterFactory {
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),
             metrics: self.metrics.clone(),
+            sealing: self.sealing.clone(),
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };

@@ -24,6 +24,7 @@ pub struct ProxyMetrics {
     pub active_consumers: IntGauge,
     pub late_replies: IntCounter,
     pub misplaced_replies: IntCounter,
+    pub unbelieved_replies: IntCounter,
     pub foreign_replies: IntCounter,
     pub unmatched_replies: IntCounter,
     pub malformed_replies: IntCounter,
@@ -118,6 +119,10 @@ impl ProxyMetrics {
             misplaced_replies: counter(
                 "proxy_misplaced_replies_total",
                 "Replies on another topic or partition than the one that their request named",
+            )?,
+            unbelieved_replies: counter(
+                "proxy_unbelieved_replies_total",
+                "Replies that are not sealed though they must be, or whose seal does not open",
             )?,
             foreign_replies: counter(
                 "proxy_foreign_replies_total",

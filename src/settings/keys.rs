@@ -24,6 +24,8 @@ pub enum Kind {
     Properties,
     /// The list of topics, whose items hold the keys of `topic`.
     Topics,
+    /// The list of keys that seal records, whose items hold the keys of `sealing_key`.
+    SealingKeys,
     /// The list of routes, whose items hold the keys of `route`.
     Routes,
 }
@@ -44,6 +46,8 @@ pub mod top {
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
+        SEALING_KEYS: SealingKeys "sealing.keys";
+        SEALING_REQUIRE: Value "sealing.require";
         MAX_RECORD_SIZE: Value "max_record_size";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
@@ -159,6 +163,15 @@ pub mod route {
         STRIP_PREFIX: Value "strip_prefix";
         AUTH: Value "auth";
         REQUIRED_CLAIMS: Value "required_claims";
+    }
+}
+
+/// The keys of one item of `sealing.keys`.
+pub mod sealing_key {
+    use crate::settings::keys::{Key, Kind};
+    keys! {
+        ID: Value "id";
+        SECRET: Secret "secret";
     }
 }
 

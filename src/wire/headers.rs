@@ -24,6 +24,11 @@ pub const KHP_REDRIVE: &str = "khp-redrive";
 /// separated by commas.
 pub const KHP_REDRIVEN: &str = "khp-redriven";
 
+/// The id of the key that a record is sealed with; its presence makes a record a sealed one.
+pub const KHP_SEAL_KEY: &str = "khp-seal-key";
+/// The random bytes of a seal.
+pub const KHP_SEAL_NONCE: &str = "khp-seal-nonce";
+
 /// Spring Kafka's names (`KafkaHeaders`), so that its listeners answer as they are.
 pub const KAFKA_CORRELATION_ID: &str = "kafka_correlationId";
 /// Where the answer is awaited, UTF-8.

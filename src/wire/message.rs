@@ -15,7 +15,7 @@ pub type Fields = Vec<(Cow<'static, str>, Bytes)>;
 pub type RawFields = Vec<(Bytes, Option<Bytes>)>;
 
 /// A record to be produced, less its topic and partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Null, or what the route's `key` names.
     pub key: Option<Bytes>,

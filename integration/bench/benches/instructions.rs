@@ -171,7 +171,10 @@ fn register_and_complete(times: usize) -> usize {
                 receivers.push(register(&mut pending, &topic, id));
             }
             for id in ids {
-                assert_eq!(pending.complete(id, record.clone()), Completed::Given);
+                assert_eq!(
+                    pending.complete(id, record.clone(), |_, record| Some(record)),
+                    Completed::Given
+                );
             }
         }
     })

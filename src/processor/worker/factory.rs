@@ -28,6 +28,7 @@ use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Deliveries, Outbox};
 use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::record::recent_ids::RecentIds;
+use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
@@ -35,6 +36,7 @@ use crate::processor::worker::actor::{Inputs, TopicWorker};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
+use crate::wire::Sealing;
 
 /// Records on their way from a pump to its worker.
 const HAND_OVER: usize = 256;
@@ -74,6 +76,7 @@ pub struct Shared {
     /// How many ids all workers remember.
     pub remembered_ids: IntGauge,
     pub kafka: KafkaHealth,
+    pub sealing: Arc<Sealing>,
 }
 
 impl Supervised for WorkerFactory {
@@ -87,7 +90,12 @@ impl Supervised for WorkerFactory {
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
         let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
         let response_topic: Arc<str> = Arc::from(topic.response_topic.as_str());
+        let seal = ReplySeal {
+            sealing: self.shared.sealing.clone(),
+            request_topic: Arc::from(topic.request_topic.as_str()),
+        };
         let outbox = Outbox {
+            seal,
             producer: self.shared.producer.clone(),
             limits: self.shared.limits.clone(),
             undelivered,
@@ -182,6 +190,7 @@ fn record_processor(
             skew_logged: LoggedOnce::default(),
         },
         reply_topics: ReplyTopics::new(topic, response_topic, shared.forbidden.clone(), caller.metrics.clone()),
+        seal: outbox.seal.clone(),
         outbox: Arc::new(outbox),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),

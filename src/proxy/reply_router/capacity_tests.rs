@@ -169,6 +169,7 @@ async fn a_router_carries_many() {
         stream,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],
+        sealing: Arc::new(settings.sealing.derive().unwrap()),
         slot,
         metrics,
         kafka: KafkaHealth::default(),

@@ -47,6 +47,8 @@ pub enum Completed {
     Late,
     /// Its request waits for it on another topic or partition.
     Misplaced,
+    /// Nothing shows that who wrote it may answer.
+    NotBelieved,
 }
 
 impl Waiting {
@@ -86,20 +88,25 @@ impl Pending {
     }
 
     /// Gives a reply to the request that waits for it there, and counts that in its queue. A record that was read from the request topic
-    /// is no reply: where a client names one topic for both, its own request lies among the replies.
-    pub fn complete(&mut self, id: CorrelationId, record: RawRecord) -> Completed {
+    /// is no reply: where a client names one topic for both, its own request lies among the replies. `open` takes the seal off; without
+    /// that the request goes on to wait.
+    pub fn complete(
+        &mut self,
+        id: CorrelationId,
+        record: RawRecord,
+        open: impl FnOnce(&Waiting, RawRecord) -> Option<RawRecord>,
+    ) -> Completed {
         let key = id.low64();
         let is_its_reply = |waiting: &&Waiting| waiting.id == id && waiting.request_topic.name != record.topic;
-        match self
-            .0
-            .get(&key)
-            .filter(is_its_reply)
-            .map(|waiting| waiting.awaits(&record))
-        {
-            None => return Completed::Late,
-            Some(false) => return Completed::Misplaced,
-            Some(true) => {}
+        let Some(waiting) = self.0.get(&key).filter(is_its_reply) else {
+            return Completed::Late;
+        };
+        if !waiting.awaits(&record) {
+            return Completed::Misplaced;
         }
+        let Some(record) = open(waiting, record) else {
+            return Completed::NotBelieved;
+        };
         if let Some(waiting) = self.remove(key) {
             waiting.queue.answered(waiting.sent.elapsed());
             waiting.answer(Ok(record));
@@ -170,6 +177,10 @@ mod tests {
         (pending, id, reply_rx)
     }
 
+    fn complete(pending: &mut Pending, id: CorrelationId, record: RawRecord) -> Completed {
+        pending.complete(id, record, |_, record| Some(record))
+    }
+
     fn record(topic: &str, partition: i32) -> RawRecord {
         RawRecord {
             partition,
@@ -180,11 +191,20 @@ mod tests {
     #[test]
     fn a_request_is_not_its_own_answer() {
         let (mut pending, id, mut reply_rx) = one(Awaited::OnTopic);
-        assert_eq!(pending.complete(id, record("common-requests", 0)), Completed::Late);
+        assert_eq!(
+            complete(&mut pending, id, record("common-requests", 0)),
+            Completed::Late
+        );
         assert!(reply_rx.try_recv().is_err() && pending.len() == 1, "it still waits");
-        assert_eq!(pending.complete(id, record("common-responses", 0)), Completed::Given);
+        assert_eq!(
+            complete(&mut pending, id, record("common-responses", 0)),
+            Completed::Given
+        );
         assert_eq!(&*reply_rx.try_recv().unwrap().unwrap().topic, "common-responses");
-        assert_eq!(pending.complete(id, record("common-responses", 0)), Completed::Late);
+        assert_eq!(
+            complete(&mut pending, id, record("common-responses", 0)),
+            Completed::Late
+        );
     }
 
     #[test]
@@ -197,16 +217,16 @@ mod tests {
         ] {
             let (mut pending, id, _reply_rx) = one(awaited);
             assert_eq!(
-                pending.complete(id, record("other-responses", 3)),
+                complete(&mut pending, id, record("other-responses", 3)),
                 elsewhere,
                 "{awaited:?}"
             );
             let (mut pending, id, _reply_rx) = one(awaited);
-            let now = pending.complete(id, record("common-responses", 4));
+            let now = complete(&mut pending, id, record("common-responses", 4));
             assert_eq!(now, other_partition, "{awaited:?}");
             if now == Misplaced {
                 assert_eq!(
-                    pending.complete(id, record("common-responses", 3)),
+                    complete(&mut pending, id, record("common-responses", 3)),
                     Given,
                     "it still waits"
                 );
@@ -215,15 +235,37 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_is_not_believed_leaves_its_request_waiting() {
+        let (mut pending, id, mut reply_rx) = one(Awaited::OnTopic);
+        let now = pending.complete(id, record("common-responses", 0), |_, _| None);
+        assert_eq!((now, pending.len()), (Completed::NotBelieved, 1));
+        let opened = |waiting: &Waiting, record| {
+            assert_eq!(&*waiting.request_topic.name, "common-requests");
+            Some(RawRecord { offset: 7, ..record })
+        };
+        assert_eq!(
+            pending.complete(id, record("common-responses", 0), opened),
+            Completed::Given
+        );
+        assert_eq!(reply_rx.try_recv().unwrap().unwrap().offset, 7);
+    }
+
+    #[test]
     fn a_replier_that_ignores_the_partition_is_let_off_it() {
         let (mut pending, id, _reply_rx) = one(Awaited::OnPartition(3));
         pending.await_on_any_partition("other-responses");
         assert_eq!(
-            pending.complete(id, record("common-responses", 4)),
+            complete(&mut pending, id, record("common-responses", 4)),
             Completed::Misplaced
         );
         pending.await_on_any_partition("common-responses");
-        assert_eq!(pending.complete(id, record("other-responses", 3)), Completed::Misplaced);
-        assert_eq!(pending.complete(id, record("common-responses", 4)), Completed::Given);
+        assert_eq!(
+            complete(&mut pending, id, record("other-responses", 3)),
+            Completed::Misplaced
+        );
+        assert_eq!(
+            complete(&mut pending, id, record("common-responses", 4)),
+            Completed::Given
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What the program reads of the settings.
 //!
+//! - [`sealing`]: the keys that seal records.
 //! - [`mode`]: which roles a process plays.
 //! - [`proxy`]: the proxy's own.
 //! - [`auth`]: who may ask.
@@ -15,6 +16,7 @@ pub mod mode;
 pub mod processor;
 pub mod proxy;
 pub mod routes;
+pub mod sealing;
 
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub use mode::Mode;
 pub use processor::{BackendUrl, HostHeader, Processor, Topic};
 pub use proxy::{ClientKey, ClientRate, Proxy};
 pub use routes::{RecordKey, Route};
+pub use sealing::{Sealing, SealingKey};
 
 use crate::kafka::config::{CreateTopics, Kafka};
 pub use crate::process::https::Tls as BackendTls;
@@ -37,6 +40,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How Kafka is reached, by both roles.
     pub kafka: Kafka,
+    /// Which keys seal records; without any, nothing is sealed.
+    pub sealing: Sealing,
     /// Bytes of a record that is read; a larger one is not taken.
     pub max_record_size: usize,
     /// The proxy's own.

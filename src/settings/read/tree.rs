@@ -9,10 +9,10 @@ use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
-use crate::settings::keys::{route, top, topic};
+use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings,
-    Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
+    Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, routing, value};
 use crate::settings::read::auth;
@@ -31,6 +31,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sealing = sealing(&mut reader);
     let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
     let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
@@ -40,6 +41,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        sealing,
         max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
@@ -57,6 +59,15 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
         bootstrap_servers: reader.required(&top::BOOTSTRAP_SERVERS, name::brokers),
         properties: reader.properties(&top::PROPERTIES),
     }
+}
+
+fn sealing(reader: &mut Reader<'_>) -> Sealing {
+    let require = reader.required(&top::SEALING_REQUIRE, value::flag);
+    let keys = reader.items(&top::SEALING_KEYS, |item| SealingKey {
+        id: item.required(&sealing_key::ID, name::member),
+        secret: Secret::new(item.required(&sealing_key::SECRET, value::sealing_secret)),
+    });
+    Sealing { keys, require }
 }
 
 fn proxy(reader: &mut Reader<'_>) -> Proxy {

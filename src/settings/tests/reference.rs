@@ -8,17 +8,23 @@ use crate::process::tls::test_files::TestFiles;
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 pub fn uncommented() -> String {
     let mut in_items = false;
-    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
+    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []" | "  keys: []");
     let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {
-        in_items = matches!(line, "#topics:" | "#routes:") || in_items && line.starts_with("#  ");
+        // A list in a section is indented, its comment sign too.
+        let indent = if line.starts_with("  #") { "  " } else { "" };
+        let rest = &line[indent.len()..];
+        in_items = matches!(rest, "#topics:" | "#routes:" | "#keys:") || in_items && rest.starts_with("#  ");
         // A key of a section, `#  cert:`.
         let in_section = line.strip_prefix("#  ").and_then(|rest| rest.split_once(':'));
         let in_section = in_section.is_some_and(|(name, _)| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         });
-        let is_setting =
-            in_items || in_section || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
-        if is_setting { &line[1..] } else { line }
+        let is_key = |rest: &str| rest.starts_with('#') && rest[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        if in_items || in_section || is_key(rest) {
+            format!("{indent}{}", &rest[1..])
+        } else {
+            line.to_owned()
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -68,9 +74,11 @@ fn the_reference_documents_every_key() {
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
+    let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
     let files = TestFiles::create();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
         .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
         .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
         .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
