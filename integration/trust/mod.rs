@@ -4,6 +4,8 @@
 mod backend_tls;
 /// Replies that somebody else wrote.
 mod forged_replies;
+/// Header fields that never go into Kafka, and those that a backend gets besides.
+mod header_rules;
 /// Records that are larger than anybody's honest ones.
 mod large_records;
 /// Who may ask the management API, and what it costs to guess its token.

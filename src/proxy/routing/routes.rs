@@ -8,12 +8,14 @@ use actix_router::{Path, ResourceDef};
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, Uri};
 use bytes::Bytes;
+use globset::GlobSet;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
+use crate::kafka::topic_name::globs;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
-use crate::wire::Format;
+use crate::wire::{Fields, Format};
 
 /// Never empty: without configured routes, one that takes everything.
 pub struct Routes(Vec<Route>);
@@ -29,6 +31,8 @@ pub struct Route {
     pub timeout: Duration,
     pub wire_format: Format,
     key: Option<RecordKey>,
+    /// Names of header fields that never go into Kafka.
+    withheld: GlobSet,
     /// Bytes that are cut off the beginning of each path: the length of `strip_prefix`. A slash or nothing follows them.
     stripped: usize,
 }
@@ -46,6 +50,7 @@ impl Routes {
                 timeout: route.timeout,
                 wire_format: route.wire_format,
                 key: route.key.clone(),
+                withheld: globs(&route.withhold_headers),
                 stripped: route.strip_prefix.as_ref().map_or(0, String::len),
             })
         };
@@ -60,6 +65,7 @@ impl Routes {
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
             key: None,
+            withheld: globs(&proxy.withhold_headers),
             stripped: 0,
         }]))
     }
@@ -103,6 +109,13 @@ impl Route {
             // Nothing is left of the path, whether or not a query follows.
             Some(rest) => Cow::Owned(format!("/{rest}")),
             None => Cow::Borrowed(target),
+        }
+    }
+
+    /// Takes out what must not go into Kafka.
+    pub fn withhold(&self, fields: &mut Fields) {
+        if !self.withheld.is_empty() {
+            fields.retain(|(name, _)| !self.withheld.is_match(&**name));
         }
     }
 

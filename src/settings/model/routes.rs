@@ -25,6 +25,8 @@ pub struct Route {
     pub key: Option<RecordKey>,
     /// Removed from the path before it goes on the wire: `/api`, without a trailing slash. Every path of the route begins with it.
     pub strip_prefix: Option<String>,
+    /// Globs of header fields, in lower case, that never go into Kafka.
+    pub withhold_headers: Vec<String>,
 }
 
 /// What a record's key is taken from; what is absent or empty there gives none.

@@ -79,9 +79,11 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
     let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
+    let withhold_headers = reader.list(&top::WITHHOLD_HEADERS, "", name::header_glob);
+    let withheld = withhold_headers.join(",");
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format)
+        route(item, defaults, default_timeout, wire_format, &withheld)
     });
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
@@ -102,6 +104,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         consumer_group,
         wire_format,
         routes,
+        withhold_headers,
         topic_headers,
         allowed_topics,
         max_client_topics,
@@ -151,6 +154,7 @@ fn route(
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
     timeout: Duration,
     wire_format: Format,
+    withheld: &str,
 ) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
@@ -175,6 +179,7 @@ fn route(
         wire_format: item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format),
         key: item.optional(&route::KEY, routing::record_key),
         strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
+        withhold_headers: item.list(&route::WITHHOLD_HEADERS, withheld, name::header_glob),
     }
 }
 
@@ -223,6 +228,8 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
         allowed_reply_topics: item.list(&topic::ALLOWED_REPLY_TOPICS, "*-responses", name::glob),
         health_path: item.or(&topic::HEALTH_PATH, "/health", name::path),
         host: item.or(&topic::HOST, "backend", value::host),
+        set_headers: item.headers(&topic::SET_HEADERS),
+        withhold_headers: item.list(&topic::WITHHOLD_HEADERS, "", name::header_glob),
         ordering: item.or(&topic::ORDERING, "unordered", value::ordering),
         delivery: item.or(&topic::DELIVERY, "at-least-once", value::delivery),
         retry: Retry {
@@ -273,6 +280,7 @@ fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
         enabled: reader.required(&top::CREATE_ENABLED, value::flag),
         partitions: reader.required(&top::CREATE_PARTITIONS, value::broker_count),
         replication_factor: reader.required(&top::CREATE_REPLICATION_FACTOR, value::broker_count),
+        retention: reader.optional(&top::CREATE_RETENTION, value::positive_duration),
         allow: reader.list(&top::CREATE_ALLOW, "", name::glob),
     }
 }
