@@ -1,5 +1,6 @@
 //! `topics create`: creates the topics that the configuration names.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -8,6 +9,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use crate::kafka::client::complaints::Complaints;
 use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
+use crate::kafka::config::Purpose;
 use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings};
 
@@ -31,10 +33,10 @@ pub fn run(settings: &Settings) -> u8 {
         ..settings.create_topics.clone()
     });
     let (mut code, mut printed) = (exit::OK, Ok(()));
-    for topic in topics_named_by(settings) {
+    for (topic, purpose) in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
-            None => created(&admin, &client, &topic).map(|partitions| (partitions, "created")),
+            None => created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created")),
         });
         match done {
             Ok((partitions, what)) => {
@@ -64,10 +66,15 @@ pub fn run(settings: &Settings) -> u8 {
 }
 
 /// Creates a topic and waits until it can be used; returns its partition count. Blocks.
-fn created(admin: &TopicAdmin, client: &BaseProducer<Complaints>, topic: &str) -> Result<i32, TopicError> {
+fn created(
+    admin: &TopicAdmin,
+    client: &BaseProducer<Complaints>,
+    topic: &str,
+    purpose: Purpose,
+) -> Result<i32, TopicError> {
     let began = Instant::now();
     loop {
-        match admin.ensure(client.client(), topic, true) {
+        match admin.ensure(client.client(), topic, purpose, true) {
             Err(TopicError::NotUsableYet { .. }) if began.elapsed() < USABLE_WITHIN => {
                 std::thread::sleep(AGAIN_AFTER);
             }
@@ -78,24 +85,36 @@ fn created(admin: &TopicAdmin, client: &BaseProducer<Complaints>, topic: &str) -
 
 /// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default
 /// topics are always named).
-fn topics_named_by(settings: &Settings) -> Vec<String> {
+fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
     let routed = !settings.proxy.routes.is_empty();
     let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
-    let proxy = settings.proxy.request_topics().into_iter();
-    let proxy = proxy.chain(settings.proxy.reply_topics()).chain(default_reply_topic);
+    let requests = |name| (name, Purpose::Requests);
+    let replies = |name| (name, Purpose::Replies);
+    let proxy = settings.proxy.request_topics().into_iter().map(requests);
+    let proxy = proxy.chain(
+        settings
+            .proxy
+            .reply_topics()
+            .into_iter()
+            .chain(default_reply_topic)
+            .map(replies),
+    );
     let own = &settings.processor;
     let processor = own
         .topics
         .iter()
-        .flat_map(|topic| [&topic.request_topic, &topic.response_topic])
-        .chain(&own.dead_letter_topic)
-        .map(String::as_str);
-    let named: Vec<&str> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
+        .flat_map(|topic| [requests(topic.request_topic.as_str()), replies(&topic.response_topic)])
+        .chain(
+            own.dead_letter_topic
+                .iter()
+                .map(|name| (name.as_str(), Purpose::DeadLetters)),
+        );
+    let named: Vec<(&str, Purpose)> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
         true => proxy.chain(processor).collect(),
         false => processor.collect(),
     };
-    let mut topics: Vec<String> = named.into_iter().map(str::to_owned).collect();
-    topics.sort();
-    topics.dedup();
-    topics
+    named
+        .into_iter()
+        .map(|(name, purpose)| (name.to_owned(), purpose))
+        .collect()
 }
