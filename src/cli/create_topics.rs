@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
-use crate::kafka::client::properties;
+use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings};
@@ -24,6 +24,7 @@ pub fn run(settings: &Settings) -> u8 {
             return exit::USAGE;
         }
     };
+    oauth::sign_in(client.client());
     let admin = TopicAdmin::new(CreateTopics {
         enabled: true,
         ..settings.create_topics.clone()

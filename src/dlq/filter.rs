@@ -74,7 +74,7 @@ impl Field {
             Field::Attempts => one(letter.text(headers::KHP_ATTEMPTS)),
             Field::Redrive => vec![letter.rounds().to_string().into()],
             Field::Partition => vec![letter.record.partition.to_string().into()],
-            Field::Key => one(letter.record.key.as_deref().map(String::from_utf8_lossy)),
+            Field::Key => one(letter.content().key.as_deref().map(String::from_utf8_lossy)),
             // A malformed native record can still have the header.
             Field::Method => one(letter
                 .request()
@@ -171,6 +171,7 @@ mod tests {
                 b"body",
             ),
             redriven: false,
+            opened: None,
         }
     }
 
@@ -211,6 +212,7 @@ mod tests {
         let letter = Letter {
             record: record(&[("correlation_id", b"1")], envelope),
             redriven: false,
+            opened: None,
         };
         for filter in [
             "id=1",

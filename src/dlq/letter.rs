@@ -39,6 +39,8 @@ impl FromStr for Place {
 /// A record of the dead letter topic that is not a mark.
 pub struct Letter {
     pub record: RawRecord,
+    /// The request in it, where it was sealed and a configured key opens it.
+    pub opened: Option<RawRecord>,
     /// A mark names it: it went back already.
     pub redriven: bool,
 }
@@ -49,6 +51,11 @@ impl Letter {
             partition: self.record.partition,
             offset: self.record.offset,
         }
+    }
+
+    /// The record with its seal taken off, where there is one that opens.
+    pub fn content(&self) -> &RawRecord {
+        self.opened.as_ref().unwrap_or(&self.record)
     }
 
     /// The values of a record header, whatever the case of its name.
@@ -82,7 +89,7 @@ impl Letter {
 
     /// The request in it, of whatever format, where it is one.
     pub fn request(&self) -> Option<wire::Request> {
-        wire::decode_request(&self.record).ok()
+        wire::decode_request(self.content()).ok()
     }
 
     /// When it was given up, as Kafka knows it.
@@ -127,6 +134,7 @@ mod tests {
             let letter = Letter {
                 record,
                 redriven: false,
+                opened: None,
             };
             assert_eq!(letter.time(), text);
         }

@@ -1,26 +1,38 @@
 //! The dead letter topic, read from its beginning to its end.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
 use crate::kafka::client::context::{LogOnly, is_denied};
+use crate::kafka::client::oauth;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
 use crate::settings::Settings;
-use crate::wire::{RawRecord, redrive};
+use crate::wire::sealing::is_sealed;
+use crate::wire::{RawRecord, Sealing, redrive};
 
 /// When nothing comes for this long, not even a partition's end, Kafka is gone.
 const SILENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(200);
+
+/// The configured keys.
+///
+/// # Errors
+/// OpenSSL failed.
+pub fn derive(settings: &Settings) -> Result<Sealing, DlqError> {
+    let failed = |error| DlqError::Usage(format!("sealing keys: {error}"));
+    settings.sealing.derive().map_err(failed)
+}
 
 /// Whether to read on.
 pub enum Next {
@@ -33,6 +45,7 @@ pub struct Letters {
     consumer: BaseConsumer<LogOnly>,
     topic: Arc<str>,
     partitions: i32,
+    sealing: Sealing,
 }
 
 /// What was found in the topic at one time.
@@ -51,13 +64,16 @@ impl Letters {
     pub fn open(settings: &Settings) -> Result<Option<Self>, DlqError> {
         let topic = settings.processor.dead_letter_topic.as_deref();
         let topic = topic.ok_or(DlqError::NotConfigured)?;
+        let sealing = derive(settings)?;
         let config = properties::dead_letter_reader(&settings.kafka);
         let consumer = BaseConsumer::from_config_and_context(&config, LogOnly);
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
+        oauth::sign_in(consumer.client());
         Ok(describe(consumer.client(), topic)?.map(|found| Letters {
             consumer,
             topic: topic.into(),
             partitions: found.partitions,
+            sealing,
         }))
     }
 
@@ -113,7 +129,12 @@ impl Letters {
                     return Ok(Next::GoOn);
                 }
                 let redriven = survey.redriven.contains(&(partition, record.offset));
-                let next = look(Letter { record, redriven })?;
+                let opened = self.opened(&record);
+                let next = look(Letter {
+                    record,
+                    opened,
+                    redriven,
+                })?;
                 enough = matches!(next, Next::Enough);
                 Ok(next)
             })?;
@@ -122,6 +143,12 @@ impl Letters {
             }
         }
         Ok(())
+    }
+
+    /// A letter with its seal taken off, where it has one that opens.
+    pub fn opened(&self, record: &RawRecord) -> Option<RawRecord> {
+        let opened = self.sealing.open_letter(record);
+        opened.ok().filter(|_| is_sealed(record)).map(Cow::into_owned)
     }
 
     /// The letter at one place, where there is one.
@@ -164,6 +191,8 @@ impl Letters {
                     heard = Instant::now();
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
+                // Its coordinator is of no use to a reader that joins no group.
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
                 Some(Err(error)) if is_denied(&error) => return Err(DlqError::kafka(what())(error)),
                 Some(Err(error)) => trouble = error.to_string(),
                 // Of the partition before, still under way when this one was assigned.

@@ -77,6 +77,7 @@ mod tests {
                 b"body",
             ),
             redriven: false,
+            opened: None,
         };
         let row = row(&letter);
         let words: Vec<&str> = row.split_whitespace().collect();

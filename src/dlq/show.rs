@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::dlq::error::DlqError;
@@ -13,32 +14,43 @@ use crate::dlq::printable::{hex, line, lines, value};
 use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::correlation::id_text;
+use crate::wire::sealing::is_sealed;
 use crate::wire::{Format, RawRecord, headers};
 
 /// Of a body, unless all of it is asked for.
 const BODY_SHOWN: usize = 4096;
 pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
-    let letters = Letters::open(settings)?;
-    let record = letters.map(|letters| letters.at(show.place)).transpose()?.flatten();
-    let record = record
-        .ok_or_else(|| DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place)))?;
-    output::print(text(&record, show))?;
+    let none = || DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place));
+    let letters = Letters::open(settings)?.ok_or_else(none)?;
+    let record = letters.at(show.place)?.ok_or_else(none)?;
+    let opened = letters.opened(&record);
+    output::print(text(&record, opened, show))?;
     Ok(())
 }
 
-fn text(record: &RawRecord, show: &Show) -> String {
+fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
     let letter = Letter {
         record: record.clone(),
         redriven: false,
+        opened,
     };
+    let content = letter.content();
     let mut text = format!("letter     {}\ngiven up   {}\n", letter.place(), letter.time());
-    if let Some(key) = &record.key {
+    if let Some(key) = &content.key {
         // A route takes it from a header or a query.
         let shown = if show.reveal { value(key) } else { MASK.into() };
         text += &format!("key        {shown}\n");
     }
     text += "\n";
-    for (name, content) in &record.headers {
+    // Of an opened one the authenticated headers stand in both.
+    let beside = |(name, _): &&(Bytes, _)| {
+        letter
+            .opened
+            .as_ref()
+            .is_none_or(|opened| opened.headers_named(&String::from_utf8_lossy(name)).next().is_none())
+    };
+    let sealed = letter.opened.iter().flat_map(|opened| &opened.headers);
+    for (name, content) in record.headers.iter().filter(beside).chain(sealed) {
         let shown = match content {
             None => "(null)".into(),
             Some(content) if show.reveal => header(name, content),
@@ -47,7 +59,11 @@ fn text(record: &RawRecord, show: &Show) -> String {
         text += &format!("{}: {shown}\n", value(name));
     }
     text += "\n";
-    text += &body(record, show);
+    if is_sealed(record) && letter.opened.is_none() {
+        let size = record.value.as_ref().map_or(0, Bytes::len);
+        return text + &format!("({size} bytes, sealed; no key of sealing.keys opens them)\n");
+    }
+    text += &body(content, show);
     text
 }
 
@@ -156,7 +172,7 @@ mod tests {
             reveal,
             full,
         };
-        text(record, &show)
+        text(record, None, &show)
     }
 
     #[test]

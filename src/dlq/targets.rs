@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
-use crate::dlq::letters::Letters;
+use crate::dlq::letters::{Letters, derive};
 use crate::dlq::options::Redrive;
 use crate::dlq::printable::line;
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::settings::Settings;
+use crate::wire::Sealing;
 use crate::wire::redrive::{Redriven, Stays};
+use crate::wire::sealing::is_sealed;
 
 /// A letter on its way.
 pub struct Planned {
@@ -24,6 +26,8 @@ pub struct Planned {
 pub enum Left {
     #[error("{0}")]
     Letter(Stays),
+    #[error("is sealed, and no key of sealing.keys opens it")]
+    Sealed,
     #[error("names no topic it came from (kafka_dlt-original-topic); --to sends it to one")]
     NoTopic,
     #[error(
@@ -40,6 +44,7 @@ pub enum Left {
 pub struct Targets {
     to: Option<Arc<str>>,
     allowed: HashSet<String>,
+    sealing: Sealing,
     /// Whether topics exist, once asked.
     known: HashMap<String, Option<Arc<str>>>,
 }
@@ -67,6 +72,7 @@ impl Targets {
                 .chain(redrive.allow.iter().cloned())
                 .chain(redrive.to.clone())
                 .collect(),
+            sealing: derive(settings)?,
             known: HashMap::new(),
         })
     }
@@ -76,7 +82,8 @@ impl Targets {
     /// # Errors
     /// Kafka does not answer.
     pub fn plan(&mut self, letter: &Letter, letters: &Letters) -> Result<Result<Planned, Left>, DlqError> {
-        let record = match Redriven::new(&letter.record) {
+        let record = match Redriven::new(letter.content()) {
+            Ok(_) if letter.opened.is_none() && is_sealed(&letter.record) => return Ok(Err(Left::Sealed)),
             Ok(record) => record,
             Err(why) => return Ok(Err(Left::Letter(why))),
         };
@@ -93,7 +100,16 @@ impl Targets {
         }
         let place = letter.place();
         Ok(match self.known.get(&named).cloned().flatten() {
-            Some(topic) => Ok(Planned { place, topic, record }),
+            Some(topic) => {
+                let record = match letter.opened {
+                    Some(_) => self
+                        .sealing
+                        .seal_redriven(record, &topic)
+                        .map_err(|error| DlqError::Usage(error.to_string()))?,
+                    None => record,
+                };
+                Ok(Planned { place, topic, record })
+            }
             None => Err(Left::Missing(named)),
         })
     }

@@ -13,6 +13,8 @@ pub enum AssembleError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("sealing keys: {0}")]
+    Sealing(#[from] openssl::error::ErrorStack),
     #[error("tls: {0}")]
     Tls(#[from] TlsFault),
     #[error("backends: {0}")]

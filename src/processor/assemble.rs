@@ -94,7 +94,10 @@ pub fn assemble(
         dead_letter_topic: own.dead_letter_topic.as_deref().map(Arc::from),
         dead_letter_trouble: DeadLetterTrouble::default(),
         clock_tolerance: own.clock_tolerance,
+        max_clock_skew: own.max_clock_skew,
+        remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
+        sealing: Arc::new(settings.sealing.derive()?),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;

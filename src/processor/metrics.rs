@@ -22,12 +22,14 @@ pub struct ProcessorMetrics {
     undeliverable: IntCounterVec,
     lost: IntCounterVec,
     poisoned: IntCounterVec,
+    repeated: IntCounterVec,
     refused_reply_topics: IntCounterVec,
     clock_skew: prometheus::GaugeVec,
     pub active_consumers: IntGauge,
     waiting: IntGaugeVec,
     pub calls_borrowed: IntGauge,
     pub held_bytes: IntGauge,
+    pub remembered_ids: IntGauge,
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
     pub ready: IntGauge,
@@ -52,6 +54,8 @@ pub struct TopicMetrics {
     pub lost: IntCounter,
     /// Batches that librdkafka could not unpack.
     pub poisoned: IntCounter,
+    /// Records whose id was executed a moment ago from another record.
+    pub repeated: IntCounter,
     pub refused_reply_topics: IntCounter,
     pub clock_skew: prometheus::Gauge,
     pub in_flight: IntGauge,
@@ -157,6 +161,11 @@ impl ProcessorMetrics {
                 "Records of at-most-once topics that were committed and not worked on to their end",
                 &["topic"],
             )?,
+            repeated: counters(
+                "processor_repeated_records_total",
+                "Records that repeat the id of one which was executed within the last minute",
+                &["topic"],
+            )?,
             poisoned: counters(
                 "processor_poisoned_batches_total",
                 "Batches of records that could not be unpacked and were passed over",
@@ -189,6 +198,10 @@ impl ProcessorMetrics {
             held_bytes: gauge(
                 "processor_held_record_bytes",
                 "Bytes of records between intake and the end of their work",
+            )?,
+            remembered_ids: gauge(
+                "processor_remembered_ids",
+                "Ids of executed requests that are remembered, so that repeats are noticed",
             )?,
             calls_borrowed: gauge(
                 "processor_borrowed_calls",
@@ -224,6 +237,7 @@ impl ProcessorMetrics {
             breaker_state: self.breaker_state.with_label_values(both),
             dead_letters: self.dead_letters.with_label_values(one),
             undeliverable: self.undeliverable.with_label_values(one),
+            repeated: self.repeated.with_label_values(one),
             poisoned: self.poisoned.with_label_values(one),
             lost: self.lost.with_label_values(one),
             refused_reply_topics: self.refused_reply_topics.with_label_values(one),

@@ -18,7 +18,9 @@ use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::connection::tls::Tls;
+use crate::proxy::auth::Auth;
+use crate::proxy::auth::jwks::Jwks;
+use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::instance::Instance;
@@ -31,6 +33,7 @@ use crate::proxy::trust::TrustedProxies;
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
+use crate::wire::Sealing;
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -80,6 +83,7 @@ pub fn assemble(
         admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         max_record: settings.max_record_size,
+        sealing: Arc::new(settings.sealing.derive()?),
         instance: instance.clone(),
         topics: topics.clone(),
         request_topics,
@@ -117,10 +121,11 @@ pub fn assemble(
         router: slot.subscribe(),
         kafka: kafka.clone(),
         phase: phase.clone(),
+        auth: Auth::new(&own.auth, Jwks::start(&own.auth, metrics.jwks.clone())),
         tls: own
             .tls
             .clone()
-            .map(|tls| Tls::start(tls, metrics.tls.clone()))
+            .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
     });
@@ -163,6 +168,7 @@ struct RouterFactory {
     admin: TopicAdmin,
     settings: settings::Proxy,
     max_record: usize,
+    sealing: Arc<Sealing>,
     instance: Instance,
     topics: Arc<KnownTopics>,
     request_topics: Vec<Arc<KnownTopic>>,
@@ -215,6 +221,7 @@ impl Supervised for RouterFactory {
             warmup: self.warmup.clone(),
             slot: self.slot.clone(),
             metrics: self.metrics.clone(),
+            sealing: self.sealing.clone(),
             kafka: self.kafka.clone(),
             progress: progress.clone(),
         };

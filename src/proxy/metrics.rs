@@ -29,6 +29,8 @@ pub struct ProxyMetrics {
     pub client_topics: IntGauge,
     pub client_topics_limited: IntCounter,
     pub late_replies: IntCounter,
+    pub misplaced_replies: IntCounter,
+    pub unbelieved_replies: IntCounter,
     pub foreign_replies: IntCounter,
     pub unmatched_replies: IntCounter,
     pub malformed_replies: IntCounter,
@@ -40,6 +42,14 @@ pub struct ProxyMetrics {
     pub ready: IntGauge,
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
+    pub jwks: JwksMetrics,
+}
+
+/// What is counted of the keys that tokens are signed with.
+#[derive(Clone)]
+pub struct JwksMetrics {
+    refreshes: IntCounterVec,
+    keys: IntGauge,
 }
 
 /// What is counted of TLS.
@@ -130,6 +140,14 @@ impl ProxyMetrics {
                 "proxy_late_replies_total",
                 "Replies whose request nobody waited for any more",
             )?,
+            misplaced_replies: counter(
+                "proxy_misplaced_replies_total",
+                "Replies on another topic or partition than the one that their request named",
+            )?,
+            unbelieved_replies: counter(
+                "proxy_unbelieved_replies_total",
+                "Replies that are not sealed though they must be, or whose seal does not open",
+            )?,
             foreign_replies: counter(
                 "proxy_foreign_replies_total",
                 "Replies to other instances on a shared reply partition",
@@ -180,6 +198,10 @@ impl ProxyMetrics {
                     "Unix time at which the certificate that is served expires; 0 without TLS",
                 )?,
             },
+            jwks: JwksMetrics {
+                refreshes: counters("proxy_jwks_refreshes_total", "Reads of the keys of tokens", &["result"])?,
+                keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
+            },
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -197,6 +219,19 @@ impl ProxyMetrics {
     /// Counts a request that was answered by us and not sent.
     pub fn rejected(&self, error: RequestError) {
         self.rejected.with_label_values(&[error.code()]).inc();
+    }
+}
+
+impl JwksMetrics {
+    /// Counts a read of the keys.
+    pub fn refreshed(&self, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "failed" };
+        self.refreshes.with_label_values(&[result]).inc();
+    }
+
+    /// Notes how many keys there are.
+    pub fn keys(&self, count: usize) {
+        self.keys.set(count as i64);
     }
 }
 

@@ -23,6 +23,9 @@ impl Yaml {
     fn enter(&mut self, place: &str) -> &'static str {
         let before = std::mem::replace(&mut self.place, place.to_owned());
         let (old, new) = (Place::of(&before), Place::of(place));
+        if let Some((section, list)) = new.list.split_once('.') {
+            return Self::enter_within(&mut self.text, section, list, (old, new));
+        }
         if !new.list.is_empty() && new.list != old.list {
             self.text.push_str(&format!("{}:\n", new.list));
         }
@@ -37,6 +40,20 @@ impl Yaml {
             (false, true) => "    ",
             // An item's own keys come before its sections.
             (false, false) => "      ",
+        }
+    }
+
+    /// Enters an item of a list that is in a section, as `sealing.keys[0]`. Its items have no sections.
+    fn enter_within(text: &mut String, section: &str, list: &str, (old, new): (Place<'_>, Place<'_>)) -> &'static str {
+        if new.list != old.list {
+            if old.section != section || !old.item.is_empty() {
+                text.push_str(&format!("{section}:\n"));
+            }
+            text.push_str(&format!("  {list}:\n"));
+        }
+        match new.item != old.item {
+            true => "    - ",
+            false => "      ",
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     Properties,
     /// The list of topics, whose items hold the keys of `topic`.
     Topics,
+    /// The list of keys that seal records, whose items hold the keys of `sealing_key`.
+    SealingKeys,
     /// The list of routes, whose items hold the keys of `route`.
     Routes,
 }
@@ -44,6 +46,8 @@ pub mod top {
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
+        SEALING_KEYS: SealingKeys "sealing.keys";
+        SEALING_REQUIRE: Value "sealing.require";
         MAX_RECORD_SIZE: Value "max_record_size";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
@@ -52,6 +56,20 @@ pub mod top {
         TLS_CLIENT_CA: Value "tls.client_ca";
         TLS_CLIENT_AUTH: Value "tls.client_auth";
         TLS_MIN_VERSION: Value "tls.min_version";
+        AUTH_METHODS: Value "auth.methods";
+        AUTH_API_KEYS: Value "auth.api_keys";
+        AUTH_API_KEY_HEADER: Value "auth.api_key_header";
+        AUTH_JWKS: Value "auth.jwks";
+        AUTH_JWKS_REFRESH: Value "auth.jwks_refresh";
+        AUTH_ISSUER: Value "auth.issuer";
+        AUTH_AUDIENCE: Value "auth.audience";
+        AUTH_REQUIRED_CLAIMS: Value "auth.required_claims";
+        AUTH_ALGORITHMS: Value "auth.algorithms";
+        AUTH_LEEWAY: Value "auth.leeway";
+        AUTH_PRINCIPAL_CLAIM: Value "auth.principal_claim";
+        AUTH_CLIENT_SUBJECTS: Value "auth.client_subjects";
+        AUTH_PRINCIPAL_HEADER: Value "auth.principal_header";
+        AUTH_PASS_CREDENTIALS: Value "auth.pass_credentials";
         DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
@@ -81,6 +99,7 @@ pub mod top {
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
         DEAD_LETTER_TOPIC: Value "dead_letter_topic" from "DEAD_LETTER_TOPIC";
         CLOCK_TOLERANCE: Value "clock_tolerance";
+        MAX_CLOCK_SKEW: Value "max_clock_skew";
         REVOKE_TIMEOUT: Value "revoke_timeout";
         CREATE_ENABLED: Value "create_topics.enabled";
         CREATE_PARTITIONS: Value "create_topics.partitions";
@@ -148,6 +167,17 @@ pub mod route {
         WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";
+        AUTH: Value "auth";
+        REQUIRED_CLAIMS: Value "required_claims";
+    }
+}
+
+/// The keys of one item of `sealing.keys`.
+pub mod sealing_key {
+    use crate::settings::keys::{Key, Kind};
+    keys! {
+        ID: Value "id";
+        SECRET: Secret "secret";
     }
 }
 

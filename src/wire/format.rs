@@ -84,6 +84,11 @@ pub fn reply_address(record: &RawRecord) -> WireError {
 }
 
 impl Record {
+    /// The format of a record that was just encoded.
+    pub fn format(&self) -> Format {
+        self.format_and_id().map_or(Format::Native, |(format, _)| format)
+    }
+
     /// The format and the correlation id of a record that was just encoded.
     pub fn format_and_id(&self) -> Option<(Format, &Bytes)> {
         self.headers.iter().find_map(|(name, value)| match &**name {

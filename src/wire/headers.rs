@@ -10,6 +10,8 @@ pub const KHP_TIMEOUT: &str = "khp-timeout";
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
+/// The name that the client has proven to the proxy.
+pub const KHP_PRINCIPAL: &str = "khp-principal";
 /// The code of a [`ReplyError`](crate::wire::ReplyError): the processor answered itself, or gave the record up.
 pub const KHP_ERROR: &str = "khp-error";
 /// How often a dead letter's request was tried.
@@ -21,6 +23,11 @@ pub const KHP_REDRIVE: &str = "khp-redrive";
 /// On a mark, a record among dead letters that is not one: the offsets of the letters in its partition that were redriven, decimal,
 /// separated by commas.
 pub const KHP_REDRIVEN: &str = "khp-redriven";
+
+/// The id of the key that a record is sealed with; its presence makes a record a sealed one.
+pub const KHP_SEAL_KEY: &str = "khp-seal-key";
+/// The random bytes of a seal.
+pub const KHP_SEAL_NONCE: &str = "khp-seal-nonce";
 
 /// Spring Kafka's names (`KafkaHeaders`), so that its listeners answer as they are.
 pub const KAFKA_CORRELATION_ID: &str = "kafka_correlationId";

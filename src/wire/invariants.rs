@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::sealing::keys::SealingKey;
+use super::sealing::{Binding, Sealing, is_sealed};
 use super::{CorrelationId, Fields, RawFields, RawRecord, Record, Request, headers, http, json, native};
 
 const NOW_MS: i64 = 1_700_000_000_123;
@@ -86,7 +88,30 @@ pub fn json_reply(record: &RawRecord) {
     }
 }
 
-/// A request as the json format carries it: no reply topic or partition, no scheme, ids of ours as text, a span only with a deadline.
+/// Nobody without the key makes a record that opens, and what is sealed opens to what it was. The key is one that no input holds.
+pub fn sealed_record(record: &RawRecord) {
+    let Ok(key) = SealingKey::new("k", &rand::random::<u128>().to_string()) else {
+        return;
+    };
+    let sealing = Sealing {
+        keys: vec![key],
+        require: true,
+    };
+    let binding = Binding::Request {
+        request_topic: "orders",
+    };
+    assert!(sealing.open(record, binding).is_err());
+    if let Ok(request) = native::decode_request(record)
+        && let Ok(sealed) = sealing.seal(native::encode_request(request.clone()), binding)
+    {
+        let sealed = sent(sealed);
+        assert!(is_sealed(&sealed));
+        let opened = sealing.open(&sealed, binding).expect("it was just sealed");
+        assert_eq!(native::decode_request(&opened), Ok(request));
+    }
+}
+
+/// A request as the json format carries it: no reply topic or partition, no scheme or principal, ids of ours as text, a span only with a deadline.
 pub fn as_json_tells(mut request: Request) -> Request {
     let id = CorrelationId::from_bytes(&request.correlation_id);
     if let (Some(id), 16) = (id, request.correlation_id.len()) {
@@ -95,6 +120,7 @@ pub fn as_json_tells(mut request: Request) -> Request {
     let both = request.deadline_ms.zip(request.timeout_ms);
     Request {
         scheme: String::new(),
+        principal: None,
         reply_topic: None,
         reply_partition: None,
         deadline_ms: both.map(|(deadline, _)| deadline),
@@ -110,6 +136,7 @@ fn check_request(request: &Request) {
         Some(&request.authority),
         Some(&request.scheme),
         request.client_ip.as_ref(),
+        request.principal.as_ref(),
     ];
     assert!(
         texts
@@ -151,7 +178,8 @@ mod tests {
     #[test]
     fn the_fuzzers_corpus_holds() {
         type Check = fn(&RawRecord);
-        let targets: [(&str, Check); 4] = [
+        let targets: [(&str, Check); 5] = [
+            ("sealed_record", sealed_record),
             ("native_request", native_request),
             ("native_reply", native_reply),
             ("json_request", json_request),

@@ -15,7 +15,7 @@ pub type Fields = Vec<(Cow<'static, str>, Bytes)>;
 pub type RawFields = Vec<(Bytes, Option<Bytes>)>;
 
 /// A record to be produced, less its topic and partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Null, or what the route's `key` names.
     pub key: Option<Bytes>,
@@ -114,6 +114,8 @@ pub struct Request {
     pub timeout_ms: Option<i64>,
     /// The address the request came from, as text.
     pub client_ip: Option<String>,
+    /// The name that the client has proven to the proxy. Not part of the `json` format.
+    pub principal: Option<String>,
     /// The record's key.
     pub key: Option<Bytes>,
 }

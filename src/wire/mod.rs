@@ -12,6 +12,7 @@
 //! - [`reply_error`]: why a processor answered instead of its backend.
 //! - [`dead_letter`]: a record that was given up.
 //! - [`redrive`]: a dead letter on its way back.
+//! - [`sealing`]: records that only who has the key can read or write.
 //! - [`arena`]: one allocation for many small pieces.
 //! - [`path`]: dot segments of a path.
 //! - [`clock`]: the time that deadlines are written in.
@@ -31,6 +32,7 @@ pub mod native;
 pub mod path;
 pub mod redrive;
 pub mod reply_error;
+pub mod sealing;
 
 pub use arena::Arena;
 pub use clock::now_ms;
@@ -39,3 +41,4 @@ pub use format::{Format, decode_request, decode_response, reply_address};
 pub use http::{check_target, is_authority, is_final_status};
 pub use message::{Fields, RawFields, RawRecord, Record, Request, Response, WireError};
 pub use reply_error::ReplyError;
+pub use sealing::Sealing;

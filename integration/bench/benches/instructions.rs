@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix_khp::proxy::metrics::ProxyMetrics;
 use actix_khp::proxy::reply_router::messages::ReplyResult;
-use actix_khp::proxy::reply_router::pending::{Pending, Waiting};
+use actix_khp::proxy::reply_router::pending::{Awaited, Completed, Pending, Waiting};
 use actix_khp::proxy::routing::topics::{KnownTopic, KnownTopics};
 use actix_khp::settings::{self, Mode};
 use actix_khp::wire::{self, CorrelationId, Fields, Format, RawRecord, Record, Request, Response};
@@ -171,7 +171,10 @@ fn register_and_complete(times: usize) -> usize {
                 receivers.push(register(&mut pending, &topic, id));
             }
             for id in ids {
-                assert!(pending.complete(id, record.clone()));
+                assert_eq!(
+                    pending.complete(id, record.clone(), |_, record| Some(record)),
+                    Completed::Given
+                );
             }
         }
     })
@@ -195,6 +198,7 @@ fn register(pending: &mut Pending, topic: &Arc<KnownTopic>, id: CorrelationId) -
         id,
         request_topic: topic.clone(),
         reply_topic: topic.clone(),
+        awaited: Awaited::Anywhere,
         sent: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),
         queue: topic.load.queue(Duration::from_secs(30)),
@@ -245,6 +249,7 @@ fn request() -> Request {
         deadline_ms: Some(1_764_000_000_000),
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.17".into()),
+        principal: None,
         ..Request::default()
     }
 }

@@ -169,6 +169,11 @@ impl Partition {
             && self.tracker.most_done_bytes() <= self.done_room()
     }
 
+    /// It takes nothing in until others give bytes back.
+    pub fn waits_for_bytes(&self, budget: &ByteBudget) -> bool {
+        !budget.has_room(self.tracker.bytes())
+    }
+
     /// Bytes of a commit's metadata for what is done beyond its offset. A broker that takes next to none bounds nothing: there, records
     /// are done again.
     fn done_room(&self) -> usize {

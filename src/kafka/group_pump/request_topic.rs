@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use super::consumer::GroupConsumer;
 use super::handle::{Command, PumpHandle};
 use super::plan::PumpPlan;
+use crate::kafka::client::oauth;
 
 /// Wait between tries to find or create the request topic.
 const TOPIC_RETRY: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsume
             return false;
         }
         handle.progress().touch();
+        // Nobody polls yet, so the client cannot ask.
+        oauth::sign_in(consumer.client());
         match plan.admin.ensure(consumer.client(), topic, true) {
             Ok(_) => {
                 open.pop_front();

@@ -2,6 +2,8 @@
 //! letter, and the settlement of its offset.
 //!
 //! - [`deadline`]: how long somebody waits for the answer, and whether a record has expired as it arrives; [`age`]: how long the request has waited.
+//! - [`recent_ids`]: what was executed of late, so that a repeat is noticed.
+//! - [`reply_seal`]: opens sealed requests, and seals the replies to them.
 //! - [`reply_topics`]: where the reply may go.
 //! - [`attempts`]: the calls of the backend, from the first to the last, and the retry budget they spend; [`round`]: how
 //!   many attempts in how much time; [`caller`]: what all
@@ -22,6 +24,8 @@ pub mod error_reply;
 pub mod logged_once;
 pub mod outbox;
 pub mod rate_limit;
+pub mod recent_ids;
+pub mod reply_seal;
 pub mod reply_topics;
 pub mod round;
 pub mod settlement;
@@ -42,9 +46,12 @@ use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::recent_ids::RecentIds;
+use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::{Destination, ReplyTopics};
 use crate::processor::record::settlement::{Ledger, Settlement};
 use crate::processor::worker::lanes::Turn;
+use crate::settings::Delivery;
 use crate::supervision::spawn_watched::panic_message;
 use crate::wire::correlation::id_text;
 use crate::wire::dead_letter::{Cause, DeadLetter};
@@ -60,14 +67,17 @@ pub struct RecordProcessor {
     /// `None`: records that are given up are only counted and logged.
     pub dead_letter_topic: Option<Arc<str>>,
     pub kafka: KafkaHealth,
+    pub seal: ReplySeal,
+    /// What was executed of late.
+    pub recent_ids: RecentIds,
 }
 
 /// What becomes of a record.
 enum Processed {
     /// It is done once Kafka has these.
     Answered(Vec<Parcel>),
-    /// Nobody waits for it any more: it is done at once, without a reply.
-    Expired,
+    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply.
+    PassedOver,
     /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
     Released,
 }
@@ -85,7 +95,7 @@ impl RecordProcessor {
         };
         if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
             let (cause, record) = (panic_message(&*panic), &intake.record);
-            let reply_to = wire::reply_address(record);
+            let reply_to = self.seal.reply_address(record);
             let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
             self.settle(&settlement, processed);
         }
@@ -97,16 +107,25 @@ impl RecordProcessor {
         let Intake { record, lease, .. } = intake;
         if let Some(size) = intake.oversized {
             let cause = format!("the record has {size} bytes, more than max_record_size");
-            return self.give_up(record, &cause, ReplyError::BadMessage, wire::reply_address(record));
+            return self.give_up(record, &cause, ReplyError::BadMessage, self.seal.reply_address(record));
         }
-        let request = match wire::decode_request(record) {
-            Ok(request) => request,
-            Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, error),
+        let opened = match self.seal.open(record) {
+            Ok(opened) => opened,
+            // Whoever has no key gets no answer, or could end the requests of others with it.
+            Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, None),
         };
+        let request = match wire::decode_request(&opened) {
+            Ok(request) => request,
+            Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
+        };
+        drop(opened);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
+        if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
+            return Processed::PassedOver;
+        }
         let destination = self
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition);
@@ -126,7 +145,7 @@ impl RecordProcessor {
             }
             // The HTTP client refuses what the wire format allows; the record is as malformed as one that cannot be decoded.
             End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
-                self.give_up(record, &cause, ReplyError::BadMessage, wire::reply_address(record))
+                self.give_up(record, &cause, ReplyError::BadMessage, self.seal.reply_address(record))
             }
             End::Outcome(Err(error), attempts) => {
                 let letter = self.no_answer(record, &request, &error, attempts);
@@ -141,7 +160,7 @@ impl RecordProcessor {
     fn settle(&self, settlement: &Arc<Settlement>, processed: Processed) {
         match processed {
             Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
-            Processed::Expired => settlement.done(),
+            Processed::PassedOver => settlement.done(),
             Processed::Released => settlement.release(),
         }
     }
@@ -150,26 +169,40 @@ impl RecordProcessor {
     fn expire(&self) -> Processed {
         self.caller.metrics.expired.inc();
         self.caller.metrics.finished("expired");
-        Processed::Expired
+        Processed::PassedOver
+    }
+
+    /// A record repeats what was executed a moment ago. True: it is not executed again.
+    fn is_passed_over(&self) -> bool {
+        self.caller.metrics.repeated.inc();
+        let passed_over = self.caller.topic.delivery == Delivery::AtMostOnce;
+        if passed_over {
+            self.caller.metrics.finished("repeated");
+        }
+        passed_over
     }
 
     /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
     /// dead-lettered where there is a topic for that. A native record without a reply topic wants no reply.
-    fn give_up(&self, record: &RawRecord, cause: &str, code: ReplyError, reply_to: WireError) -> Processed {
+    fn give_up(&self, record: &RawRecord, cause: &str, code: ReplyError, reply_to: Option<WireError>) -> Processed {
         tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
         self.caller.metrics.finished(code.as_str());
         let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
         let format = Format::of(record);
-        let named = reply_to.reply_topic.as_deref();
-        if let (Some(id), true) = (reply_to.correlation_id, named.is_some() || format == Format::Json) {
-            parcels.push(Parcel {
-                destination: self.reply_topics.destination(named, reply_to.reply_partition),
-                content: Content::Reply {
-                    record: format.encode_response(error_response(id, code)),
-                    until: Some(Instant::now() + self.caller.topic.timeout),
-                },
-            });
-        }
+        let reply = reply_to.and_then(|to| {
+            let named = to.reply_topic.as_deref();
+            let id = to
+                .correlation_id
+                .filter(|_| named.is_some() || format == Format::Json)?;
+            let destination = self.reply_topics.destination(named, to.reply_partition);
+            let reply = format.encode_response(error_response(id, code));
+            let content = Content::Reply {
+                record: self.seal.seal(record, reply, &destination.topic)?,
+                until: Some(Instant::now() + self.caller.topic.timeout),
+            };
+            Some(Parcel { destination, content })
+        });
+        parcels.extend(reply);
         Processed::Answered(parcels)
     }
 
@@ -199,16 +232,21 @@ impl RecordProcessor {
         let format = Format::of(record);
         let correlation_id = response.correlation_id.clone();
         let mut status = response.status;
-        let mut reply = format.encode_response(response);
-        if reply.encoded_size() > self.outbox.limits.of(&destination.topic) {
+        let sealed = |response| {
+            self.seal
+                .seal(record, format.encode_response(response), &destination.topic)
+        };
+        let mut reply = sealed(response);
+        let limit = self.outbox.limits.of(&destination.topic);
+        if reply.as_ref().is_some_and(|reply| reply.encoded_size() > limit) {
             let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
             status = too_large.status;
-            reply = format.encode_response(too_large);
+            reply = sealed(too_large);
         }
         self.caller.metrics.finished(&status.to_string());
-        let content = Content::Reply { record: reply, until };
-        let reply = Parcel { destination, content };
-        Processed::Answered(dead_letter.into_iter().chain([reply]).collect())
+        let content = reply.map(|record| Content::Reply { record, until });
+        let reply = content.map(|content| Parcel { destination, content });
+        Processed::Answered(dead_letter.into_iter().chain(reply).collect())
     }
 
     /// The record as a dead letter, where there is a topic for them.

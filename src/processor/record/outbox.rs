@@ -13,8 +13,8 @@ use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::dead_letter_trouble::{DeadLetterTrouble, Trouble};
-use crate::processor::record::error_reply::too_large;
 use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
 use crate::processor::record::topic_lookup::{Needs, TopicLookup};
@@ -40,6 +40,7 @@ pub struct Outbox {
     pub own_topics: Vec<Arc<str>>,
     pub admin: TopicAdmin,
     pub lookup: TopicLookup,
+    pub seal: ReplySeal,
     /// Of the whole process; readiness asks it.
     pub dead_letter_trouble: DeadLetterTrouble,
     pub metrics: TopicMetrics,
@@ -190,7 +191,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     }
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
     match (&mut ticket.parcel.content, class) {
-        (Content::Reply { record, .. }, CodeClass::TooLarge) => match too_large(record) {
+        (Content::Reply { record, .. }, CodeClass::TooLarge) => match outbox.seal.too_large(record, &topic) {
             Some(smaller) => *record = smaller,
             None => return give_up(&ticket, code),
         },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use crate::kafka::cluster::health::KafkaHealth;
@@ -26,6 +27,8 @@ use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Deliveries, Outbox};
 use crate::processor::record::rate_limit::RateLimit;
+use crate::processor::record::recent_ids::RecentIds;
+use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
@@ -33,6 +36,7 @@ use crate::processor::worker::actor::{Inputs, TopicWorker};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
+use crate::wire::Sealing;
 
 /// Records on their way from a pump to its worker.
 const HAND_OVER: usize = 256;
@@ -68,7 +72,11 @@ pub struct Shared {
     pub dead_letter_topic: Option<Arc<str>>,
     pub dead_letter_trouble: DeadLetterTrouble,
     pub clock_tolerance: Duration,
+    pub max_clock_skew: Duration,
+    /// How many ids all workers remember.
+    pub remembered_ids: IntGauge,
     pub kafka: KafkaHealth,
+    pub sealing: Arc<Sealing>,
 }
 
 impl Supervised for WorkerFactory {
@@ -82,7 +90,12 @@ impl Supervised for WorkerFactory {
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
         let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
         let response_topic: Arc<str> = Arc::from(topic.response_topic.as_str());
+        let seal = ReplySeal {
+            sealing: self.shared.sealing.clone(),
+            request_topic: Arc::from(topic.request_topic.as_str()),
+        };
         let outbox = Outbox {
+            seal,
             producer: self.shared.producer.clone(),
             limits: self.shared.limits.clone(),
             undelivered,
@@ -171,14 +184,17 @@ fn record_processor(
         ledger: Arc::new(ledger),
         deadlines: DeadlineRules {
             clock_tolerance: shared.clock_tolerance,
+            max_clock_skew: shared.max_clock_skew,
             ages: Ages::default(),
             clock_skew: caller.metrics.clock_skew.clone(),
             skew_logged: LoggedOnce::default(),
         },
         reply_topics: ReplyTopics::new(topic, response_topic, shared.forbidden.clone(), caller.metrics.clone()),
+        seal: outbox.seal.clone(),
         outbox: Arc::new(outbox),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),
+        recent_ids: RecentIds::new(shared.remembered_ids.clone()),
         caller,
     }
 }

@@ -23,6 +23,7 @@ use crate::process::phase::Phase;
 use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::{BodyLimits, declared_length, read_body};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
@@ -58,6 +59,8 @@ pub struct Proxy {
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
     pub kafka: KafkaHealth,
     pub phase: Phase,
+    /// Who asks.
+    pub auth: Auth,
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
@@ -68,7 +71,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
     let origin = proxy.trusted.origin(&request);
-    let destination = proxy.destination(&request, origin);
+    let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let answered = match destination {
         Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
@@ -83,6 +86,9 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
             && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
         {
             response.headers_mut().insert(header::ALLOW, methods);
+        }
+        if let Ok(route) = proxy.routes.find(request.method(), request.uri().path()) {
+            route.demands.challenge(failure.error(), &mut response);
         }
         if failure.error() == RequestError::BadRequest {
             // Where a body is malformed, the parser finds no next request.
@@ -107,6 +113,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
 struct Destination<'a> {
     route: &'a Route,
     target: Target<'a>,
+    caller: Caller,
     /// The route's topics, or those that the client names.
     request_topic: TopicInUse,
     reply_topic: TopicInUse,
@@ -136,8 +143,12 @@ impl Proxy {
             .is_some_and(|router| router.is_positioned())
     }
 
-    /// Where a request goes. Its head alone decides that.
-    fn destination<'a>(&'a self, request: &'a HttpRequest, origin: Origin) -> Result<Destination<'a>, RequestError> {
+    /// Where a request goes, and who sends it. Its head alone decides that.
+    async fn destination<'a>(
+        &'a self,
+        request: &'a HttpRequest,
+        origin: Origin,
+    ) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
@@ -146,10 +157,11 @@ impl Proxy {
         }
         let target = Target::of(request, origin)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
+        // Before a key is checked or a topic named: both cost something.
         if let Some(limit) = &self.client_limit {
-            // Before a name is looked at: names cost something.
             limit.check(request, &origin)?;
         }
+        let caller = self.auth.check(request, &route.demands).await?;
         let counts = self.topic_headers && origin.is_trusted;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
             Some(value) if counts => {
@@ -161,6 +173,7 @@ impl Proxy {
         Ok(Destination {
             route,
             target,
+            caller,
             request_topic: named(headers::X_KAFKA_TOPIC, TopicUse::Requests, &route.request_topic)?,
             reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, TopicUse::Replies, &route.reply_topic)?,
         })
@@ -177,6 +190,7 @@ impl Proxy {
         let Destination {
             route,
             target,
+            caller,
             request_topic,
             reply_topic,
         } = destination;
@@ -207,7 +221,8 @@ impl Proxy {
         }
         let permit = admit()?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        let mut content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        caller.mark(&mut content);
         let record = route.wire_format.encode_request(content);
         let router = self
             .positioned_router(deadline)

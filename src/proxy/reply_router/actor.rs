@@ -5,6 +5,7 @@
 //! (`TopicEvent`), and the shutdown (`Drain`). Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new router.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::cadence::{Cadence, Tick};
 use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
-use super::pending::{Pending, Waiting};
+use super::pending::{Awaited, Completed, Pending, Waiting};
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};
@@ -29,7 +30,8 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
-use crate::wire::native;
+use crate::wire::sealing::{Binding, NotSealed};
+use crate::wire::{Format, RawRecord, Sealing, native};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
 /// not remove, which are counted and expected to be none.
@@ -52,6 +54,7 @@ pub struct RouterParts {
     pub warmup: Vec<Arc<KnownTopic>>,
     pub slot: Arc<RouterSlot>,
     pub metrics: ProxyMetrics,
+    pub sealing: Arc<Sealing>,
     pub kafka: KafkaHealth,
     pub progress: Progress,
 }
@@ -64,6 +67,8 @@ pub struct ReplyRouter {
     parked: Vec<Forward>,
     /// Every warm-up topic is read. Shown by readiness.
     positioned: Arc<AtomicBool>,
+    /// A reply that is not believed was logged.
+    unbelieved_logged: bool,
     /// This router is in the slot. It is published once.
     published: bool,
     /// Taken when the actor starts.
@@ -81,6 +86,7 @@ impl ReplyRouter {
             topics: TopicStates::default(),
             parked: Vec::new(),
             positioned: Arc::default(),
+            unbelieved_logged: false,
             published: false,
             replies: Some(replies),
             tasks: TopicTasks {
@@ -118,6 +124,15 @@ impl ReplyRouter {
         if let Some(partition) = reply_partition {
             native::set_reply_partition(&mut forward.record, partition);
         }
+        let awaited = match (forward.record.format(), reply_partition) {
+            (Format::Json, _) => Awaited::Anywhere,
+            (Format::Native, None) => Awaited::OnTopic,
+            (Format::Native, Some(partition)) => Awaited::OnPartition(partition),
+        };
+        if let Err(error) = self.seal(&mut forward) {
+            tracing::error!(topic = %forward.request_topic.name, %error, "a request is not sent");
+            return forward.refuse(RequestError::Overloaded);
+        }
         if forward.record.encoded_size() > self.parts.limits.of(&forward.request_topic.name) {
             return forward.refuse(RequestError::BodyTooLarge);
         }
@@ -127,6 +142,7 @@ impl ReplyRouter {
             id,
             request_topic: forward.request_topic,
             reply_topic: forward.reply_topic,
+            awaited,
             sent: Instant::now(),
             deadline: forward.deadline,
             queue: forward.queue,
@@ -137,6 +153,36 @@ impl ReplyRouter {
         }
         self.parts.producer.send(&topic, None, &record, key as usize);
         self.show_entries();
+    }
+
+    /// Seals a request: everything that is authenticated is known only now.
+    fn seal(&self, forward: &mut Forward) -> Result<(), NotSealed> {
+        let request_topic = &forward.request_topic.name;
+        let record = std::mem::take(&mut forward.record);
+        forward.record = self.parts.sealing.seal(record, Binding::Request { request_topic })?;
+        Ok(())
+    }
+
+    /// A reply as it was before it was sealed, where it is believed. `logged`: that one was not.
+    fn open(sealing: &Sealing, logged: &mut bool, waiting: &Waiting, reply: RawRecord) -> Option<RawRecord> {
+        let binding = Binding::Reply {
+            request_topic: &waiting.request_topic.name,
+            reply_topic: &waiting.reply_topic.name,
+        };
+        let opened = sealing.open(&reply, binding).map(|opened| match opened {
+            Cow::Owned(opened) => Some(opened),
+            Cow::Borrowed(_) => None,
+        });
+        match opened {
+            Ok(opened) => Some(opened.unwrap_or(reply)),
+            Err(error) => {
+                if !std::mem::replace(logged, true) {
+                    tracing::warn!(topic = %reply.topic, partition = reply.partition, offset = reply.offset, %error,
+                        "a reply is not believed, and its request goes on to wait (said once)");
+                }
+                None
+            }
+        }
     }
 
     /// Kafka did not take a request's record.
@@ -309,11 +355,19 @@ impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
     fn handle(&mut self, batch: Vec<ReplyRecord>, _: &mut Self::Context) {
         self.parts.progress.touch();
         for run in batch.chunk_by(|a, b| a.record.partition == b.record.partition && a.record.topic == b.record.topic) {
-            self.topics.reply_came(&run[0].record.topic, run[0].record.partition);
+            let (topic, partition) = (&run[0].record.topic, run[0].record.partition);
+            if self.topics.reply_came(topic, partition) {
+                self.pending.await_on_any_partition(topic);
+            }
         }
         for ReplyRecord { id, record } in batch {
-            if !self.pending.complete(id, record) {
-                self.parts.metrics.late_replies.inc();
+            let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
+            let open = |waiting: &Waiting, reply| Self::open(sealing, logged, waiting, reply);
+            match self.pending.complete(id, record, open) {
+                Completed::Given => {}
+                Completed::Late => self.parts.metrics.late_replies.inc(),
+                Completed::NotBelieved => self.parts.metrics.unbelieved_replies.inc(),
+                Completed::Misplaced => self.parts.metrics.misplaced_replies.inc(),
             }
         }
         self.show_entries();

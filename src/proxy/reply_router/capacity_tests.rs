@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{ReplyRouter, RouterParts};
 use super::messages::{Forget, Forward};
-use super::pending::{Pending, Waiting};
+use super::pending::{Awaited, Pending, Waiting};
 use super::slot::{LostRequests, RouterSlot};
 use crate::error::RequestError;
 use crate::kafka::client::properties;
@@ -67,6 +67,7 @@ fn an_entry_is_small() {
                 id: CorrelationId::new(7),
                 request_topic: request_topic.clone(),
                 reply_topic: reply_topic.clone(),
+                awaited: Awaited::OnTopic,
                 sent: Instant::now(),
                 deadline,
                 queue: queue.clone(),
@@ -170,6 +171,7 @@ async fn a_router_carries_many() {
         known,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],
+        sealing: Arc::new(settings.sealing.derive().unwrap()),
         slot,
         metrics,
         kafka: KafkaHealth::default(),

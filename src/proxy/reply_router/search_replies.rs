@@ -53,13 +53,15 @@ impl TopicStates {
         }
     }
 
-    /// A reply to this instance came, whether or not somebody waits for it.
-    pub(super) fn reply_came(&mut self, topic: &str, partition: i32) {
+    /// A reply to this instance came, whether or not somebody waits for it. True: a search found it, so requests no longer name the
+    /// partition of their reply, and those that did are answered on any.
+    pub(super) fn reply_came(&mut self, topic: &str, partition: i32) -> bool {
         let Some(TopicState::Open(open)) = self.replies.get_mut(topic) else {
-            return;
+            return false;
         };
         if open.topic.reads(partition) {
-            return open.search.answered();
+            open.search.answered();
+            return false;
         }
         if let Some(others) = open.search.found(Instant::now()) {
             tracing::warn!(
@@ -69,7 +71,9 @@ impl TopicStates {
                  all partitions of this topic are read from now on. Set reply_partition: all, or mend the replier, so that none is late"
             );
             open.topic = open.topic.clone().with(others);
+            return true;
         }
+        false
     }
 
     /// Ends the searches that found nothing.

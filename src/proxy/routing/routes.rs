@@ -11,6 +11,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
+use crate::proxy::auth::Demands;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
 use crate::wire::{Format, path};
@@ -28,6 +29,8 @@ pub struct Route {
     pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
+    /// What proves who asks.
+    pub demands: Demands,
     key: Option<RecordKey>,
     /// Bytes that are cut off the beginning of each path: the length of `strip_prefix`. A slash or nothing follows them.
     stripped: usize,
@@ -45,6 +48,7 @@ impl Routes {
                 reply_topic: topics.configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
+                demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 stripped: route.strip_prefix.as_ref().map_or(0, String::len),
             })
@@ -59,6 +63,7 @@ impl Routes {
             reply_topic: topics.configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
+            demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             stripped: 0,
         }]))

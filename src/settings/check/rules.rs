@@ -32,6 +32,8 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
+    sealing(settings, report);
+    clocks(settings, report);
     shutdown(settings, report);
     management(settings, report);
     topics(settings, report);
@@ -190,6 +192,50 @@ fn consumer_groups(settings: &Settings, report: &mut Report) {
             },
         );
     }
+}
+
+/// An envelope has no place for a seal, and whoever writes it no key.
+fn sealing(settings: &Settings, report: &mut Report) {
+    let keys = &settings.sealing.keys;
+    for (index, key) in keys.iter().enumerate() {
+        let path = keys::join(&keys::item(top::SEALING_KEYS.name, index), keys::sealing_key::ID.name);
+        let first = keys.iter().position(|other| other.id == key.id);
+        report.rule(first == Some(index), &[&path], || {
+            format!("{:?} is the id of another key; records name their key by it", key.id)
+        });
+    }
+    if keys.is_empty() || !settings.mode.is_proxy() {
+        return;
+    }
+    let proxy = &settings.proxy;
+    let own = (proxy.routes.is_empty()).then(|| (top::WIRE_FORMAT.name.to_owned(), proxy.wire_format));
+    let routes = proxy.routes.iter().enumerate();
+    let routes = routes.map(|(index, each)| (route_path(index, &route::WIRE_FORMAT), each.wire_format));
+    for (path, format) in own.into_iter().chain(routes) {
+        report.rule(format == Format::Native, &[&path, top::WIRE_FORMAT.name], || {
+            format!(
+                "is {}, which cannot be sealed ({})",
+                format.as_str(),
+                top::SEALING_KEYS.name
+            )
+        });
+    }
+}
+
+fn clocks(settings: &Settings, report: &mut Report) {
+    let (tolerance, most) = (settings.processor.clock_tolerance, settings.processor.max_clock_skew);
+    report.rule(
+        tolerance <= most,
+        &[top::MAX_CLOCK_SKEW.name, top::CLOCK_TOLERANCE.name],
+        || {
+            let name = top::CLOCK_TOLERANCE.name;
+            format!(
+                "{} is below {name} ({})",
+                format_duration(most),
+                format_duration(tolerance)
+            )
+        },
+    );
 }
 
 fn shutdown(settings: &Settings, report: &mut Report) {

@@ -7,7 +7,7 @@ use strsim::damerau_levenshtein;
 
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
-use crate::settings::sources::layer::Table;
+use crate::settings::sources::layer::{self, Table};
 
 /// Reports every key of the merged tree that is not a setting, and every section that is not a mapping.
 pub fn check(tree: &Table, report: &mut Report) {
@@ -15,8 +15,9 @@ pub fn check(tree: &Table, report: &mut Report) {
     for (list, known) in [
         (keys::top::ROUTES.name, keys::route::ALL),
         (keys::top::TOPICS.name, keys::topic::ALL),
+        (keys::top::SEALING_KEYS.name, keys::sealing_key::ALL),
     ] {
-        let Some(ValueKind::Array(items)) = tree.get(list).map(|value| &value.kind) else {
+        let Some(ValueKind::Array(items)) = layer::get(tree, list).map(|value| &value.kind) else {
             continue;
         };
         for (index, item) in items.iter().enumerate() {

@@ -1,27 +1,33 @@
 //! What the program reads of the settings.
 //!
+//! - [`sealing`]: the keys that seal records.
 //! - [`mode`]: which roles a process plays.
 //! - [`proxy`]: the proxy's own.
+//! - [`auth`]: who may ask.
 //! - [`routes`]: which requests go to which topic.
 //! - [`processor`]: the processor's own, and its topics.
 //! - [`delivery`]: how the records of a topic are worked on.
 //! - [`management`]: the management listener.
 
+pub mod auth;
 pub mod delivery;
 pub mod management;
 pub mod mode;
 pub mod processor;
 pub mod proxy;
 pub mod routes;
+pub mod sealing;
 
 use std::time::Duration;
 
+pub use auth::{ApiKey, Auth, AuthMethod, Claim, JwksSource};
 pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use management::{Management, Secret};
 pub use mode::Mode;
 pub use processor::{BackendUrl, HostHeader, Processor, Topic};
 pub use proxy::{ClientKey, ClientRate, Proxy};
 pub use routes::{RecordKey, Route};
+pub use sealing::{Sealing, SealingKey};
 
 use crate::kafka::config::{CreateTopics, Kafka};
 pub use crate::process::https::Tls as BackendTls;
@@ -34,6 +40,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How Kafka is reached, by both roles.
     pub kafka: Kafka,
+    /// Which keys seal records; without any, nothing is sealed.
+    pub sealing: Sealing,
     /// Bytes of a record that is read; a larger one is not taken.
     pub max_record_size: usize,
     /// The proxy's own.

@@ -20,6 +20,8 @@ pub struct Processor {
     pub dead_letter_topic: Option<String>,
     /// How far the clocks of proxy and processor may disagree before a deadline counts as passed.
     pub clock_tolerance: Duration,
+    /// A deadline that lies further back is past, whatever the clocks say. No less than `clock_tolerance`.
+    pub max_clock_skew: Duration,
     /// How long a partition that moves to another processor waits for calls under way.
     pub revoke_timeout: Duration,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::settings::model::auth::{AuthMethod, Claim};
 use crate::wire::Format;
 
 /// Some paths and methods, and where requests to them go.
@@ -25,6 +26,10 @@ pub struct Route {
     pub key: Option<RecordKey>,
     /// Removed from the path before it goes on the wire: `/api`, without a trailing slash. Every path of the route begins with it.
     pub strip_prefix: Option<String>,
+    /// What proves who asks. Never empty.
+    pub auth: Vec<AuthMethod>,
+    /// What the tokens of this route must claim besides.
+    pub required_claims: Vec<Claim>,
 }
 
 /// What a record's key is taken from; what is absent or empty there gives none.

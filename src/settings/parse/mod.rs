@@ -4,8 +4,10 @@
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
 //! - [`network`]: networks of addresses.
+//! - [`auth`]: who may ask: keys, claims and methods.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
+pub mod auth;
 pub mod name;
 pub mod network;
 pub mod number;

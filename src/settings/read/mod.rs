@@ -1,9 +1,11 @@
 //! From the merged tree to the types of `model`.
 //!
+//! - [`auth`]: who may ask.
 //! - [`defaults`]: defaults that come from the machine.
 //! - [`reader`]: reads one key of a table.
 //! - [`tree`]: reads the whole tree.
 
+pub mod auth;
 mod defaults;
 pub mod reader;
 pub mod tree;

@@ -9,13 +9,14 @@ use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::check::rules;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
-use crate::settings::keys::{route, top, topic};
+use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Secret, Settings, Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
+    Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
-use crate::settings::read::defaults;
 use crate::settings::read::reader::Reader;
+use crate::settings::read::{auth, defaults};
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
@@ -30,6 +31,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
+    let sealing = sealing(&mut reader);
     let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
     let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
     let proxy = proxy(&mut reader);
@@ -39,6 +41,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let settings = Settings {
         mode,
         kafka,
+        sealing,
         max_record_size,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
@@ -58,10 +61,20 @@ fn kafka(reader: &mut Reader<'_>) -> Kafka {
     }
 }
 
+fn sealing(reader: &mut Reader<'_>) -> Sealing {
+    let require = reader.required(&top::SEALING_REQUIRE, value::flag);
+    let keys = reader.items(&top::SEALING_KEYS, |item| SealingKey {
+        id: item.required(&sealing_key::ID, name::member),
+        secret: Secret::new(item.required(&sealing_key::SECRET, value::sealing_secret)),
+    });
+    Sealing { keys, require }
+}
+
 fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
     let tls = tls(reader);
+    let auth = auth::auth(reader);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
@@ -70,7 +83,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format)
+        route(item, defaults, default_timeout, wire_format, &auth.methods)
     });
     let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
@@ -85,6 +98,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         bind,
         port,
         tls,
+        auth,
         default_timeout,
         warmup_topics,
         request_topic,
@@ -155,6 +169,7 @@ fn route(
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
     timeout: Duration,
     wire_format: Format,
+    methods_of_auth: &[AuthMethod],
 ) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
@@ -167,18 +182,27 @@ fn route(
     let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
     // A group belongs to its topic.
     let default_group = default_group.filter(|_| request_topic == default_topic);
+    let response_topic = item.or(&route::RESPONSE_TOPIC, response_topic, name::topic);
+    let consumer_group = item
+        .optional(&route::CONSUMER_GROUP, value::text)
+        .or_else(|| default_group.map(str::to_owned));
+    let timeout = item.or(&route::TIMEOUT, timeout, value::positive_duration);
+    let wire_format = item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format);
+    let key = item.optional(&route::KEY, routing::record_key);
+    let strip_prefix = item.optional(&route::STRIP_PREFIX, routing::prefix);
+    let (auth, required_claims) = auth::of_route(item, methods_of_auth);
     Route {
         path,
         methods,
-        response_topic: item.or(&route::RESPONSE_TOPIC, response_topic, name::topic),
-        consumer_group: item
-            .optional(&route::CONSUMER_GROUP, value::text)
-            .or_else(|| default_group.map(str::to_owned)),
         request_topic,
-        timeout: item.or(&route::TIMEOUT, timeout, value::positive_duration),
-        wire_format: item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format),
-        key: item.optional(&route::KEY, routing::record_key),
-        strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
+        response_topic,
+        consumer_group,
+        timeout,
+        wire_format,
+        key,
+        strip_prefix,
+        auth,
+        required_claims,
     }
 }
 
@@ -191,6 +215,7 @@ fn processor(reader: &mut Reader<'_>) -> Processor {
         health_check_interval: reader.required(&top::HEALTH_CHECK_INTERVAL, value::duration),
         dead_letter_topic: reader.optional(&top::DEAD_LETTER_TOPIC, name::topic),
         clock_tolerance: reader.required(&top::CLOCK_TOLERANCE, value::duration),
+        max_clock_skew: reader.required(&top::MAX_CLOCK_SKEW, value::positive_duration),
         revoke_timeout: reader.required(&top::REVOKE_TIMEOUT, value::positive_duration),
     }
 }

@@ -62,11 +62,15 @@ fn with_value(list: Option<&str>, name: &str, value: &Value) -> String {
     let mut root = json!({
         "topics": [{"request_topic": "orders-requests", "backend_url": "http://orders:8080"}],
         "routes": [{"path": "/orders"}],
+        "sealing": {"keys": [{"id": "a", "secret": "0123456789abcdef0123456789abcdef"}]},
     });
-    let mut place = match list {
-        Some(list) => &mut root[list][0],
-        None => &mut root,
-    };
+    let mut place = &mut root;
+    if let Some(list) = list {
+        for part in list.split('.') {
+            place = &mut place[part];
+        }
+        place = &mut place[0];
+    }
     for part in name.split('.') {
         place = &mut place[part];
     }

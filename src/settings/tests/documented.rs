@@ -7,7 +7,7 @@ use super::*;
 pub struct Documented {
     /// The heading of its part: `Proxy`.
     pub part: String,
-    /// `topics` or `routes`, if it belongs to an item of that list.
+    /// `topics`, `routes` or `sealing.keys`, if it belongs to an item of that list.
     pub list: Option<String>,
     /// As in `keys`.
     pub name: String,
@@ -36,13 +36,15 @@ pub fn documented() -> Vec<Documented> {
             path.retain(|(outer, _)| *outer < indent);
             let mut names: Vec<String> = path.iter().map(|(_, name)| name.clone()).collect();
             path.push((indent, name.to_owned()));
-            let list = names
-                .first()
-                .filter(|first| matches!(&***first, "topics" | "routes"))
-                .cloned();
-            if list.is_some() {
-                names.remove(0);
-            }
+            let list = match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                [list @ ("topics" | "routes"), ..] => Some((list.to_owned(), 1)),
+                ["sealing", "keys"] => Some(("sealing.keys".to_owned(), 2)),
+                _ => None,
+            };
+            let list = list.map(|(list, parts)| {
+                names.drain(..parts);
+                list
+            });
             names.push(name.to_owned());
             let said = |prefix: &str| {
                 comment
@@ -107,6 +109,7 @@ fn every_key_is_documented_in_the_order_of_the_keys() {
         (None, keys::top::ALL),
         (Some("topics"), keys::topic::ALL),
         (Some("routes"), keys::route::ALL),
+        (Some("sealing.keys"), keys::sealing_key::ALL),
     ] {
         let here = all.iter().filter(|entry| entry.list.as_deref() == list);
         let names: Vec<&str> = here.clone().map(|entry| &*entry.name).collect();

@@ -28,6 +28,7 @@ fn tables() -> String {
     for entry in documented() {
         let title = match entry.list.as_deref() {
             Some("routes") => "A route",
+            Some("sealing.keys") => "A sealing key",
             Some(_) => "A topic",
             None => &entry.part,
         };
@@ -60,6 +61,7 @@ fn value(entry: &Documented) -> String {
         (None, "kafka.properties") => "a mapping".into(),
         (None, "topics") => "a list of [topics](#a-topic)".into(),
         (None, "routes") => "a list of [routes](#a-route)".into(),
+        (None, "sealing.keys") => "a list of [keys](#a-sealing-key)".into(),
         (_, name) => {
             let Allowed { words, is_list } = allowed(list, name);
             // What follows explains it, and `check` says it all.

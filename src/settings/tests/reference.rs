@@ -8,17 +8,23 @@ use crate::process::tls::test_files::TestFiles;
 /// The reference with its "#key:" lines, and the blocks under "#topics:" and "#routes:", made settings.
 pub fn uncommented() -> String {
     let mut in_items = false;
-    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []");
+    let is_empty_list = |line: &str| matches!(line, "topics: []" | "routes: []" | "  keys: []");
     let lines = REFERENCE.lines().filter(|line| !is_empty_list(line)).map(|line| {
-        in_items = matches!(line, "#topics:" | "#routes:") || in_items && line.starts_with("#  ");
+        // A list in a section is indented, its comment sign too.
+        let indent = if line.starts_with("  #") { "  " } else { "" };
+        let rest = &line[indent.len()..];
+        in_items = matches!(rest, "#topics:" | "#routes:" | "#keys:") || in_items && rest.starts_with("#  ");
         // A key of a section, `#  cert:`.
         let in_section = line.strip_prefix("#  ").and_then(|rest| rest.split_once(':'));
         let in_section = in_section.is_some_and(|(name, _)| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         });
-        let is_setting =
-            in_items || in_section || line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
-        if is_setting { &line[1..] } else { line }
+        let is_key = |rest: &str| rest.starts_with('#') && rest[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        if in_items || in_section || is_key(rest) {
+            format!("{indent}{}", &rest[1..])
+        } else {
+            line.to_owned()
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -68,9 +74,11 @@ fn the_reference_documents_every_key() {
 #[test]
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
-    let files = TestFiles::new();
+    let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
+    let files = TestFiles::create();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
+        .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
         .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
         .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
         .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
@@ -122,8 +130,9 @@ kafka: {bootstrap_servers: 'a:1,b:2', properties: {security.protocol: SSL, ssl.c
 instance_id: '007'
 allowed_topics: ['*', 'a-{b,c}']
 default_timeout: 1m
+auth: {jwks: 'https://a/jwks', audience: b, client_subjects: ['CN=a,O=b'], methods: [jwt], required_claims: [scope=a b]}
 routes:
-  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms}
+  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms, auth: [none]}
   - {path: '/{tail}*', request_topic: x, response_topic: y, key: 'query:a b'}
 topics:
   - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
@@ -146,10 +155,11 @@ topics:
 
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
+         auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"

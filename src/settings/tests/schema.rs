@@ -26,6 +26,9 @@ fn schema() -> Value {
         schema["properties"][list]["type"] = json!("array");
         schema["properties"][list]["items"] = mapping(&of(Some(list)));
     }
+    let keys = &mut schema["properties"]["sealing"]["properties"]["keys"];
+    keys["type"] = json!("array");
+    keys["items"] = mapping(&of(Some("sealing.keys")));
     schema["properties"]["kafka"]["properties"]["properties"]["type"] = json!("object");
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Settings of actix-khp");
@@ -80,7 +83,7 @@ fn mapping(entries: &[&Documented]) -> Value {
 fn key(entry: &Documented) -> Value {
     let list = entry.list.as_deref();
     let mut schema = match (list, &*entry.name) {
-        (None, "kafka.properties" | "topics" | "routes") => json!({}),
+        (None, "kafka.properties" | "topics" | "routes" | "sealing.keys") => json!({}),
         (_, name) => {
             let Allowed { words, is_list } = allowed(list, name);
             let one = of_words(&words);
@@ -138,6 +141,13 @@ fn of_words(words: &str) -> Value {
         ]
     } else if words == "1.2 or 1.3" {
         vec![json!({"enum": ["1.2", "1.3", 1.2, 1.3]})]
+    } else if begins("NAME:SHA256") {
+        vec![text("^.+: *[0-9A-Fa-f]{64}$")]
+    } else if let Some(names) = words.strip_prefix("an algorithm: ") {
+        let names: Vec<&str> = names.split(", ").flat_map(|part| part.split(" or ")).collect();
+        vec![json!({"enum": names})]
+    } else if begins("a header's name") {
+        vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
     } else if begins("header:NAME, query:NAME or segment:NAME") {
         vec![text("^(header:[A-Za-z0-9-]+|(query|segment):.+)$")]
     } else if begins("error, warn, info") {
@@ -162,6 +172,8 @@ fn of_words(words: &str) -> Value {
         vec![text("^/.*")]
     } else if begins("a method") {
         vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
+    } else if begins("a text of one line of at least 32 characters") {
+        vec![text("^.{32,}$")]
     } else if begins("the name of a server") {
         vec![text("^([A-Za-z0-9._-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+)$")]
     } else if begins("a glob of host names") {
@@ -268,12 +280,15 @@ fn the_schema_and_the_program_agree_on_values() {
     let mut agreed = 0;
     for entry in documented() {
         let (list, name) = (entry.list.as_deref(), &*entry.name);
-        if list.is_none() && ["kafka.properties", "topics", "routes"].contains(&name) {
+        if list.is_none() && ["kafka.properties", "topics", "routes", "sealing.keys"].contains(&name) {
             continue;
         }
         let is_list = allowed(list, name).is_list;
         let part = match list {
-            Some(list) => &schema["properties"][list]["items"],
+            Some(list) => {
+                let list = list.split('.').fold(&schema, |part, name| &part["properties"][name]);
+                &list["items"]
+            }
             None => &schema,
         };
         let part = name.split('.').fold(part, |part, name| &part["properties"][name]);
@@ -286,6 +301,10 @@ fn the_schema_and_the_program_agree_on_values() {
                 "health_path",
                 "strip_prefix",
                 "backend_url",
+                "auth.jwks",
+                // Some names are reserved.
+                "auth.api_key_header",
+                "auth.principal_header",
                 "kafka.bootstrap_servers",
             ]
             .contains(&name);

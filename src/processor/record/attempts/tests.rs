@@ -48,6 +48,7 @@ fn caller(topic: Topic) -> Caller {
 
 fn deadlines() -> DeadlineRules {
     DeadlineRules {
+        max_clock_skew: Duration::from_secs(300),
         clock_tolerance: Duration::ZERO,
         ages: Ages::default(),
         clock_skew: prometheus::Gauge::new("skew", "skew").unwrap(),
