@@ -94,6 +94,7 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use actix_web::http::header::HeaderName;
+    use proptest::prelude::*;
 
     fn origin(trusted: &[&str], peer: &str, fields: &[(&'static str, &str)]) -> Origin {
         let networks: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
@@ -132,5 +133,19 @@ mod tests {
             assert_eq!(found.client, Some(client.parse().unwrap()), "{peer} {fields:?}");
         }
         assert!(!origin(&[], "127.0.0.1", &[]).is_trusted, "nobody is trusted");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_forwarded_a_stranger_stays_itself(
+            hops in "(6[.]6[.]6[.]6|10[.]0[.]0[.]9|unknown|\\[::1\\]:1|,| |x){0,8}",
+            trusted in any::<bool>(),
+        ) {
+            let peer = if trusted { "10.0.0.1" } else { "192.0.2.9" };
+            let found = origin(&["10.0.0.0/8"], peer, &[("x-forwarded-for", &hops)]);
+            prop_assert_eq!(found.is_trusted, trusted);
+            let client = found.client.unwrap().to_string();
+            prop_assert!(client == peer || trusted && hops.contains(&client), "{client} of {hops:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::sealing::keys::SealingKey;
 use super::sealing::{Binding, Sealing, is_sealed};
-use super::{CorrelationId, Fields, RawFields, RawRecord, Record, Request, headers, http, json, native};
+use super::{CorrelationId, Fields, RawFields, RawRecord, Record, Request, headers, http, json, native, path};
 
 const NOW_MS: i64 = 1_700_000_000_123;
 
@@ -158,6 +158,26 @@ fn check_fields(fields: &Fields) {
     }
 }
 
+/// What a text may be as a host, and as a path: neither check panics, and what they let through is what it says.
+pub fn host_and_path(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if http::is_authority(text) {
+        let ends = |byte: u8| !byte.is_ascii_graphic() || b"/?#@\\<>\"".contains(&byte);
+        assert!(!text.bytes().any(ends), "{text:?}");
+    }
+    let path = format!("/{text}");
+    for merges_slashes in [false, true] {
+        let resolved = path::resolved(&path, merges_slashes);
+        assert!(
+            resolved.starts_with('/') && !path::has_dots(&resolved),
+            "{path:?} {resolved:?}"
+        );
+    }
+    let below = path::resolved(&format!("/base{path}"), true);
+    let stays = below == "/base" || below.starts_with("/base/");
+    assert!(stays || path::climbs(&path), "{path:?} {below:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +213,12 @@ mod tests {
                 check(&record(&std::fs::read(file.unwrap().path()).unwrap()));
             }
         }
+    }
+
+    #[test]
+    fn the_corpus_of_hosts_and_paths_holds() {
+        let files = std::fs::read_dir(format!("{}/fuzz/corpus/host_and_path", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let read = files.map(|file| host_and_path(&std::fs::read(file.unwrap().path()).unwrap()));
+        assert!(read.count() >= 2);
     }
 }
