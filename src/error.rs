@@ -16,6 +16,12 @@ pub enum RequestError {
     TlsRequired,
     #[error("a topic name may hold only letters, digits, dot, underscore and hyphen, 249 at most")]
     BadTopic,
+    #[error("{0}")]
+    Unauthenticated(Unproven),
+    #[error("this client may not ask for this")]
+    Forbidden,
+    #[error("the keys that tokens are checked with are not there yet; the request was not sent")]
+    KeysUnavailable,
     #[error("this topic may not be named by a client")]
     TopicNotAllowed,
     #[error("nothing is served under this path")]
@@ -65,6 +71,21 @@ pub enum RequestError {
     BackendTimeout,
 }
 
+/// Why it is not known who asks. The texts name nothing that a client could learn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Unproven {
+    #[error("the request proves nothing about who asks")]
+    NoCredentials,
+    #[error("the key is not known here")]
+    UnknownKey,
+    #[error("the token is malformed, or not for this service")]
+    BadToken,
+    #[error("the token has expired")]
+    ExpiredToken,
+    #[error("the token is signed with a key that is not known here")]
+    UnknownSigner,
+}
+
 impl RequestError {
     /// The table: status and `code` of each error. Clients and proxies retry on 503, so it is used only where nothing was sent.
     fn row(self) -> (StatusCode, &'static str) {
@@ -73,6 +94,9 @@ impl RequestError {
             Self::BadRequest => (S::BAD_REQUEST, "bad-request"),
             Self::TlsRequired => (S::BAD_REQUEST, "tls-required"),
             Self::BadTopic => (S::BAD_REQUEST, "bad-topic"),
+            Self::Unauthenticated(_) => (S::UNAUTHORIZED, "unauthenticated"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden"),
+            Self::KeysUnavailable => (S::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::NoRoute => (S::NOT_FOUND, "no-route"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
@@ -171,7 +195,10 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 25] = [
+    const ALL: [RequestError; 28] = [
+        Unauthenticated(Unproven::BadToken),
+        Forbidden,
+        KeysUnavailable,
         BadRequest,
         TlsRequired,
         BadTopic,

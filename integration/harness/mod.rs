@@ -1,6 +1,6 @@
 //! What the tests stand on: a real Kafka, a scripted backend, the real binary, and clients that see every byte.
 
-/// The rights that a broker grants or denies on a topic.
+/// The rights that a broker grants or denies.
 pub mod acls;
 /// A backend that answers as the test's closure decides.
 pub mod backend;
@@ -20,6 +20,8 @@ pub mod dlq;
 pub mod exchange;
 /// The json format: a proxy that writes it, and its envelope.
 pub mod json;
+/// An issuer of tokens.
+pub mod jwt;
 /// A real Kafka.
 pub mod kafka;
 /// Clients that send one request after the other.
@@ -42,6 +44,8 @@ pub mod packed;
 pub mod pair;
 /// Records that a test writes and reads itself.
 pub mod records;
+/// A Kafka that wants a login and denies what no rule allows.
+pub mod secured_kafka;
 /// A running process of the service, which must be idle when its test ends.
 pub mod service;
 /// How a process of the service is configured and started.
@@ -54,6 +58,8 @@ mod tests;
 pub mod tls;
 /// A backend that speaks TLS.
 pub mod tls_backend;
+/// An OpenID Connect provider.
+pub mod token_provider;
 /// Topics and offsets as the broker has them.
 pub mod topics;
 /// Waiting for a state instead of for a time.

@@ -99,7 +99,7 @@ fn serve(stream: SslStream<TcpStream>) -> std::io::Result<()> {
 fn seen(ssl: &SslRef) -> serde_json::Value {
     let client = ssl.peer_certificate().and_then(|certificate| {
         let name = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next()?;
-        Some(name.data().to_string().ok()?)
+        name.data().to_string().ok()
     });
     json!({ "server_name": ssl.servername(NameType::HOST_NAME), "client": client })
 }

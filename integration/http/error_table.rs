@@ -15,10 +15,13 @@ use crate::harness::topics::{create_topic, partitions};
 use crate::harness::wait::eventually;
 
 /// Codes that have a test of their own, in the file beside them.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("breaker-open", include_str!("../delivery/breaker.rs")),
     ("no-consumers", include_str!("../kafka/no_consumers.rs")),
     ("rate-limited", include_str!("client_rate_limit.rs")),
+    ("unauthenticated", include_str!("../trust/auth/keys.rs")),
+    ("forbidden", include_str!("../trust/auth/tokens.rs")),
+    ("keys-unavailable", include_str!("../trust/auth/tokens.rs")),
     ("tls-required", include_str!("../trust/tls/handshakes.rs")),
 ];
 

@@ -45,13 +45,32 @@ async fn mode_and_configuration_file_may_come_from_the_environment() {
 
 #[tokio::test]
 async fn the_environments_of_the_compose_file_are_accepted() {
-    let compose = config::File::from_str(include_str!("../../docker/compose.yaml"), config::FileFormat::Yaml);
-    let compose = config::Config::builder().add_source(compose).build().expect("YAML");
-    for (service, shows) in [("proxy", "users-responses"), ("processor", "http://users-backend:8080")] {
-        let lines = compose
-            .get_array(&format!("services.{service}.environment"))
-            .expect("a list");
-        let lines: Vec<String> = lines.into_iter().map(|line| line.to_string()).collect();
+    let read = |text| {
+        let file = config::File::from_str(text, config::FileFormat::Yaml);
+        config::Config::builder().add_source(file).build().expect("YAML")
+    };
+    let compose = read(include_str!("../../docker/compose.yaml"));
+    let login = read(include_str!("../../docker/compose.sasl.yaml"));
+    let dir = TempDir::new();
+    let password = dir.write("password", "s3cret");
+    let password = password.to_str().expect("a temporary path is UTF-8");
+    for (service, login, shows) in [
+        ("proxy", None, "users-responses"),
+        ("processor", None, "http://users-backend:8080"),
+        ("proxy", Some(&login), "sasl.mechanism: PLAIN"),
+        ("processor", Some(&login), "sasl.mechanism: PLAIN"),
+    ] {
+        let lines = |file: &config::Config| {
+            let lines = file.get_array(&format!("services.{service}.environment"));
+            let lines = lines.expect("a list").into_iter().map(|line| line.to_string());
+            // As compose and the secret's mount do.
+            let replaced = lines.map(|line| line.replace("$$", "$").replace("/run/secrets/kafka-password", password));
+            replaced.collect::<Vec<String>>()
+        };
+        let lines: Vec<String> = lines(&compose)
+            .into_iter()
+            .chain(login.map(lines).unwrap_or_default())
+            .collect();
         let env: Vec<_> = lines
             .iter()
             .map(|line| line.split_once('=').expect("NAME=value"))

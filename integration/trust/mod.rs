@@ -1,11 +1,15 @@
 //! Who is trusted with what: clients, writers of records, backends, and whoever reaches the management port.
 
+/// Who may ask, and what proves it.
+mod auth;
 /// TLS to backends.
 mod backend_tls;
 /// Replies that somebody else wrote.
 mod forged_replies;
 /// Header fields that never go into Kafka, and those that a backend gets besides.
 mod header_rules;
+/// Logins to Kafka, and the rights of each role.
+mod kafka_logins;
 /// Records that are larger than anybody's honest ones.
 mod large_records;
 /// Who may ask the management API, and what it costs to guess its token.

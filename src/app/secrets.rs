@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::kafka::client::{oauth, properties};
 use crate::management::board::Board;
 use crate::settings::{Settings, Sources};
 
@@ -28,7 +29,12 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
         (None, true) => tracing::warn!("management_token is not set any more: the old one stays until a restart"),
         (None, false) => {}
     }
-    let changed = changed(&running.kafka.properties, &read.kafka.properties);
+    if let Some(proxy) = &board.proxy {
+        proxy.auth.replace_api_keys(read.proxy.auth.api_keys);
+    }
+    oauth::replace(&read.kafka.properties);
+    let mut changed = changed(&running.kafka.properties, &read.kafka.properties);
+    changed.retain(|name| !properties::is_replaceable(name, &running.kafka));
     if !changed.is_empty() {
         tracing::warn!(
             changed = changed.join(", "),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
-use crate::kafka::client::properties;
+use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::config::Purpose;
 use crate::process::{exit, output};
@@ -26,6 +26,7 @@ pub fn run(settings: &Settings) -> u8 {
             return exit::USAGE;
         }
     };
+    oauth::sign_in(client.client());
     let admin = TopicAdmin::new(CreateTopics {
         enabled: true,
         ..settings.create_topics.clone()

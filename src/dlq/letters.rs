@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
 use crate::kafka::client::context::{LogOnly, is_denied};
+use crate::kafka::client::oauth;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
@@ -67,6 +68,7 @@ impl Letters {
         let config = properties::dead_letter_reader(&settings.kafka);
         let consumer = BaseConsumer::from_config_and_context(&config, LogOnly);
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
+        oauth::sign_in(consumer.client());
         Ok(describe(consumer.client(), topic)?.map(|found| Letters {
             consumer,
             topic: topic.into(),
@@ -189,6 +191,8 @@ impl Letters {
                     heard = Instant::now();
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
+                // Its coordinator is of no use to a reader that joins no group.
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
                 Some(Err(error)) if is_denied(&error) => return Err(DlqError::kafka(what())(error)),
                 Some(Err(error)) => trouble = error.to_string(),
                 // Of the partition before, still under way when this one was assigned.

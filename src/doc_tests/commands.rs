@@ -11,11 +11,12 @@ use crate::process::tls::test_files::TestFiles;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "cargo",
     "curl",
     "export",
     "java",
+    "kafka-acls",
     "mvn",
     "openssl",
     "python3",
@@ -116,7 +117,7 @@ fn every_other_command_is_known() {
 fn every_configuration_loads() {
     let reference = Regex::new(r"\$\{file:[^}]+\}").unwrap();
     // In the place of files of the reader.
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     for (place, fence) in fences("yaml") {
         // A secret of the reader's.
         let text = reference.replace_all(&fence.text, "a-secret-of-the-reader-that-is-long-enough");

@@ -6,15 +6,17 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written; at some 200 bytes each, 2 MiB.
+/// Lines that wait to be written, and their bytes.
 const QUEUE: usize = 10_000;
+const QUEUE_BYTES: usize = 4 << 20;
 /// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// How often at most dropped lines are reported in the log itself.
@@ -37,7 +39,11 @@ enum Message {
 
 /// Makes the writers that a subscriber writes its lines to.
 #[derive(Clone)]
-pub struct LogWriter(Sender<Message>);
+pub struct LogWriter {
+    lines: Sender<Message>,
+    /// Bytes that wait.
+    bytes: Arc<AtomicUsize>,
+}
 
 /// The end of the log: dropped at the end of the process, it waits a moment until the last lines are written.
 pub struct LastLines(LogWriter);
@@ -55,10 +61,12 @@ impl LogWriter {
 
     fn start_on(target: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, waiting) = bounded(QUEUE);
-        std::thread::Builder::new()
-            .name("khp-log".into())
-            .spawn(move || write_all(&waiting, target))?;
-        Ok(LogWriter(lines))
+        let bytes = Arc::new(AtomicUsize::new(0));
+        std::thread::Builder::new().name("khp-log".into()).spawn({
+            let bytes = bytes.clone();
+            move || write_all(&waiting, &bytes, target)
+        })?;
+        Ok(LogWriter { lines, bytes })
     }
 
     /// Keeps the last lines from being lost.
@@ -72,19 +80,24 @@ impl Drop for LastLines {
         let (written, done) = bounded(1);
         let until = Instant::now() + LAST_LINES;
         // Err of either: the reader stands still, and what is queued is lost.
-        if self.0.0.send_deadline(Message::Flush(written), until).is_ok() {
+        if self.0.lines.send_deadline(Message::Flush(written), until).is_ok() {
             let _ = done.recv_deadline(until);
         }
     }
 }
 
 /// Runs until nobody logs any more, thus to the end of the process.
-fn write_all(waiting: &Receiver<Message>, mut target: impl Write) {
+fn write_all(waiting: &Receiver<Message>, bytes: &AtomicUsize, mut target: impl Write) {
     let (mut reported, mut next_report) = (0, Instant::now());
+    // A line may have been written in part.
+    let mut is_broken_off = false;
     for message in waiting {
         match message {
             Message::Line(line) => {
-                if target.write_all(&line).is_err() {
+                bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                let begun = if is_broken_off { target.write_all(b"\n") } else { Ok(()) };
+                is_broken_off = begun.and_then(|()| target.write_all(&line)).is_err();
+                if is_broken_off {
                     DROPPED.inc();
                     continue;
                 }
@@ -106,12 +119,15 @@ fn write_all(waiting: &Receiver<Message>, mut target: impl Write) {
 }
 
 /// One event's line.
-pub struct Line<'a>(&'a Sender<Message>);
+pub struct Line<'a>(&'a LogWriter);
 
 impl Write for Line<'_> {
     /// The subscriber hands over a whole line at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.try_send(Message::Line(line.to_vec())).is_err() {
+        let LogWriter { lines, bytes } = self.0;
+        let waiting = bytes.fetch_add(line.len(), Ordering::Relaxed);
+        if waiting > QUEUE_BYTES || lines.try_send(Message::Line(line.to_vec())).is_err() {
+            bytes.fetch_sub(line.len(), Ordering::Relaxed);
             DROPPED.inc();
         }
         Ok(line.len())
@@ -126,12 +142,14 @@ impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line(&self.0)
+        Line(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use arc_swap::ArcSwap;
+
     use super::*;
 
     #[test]
@@ -160,6 +178,51 @@ mod tests {
         assert!(DROPPED.get() > before);
         drop(log.last_lines());
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn long_lines_wait_up_to_their_bytes() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let log = LogWriter::start_on(writer).unwrap();
+        let before = DROPPED.get();
+        for _ in 0..100 {
+            log.make_writer().write_all(&vec![b'x'; 100 << 10]).unwrap();
+        }
+        let waiting = log.bytes.load(Ordering::Relaxed);
+        assert!(waiting <= QUEUE_BYTES + (100 << 10), "{waiting}");
+        assert!(DROPPED.get() >= before + 50);
+    }
+
+    /// Takes a part of the first line, and then all.
+    #[derive(Clone, Default)]
+    struct Choking(Arc<ArcSwap<Vec<u8>>>, usize);
+
+    impl Write for Choking {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            let taken = match self.1 {
+                1 => 3,
+                2 => return Err(io::ErrorKind::WouldBlock.into()),
+                _ => bytes.len(),
+            };
+            let all = [&self.0.load()[..], &bytes[..taken]].concat();
+            self.0.store(Arc::new(all));
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_broke_off_is_not_glued_to_the_next() {
+        let target = Choking::default();
+        let log = LogWriter::start_on(target.clone()).unwrap();
+        writeln!(log.make_writer(), "first").unwrap();
+        writeln!(log.make_writer(), "second").unwrap();
+        drop(log.last_lines());
+        assert_eq!(String::from_utf8_lossy(&target.0.load()), "fir\nsecond\n");
     }
 
     #[test]

@@ -17,7 +17,9 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::connection::tls::Tls;
+use crate::proxy::auth::Auth;
+use crate::proxy::auth::jwks::Jwks;
+use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
@@ -101,10 +103,11 @@ pub fn assemble(
         router: slot.subscribe(),
         kafka: kafka.clone(),
         phase: phase.clone(),
+        auth: Auth::new(&own.auth, Jwks::start(&own.auth, metrics.jwks.clone())),
         tls: own
             .tls
             .clone()
-            .map(|tls| Tls::start(tls, metrics.tls.clone()))
+            .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
     });

@@ -36,6 +36,14 @@ pub struct ProxyMetrics {
     pub ready: IntGauge,
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
+    pub jwks: JwksMetrics,
+}
+
+/// What is counted of the keys that tokens are signed with.
+#[derive(Clone)]
+pub struct JwksMetrics {
+    refreshes: IntCounterVec,
+    keys: IntGauge,
 }
 
 /// What is counted of TLS.
@@ -166,6 +174,10 @@ impl ProxyMetrics {
                     "Unix time at which the certificate that is served expires; 0 without TLS",
                 )?,
             },
+            jwks: JwksMetrics {
+                refreshes: counters("proxy_jwks_refreshes_total", "Reads of the keys of tokens", &["result"])?,
+                keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
+            },
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -183,6 +195,19 @@ impl ProxyMetrics {
     /// Counts a request that was answered by us and not sent.
     pub fn rejected(&self, error: RequestError) {
         self.rejected.with_label_values(&[error.code()]).inc();
+    }
+}
+
+impl JwksMetrics {
+    /// Counts a read of the keys.
+    pub fn refreshed(&self, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "failed" };
+        self.refreshes.with_label_values(&[result]).inc();
+    }
+
+    /// Notes how many keys there are.
+    pub fn keys(&self, count: usize) {
+        self.keys.set(count as i64);
     }
 }
 

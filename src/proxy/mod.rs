@@ -2,6 +2,7 @@
 //!
 //! - [`assemble`]: puts the role together.
 //! - [`connection`]: what stands before the HTTP parser.
+//! - [`auth`]: who asks, and what proves it.
 //! - [`handler`]: one request, from its head to its answer.
 //! - [`admission`]: whether a request is taken at all.
 //! - [`routing`]: where it goes.
@@ -11,6 +12,7 @@
 
 pub mod admission;
 pub mod assemble;
+pub mod auth;
 pub mod connection;
 pub mod handler;
 pub mod instance;

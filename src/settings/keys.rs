@@ -56,6 +56,20 @@ pub mod top {
         TLS_CLIENT_CA: Value "tls.client_ca";
         TLS_CLIENT_AUTH: Value "tls.client_auth";
         TLS_MIN_VERSION: Value "tls.min_version";
+        AUTH_METHODS: Value "auth.methods";
+        AUTH_API_KEYS: Value "auth.api_keys";
+        AUTH_API_KEY_HEADER: Value "auth.api_key_header";
+        AUTH_JWKS: Value "auth.jwks";
+        AUTH_JWKS_REFRESH: Value "auth.jwks_refresh";
+        AUTH_ISSUER: Value "auth.issuer";
+        AUTH_AUDIENCE: Value "auth.audience";
+        AUTH_REQUIRED_CLAIMS: Value "auth.required_claims";
+        AUTH_ALGORITHMS: Value "auth.algorithms";
+        AUTH_LEEWAY: Value "auth.leeway";
+        AUTH_PRINCIPAL_CLAIM: Value "auth.principal_claim";
+        AUTH_CLIENT_SUBJECTS: Value "auth.client_subjects";
+        AUTH_PRINCIPAL_HEADER: Value "auth.principal_header";
+        AUTH_PASS_CREDENTIALS: Value "auth.pass_credentials";
         DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
@@ -152,6 +166,8 @@ pub mod route {
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";
         WITHHOLD_HEADERS: Value "withhold_headers";
+        AUTH: Value "auth";
+        REQUIRED_CLAIMS: Value "required_claims";
     }
 }
 

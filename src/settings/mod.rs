@@ -31,8 +31,9 @@ mod tests;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{
-    BackendTls, BackendUrl, Breaker, BreakerMode, ClientKey, ClientRate, Delivery, HostHeader, Management, Mode,
-    Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret, Settings, Topic,
+    ApiKey, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
+    HostHeader, JwksSource, Management, Mode, Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret,
+    Settings, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

@@ -10,6 +10,8 @@ pub const KHP_TIMEOUT: &str = "khp-timeout";
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
+/// The name that the client has proven to the proxy.
+pub const KHP_PRINCIPAL: &str = "khp-principal";
 /// The code of a [`ReplyError`](crate::wire::ReplyError): the processor answered itself, or gave the record up.
 pub const KHP_ERROR: &str = "khp-error";
 /// How often a dead letter's request was tried.

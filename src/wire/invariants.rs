@@ -111,7 +111,7 @@ pub fn sealed_record(record: &RawRecord) {
     }
 }
 
-/// A request as the json format carries it: no reply topic or partition, no scheme, ids of ours as text, a span only with a deadline.
+/// A request as the json format carries it: no reply topic or partition, no scheme or principal, ids of ours as text, a span only with a deadline.
 pub fn as_json_tells(mut request: Request) -> Request {
     let id = CorrelationId::from_bytes(&request.correlation_id);
     if let (Some(id), 16) = (id, request.correlation_id.len()) {
@@ -120,6 +120,7 @@ pub fn as_json_tells(mut request: Request) -> Request {
     let both = request.deadline_ms.zip(request.timeout_ms);
     Request {
         scheme: String::new(),
+        principal: None,
         reply_topic: None,
         reply_partition: None,
         deadline_ms: both.map(|(deadline, _)| deadline),
@@ -135,6 +136,7 @@ fn check_request(request: &Request) {
         Some(&request.authority),
         Some(&request.scheme),
         request.client_ip.as_ref(),
+        request.principal.as_ref(),
     ];
     assert!(
         texts

@@ -265,6 +265,7 @@ fn read_request(record: &RawRecord) -> Result<Request, String> {
             .zip(envelope.timestamp)
             .map(|times| span(times).clamp(0, MAX_TIME_MS)),
         client_ip,
+        principal: None,
         key: record.key.clone(),
     })
 }

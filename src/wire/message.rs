@@ -114,6 +114,8 @@ pub struct Request {
     pub timeout_ms: Option<i64>,
     /// The address the request came from, as text.
     pub client_ip: Option<String>,
+    /// The name that the client has proven to the proxy. Not part of the `json` format.
+    pub principal: Option<String>,
     /// The record's key.
     pub key: Option<Bytes>,
 }

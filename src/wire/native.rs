@@ -16,7 +16,7 @@ const VERSION: &[u8] = b"1";
 const NO_BODY: &[u8] = b"none";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
-const OWN_REQUEST_HEADERS: usize = 12;
+const OWN_REQUEST_HEADERS: usize = 13;
 const OWN_REPLY_HEADERS: usize = 4;
 
 /// A null header, to be read as an empty one.
@@ -44,6 +44,7 @@ pub fn encode_request(request: Request) -> Record {
     own.put_some(headers::KHP_DEADLINE, request.deadline_ms.map(|ms| ms.to_string()));
     own.put_some(headers::KHP_TIMEOUT, request.timeout_ms.map(|ms| ms.to_string()));
     own.put_some(headers::KHP_CLIENT_IP, request.client_ip);
+    own.put_some(headers::KHP_PRINCIPAL, request.principal);
     own.put(headers::METHOD, request.method);
     own.put(headers::PATH, request.path);
     own.put(headers::AUTHORITY, request.authority);
@@ -204,6 +205,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
         deadline_ms: milliseconds(record, headers::KHP_DEADLINE)?,
         timeout_ms: milliseconds(record, headers::KHP_TIMEOUT)?,
         client_ip: text(record, headers::KHP_CLIENT_IP)?,
+        principal: text(record, headers::KHP_PRINCIPAL)?,
         key: record.key.clone(),
     })
 }

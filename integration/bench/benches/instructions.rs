@@ -249,6 +249,7 @@ fn request() -> Request {
         deadline_ms: Some(1_764_000_000_000),
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.17".into()),
+        principal: None,
         ..Request::default()
     }
 }

@@ -136,7 +136,7 @@ async fn requests_and_answers_pass_byte_for_byte() {
         .await;
     let head = head.expect("an answer");
     assert_eq!(
-        (&*head.headers["content-length"].as_bytes(), head.body.len()),
+        (head.headers["content-length"].as_bytes(), head.body.len()),
         (&b"300000"[..], 0)
     );
     let unchanged = client.request(get("/unchanged"), None).await.expect("an answer");

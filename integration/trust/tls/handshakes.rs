@@ -19,7 +19,7 @@ async fn a_client_that_speaks_plain_http_learns_that_the_port_speaks_tls() {
         .await
         .expect("an answer");
     assert_eq!((answer.status, answer.closes()), (400, true));
-    assert_eq!(answer.json()["code"], "tls-required");
+    assert_eq!(answer.json()["code"].as_str(), Some("tls-required"));
     assert_eq!(answer.json()["detail"], "this port speaks TLS: use https");
     connection.read_end().await.expect("it is closed");
     assert_eq!(pair.backend.count(), 0);

@@ -39,8 +39,17 @@ pub fn log_error(error: &KafkaError, reason: &str) {
         }
         // A refused login has its own line already. What is left comes from no broker: a token that cannot be had.
         CodeClass::LoginRefused if trouble::report(reason) => {}
+        // `oauth` has logged why.
+        CodeClass::LoginRefused if reason.contains("OAUTHBEARER token") => {
+            tracing::debug!(%error, reason, "a Kafka client has no OAuth token");
+        }
         CodeClass::LoginRefused => {
             tracing::error!(%error, reason, "Kafka refuses this client: check kafka.properties (security.protocol, sasl.*, ssl.*)");
+        }
+        // A reader of replies or dead letters looks for its coordinator, joins no group, and needs no right on one. Where a group is joined
+        // the pump says that it may not.
+        CodeClass::Denied if reason.starts_with("FindCoordinator") => {
+            tracing::debug!(%error, reason, "no right on a consumer group");
         }
         _ => tracing::warn!(%error, reason, "Kafka client error"),
     }
@@ -54,6 +63,14 @@ pub fn is_denied(error: &KafkaError) -> bool {
 /// The methods of a `ClientContext` that all our contexts share.
 macro_rules! log_through_tracing {
     () => {
+        // Without OAUTHBEARER nobody asks for one.
+        const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+        fn generate_oauth_token(
+            &self,
+            _: Option<&str>,
+        ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+            $crate::kafka::client::oauth::token()
+        }
         fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
             $crate::kafka::client::context::log_line(level, facility, message);
         }

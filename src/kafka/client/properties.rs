@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+use crate::kafka::client::oauth;
+use crate::kafka::client::oidc::{self, ClientCredentials};
 use crate::kafka::config::Kafka;
 
 /// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
@@ -49,7 +51,21 @@ pub fn refused(kafka: &Kafka) -> Vec<(String, String)> {
         let reason = reason.replace(value.as_str(), "…");
         Some((name.clone(), format!("librdkafka refuses it: {}", reason.trim())))
     };
-    kafka.properties.iter().filter_map(refused).collect()
+    let is_oidc = oidc::is_wanted(&kafka.properties);
+    let librdkafkas = kafka
+        .properties
+        .iter()
+        .filter(|(name, _)| !is_oidc || !oidc::takes(name));
+    let ours = is_oidc
+        .then(|| ClientCredentials::of(&kafka.properties).err())
+        .flatten();
+    let ours = ours.map(|(name, problem)| (name.to_owned(), problem.to_owned()));
+    librdkafkas.filter_map(refused).chain(ours).collect()
+}
+
+/// Can a change of this property be taken over by a running process?
+pub fn is_replaceable(name: &str, kafka: &Kafka) -> bool {
+    oidc::is_wanted(&kafka.properties) && oidc::takes(name)
 }
 
 /// What every client shares.
@@ -69,9 +85,11 @@ fn common(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// Lays the operator's properties over ours.
+/// Lays the operator's properties over ours. Where tokens are to be got, waits for the first one.
 fn finish(mut config: ClientConfig, kafka: &Kafka) -> ClientConfig {
-    for (key, value) in &kafka.properties {
+    oauth::start(&kafka.properties);
+    let is_oidc = oidc::is_wanted(&kafka.properties);
+    for (key, value) in kafka.properties.iter().filter(|(key, _)| !is_oidc || !oidc::takes(key)) {
         config.set(key, value);
     }
     // A kafka.properties that moves to KIP-848 makes librdkafka refuse what the broker decides there.
@@ -361,6 +379,32 @@ mod tests {
         assert!(
             refused.iter().all(|(_, reason)| !reason.contains("s3cret")),
             "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_ours_of_oauthbearer_is_checked_here_and_kept_from_librdkafka() {
+        let oidc = |rest: &[(&str, &str)]| {
+            let ours = [
+                ("sasl.mechanism", "OAUTHBEARER"),
+                ("sasl.oauthbearer.method", "oidc"),
+                ("sasl.oauthbearer.client.id", "a"),
+            ];
+            kafka(&[&ours, rest].concat())
+        };
+        let refused_names = |kafka: &Kafka| refused(kafka).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(refused_names(&oidc(&[])), ["sasl.oauthbearer.token.endpoint.url"]);
+        let whole = [
+            ("sasl.oauthbearer.token.endpoint.url", "https://127.0.0.1:1/token"),
+            ("sasl.oauthbearer.client.secret", "s3cret"),
+        ];
+        assert_eq!(refused_names(&oidc(&whole)), Vec::<String>::new());
+        assert!(is_replaceable("sasl.oauthbearer.client.secret", &oidc(&whole)));
+        assert!(!is_replaceable("sasl.password", &oidc(&whole)));
+        // librdkafka's own, which it has only with libcurl.
+        assert_eq!(
+            refused_names(&oidc(&[&whole[..], &[("sasl.oauthbearer.extensions", "a=b")]].concat())).len(),
+            1
         );
     }
 

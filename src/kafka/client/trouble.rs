@@ -30,6 +30,8 @@ enum Cause {
     Unconnected,
     /// TLS cannot be agreed on.
     Tls,
+    /// It wants a certificate, and does not take ours.
+    Certificate,
     /// It refuses the login.
     Login,
     /// It closes the connection in a way that a wrong `security.protocol` would explain.
@@ -62,6 +64,13 @@ pub(super) fn report(text: &str) -> bool {
                 broker,
                 reason,
                 "no TLS with a Kafka broker: check security.protocol and ssl.* in kafka.properties"
+            );
+        }
+        Cause::Certificate => {
+            tracing::error!(
+                broker,
+                reason,
+                "a Kafka broker refuses this client's certificate: it is missing, has expired, or is of another authority; check ssl.certificate.* in kafka.properties"
             );
         }
         Cause::Login => {
@@ -138,7 +147,11 @@ fn cause_of(reason: &str, state: &str) -> Option<Cause> {
         Some(Cause::NameUnknown)
     } else if reason.starts_with("Connect to ") || has("onnection setup timed out") {
         Some(Cause::Unconnected)
+    } else if has("SSL alert") && (has("certificate") || has("unknown ca")) {
+        // In TLS 1.3 the broker looks at it after the handshake.
+        Some(Cause::Certificate)
     } else if reason.starts_with("SSL ")
+        || has("SSL alert")
         || has("SSL connection handshake")
         || has("broker certificate")
         || has("provide a certificate")
@@ -267,6 +280,16 @@ mod tests {
             ),
             (
                 "ssl://a:9093/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 5ms in state SSL_HANDSHAKE)",
+                "a:9093",
+                Cause::Tls,
+            ),
+            (
+                "ssl://a:9093/bootstrap: Receive failed: ssl/record/rec_layer_s3.c:918:ssl3_read_bytes error:0A000416:SSL routines::ssl/tls alert certificate unknown: SSL alert number 46 (after 13ms in state APIVERSION_QUERY)",
+                "a:9093",
+                Cause::Certificate,
+            ),
+            (
+                "ssl://a:9093/bootstrap: SSL handshake failed: ssl/record/rec_layer_s3.c:918:error:0A000410:SSL routines::ssl/tls alert handshake failure: SSL alert number 40 (after 5ms in state SSL_HANDSHAKE)",
                 "a:9093",
                 Cause::Tls,
             ),

@@ -28,6 +28,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_millis(200);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait between repetitions.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
+/// The longest wait where somebody waits for the commit: clients at most once, and the end of a drain.
+const AWAITED_RETRY: Duration = Duration::from_secs(1);
 
 /// The commits of one pump. Owned by its loop.
 pub struct Commits {
@@ -58,8 +60,8 @@ struct Refusals {
 }
 
 impl Refusals {
-    fn add(&mut self, code: RDKafkaErrorCode, now: Instant) {
-        let wait = (FIRST_RETRY * 2u32.pow(self.count.min(16))).min(LONGEST_RETRY);
+    fn add(&mut self, code: RDKafkaErrorCode, now: Instant, longest: Duration) {
+        let wait = (FIRST_RETRY * 2u32.pow(self.count.min(16))).min(longest);
         self.count += 1;
         self.last = Some((code, now + wait));
     }
@@ -133,9 +135,13 @@ impl Commits {
         }
     }
 
-    /// The next commit waits for nothing: the pump drains.
+    /// The pump drains: the next commit waits for nothing, and one that was refused is soon repeated.
     pub fn hurry(&mut self) {
-        self.due = Instant::now();
+        let now = Instant::now();
+        self.due = now;
+        if let Some((_, retry)) = &mut self.refusals.last {
+            *retry = (*retry).min(now + AWAITED_RETRY);
+        }
     }
 
     /// A rebalance is over, which may be why commits were refused: the next try waits for nothing.
@@ -165,7 +171,11 @@ impl Commits {
         let waits = |code: &RDKafkaErrorCode| *code != RDKafkaErrorCode::OffsetMetadataTooLarge;
         let refused = answer.iter().find_map(|(_, offset)| offset.err().filter(waits));
         match refused {
-            Some(code) => self.refusals.add(code, Instant::now()),
+            Some(code) => {
+                let is_awaited = self.ahead.is_some();
+                let longest = if is_awaited { AWAITED_RETRY } else { LONGEST_RETRY };
+                self.refusals.add(code, Instant::now(), longest);
+            }
             None => self.refusals = Refusals::default(),
         }
         for (number, offset) in answer {
@@ -181,7 +191,8 @@ impl Commits {
             && let Some(answer) = question.answer()
         {
             let same = match answer {
-                Ok(Some(found)) => found.id == topic_id,
+                // Without an id: of a broker before 2.8, while the cluster is upgraded.
+                Ok(Some(found)) => found.id.is_none() || found.id == topic_id,
                 // It was deleted, and what was read is of the one that was.
                 Ok(None) => true,
                 Err(error) => {
@@ -243,13 +254,13 @@ mod tests {
     fn refused_commits_wait_longer_each_time() {
         let now = Instant::now();
         let mut refusals = Refusals::default();
-        let waits: Vec<u128> = (0..8)
-            .map(|_| {
-                refusals.add(RDKafkaErrorCode::RequestTimedOut, now);
-                let (_, retry) = refusals.last.unwrap();
-                retry.duration_since(now).as_millis()
-            })
-            .collect();
+        let mut wait = |longest| {
+            refusals.add(RDKafkaErrorCode::RequestTimedOut, now, longest);
+            let (_, retry) = refusals.last.unwrap();
+            retry.duration_since(now).as_millis()
+        };
+        let waits: Vec<u128> = (0..8).map(|_| wait(LONGEST_RETRY)).collect();
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(wait(AWAITED_RETRY), 1_000);
     }
 }

@@ -29,6 +29,12 @@ impl DoneSet {
         }
     }
 
+    /// The same without runs that reach beyond `end`.
+    pub fn before(mut self, end: i64) -> Self {
+        self.runs.retain(|run| run.end <= end);
+        self
+    }
+
     pub fn contains(&self, offset: i64) -> bool {
         let after = self.runs.partition_point(|run| run.end <= offset);
         self.runs.get(after).is_some_and(|run| run.contains(&offset))

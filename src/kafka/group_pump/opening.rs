@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -26,6 +26,10 @@ use crate::kafka::config::Start;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(200);
+/// A broker that has just started, or has not heard of a new topic yet, denies it for a moment. For longer than this, it is gone.
+const MAY_BE_UNKNOWN: Duration = Duration::from_secs(5);
+/// How librdkafka's mock cluster begins its id (`rdkafka_mock.c`).
+const MOCK: &str = "mockCluster";
 
 /// What was found out for one assignment.
 pub struct Positions {
@@ -107,8 +111,10 @@ impl Asked {
         ended: &AtomicBool,
         wake: impl Fn(),
     ) {
-        while !ended.load(Ordering::Acquire) {
-            let found = self.positions(&consumer);
+        let began = Instant::now();
+        let is_over = || ended.load(Ordering::Acquire);
+        while !is_over() {
+            let found = self.positions(&consumer, began.elapsed() > MAY_BE_UNKNOWN, is_over);
             let known = matches!(&found, Ok(Some(_)));
             // Err: the pump has ended.
             let sent = found.transpose().is_none_or(|found| answers.send(found).is_ok());
@@ -120,21 +126,39 @@ impl Asked {
         }
     }
 
-    /// `None`: it cannot be known yet.
-    fn positions(&self, consumer: &GroupConsumer) -> KafkaResult<Option<Positions>> {
+    /// `None`: it cannot be known yet, or `is_over` says that nobody wants to know. Each question may take seconds, so it is asked between
+    /// them. `may_be_gone`: a topic that no broker knows does not exist.
+    fn positions(
+        &self,
+        consumer: &GroupConsumer,
+        may_be_gone: bool,
+        is_over: impl Fn() -> bool,
+    ) -> KafkaResult<Option<Positions>> {
         let asked_at = Instant::now();
-        let (topic, partitions) = self.describe(consumer)?;
+        let (topic, partitions) = match self.describe(consumer)? {
+            Some(found) => found,
+            None if may_be_gone => (None, 0),
+            None => return Ok(None),
+        };
+        if is_over() {
+            return Ok(None);
+        }
+        let commits = self.commits(consumer, partitions)?;
+        if is_over() {
+            return Ok(None);
+        }
         let known = Known {
             start: self.start,
             has_begun: self.has_begun.load(Ordering::Acquire),
             topic,
             partitions,
-            commits: self.commits(consumer, partitions)?,
+            commits,
             ends: self.ends(consumer),
         };
         let positions = self.partitions.iter().map(|&partition| known.position(partition));
-        let Some(positions) = positions.collect::<Option<Vec<_>>>() else {
-            return Ok(None);
+        let positions = match positions.collect::<Option<Vec<_>>>() {
+            Some(positions) if !is_over() => positions,
+            _ => return Ok(None),
         };
         self.commit(consumer, topic, &positions)?;
         Ok(Some(Positions {
@@ -144,21 +168,20 @@ impl Asked {
         }))
     }
 
-    /// The topic's identity, where the brokers tell it, and its partition count. librdkafka's mock cluster answers no such question: there,
-    /// the metadata has to do.
-    fn describe(&self, consumer: &GroupConsumer) -> KafkaResult<(Option<TopicId>, i32)> {
+    /// The topic's identity, where the brokers tell it, and its partition count. `None`: the broker that was asked does not know it.
+    fn describe(&self, consumer: &GroupConsumer) -> KafkaResult<Option<(Option<TopicId>, i32)>> {
         match describe::topics(consumer.client(), [&*self.topic]) {
             Ok(found) => {
                 let found = found.into_values().next().transpose()?.flatten();
-                Ok(found.map_or((None, 0), |found| (found.id, found.partitions)))
+                Ok(found.map(|found| (found.id, found.partitions)))
             }
-            Err(error) => {
-                let metadata = consumer
-                    .fetch_metadata(Some(&self.topic), PATIENCE)
-                    .map_err(|_| error)?;
-                let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-                Ok((None, partitions as i32))
+            Err(error) if answers_no_descriptions(consumer, &error) => {
+                let metadata = consumer.fetch_metadata(Some(&self.topic), PATIENCE)?;
+                let known = metadata.topics().first().filter(|topic| topic.error().is_none());
+                Ok(known.map(|topic| (None, topic.partitions().len() as i32)))
             }
+            // Without its identity, a commit of a topic that was deleted would count for this one.
+            Err(error) => Err(error),
         }
     }
 
@@ -199,8 +222,22 @@ impl Asked {
         elements.filter_map(end).collect()
     }
 
-    /// Commits where the group begins.
+    /// Commits where the group begins. A broker that takes next to no metadata gets none.
     fn commit(&self, consumer: &GroupConsumer, topic: Option<TopicId>, positions: &[Position]) -> KafkaResult<()> {
+        let commit = |limit| self.commit_within(limit, consumer, topic, positions);
+        match commit(DEFAULT_LIMIT) {
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) => commit(0),
+            done => done,
+        }
+    }
+
+    fn commit_within(
+        &self,
+        limit: usize,
+        consumer: &GroupConsumer,
+        topic: Option<TopicId>,
+        positions: &[Position],
+    ) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
         for position in positions.iter().filter(|position| position.commit) {
             let metadata = CommitMetadata {
@@ -209,7 +246,7 @@ impl Asked {
                 done: DoneSet::default(),
             };
             if let Some(offset) = position.offset {
-                let commit = (offset, metadata.encode(offset, DEFAULT_LIMIT));
+                let commit = (offset, metadata.encode(offset, limit));
                 add_commit(&mut list, &self.topic, position.partition, commit);
             }
         }
@@ -226,4 +263,13 @@ impl Asked {
         }
         list
     }
+}
+
+/// Brokers before 2.3 and librdkafka's mock cluster describe no topics: their metadata has to do. Any other error may pass.
+fn answers_no_descriptions(consumer: &GroupConsumer, error: &KafkaError) -> bool {
+    matches!(error, KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature))
+        || consumer
+            .client()
+            .fetch_cluster_id(PATIENCE)
+            .is_some_and(|id| id.starts_with(MOCK))
 }

@@ -72,7 +72,15 @@ impl Known {
             Some(Commit {
                 offset,
                 metadata: Some(metadata),
-            }) if metadata.topic.is_some() => at(Some(*offset), metadata.began_with, metadata.done.clone()),
+            }) if metadata.topic.is_some() => {
+                // A log that ends before what was done was cut by the election of a replica that lagged behind: other requests get those
+                // offsets. Where the end that we were told is only old, what was done beyond it is done again.
+                let mut done = metadata.done.clone();
+                if let Some(end) = end {
+                    done = done.before(end);
+                }
+                at(Some(*offset), metadata.began_with, done)
+            }
             // Nothing says of which topic it is, but the topic shows that it is not of this one.
             Some(commit) if end.is_some_and(|end| commit.offset > end) => beginning,
             Some(Commit { offset, metadata }) => {
@@ -154,6 +162,18 @@ mod tests {
             assert!(position.done.contains(52) && !position.done.contains(50));
             assert_eq!(begins(&known(start, &[(0, foreign(50))])), (Some(50), false));
         }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_of_a_log_that_was_cut_is_not_done() {
+        let mut cut = known(Start::Earliest, &[(0, commit(50, 1, 4))]);
+        // 52 and 53 were done.
+        for (end, done) in [(54, true), (53, false), (51, false)] {
+            cut.ends.insert(0, end);
+            assert_eq!(cut.position(0).unwrap().done.contains(52), done, "{end}");
+        }
+        cut.ends.clear();
+        assert!(cut.position(0).unwrap().done.contains(52), "nothing shows it");
     }
 
     #[test]

@@ -210,7 +210,10 @@ impl<'a> Pump<'a> {
                     Ok(stage)
                 }
                 // Another member comes or goes: once that is settled Kafka takes the commit, or the partitions have moved.
-                Some(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => Ok(stage),
+                Some(error) if CodeClass::from(error) == CodeClass::GroupRebalancing => {
+                    self.commits.hurry();
+                    Ok(stage)
+                }
                 Some(error) => {
                     tracing::error!(topic = %self.plan.topic, %error, "the last offsets were not committed; these records may run again");
                     Ok(Stage::Closed)
@@ -326,9 +329,15 @@ impl<'a> Pump<'a> {
         errors.into_iter().try_for_each(|error| self.consumer_error(error))?;
         // Nothing wakes the pump when another gives bytes back.
         match Turn::of(busy) {
-            Turn::Idle if self.plan.budget.is_exhausted() => Ok(Turn::Changing),
+            Turn::Idle if self.waits_for_bytes() => Ok(Turn::Changing),
             turn => Ok(turn),
         }
+    }
+
+    fn waits_for_bytes(&mut self) -> bool {
+        let budget = &self.plan.budget;
+        let mut partitions = self.assignment.partitions_mut();
+        partitions.any(|(_, partition)| partition.waits_for_bytes(budget))
     }
 
     /// Publishes what lies before the consumer, where that is due, and sees whether it still is of the same topic.

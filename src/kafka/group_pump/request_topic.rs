@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use super::consumer::GroupConsumer;
 use super::handle::{Command, PumpHandle};
 use super::plan::PumpPlan;
+use crate::kafka::client::oauth;
 use crate::kafka::config::Purpose;
 
 /// Wait between tries to find or create the request topic.
@@ -26,6 +27,8 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsume
             return false;
         }
         handle.progress().touch();
+        // Nobody polls yet, so the client cannot ask.
+        oauth::sign_in(consumer.client());
         match plan.admin.ensure(consumer.client(), topic, purpose, true) {
             Ok(_) => {
                 open.pop_front();

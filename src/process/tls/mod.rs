@@ -1,7 +1,5 @@
 //! TLS of a server: what is configured, and what its files hold.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +11,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use crate::process::file;
 
 /// The most that one file may hold: a bundle of every public root is a quarter of it.
 const MAX_FILE: u64 = 1 << 20;
@@ -96,9 +96,9 @@ impl ServerTls {
     /// # Errors
     /// One cannot be read, or is too large.
     pub fn read(&self) -> Result<TlsFiles, TlsFault> {
-        let read = |file: TlsFile, path: &Path| {
-            content(path).map_err(|why| TlsFault {
-                file,
+        let read = |which: TlsFile, path: &Path| {
+            file::read(path, MAX_FILE).map_err(|why| TlsFault {
+                file: which,
                 problem: format!("{}: {why}", path.display()),
             })
         };
@@ -194,16 +194,6 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     (!all.is_empty()).then_some(all)
 }
 
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut content);
-    match read.map_err(|error| error.to_string())? {
-        read if read as u64 > MAX_FILE => Err(format!("is larger than {MAX_FILE} bytes")),
-        _ => Ok(content),
-    }
-}
-
 #[cfg(test)]
 pub mod test_files;
 
@@ -220,7 +210,7 @@ mod tests {
 
     #[test]
     fn files_that_belong_together_are_taken() {
-        let files = TestFiles::new();
+        let files = TestFiles::create();
         for (client_ca, client_auth) in [
             (None, ClientAuth::Off),
             (Some(files.cert.clone()), ClientAuth::Optional),
@@ -242,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_of_the_file_that_is_wrong() {
-        let (files, other) = (TestFiles::new(), TestFiles::new());
+        let (files, other) = (TestFiles::create(), TestFiles::create());
         let missing = files.cert.with_extension("none");
         let empty = files.cert.with_extension("empty");
         std::fs::write(&empty, "").unwrap();

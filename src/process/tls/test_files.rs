@@ -22,7 +22,8 @@ impl TestFiles {
     /// How long it is good.
     pub const DAYS: i64 = 30;
 
-    pub fn new() -> Self {
+    /// Makes and writes them.
+    pub fn create() -> Self {
         let dir = std::env::temp_dir().join(format!("khp-tls-{:x}", rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let (certificate, key) = certificate("localhost");

@@ -31,8 +31,9 @@ impl DeadlineRules {
     /// The deadline of a request; `None` where it has passed, so nobody waits.
     ///
     /// A request has passed its deadline when it is older than it says that its client waits. Its age is what it waited beyond the quickest
-    /// request of the same proxy, so a clock that is wrong does not count. Without such a span, only the deadline itself can be looked at.
-    /// `fresh`: nothing waited before it in Kafka.
+    /// request of the same proxy, so a clock that is wrong does not count. The quickest may have lied about its time, or its clock was
+    /// wrong for a moment: so nothing is past whose deadline still lies ahead. Without such a span, only the deadline itself can be looked
+    /// at. `fresh`: nothing waited before it in Kafka.
     pub fn deadline(&self, request: &Request, fresh: bool) -> Option<Deadline> {
         let Some(deadline_ms) = request.deadline_ms else {
             return Some(Deadline {
@@ -42,8 +43,9 @@ impl DeadlineRules {
         };
         let late_ms = wire::now_ms().saturating_sub(deadline_ms);
         let tolerance_ms = self.clock_tolerance.as_millis() as i64;
+        let ahead_ms = tolerance_ms.saturating_sub(late_ms);
         let left_ms = match request.timeout_ms {
-            None => tolerance_ms.saturating_sub(late_ms),
+            None => ahead_ms,
             Some(span_ms) => {
                 let lateness_ms = late_ms.saturating_add(span_ms);
                 if fresh {
@@ -51,8 +53,9 @@ impl DeadlineRules {
                 }
                 let now = std::time::Instant::now();
                 let age_ms = self.ages.age(&request.correlation_id, lateness_ms, fresh, now);
+                let by_age_ms = span_ms.saturating_add(tolerance_ms).saturating_sub(age_ms);
                 // A clock that is behind must not stretch the span.
-                (span_ms.saturating_add(tolerance_ms).saturating_sub(age_ms)).min(span_ms)
+                by_age_ms.max(ahead_ms).min(span_ms)
             }
         };
         let left = u64::try_from(left_ms).ok().filter(|left| *left > 0)?;
@@ -102,5 +105,65 @@ impl Deadline {
             Some(until) => actix::clock::sleep_until(until).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::CorrelationId;
+
+    const SPAN: Duration = Duration::from_secs(5);
+
+    fn rules() -> DeadlineRules {
+        DeadlineRules {
+            clock_tolerance: Duration::from_secs(2),
+            max_clock_skew: Duration::from_secs(300),
+            ages: Ages::default(),
+            clock_skew: Gauge::new("skew", "skew").unwrap(),
+            skew_logged: LoggedOnce::default(),
+        }
+    }
+
+    /// A request of one proxy, sent so long ago by a clock that is so far ahead.
+    fn request(sent_ago: Duration, clock_ahead: Duration) -> Request {
+        let millis = |time: Duration| time.as_millis() as i64;
+        Request {
+            correlation_id: CorrelationId::new(7).to_bytes().to_vec().into(),
+            deadline_ms: Some(crate::wire::now_ms() - millis(sent_ago) + millis(clock_ahead) + millis(SPAN)),
+            timeout_ms: Some(millis(SPAN)),
+            ..Request::default()
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_request_that_lies_about_its_time_costs_no_other_its_life() {
+        for fresh in [true, false] {
+            let rules = rules();
+            let honest = |sent_ago| rules.deadline(&request(sent_ago, Duration::ZERO), fresh).is_some();
+            assert!(honest(Duration::ZERO));
+            // Written by somebody who copied the proxy's tag, or when its clock had jumped for a moment.
+            for ahead in [3_600, 1_000_000_000] {
+                rules.deadline(&request(Duration::ZERO, Duration::from_secs(ahead)), fresh);
+            }
+            assert!(honest(Duration::from_secs(1)), "it is alive");
+            assert!(!honest(Duration::from_secs(8)), "it has waited too long");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_clock_that_is_behind_costs_nothing_and_stretches_nothing() {
+        let rules = rules();
+        let behind = Duration::from_secs(60);
+        for _ in 0..2 {
+            let deadline = rules.deadline(&request(behind, Duration::ZERO), true).unwrap();
+            let left = deadline.until.unwrap() - std::time::Instant::now();
+            assert!(left <= SPAN && left > SPAN - Duration::from_secs(1), "{left:?}");
+        }
+        assert!(
+            rules
+                .deadline(&request(behind + Duration::from_secs(8), Duration::ZERO), true)
+                .is_none()
+        );
     }
 }

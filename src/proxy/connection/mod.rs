@@ -4,7 +4,7 @@
 //! - [`door`]: what becomes of a new connection: TLS, and the version of HTTP.
 //! - [`tls`]: the handshake, with certificates that change while the process runs.
 //! - [`peer`]: who is at the other end of TLS.
-//! - [`h2`]: HTTP/2.
+//! - [`h2`]: one connection of HTTP/2.
 //! - [`io`]: the bytes of a connection, plain or inside TLS.
 //! - [`stream`]: the stream that actix-http reads.
 //! - [`exchange`]: what the stream and the app tell each other about the request under way.

@@ -22,6 +22,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
+use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::read_body;
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
@@ -54,6 +55,8 @@ pub struct Proxy {
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
     pub kafka: KafkaHealth,
     pub phase: Phase,
+    /// Who asks.
+    pub auth: Auth,
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
@@ -63,7 +66,7 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let destination = proxy.destination(&request);
+    let destination = proxy.destination(&request).await;
     let topic = destination.as_ref().ok().map(|to| to.request_topic.clone());
     let answered = match destination {
         Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
@@ -78,6 +81,9 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
             && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
         {
             response.headers_mut().insert(header::ALLOW, methods);
+        }
+        if let Ok(route) = proxy.routes.find(request.method(), request.uri().path()) {
+            route.demands.challenge(failure.error(), &mut response);
         }
         if failure.error() == RequestError::BadRequest {
             // Where a body is malformed, the parser finds no next request.
@@ -102,6 +108,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
 struct Destination<'a> {
     route: &'a Route,
     target: Target<'a>,
+    caller: Caller,
     /// The route's topics, or those that the client names.
     request_topic: Arc<KnownTopic>,
     reply_topic: Arc<KnownTopic>,
@@ -131,8 +138,8 @@ impl Proxy {
             .is_some_and(|router| router.is_positioned())
     }
 
-    /// Where a request goes. Its head alone decides that.
-    fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
+    /// Where a request goes, and who sends it. Its head alone decides that.
+    async fn destination<'a>(&'a self, request: &'a HttpRequest) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
             return Err(RequestError::UpgradeUnsupported);
         }
@@ -141,6 +148,8 @@ impl Proxy {
         }
         let target = Target::of(request)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
+        // Before topics are named: naming one costs something.
+        let caller = self.auth.check(request, &route.demands).await?;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
             Some(value) if self.topic_headers => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
@@ -151,6 +160,7 @@ impl Proxy {
         Ok(Destination {
             route,
             target,
+            caller,
             request_topic: named(headers::X_KAFKA_TOPIC, TopicUse::Requests, &route.request_topic)?,
             reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, TopicUse::Replies, &route.reply_topic)?,
         })
@@ -167,6 +177,7 @@ impl Proxy {
         let Destination {
             route,
             target,
+            caller,
             request_topic,
             reply_topic,
         } = destination;
@@ -188,7 +199,8 @@ impl Proxy {
             .await
             .map_err(Failure::NotSent)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        let mut content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        caller.mark(&mut content);
         let record = route.wire_format.encode_request(content);
         let router = self
             .positioned_router(deadline)

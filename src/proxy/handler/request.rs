@@ -77,7 +77,7 @@ fn path_and_query(uri: &Uri) -> Cow<'_, str> {
     }
 }
 
-/// The request as it travels, with the gateway's own headers. `remaining` is how long the client still waits.
+/// The request as it travels, with the gateway's own headers. Who sends it is added by [`Caller`](crate::proxy::auth::Caller). `remaining` is how long the client still waits.
 pub fn to_wire(
     request: &HttpRequest,
     target: &Target<'_>,
@@ -105,6 +105,7 @@ pub fn to_wire(
         deadline_ms: Some(wire::now_ms() + timeout_ms),
         timeout_ms: Some(timeout_ms),
         client_ip,
+        principal: None,
         key: route.key(request.uri(), request.headers()),
     }
 }

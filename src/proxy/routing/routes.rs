@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
+use crate::proxy::auth::Demands;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
 use crate::wire::{Fields, Format};
@@ -30,6 +31,8 @@ pub struct Route {
     pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
+    /// What proves who asks.
+    pub demands: Demands,
     key: Option<RecordKey>,
     /// Names of header fields that never go into Kafka.
     withheld: GlobSet,
@@ -49,6 +52,7 @@ impl Routes {
                 reply_topic: topics.configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
+                demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 withheld: globs(&route.withhold_headers),
                 stripped: route.strip_prefix.as_ref().map_or(0, String::len),
@@ -64,6 +68,7 @@ impl Routes {
             reply_topic: topics.configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
+            demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             withheld: globs(&proxy.withhold_headers),
             stripped: 0,

@@ -1,18 +1,85 @@
-//! Rules about who is let in: TLS, and the files that it needs.
+//! Rules about who is let in: TLS, the proof of who asks, and the files that both need.
 
 use crate::process::tls::{ServerTls, TlsFile};
 use crate::settings::fault::Report;
-use crate::settings::keys::top;
-use crate::settings::model::Settings;
+use crate::settings::keys::{self, Key, route, top};
+use crate::settings::model::{Auth, AuthMethod, JwksSource, Settings};
 use crate::wire;
 
 /// A certificate that expires within this time is warned about, in seconds.
 const EXPIRES_SOON: i64 = 7 * 24 * 3600;
 
-/// Checks TLS, by reading its files.
+/// Checks TLS and who may ask, by reading the files of TLS.
 pub fn validate(settings: &Settings, report: &mut Report) {
     if let Some(tls) = &settings.proxy.tls {
         server_tls(tls, report);
+    }
+    let proxy = &settings.proxy;
+    methods(settings, top::AUTH_METHODS.name, &proxy.auth.methods, report);
+    for (index, each) in proxy.routes.iter().enumerate() {
+        let path = |key: &Key| keys::join(&keys::item(top::ROUTES.name, index), key.name);
+        // What is wrong with the proxy's own is said there.
+        if each.auth != proxy.auth.methods {
+            methods(settings, &path(&route::AUTH), &each.auth, report);
+        }
+        let useless = !each.required_claims.is_empty() && !each.auth.contains(&AuthMethod::Jwt);
+        report.rule(!useless, &[&path(&route::REQUIRED_CLAIMS), &path(&route::AUTH)], || {
+            "concerns tokens, and this route takes none".to_owned()
+        });
+    }
+    tokens(&proxy.auth, report);
+}
+
+/// Each method has what it needs.
+fn methods(settings: &Settings, name: &str, methods: &[AuthMethod], report: &mut Report) {
+    let auth = &settings.proxy.auth;
+    report.rule(!methods.is_empty(), &[name], || "is empty; none asks nobody".to_owned());
+    report.rule(
+        methods.len() < 2 || !methods.contains(&AuthMethod::None),
+        &[name],
+        || "has none beside others; none stands alone".to_owned(),
+    );
+    let asks_clients = settings.proxy.tls.as_ref().is_some_and(ServerTls::asks_clients);
+    for (method, needed, is_there) in [
+        (AuthMethod::ApiKey, top::AUTH_API_KEYS.name, !auth.api_keys.is_empty()),
+        (AuthMethod::Jwt, top::AUTH_JWKS.name, auth.jwks.is_some()),
+        (AuthMethod::ClientCertificate, top::TLS_CLIENT_CA.name, asks_clients),
+    ] {
+        let sound = is_there || !methods.contains(&method);
+        report.rule(sound, &[name, needed], || {
+            format!("has {}, which needs {needed}", method.as_str())
+        });
+    }
+}
+
+fn tokens(auth: &Auth, report: &mut Report) {
+    let Some(source) = &auth.jwks else {
+        let useless = !auth.required_claims.is_empty();
+        report.rule(!useless, &[top::AUTH_REQUIRED_CLAIMS.name], || {
+            format!("concerns tokens, which need {}", top::AUTH_JWKS.name)
+        });
+        return;
+    };
+    let jwks = top::AUTH_JWKS.name;
+    match source {
+        JwksSource::File(path) => {
+            if let Err(error) = std::fs::File::open(path) {
+                report.fault(jwks, format!("{}: {error}", path.display()), None);
+            }
+        }
+        JwksSource::Url(url) if url.starts_with("http://") => report.warnings.push(format!(
+            "{jwks} is fetched without TLS: who can change it on its way can make tokens"
+        )),
+        JwksSource::Url(_) => {}
+    }
+    report.rule(!auth.algorithms.is_empty(), &[top::AUTH_ALGORITHMS.name], || {
+        "is empty, and no token could be signed".to_owned()
+    });
+    if auth.audience.is_empty() {
+        report.warnings.push(format!(
+            "without {} a token that was issued for another service is good here",
+            top::AUTH_AUDIENCE.name
+        ));
     }
 }
 

@@ -3,11 +3,13 @@
 //! - [`sealing`]: the keys that seal records.
 //! - [`mode`]: which roles a process plays.
 //! - [`proxy`]: the proxy's own.
+//! - [`auth`]: who may ask.
 //! - [`routes`]: which requests go to which topic.
 //! - [`processor`]: the processor's own, and its topics.
 //! - [`delivery`]: how the records of a topic are worked on.
 //! - [`management`]: the management listener.
 
+pub mod auth;
 pub mod delivery;
 pub mod management;
 pub mod mode;
@@ -18,6 +20,7 @@ pub mod sealing;
 
 use std::time::Duration;
 
+pub use auth::{ApiKey, Auth, AuthMethod, Claim, JwksSource};
 pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use management::{Management, Secret};
 pub use mode::Mode;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
+use crate::settings::model::auth::Auth;
 use crate::settings::model::routes::Route;
 use crate::wire::Format;
 
@@ -18,6 +19,8 @@ pub struct Proxy {
     pub port: u16,
     /// TLS on `port`; `None`: plain HTTP.
     pub tls: Option<ServerTls>,
+    /// Who may ask.
+    pub auth: Auth,
     /// From a request's arrival to its 504.
     pub default_timeout: Duration,
     /// Reply topics consumed from the start.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::settings::model::auth::{AuthMethod, Claim};
 use crate::wire::Format;
 
 /// Some paths and methods, and where requests to them go.
@@ -27,6 +28,10 @@ pub struct Route {
     pub strip_prefix: Option<String>,
     /// Globs of header fields, in lower case, that never go into Kafka.
     pub withhold_headers: Vec<String>,
+    /// What proves who asks. Never empty.
+    pub auth: Vec<AuthMethod>,
+    /// What the tokens of this route must claim besides.
+    pub required_claims: Vec<Claim>,
 }
 
 /// What a record's key is taken from; what is absent or empty there gives none.

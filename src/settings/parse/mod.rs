@@ -2,9 +2,11 @@
 //!
 //! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
-//! - [`name`]: topics, URLs, headers.
+//! - [`name`]: topics, URLs, headers, and the secrets of keys.
+//! - [`auth`]: who may ask: keys, claims and methods.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
+pub mod auth;
 pub mod name;
 pub mod number;
 pub mod routing;

@@ -11,10 +11,11 @@ use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey, Secret,
-    Settings, Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
+    Secret, Settings, Topic,
 };
 use crate::settings::parse::{name, routing, value};
+use crate::settings::read::auth;
 use crate::settings::read::reader::Reader;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
@@ -64,7 +65,7 @@ fn sealing(reader: &mut Reader<'_>) -> Sealing {
     let require = reader.required(&top::SEALING_REQUIRE, value::flag);
     let keys = reader.items(&top::SEALING_KEYS, |item| SealingKey {
         id: item.required(&sealing_key::ID, name::member),
-        secret: Secret::new(item.required(&sealing_key::SECRET, value::sealing_secret)),
+        secret: Secret::new(item.required(&sealing_key::SECRET, name::sealing_secret)),
     });
     Sealing { keys, require }
 }
@@ -73,6 +74,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
     let tls = tls(reader);
+    let auth = auth::auth(reader);
     let default_timeout = reader.required(&top::DEFAULT_TIMEOUT, value::positive_duration);
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
@@ -83,7 +85,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let withheld = withhold_headers.join(",");
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format, &withheld)
+        route(item, defaults, default_timeout, wire_format, (&auth.methods, &withheld))
     });
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
@@ -97,6 +99,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         bind,
         port,
         tls,
+        auth,
         default_timeout,
         warmup_topics,
         request_topic,
@@ -154,7 +157,7 @@ fn route(
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
     timeout: Duration,
     wire_format: Format,
-    withheld: &str,
+    (methods_of_auth, withheld): (&[AuthMethod], &str),
 ) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
@@ -167,19 +170,29 @@ fn route(
     let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
     // A group belongs to its topic.
     let default_group = default_group.filter(|_| request_topic == default_topic);
+    let response_topic = item.or(&route::RESPONSE_TOPIC, response_topic, name::topic);
+    let consumer_group = item
+        .optional(&route::CONSUMER_GROUP, value::text)
+        .or_else(|| default_group.map(str::to_owned));
+    let timeout = item.or(&route::TIMEOUT, timeout, value::positive_duration);
+    let wire_format = item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format);
+    let key = item.optional(&route::KEY, routing::record_key);
+    let strip_prefix = item.optional(&route::STRIP_PREFIX, routing::prefix);
+    let (auth, required_claims) = auth::of_route(item, methods_of_auth);
+    let withhold_headers = item.list(&route::WITHHOLD_HEADERS, withheld, name::header_glob);
     Route {
         path,
         methods,
-        response_topic: item.or(&route::RESPONSE_TOPIC, response_topic, name::topic),
-        consumer_group: item
-            .optional(&route::CONSUMER_GROUP, value::text)
-            .or_else(|| default_group.map(str::to_owned)),
         request_topic,
-        timeout: item.or(&route::TIMEOUT, timeout, value::positive_duration),
-        wire_format: item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format),
-        key: item.optional(&route::KEY, routing::record_key),
-        strip_prefix: item.optional(&route::STRIP_PREFIX, routing::prefix),
-        withhold_headers: item.list(&route::WITHHOLD_HEADERS, withheld, name::header_glob),
+        response_topic,
+        consumer_group,
+        timeout,
+        wire_format,
+        key,
+        strip_prefix,
+        auth,
+        required_claims,
+        withhold_headers,
     }
 }
 

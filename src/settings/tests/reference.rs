@@ -75,7 +75,7 @@ fn the_reference_documents_every_key() {
 fn the_reference_shows_the_defaults_it_cannot_set() {
     let token = TempFile::new("", "a-token-of-16-characters");
     let key = TempFile::new("", "0123456789abcdef0123456789abcdef");
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
         .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
@@ -130,8 +130,9 @@ kafka: {bootstrap_servers: 'a:1,b:2', properties: {security.protocol: SSL, ssl.c
 instance_id: '007'
 allowed_topics: ['*', 'a-{b,c}']
 default_timeout: 1m
+auth: {jwks: 'https://a/jwks', audience: b, client_subjects: ['CN=a,O=b'], methods: [jwt], required_claims: [scope=a b]}
 routes:
-  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms}
+  - {path: '/a/{id:[0-9]{2}}', methods: [GET, PURGE], key: 'header:X-Id', strip_prefix: /a/, timeout: 250ms, auth: [none]}
   - {path: '/{tail}*', request_topic: x, response_topic: y, key: 'query:a b'}
 topics:
   - {request_topic: a, backend_url: 'http://a:1/x', rate_limit: 0.5}
@@ -154,10 +155,11 @@ topics:
 
 #[test]
 fn the_effective_settings_name_every_key_and_no_secret() {
-    let files = TestFiles::new();
+    let files = TestFiles::create();
     let (cert, key) = (files.cert.display(), files.key.display());
     let yaml = format!(
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
+         auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
          consumer_group: g\nrate_limit: 5\ncreate_topics: {{retention: 2d}}\n\
          sealing: {{keys: [{{id: a, secret: s3al-s3al-s3al-s3al-s3al-s3al-s3al-s3al}}]}}\n\

@@ -142,6 +142,13 @@ fn of_words(words: &str) -> Value {
         ]
     } else if words == "1.2 or 1.3" {
         vec![json!({"enum": ["1.2", "1.3", 1.2, 1.3]})]
+    } else if begins("NAME:SHA256") {
+        vec![text("^.+: *[0-9A-Fa-f]{64}$")]
+    } else if let Some(names) = words.strip_prefix("an algorithm: ") {
+        let names: Vec<&str> = names.split(", ").flat_map(|part| part.split(" or ")).collect();
+        vec![json!({"enum": names})]
+    } else if begins("a header's name") {
+        vec![text("^[!#$%&'*+.^_|~0-9A-Za-z-]+$")]
     } else if begins("header:NAME, query:NAME or segment:NAME") {
         vec![text("^(header:[A-Za-z0-9-]+|(query|segment):.+)$")]
     } else if begins("error, warn, info") {
@@ -291,6 +298,10 @@ fn the_schema_and_the_program_agree_on_values() {
                 "health_path",
                 "strip_prefix",
                 "backend_url",
+                "auth.jwks",
+                // Some names are reserved.
+                "auth.api_key_header",
+                "auth.principal_header",
                 "kafka.bootstrap_servers",
             ]
             .contains(&name);

@@ -47,6 +47,7 @@ fn request() -> Request {
         deadline_ms: Some(1_700_000_030_500),
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.1".into()),
+        principal: None,
         key: Some(Bytes::from_static(b"k")),
     }
 }
@@ -93,6 +94,7 @@ fn the_predecessors_requests_are_read() {
         deadline_ms: None,
         timeout_ms: None,
         client_ip: Some("192.0.2.7".into()),
+        principal: None,
         key: None,
     };
     assert_eq!(wire::decode_request(&from_predecessor(GOLDEN_GET)), Ok(get.clone()));

@@ -39,12 +39,13 @@ prop_compose! {
         headers in legal_fields(),
         (body, key) in (prop::option::of(any_bytes(0..60)), prop::option::of(any_bytes(0..10))),
         (reply_topic, client_ip) in (prop::option::of("[a-zA-Z0-9._-]{1,249}"), prop::option::of("[0-9a-f:.]{1,39}")),
+        principal in prop::option::of("[^\\pC]{1,20}"),
         reply_partition in prop::option::of(0..1 << 24),
         (deadline_ms, timeout_ms) in (prop::option::of(0..=MAX_TIME_MS), prop::option::of(0..=MAX_TIME_MS)),
     ) -> Request {
         Request {
             correlation_id, method, path, authority, scheme, headers, body, reply_topic, reply_partition, deadline_ms,
-            timeout_ms, client_ip, key,
+            timeout_ms, client_ip, principal, key,
         }
     }
 }

@@ -56,6 +56,7 @@ fn request() -> Request {
         deadline_ms: Some(1_700_000_030_000),
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.1".into()),
+        principal: Some("orders".into()),
         key: Some(Bytes::from_static(b"k")),
     }
 }
@@ -64,7 +65,7 @@ fn request() -> Request {
 fn a_request_is_written_as_the_readme_has_it() {
     let record = encode_request(request());
     assert_eq!((record.key, record.value), (Some(bytes(b"k")), bytes(b"\0\xff\n")));
-    let golden: [(&str, &[u8]); 15] = [
+    let golden: [(&str, &[u8]); 16] = [
         ("khp-version", b"1"),
         ("kafka_correlationId", ID),
         ("kafka_replyTopic", b"replies"),
@@ -72,6 +73,7 @@ fn a_request_is_written_as_the_readme_has_it() {
         ("khp-deadline", b"1700000030000"),
         ("khp-timeout", b"30000"),
         ("khp-client-ip", b"192.0.2.1"),
+        ("khp-principal", b"orders"),
         (":method", b"POST"),
         (":path", b"/a%20b/\xc3\xbc?x=1&x=2"),
         (":authority", b"shop.example:8080"),

@@ -18,7 +18,6 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{PROBLEM_JSON, RequestError};
-use crate::process::tls::{ServerTls, TlsFault};
 use crate::proxy::connection::stream;
 use crate::proxy::connection::tls::result::HandshakeResult;
 use crate::proxy::metrics::TlsMetrics;
@@ -31,30 +30,23 @@ const HANDSHAKE_RECORD: u8 = 22;
 
 /// TLS of the proxy's port.
 pub struct Tls {
-    settings: ServerTls,
     /// Read by each handshake, written when the files have changed.
     config: ArcSwap<ServerConfig>,
     pub metrics: TlsMetrics,
 }
 
 impl Tls {
-    /// Reads the files, and from then on whenever they change.
-    ///
-    /// # Errors
-    /// The files cannot be used.
-    pub fn start(settings: ServerTls, metrics: TlsMetrics) -> Result<Arc<Self>, TlsFault> {
-        let files = settings.read()?;
-        let config = settings.server_config(&files)?;
-        metrics.certificate(files.expires());
-        let tls = Arc::new(Tls {
-            settings,
+    /// Serves with this, until `replace`.
+    pub fn new(config: ServerConfig, metrics: TlsMetrics) -> Self {
+        Tls {
             config: ArcSwap::from_pointee(config),
             metrics,
-        });
-        if let Err(error) = reload::watch(&tls, files) {
-            tracing::error!(%error, "certificates are not read again when they change");
         }
-        Ok(tls)
+    }
+
+    /// From now on handshakes are made with this.
+    pub fn replace(&self, config: ServerConfig) {
+        self.config.store(Arc::new(config));
     }
 
     /// Makes the handshake. `None`: it failed, and the connection is closed.

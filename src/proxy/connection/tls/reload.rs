@@ -1,30 +1,38 @@
 //! Certificates that change while the process runs. Connections that are open keep what they began with.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::periodic;
-use crate::process::tls::{TlsFault, TlsFiles};
+use crate::process::tls::{ServerTls, TlsFault, TlsFiles};
 use crate::proxy::connection::tls::Tls;
+use crate::proxy::metrics::TlsMetrics;
 
 /// How often the files are read. By their content, not by their times: what a cluster mounts is swapped below a link.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Reads the files again and again on a thread of its own. `loaded`: what is served now.
+/// Reads the files, and from then on again and again on a thread of its own.
 ///
 /// # Errors
-/// The operating system has no thread left.
-pub fn watch(tls: &Arc<Tls>, loaded: TlsFiles) -> io::Result<()> {
+/// The files cannot be used.
+pub fn start(settings: ServerTls, metrics: TlsMetrics) -> Result<Arc<Tls>, TlsFault> {
+    let files = settings.read()?;
+    metrics.certificate(files.expires());
+    let tls = Arc::new(Tls::new(settings.server_config(&files)?, metrics));
     let mut watched = Watched {
-        seen: Ok(loaded.clone()),
-        tried: Ok(loaded),
+        settings,
+        seen: Ok(files.clone()),
+        tried: Ok(files),
     };
-    periodic::while_alive("khp-tls", EVERY, tls, move |tls| watched.turn(tls)).map(drop)
+    if let Err(error) = periodic::while_alive("khp-tls", EVERY, &tls, move |tls| watched.turn(tls)) {
+        tracing::error!(%error, "certificates are not read again when they change");
+    }
+    Ok(tls)
 }
 
 /// What the files held.
 struct Watched {
+    settings: ServerTls,
     /// At the last turn.
     seen: Result<TlsFiles, TlsFault>,
     /// When they were last taken or refused.
@@ -34,7 +42,7 @@ struct Watched {
 impl Watched {
     /// Takes the files once they have changed, and stood still for a turn: a certificate and its key are not written at once.
     fn turn(&mut self, tls: &Tls) {
-        let now = tls.settings.read();
+        let now = self.settings.read();
         let stands_still = now == self.seen;
         self.seen = now;
         if !stands_still || self.seen == self.tried {
@@ -45,10 +53,10 @@ impl Watched {
             .seen
             .as_ref()
             .map_err(TlsFault::clone)
-            .and_then(|files| Ok((files, tls.settings.server_config(files)?)));
+            .and_then(|files| Ok((files, self.settings.server_config(files)?)));
         match config {
             Ok((files, config)) => {
-                tls.config.store(Arc::new(config));
+                tls.replace(config);
                 tls.metrics.certificate(files.expires());
                 tracing::info!("certificates read again");
             }

@@ -1,0 +1,58 @@
+//! Keys that the configuration knows by their hashes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ring::digest::{SHA256, digest};
+
+use crate::settings::ApiKey;
+
+/// Every key that may ask. Read by each request, written on SIGHUP.
+pub struct ApiKeys(ArcSwap<Vec<ApiKey>>);
+
+impl ApiKeys {
+    pub fn new(keys: &[ApiKey]) -> Self {
+        ApiKeys(ArcSwap::from_pointee(keys.to_vec()))
+    }
+
+    /// From now on these are all.
+    pub fn replace(&self, keys: Vec<ApiKey>) {
+        self.0.store(Arc::new(keys));
+    }
+
+    /// Whose key this is; `None`: nobody's. All keys are compared, and each of them whole: how long it takes tells nothing.
+    pub fn owner(&self, key: &[u8]) -> Option<String> {
+        let hash = digest(&SHA256, key);
+        let mut owner = None;
+        let keys = self.0.load();
+        for known in keys.iter() {
+            if openssl::memcmp::eq(hash.as_ref(), &known.sha256) {
+                owner = Some(known);
+            }
+        }
+        owner.map(|known| known.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_its_hash() {
+        let key = |name: &str, key: &str| ApiKey {
+            name: name.to_owned(),
+            sha256: digest(&SHA256, key.as_bytes()).as_ref().try_into().unwrap(),
+        };
+        let keys = ApiKeys::new(&[key("a", "one"), key("b", "two"), key("a", "three")]);
+        for (sent, owner) in [
+            ("one", Some("a")),
+            ("two", Some("b")),
+            ("three", Some("a")),
+            ("", None),
+            ("One", None),
+        ] {
+            assert_eq!(keys.owner(sent.as_bytes()).as_deref(), owner, "{sent}");
+        }
+    }
+}
