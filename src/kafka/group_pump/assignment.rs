@@ -10,11 +10,11 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::consumer::{GroupConsumer, add_commit, begin_commit};
+use super::consumer::{GroupConsumer, PartitionQueues, add_commit, begin_commit};
 use super::error::PumpError;
 use super::handle::PumpHandle;
 use super::opening::{Opening, Positions};
-use super::partition::{Partition, PartitionQueues};
+use super::partition::Partition;
 use super::plan::PumpPlan;
 use super::rebalance::{Rebalance, Revocation, Step};
 use crate::kafka::cluster::describe::TopicId;

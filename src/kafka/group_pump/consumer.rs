@@ -1,5 +1,6 @@
 //! The pump's consumer, and the calls of librdkafka that rdkafka does not wrap. None of them waits for the network.
 
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -7,9 +8,18 @@ use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
 
 use super::context::PumpContext;
+use crate::kafka::fetch_queue::FetchQueue;
 
 /// The pump's consumer.
 pub type GroupConsumer = BaseConsumer<PumpContext>;
+
+/// A partition's queue.
+pub struct PartitionQueues {
+    /// Wakes the pump as long as it lives.
+    pub _waker: PartitionQueue<PumpContext>,
+    /// Is polled.
+    pub records: FetchQueue<PumpContext>,
+}
 
 /// The offset behind the last record that was polled.
 pub fn position(consumer: &GroupConsumer, topic: &str, partition: i32) -> Option<i64> {

@@ -1,20 +1,20 @@
 //! One assigned partition: its queue, its window, and what may be committed of it.
 
+mod poisoned;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ahead::AwaitingCommit;
 use super::backlog::Backlog;
 use super::commit_metadata::{CommitMetadata, DEFAULT_LIMIT, room};
 use super::completion::{Completion, Outcome};
-use super::consumer::{GroupConsumer, position};
-use super::context::PumpContext;
+use super::consumer::{GroupConsumer, PartitionQueues, position};
 use super::done_set::DoneSet;
 use super::intake::{Ahead, Intake, Lease};
 use super::offsets::Tracker;
@@ -22,8 +22,8 @@ use super::positions::Position;
 use super::window::ByteBudget;
 use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::detour::{Detour, Step};
-use crate::kafka::fetch_queue::{FetchError, FetchQueue, high_watermark, seek};
-use crate::kafka::record::{Copied, Fetched};
+use crate::kafka::fetch_queue::high_watermark;
+use crate::kafka::record::Copied;
 use crate::wire::RawRecord;
 
 /// Bytes of one partition's records between intake and commit: what bounds memory where records are large.
@@ -50,14 +50,6 @@ pub enum Next {
     Poisoned(Range<i64>),
     /// A record at this offset, below the last one taken in: the topic was recreated or truncated.
     Rewound(i64),
-}
-
-/// A partition's queue.
-pub struct PartitionQueues {
-    /// Wakes the pump as long as it lives.
-    pub _waker: PartitionQueue<PumpContext>,
-    /// Is polled.
-    pub records: FetchQueue<PumpContext>,
 }
 
 /// One assigned partition. The pump's thread alone touches it.
@@ -256,50 +248,6 @@ impl Partition {
             Some(ahead) => {
                 ahead.push(intake);
                 Next::AwaitsCommit
-            }
-        }
-    }
-
-    fn poll(&self) -> Option<Result<Copied, FetchError>> {
-        let copy = |fetched: Fetched<'_>| fetched.copy(&self.topic, self.max_record);
-        self.queue.records.poll(Duration::ZERO, copy)
-    }
-
-    /// An error came. One of a batch that cannot be unpacked would come for ever.
-    fn failed(&mut self, consumer: &GroupConsumer, error: FetchError) -> Next {
-        let Some(first) = error.unreadable().map(|place| place.offset) else {
-            return Next::Error(error.error);
-        };
-        tracing::debug!(topic = %self.topic, partition = self.number, offset = first, error = %error.error, "a batch cannot be unpacked");
-        let step = match &mut self.detour {
-            None => {
-                self.detour = Some(Detour::begin(first));
-                Step::Wait
-            }
-            Some(detour) => {
-                let end = high_watermark(consumer, &self.topic, self.number);
-                detour.failed(first, end, Instant::now())
-            }
-        };
-        self.follow(consumer, step)
-    }
-
-    fn follow(&mut self, consumer: &GroupConsumer, step: Step) -> Next {
-        match step {
-            Step::Wait => Next::Searching,
-            Step::Seek(offset) => {
-                seek(consumer, &self.topic, self.number, offset);
-                Next::Searching
-            }
-            Step::Pass(batch) => {
-                self.detour = None;
-                seek(consumer, &self.topic, self.number, batch.end);
-                // It is committed with what comes after it, and by itself where nothing does.
-                self.begun = true;
-                self.position = Some(batch.end);
-                self.tracker.start(batch.end - 1, 0);
-                self.tracker.finish(batch.end - 1);
-                Next::Poisoned(batch)
             }
         }
     }

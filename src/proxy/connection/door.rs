@@ -50,7 +50,8 @@ where
         let connection = Connection::new(Io::Plain(io)).with_place(place);
         return http1.call((connection, Protocol::Http1, address)).await;
     };
-    let Some(stream) = door.tls.accept(io).await else {
+    // Boxed: a plain connection would keep as much memory as a handshake takes, and one of HTTP/1 as much as one of HTTP/2.
+    let Some(stream) = Box::pin(door.tls.accept(io)).await else {
         return Ok(());
     };
     let session = stream.get_ref().1;
@@ -60,7 +61,7 @@ where
     let io = Io::Tls(Box::new(stream));
     if is_h2 {
         let io = Lingering::new(io);
-        h2::serve(io, &door.app, peer, address, door.keep_alive, stopping).await;
+        Box::pin(h2::serve(io, &door.app, peer, address, door.keep_alive, stopping)).await;
         return Ok(());
     }
     let connection = Connection::secure(io, peer).with_place(place);

@@ -95,7 +95,9 @@ impl Body {
         match self {
             Body::Empty => *self = Body::One(chunk),
             Body::One(first) => {
-                let mut joined = BytesMut::with_capacity(expected.max(first.len() + chunk.len()));
+                // A length that is only told takes no memory.
+                let have = first.len() + chunk.len();
+                let mut joined = BytesMut::with_capacity(expected.min(4 * have).max(have));
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&chunk);
                 *self = Body::Joined(joined);

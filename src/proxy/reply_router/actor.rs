@@ -5,7 +5,6 @@
 //! (`TopicEvent`), and the shutdown (`Drain`). Death: every waiting client gets
 //! 502 `reply-lost` at once, because the entries' senders are dropped; the supervisor makes a new router.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::cadence::{Cadence, Tick};
 use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
 use super::pending::{Awaited, Completed, Pending, Waiting};
+use super::seal::{open, seal};
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};
@@ -30,8 +30,7 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
-use crate::wire::sealing::{Binding, NotSealed};
-use crate::wire::{Format, RawRecord, Sealing, native};
+use crate::wire::{Format, Sealing, native};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
 /// not remove, which are counted and expected to be none.
@@ -129,7 +128,7 @@ impl ReplyRouter {
             (Format::Native, None) => Awaited::OnTopic,
             (Format::Native, Some(partition)) => Awaited::OnPartition(partition),
         };
-        if let Err(error) = self.seal(&mut forward) {
+        if let Err(error) = seal(&self.parts.sealing, &mut forward) {
             tracing::error!(topic = %forward.request_topic.name, %error, "a request is not sent");
             return forward.refuse(RequestError::Overloaded);
         }
@@ -153,36 +152,6 @@ impl ReplyRouter {
         }
         self.parts.producer.send(&topic, None, &record, key as usize);
         self.show_entries();
-    }
-
-    /// Seals a request: everything that is authenticated is known only now.
-    fn seal(&self, forward: &mut Forward) -> Result<(), NotSealed> {
-        let request_topic = &forward.request_topic.name;
-        let record = std::mem::take(&mut forward.record);
-        forward.record = self.parts.sealing.seal(record, Binding::Request { request_topic })?;
-        Ok(())
-    }
-
-    /// A reply as it was before it was sealed, where it is believed. `logged`: that one was not.
-    fn open(sealing: &Sealing, logged: &mut bool, waiting: &Waiting, reply: RawRecord) -> Option<RawRecord> {
-        let binding = Binding::Reply {
-            request_topic: &waiting.request_topic.name,
-            reply_topic: &waiting.reply_topic.name,
-        };
-        let opened = sealing.open(&reply, binding).map(|opened| match opened {
-            Cow::Owned(opened) => Some(opened),
-            Cow::Borrowed(_) => None,
-        });
-        match opened {
-            Ok(opened) => Some(opened.unwrap_or(reply)),
-            Err(error) => {
-                if !std::mem::replace(logged, true) {
-                    tracing::warn!(topic = %reply.topic, partition = reply.partition, offset = reply.offset, %error,
-                        "a reply is not believed, and its request goes on to wait (said once)");
-                }
-                None
-            }
-        }
     }
 
     /// Kafka did not take a request's record.
@@ -362,8 +331,8 @@ impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
         }
         for ReplyRecord { id, record } in batch {
             let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
-            let open = |waiting: &Waiting, reply| Self::open(sealing, logged, waiting, reply);
-            match self.pending.complete(id, record, open) {
+            let open_reply = |waiting: &Waiting, reply| open(sealing, logged, waiting, reply);
+            match self.pending.complete(id, record, open_reply) {
                 Completed::Given => {}
                 Completed::Late => self.parts.metrics.late_replies.inc(),
                 Completed::NotBelieved => self.parts.metrics.unbelieved_replies.inc(),

@@ -4,6 +4,7 @@
 //! - [`slot`]: where handlers and the producer find the present router.
 //! - [`actor`]: the actor, which owns everything below; it counts the replies that nobody waits for any more.
 //! - [`pending`]: the correlation table, one entry for each request in flight.
+//! - [`seal`]: seals requests and opens their replies.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.
 //! - [`let_go`]: which topics are given up because nobody names them any more.
@@ -19,6 +20,7 @@ mod capacity_tests;
 mod let_go;
 pub mod messages;
 pub mod pending;
+mod seal;
 mod search;
 mod search_replies;
 pub mod slot;

@@ -2,8 +2,10 @@
 //!
 //! - [`doors`]: who is let in, and with what files.
 //! - [`rules`]: rules across keys.
+//! - [`sealing`]: keys that seal records.
 //! - [`unknown`]: keys that are no settings.
 
 mod doors;
 pub mod rules;
+mod sealing;
 pub mod unknown;

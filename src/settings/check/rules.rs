@@ -8,6 +8,7 @@ use humantime::format_duration;
 use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::doors;
+use crate::settings::check::sealing;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
 use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic};
@@ -32,7 +33,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
-    sealing(settings, report);
+    sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);
     management(settings, report);
@@ -191,34 +192,6 @@ fn consumer_groups(settings: &Settings, report: &mut Report) {
                 )
             },
         );
-    }
-}
-
-/// An envelope has no place for a seal, and whoever writes it no key.
-fn sealing(settings: &Settings, report: &mut Report) {
-    let keys = &settings.sealing.keys;
-    for (index, key) in keys.iter().enumerate() {
-        let path = keys::join(&keys::item(top::SEALING_KEYS.name, index), keys::sealing_key::ID.name);
-        let first = keys.iter().position(|other| other.id == key.id);
-        report.rule(first == Some(index), &[&path], || {
-            format!("{:?} is the id of another key; records name their key by it", key.id)
-        });
-    }
-    if keys.is_empty() || !settings.mode.is_proxy() {
-        return;
-    }
-    let proxy = &settings.proxy;
-    let own = (proxy.routes.is_empty()).then(|| (top::WIRE_FORMAT.name.to_owned(), proxy.wire_format));
-    let routes = proxy.routes.iter().enumerate();
-    let routes = routes.map(|(index, each)| (route_path(index, &route::WIRE_FORMAT), each.wire_format));
-    for (path, format) in own.into_iter().chain(routes) {
-        report.rule(format == Format::Native, &[&path, top::WIRE_FORMAT.name], || {
-            format!(
-                "is {}, which cannot be sealed ({})",
-                format.as_str(),
-                top::SEALING_KEYS.name
-            )
-        });
     }
 }
 

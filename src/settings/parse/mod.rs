@@ -2,7 +2,7 @@
 //!
 //! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
-//! - [`name`]: topics, URLs, headers.
+//! - [`name`]: topics, URLs, headers, and the secrets of keys.
 //! - [`auth`]: who may ask: keys, claims and methods.
 //! - [`network`]: networks of addresses.
 //! - [`routing`]: routes' patterns, keys and prefixes.

@@ -47,6 +47,13 @@ pub fn host_glob(pattern: &str) -> Parsed<String> {
         .ok_or(r#"a glob of host names such as "*.example.com" (without a port)"#)
 }
 
+/// A secret that nobody guesses: 32 random bytes in base64 have 44 characters.
+pub fn sealing_secret(secret: &str) -> Parsed<String> {
+    let long = secret.chars().count() >= 32 && !secret.contains(char::is_control);
+    long.then(|| secret.to_owned())
+        .ok_or("a text of one line of at least 32 characters, such as `openssl rand -base64 32` writes")
+}
+
 /// Names of header fields, which have no letter case.
 pub fn header_glob(pattern: &str) -> Parsed<String> {
     glob(&pattern.to_ascii_lowercase()).map_err(|_| r#"a glob of header names such as "x-internal-*""#)

@@ -145,13 +145,6 @@ pub fn text(text: &str) -> Parsed<String> {
         .ok_or("a text of one line that is not empty")
 }
 
-/// A secret that nobody guesses: 32 random bytes in base64 have 44 characters.
-pub fn sealing_secret(secret: &str) -> Parsed<String> {
-    let long = secret.chars().count() >= 32 && !secret.contains(char::is_control);
-    long.then(|| secret.to_owned())
-        .ok_or("a text of one line of at least 32 characters, such as `openssl rand -base64 32` writes")
-}
-
 /// A secret that a caller must present: too long to be guessed, and of characters that a header can hold.
 pub fn token(text: &str) -> Parsed<String> {
     const SHORTEST: usize = 16;

@@ -65,7 +65,7 @@ fn sealing(reader: &mut Reader<'_>) -> Sealing {
     let require = reader.required(&top::SEALING_REQUIRE, value::flag);
     let keys = reader.items(&top::SEALING_KEYS, |item| SealingKey {
         id: item.required(&sealing_key::ID, name::member),
-        secret: Secret::new(item.required(&sealing_key::SECRET, value::sealing_secret)),
+        secret: Secret::new(item.required(&sealing_key::SECRET, name::sealing_secret)),
     });
     Sealing { keys, require }
 }
@@ -85,7 +85,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let withheld = withhold_headers.join(",");
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format, &auth.methods, &withheld)
+        route(item, defaults, default_timeout, wire_format, (&auth.methods, &withheld))
     });
     let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
@@ -172,8 +172,7 @@ fn route(
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
     timeout: Duration,
     wire_format: Format,
-    methods_of_auth: &[AuthMethod],
-    withheld: &str,
+    (methods_of_auth, withheld): (&[AuthMethod], &str),
 ) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
