@@ -230,6 +230,14 @@ async fn a_wrong_password_is_told_in_the_brokers_words() {
     assert!(!proxy.log().contains("wr0ng-s3cret"), "{}", proxy.log());
     assert_eq!(proxy.health("/health/ready").await, Some(503));
 
+    // The commands tell it, too.
+    let spec = processor_at(&kafka, &unreachable_url(), kafka.scram("orders-proxy", "wr0ng-s3cret"));
+    for command in [&["dlq", "list"][..], &["topics", "create"]] {
+        let ended = run(&spec, command).await;
+        assert_eq!(ended.code, Some(69), "{ended:?}");
+        ended.assert_shows(&["SASL authentication error", "invalid credentials"]);
+    }
+
     let mut untrusting = kafka.scram("orders-proxy", "right");
     untrusting.as_object_mut().expect("a map").remove("ssl.ca.location");
     let proxy = proxy_at(&kafka, untrusting).launch().await;

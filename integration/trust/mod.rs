@@ -10,6 +10,8 @@ mod bounds;
 mod forged_replies;
 /// Who says who the client is.
 mod forwarded_headers;
+/// Header fields that never go into Kafka, and those that a backend gets besides.
+mod header_rules;
 /// What a host is, and where a path may lead.
 mod hosts_and_paths;
 /// Logins to Kafka, and the rights of each role.

@@ -255,7 +255,7 @@ async fn a_sealed_letter_is_shown_and_sent_back_by_who_has_the_key() {
         );
         async move { run(&spec, &args.split(' ').collect::<Vec<_>>()).await }
     };
-    let shown = command(&[NEW, OLD], &["show", &place]).await;
+    let shown = command(&[NEW, OLD], &["show", "--reveal", &place]).await;
     shown.assert_shows(&[
         "private words",
         ":path: /private/path",
@@ -263,7 +263,7 @@ async fn a_sealed_letter_is_shown_and_sent_back_by_who_has_the_key() {
         "khp-seal-key: old",
         "kafka_dlt-original-topic",
     ]);
-    let unreadable = command(&[NEW], &["show", &place]).await;
+    let unreadable = command(&[NEW], &["show", "--reveal", &place]).await;
     unreadable.assert_shows(&["sealed; no key of sealing.keys opens them"]);
     assert!(!unreadable.text().contains("private"), "{}", unreadable.text());
     command(&[NEW], &["redrive"])

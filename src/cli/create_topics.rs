@@ -1,12 +1,15 @@
 //! `topics create`: creates the topics that the configuration names.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 
+use crate::kafka::client::complaints::Complaints;
 use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
+use crate::kafka::config::Purpose;
 use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings};
 
@@ -17,7 +20,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Creates what is missing, prints what is there; returns the exit code.
 pub fn run(settings: &Settings) -> u8 {
     let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
-    let client = match BaseProducer::from_config_and_context(&config, DefaultProducerContext) {
+    let client = match BaseProducer::from_config_and_context(&config, Complaints::default()) {
         Ok(client) => client,
         Err(error) => {
             output::complain(format_args!("kafka client: {error}"));
@@ -30,10 +33,10 @@ pub fn run(settings: &Settings) -> u8 {
         ..settings.create_topics.clone()
     });
     let (mut code, mut printed) = (exit::OK, Ok(()));
-    for topic in topics_named_by(settings) {
+    for (topic, purpose) in topics_named_by(settings) {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
-            None => created(&admin, &client, &topic).map(|partitions| (partitions, "created")),
+            None => created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created")),
         });
         match done {
             Ok((partitions, what)) => {
@@ -43,6 +46,7 @@ pub fn run(settings: &Settings) -> u8 {
             }
             Err(error @ TopicError::Unreachable { .. }) => {
                 output::complain(format_args!("{error} (now {})", settings.kafka.bootstrap_servers));
+                Complaints::of_producer(&client).into_iter().for_each(output::complain);
                 return exit::UNAVAILABLE;
             }
             Err(error @ TopicError::NotUsableYet { .. }) => {
@@ -62,10 +66,15 @@ pub fn run(settings: &Settings) -> u8 {
 }
 
 /// Creates a topic and waits until it can be used; returns its partition count. Blocks.
-fn created(admin: &TopicAdmin, client: &BaseProducer, topic: &str) -> Result<i32, TopicError> {
+fn created(
+    admin: &TopicAdmin,
+    client: &BaseProducer<Complaints>,
+    topic: &str,
+    purpose: Purpose,
+) -> Result<i32, TopicError> {
     let began = Instant::now();
     loop {
-        match admin.ensure(client.client(), topic, true) {
+        match admin.ensure(client.client(), topic, purpose, true) {
             Err(TopicError::NotUsableYet { .. }) if began.elapsed() < USABLE_WITHIN => {
                 std::thread::sleep(AGAIN_AFTER);
             }
@@ -76,24 +85,36 @@ fn created(admin: &TopicAdmin, client: &BaseProducer, topic: &str) -> Result<i32
 
 /// Each topic once: the processor's where it has any, and the proxy's where that has routes or the processor has none (its default
 /// topics are always named).
-fn topics_named_by(settings: &Settings) -> Vec<String> {
+fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
     let routed = !settings.proxy.routes.is_empty();
     let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
-    let proxy = settings.proxy.request_topics().into_iter();
-    let proxy = proxy.chain(settings.proxy.reply_topics()).chain(default_reply_topic);
+    let requests = |name| (name, Purpose::Requests);
+    let replies = |name| (name, Purpose::Replies);
+    let proxy = settings.proxy.request_topics().into_iter().map(requests);
+    let proxy = proxy.chain(
+        settings
+            .proxy
+            .reply_topics()
+            .into_iter()
+            .chain(default_reply_topic)
+            .map(replies),
+    );
     let own = &settings.processor;
     let processor = own
         .topics
         .iter()
-        .flat_map(|topic| [&topic.request_topic, &topic.response_topic])
-        .chain(&own.dead_letter_topic)
-        .map(String::as_str);
-    let named: Vec<&str> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
+        .flat_map(|topic| [requests(topic.request_topic.as_str()), replies(&topic.response_topic)])
+        .chain(
+            own.dead_letter_topic
+                .iter()
+                .map(|name| (name.as_str(), Purpose::DeadLetters)),
+        );
+    let named: Vec<(&str, Purpose)> = match own.topics.is_empty() || routed || settings.mode == Mode::All {
         true => proxy.chain(processor).collect(),
         false => processor.collect(),
     };
-    let mut topics: Vec<String> = named.into_iter().map(str::to_owned).collect();
-    topics.sort();
-    topics.dedup();
-    topics
+    named
+        .into_iter()
+        .map(|(name, purpose)| (name.to_owned(), purpose))
+        .collect()
 }

@@ -12,11 +12,13 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
-use crate::kafka::client::context::{LogOnly, is_denied};
+use crate::kafka::client::complaints::Complaints;
+use crate::kafka::client::context::is_denied;
 use crate::kafka::client::oauth;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
+use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::sealing::is_sealed;
 use crate::wire::{RawRecord, Sealing, redrive};
@@ -42,7 +44,7 @@ pub enum Next {
 
 /// The topic.
 pub struct Letters {
-    consumer: BaseConsumer<LogOnly>,
+    consumer: BaseConsumer<Complaints>,
     topic: Arc<str>,
     partitions: i32,
     sealing: Sealing,
@@ -66,10 +68,15 @@ impl Letters {
         let topic = topic.ok_or(DlqError::NotConfigured)?;
         let sealing = derive(settings)?;
         let config = properties::dead_letter_reader(&settings.kafka);
-        let consumer = BaseConsumer::from_config_and_context(&config, LogOnly);
+        let consumer = BaseConsumer::from_config_and_context(&config, Complaints::default());
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
         oauth::sign_in(consumer.client());
-        Ok(describe(consumer.client(), topic)?.map(|found| Letters {
+        let found = describe(consumer.client(), topic).inspect_err(|_| {
+            Complaints::of_consumer(&consumer)
+                .into_iter()
+                .for_each(output::complain);
+        })?;
+        Ok(found.map(|found| Letters {
             consumer,
             topic: topic.into(),
             partitions: found.partitions,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::process::masked::{MASK, without_user_info};
 
@@ -81,8 +82,33 @@ pub struct CreateTopics {
     pub partitions: i32,
     /// -1 = the broker's default.
     pub replication_factor: i32,
+    /// How long their records are kept. `None`: a day on reply topics, and as the broker has it on others.
+    pub retention: Option<Duration>,
     /// Globs that limit creation by a client's name; configured topics are always created.
     pub allow: Vec<String>,
+}
+
+/// What a topic is created for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Requests,
+    Replies,
+    /// Kept as the broker has it: somebody has to look at them first.
+    DeadLetters,
+}
+
+/// Nobody reads a reply after its client's deadline. A day is for those who look into what went wrong.
+const REPLIES_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+impl CreateTopics {
+    /// How long the records of a new topic are kept; `None`: as the broker has it.
+    pub fn retention_of(&self, purpose: Purpose) -> Option<Duration> {
+        match purpose {
+            Purpose::Requests => self.retention,
+            Purpose::Replies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
+            Purpose::DeadLetters => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::describe;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
+use crate::kafka::config::Purpose;
 use crate::kafka::group_pump::PumpPlan;
 use crate::kafka::group_pump::identity::{self, TopicIds};
 use crate::kafka::group_pump::window::ByteBudget;
@@ -187,10 +188,14 @@ fn pump_plan(
     let can_begin = Arc::new(move || free.free_for_one());
     let own = &settings.processor;
     let instance = topic.group_instance_id.as_ref().map(|id| format!("{id}-{index}"));
-    let written = std::iter::once(&topic.response_topic).chain(&own.dead_letter_topic);
+    let dead_letters = own
+        .dead_letter_topic
+        .iter()
+        .map(|topic| (topic.clone(), Purpose::DeadLetters));
+    let written = std::iter::once((topic.response_topic.clone(), Purpose::Replies)).chain(dead_letters);
     PumpPlan {
         topic: Arc::from(topic.request_topic.as_str()),
-        also: written.cloned().collect(),
+        also: written.collect(),
         config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
         admin: admin.clone(),
         start: topic.start,

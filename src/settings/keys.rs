@@ -20,7 +20,7 @@ pub enum Kind {
     Secret,
     /// Names of hosts: one that is wrong is not printed, since a password may be in it.
     Address,
-    /// A mapping whose keys are librdkafka's, not ours.
+    /// A mapping whose keys are not ours: librdkafka's, or names of header fields.
     Properties,
     /// The list of topics, whose items hold the keys of `topic`.
     Topics,
@@ -77,6 +77,7 @@ pub mod top {
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
+        WITHHOLD_HEADERS: Value "withhold_headers";
         TRUSTED_PROXIES: Value "trusted_proxies";
         TOPIC_HEADERS: Value "topic_headers";
         ALLOWED_TOPICS: Value "allowed_topics";
@@ -104,6 +105,7 @@ pub mod top {
         CREATE_ENABLED: Value "create_topics.enabled";
         CREATE_PARTITIONS: Value "create_topics.partitions";
         CREATE_REPLICATION_FACTOR: Value "create_topics.replication_factor";
+        CREATE_RETENTION: Value "create_topics.retention";
         CREATE_ALLOW: Value "create_topics.allow";
         DRAIN_TIMEOUT: Value "drain_timeout";
         PRE_STOP: Value "pre_stop";
@@ -135,6 +137,8 @@ pub mod topic {
         ALLOWED_REPLY_TOPICS: Value "allowed_reply_topics";
         HEALTH_PATH: Value "health_path";
         HOST: Value "host";
+        SET_HEADERS: Properties "set_headers";
+        WITHHOLD_HEADERS: Value "withhold_headers";
         ORDERING: Value "ordering";
         DELIVERY: Value "delivery";
         RETRY_ON: Value "retry.on";
@@ -169,6 +173,7 @@ pub mod route {
         STRIP_PREFIX: Value "strip_prefix";
         AUTH: Value "auth";
         REQUIRED_CLAIMS: Value "required_claims";
+        WITHHOLD_HEADERS: Value "withhold_headers";
     }
 }
 

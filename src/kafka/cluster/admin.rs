@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::kafka::cluster::create::{Creation, create};
 use crate::kafka::codes::CodeClass;
-use crate::kafka::config::CreateTopics;
+use crate::kafka::config::{CreateTopics, Purpose};
 
 /// One metadata request may take this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -81,6 +81,7 @@ impl TopicAdmin {
         &self,
         client: &Client<C>,
         topic: &str,
+        purpose: Purpose,
         may_create: bool,
     ) -> Result<i32, TopicError> {
         if let Some(topic) = describe(client, topic)? {
@@ -89,7 +90,7 @@ impl TopicAdmin {
         if !(may_create && self.create.enabled) {
             return Err(TopicError::Missing { topic: topic.into() });
         }
-        let created = self.create_unless_refused(client, topic)?;
+        let created = self.create_unless_refused(client, topic, purpose)?;
         let found = await_leaders(topic, SETTLE_TIMEOUT, || describe(client, topic))?;
         if matches!(created, Creation::Created | Creation::UnderWay) {
             tracing::info!(topic, partitions = found.partitions, "topic created");
@@ -98,13 +99,18 @@ impl TopicAdmin {
     }
 
     /// Creates the topic, or returns the refusal of a moment ago.
-    fn create_unless_refused<C: ClientContext>(&self, client: &Client<C>, topic: &str) -> Result<Creation, TopicError> {
+    fn create_unless_refused<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        topic: &str,
+        purpose: Purpose,
+    ) -> Result<Creation, TopicError> {
         if let Some((at, error)) = self.refused.load().get(topic)
             && at.elapsed() < REFUSED_FOR
         {
             return Err(error.clone());
         }
-        let creation = create(client, topic, &self.create).map_err(|source| TopicError::Unreachable {
+        let creation = create(client, topic, &self.create, purpose).map_err(|source| TopicError::Unreachable {
             topic: topic.into(),
             source,
         })?;

@@ -11,7 +11,7 @@ use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{Owned, ask_within, c_strings, items, text};
 use crate::kafka::cluster::topic_config::{COMPRESSION_TYPE, UNCOMPRESSED};
-use crate::kafka::config::CreateTopics;
+use crate::kafka::config::{CreateTopics, Purpose};
 
 /// How long the broker may take to create a topic before it answers that it is still at it.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,10 +31,16 @@ pub(super) enum Creation {
     Refused { code: RDKafkaErrorCode, reason: String },
 }
 
+/// How long records are kept, in ms (<https://kafka.apache.org/documentation/#topicconfigs_retention.ms>).
+const RETENTION: &CStr = c"retention.ms";
+
 /// What a topic of ours is configured with besides.
-fn config_of(_: &CreateTopics) -> Vec<(&'static CStr, String)> {
+fn config_of(settings: &CreateTopics, purpose: Purpose) -> Vec<(&'static CStr, String)> {
     // The broker measures what a record really takes, so no small batch unpacks to a large one.
-    vec![(COMPRESSION_TYPE, UNCOMPRESSED.into())]
+    let uncompressed = (COMPRESSION_TYPE, UNCOMPRESSED.to_owned());
+    let retention = settings.retention_of(purpose);
+    let retention = retention.map(|kept| (RETENTION, kept.as_millis().to_string()));
+    std::iter::once(uncompressed).chain(retention).collect()
 }
 
 /// Has the cluster create a topic, with any client's connection. Blocks.
@@ -45,6 +51,7 @@ pub(super) fn create<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     settings: &CreateTopics,
+    purpose: Purpose,
 ) -> KafkaResult<Creation> {
     let names = c_strings(&[topic])?;
     let mut error: [c_char; 256] = [0; 256];
@@ -68,7 +75,7 @@ pub(super) fn create<C: ClientContext>(
         pointer: new,
         destroy: rdsys::rd_kafka_NewTopic_destroy,
     };
-    for (key, value) in config_of(settings) {
+    for (key, value) in config_of(settings, purpose) {
         let value = c_strings(&[&value])?;
         // SAFETY: the topic is alive, and librdkafka copies both texts. It fails only for a null key.
         unsafe { rdsys::rd_kafka_NewTopic_set_config(new.pointer, key.as_ptr(), value[0].as_ptr()) };

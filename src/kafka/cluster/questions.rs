@@ -7,6 +7,7 @@ use rdkafka::error::KafkaResult;
 
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::Answer;
+use crate::kafka::config::Purpose;
 
 /// A client that asks the cluster. It should not be one that fetches: a broker answers what comes on a connection one by one, and a fetch that
 /// finds no record is answered only after `fetch.wait.max.ms`. All of these block.
@@ -15,7 +16,7 @@ pub trait Questions: Send + Sync {
     ///
     /// # Errors
     /// See there.
-    fn ensure(&self, admin: &TopicAdmin, topic: &str, may_create: bool) -> Result<i32, TopicError>;
+    fn ensure(&self, admin: &TopicAdmin, topic: &str, purpose: Purpose, may_create: bool) -> Result<i32, TopicError>;
 
     /// See `describe::topics`.
     ///

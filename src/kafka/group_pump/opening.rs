@@ -114,7 +114,7 @@ impl Asked {
         let began = Instant::now();
         let is_over = || ended.load(Ordering::Acquire);
         while !is_over() {
-            let found = self.positions(&consumer, began.elapsed() > MAY_BE_UNKNOWN, &is_over);
+            let found = self.positions(&consumer, began.elapsed() > MAY_BE_UNKNOWN, is_over);
             let known = matches!(&found, Ok(Some(_)));
             // Err: the pump has ended.
             let sent = found.transpose().is_none_or(|found| answers.send(found).is_ok());

@@ -11,7 +11,7 @@ use super::ahead::AheadLimits;
 use super::identity::TopicIds;
 use super::window::ByteBudget;
 use crate::kafka::cluster::admin::TopicAdmin;
-use crate::kafka::config::Start;
+use crate::kafka::config::{Purpose, Start};
 
 /// What one pump is to do. Made once for each worker; every generation of the worker starts its pump from it.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct PumpPlan {
     /// The request topic, the only one that the pump consumes.
     pub topic: Arc<str>,
     /// Topics that the worker writes to. The pump creates them beside the request topic, where that is allowed.
-    pub also: Vec<String>,
+    pub also: Vec<(String, Purpose)>,
     /// The consumer's configuration, its group included.
     pub config: ClientConfig,
     /// Creates topics.

@@ -9,6 +9,7 @@ use super::consumer::GroupConsumer;
 use super::handle::{Command, PumpHandle};
 use super::plan::PumpPlan;
 use crate::kafka::client::oauth;
+use crate::kafka::config::Purpose;
 
 /// Wait between tries to find or create the request topic.
 const TOPIC_RETRY: Duration = Duration::from_secs(1);
@@ -16,11 +17,11 @@ const TOPIC_RETRY: Duration = Duration::from_secs(1);
 /// Waits until the request topic exists, creating it where that is allowed. False: the pump was told to end first. The topics that are
 /// written to come after it: when Kafka refuses one of them, that is logged, and requests do not wait for it.
 pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsumer) -> bool {
-    let mut open: VecDeque<&str> = std::iter::once(&*plan.topic)
-        .chain(plan.also.iter().map(String::as_str))
+    let mut open: VecDeque<(&str, Purpose)> = std::iter::once((&*plan.topic, Purpose::Requests))
+        .chain(plan.also.iter().map(|(topic, purpose)| (&**topic, *purpose)))
         .collect();
     let mut logged = false;
-    while let Some(&topic) = open.front() {
+    while let Some(&(topic, purpose)) = open.front() {
         if handle.current_command() != Command::Run {
             handle.status().set_drained();
             return false;
@@ -28,7 +29,7 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsume
         handle.progress().touch();
         // Nobody polls yet, so the client cannot ask.
         oauth::sign_in(consumer.client());
-        match plan.admin.ensure(consumer.client(), topic, true) {
+        match plan.admin.ensure(consumer.client(), topic, purpose, true) {
             Ok(_) => {
                 open.pop_front();
                 continue;

@@ -37,6 +37,7 @@ use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Answer};
 use crate::kafka::cluster::health::Probe;
 use crate::kafka::cluster::questions::Questions;
+use crate::kafka::config::Purpose;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
@@ -209,8 +210,8 @@ impl<L: DeliveryListener> Producer<L> {
 
 /// Asked with the shared client.
 impl<L: DeliveryListener> Questions for Producer<L> {
-    fn ensure(&self, admin: &TopicAdmin, topic: &str, may_create: bool) -> Result<i32, TopicError> {
-        admin.ensure(self.client().client(), topic, may_create)
+    fn ensure(&self, admin: &TopicAdmin, topic: &str, purpose: Purpose, may_create: bool) -> Result<i32, TopicError> {
+        admin.ensure(self.client().client(), topic, purpose, may_create)
     }
 
     fn describe<'a>(&self, topics: &[&'a str]) -> KafkaResult<HashMap<&'a str, Answer>> {

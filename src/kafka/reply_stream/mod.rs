@@ -34,7 +34,7 @@ use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found, TopicId};
 use crate::kafka::cluster::questions::Questions;
 use crate::kafka::codes::CodeClass;
-use crate::kafka::config::ReplyPartition;
+use crate::kafka::config::{Purpose, ReplyPartition};
 use crate::kafka::fetch_queue::FetchQueue;
 
 /// Batches on their way to the router. The thread waits when the router is that far behind.
@@ -118,7 +118,9 @@ impl ReplyStream {
     /// See `TopicAdmin::ensure`; `Denied` also where the topic may not be read.
     pub fn open(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let shared = &self.0;
-        let partitions = shared.questions.ensure(&shared.admin, name, may_create)?;
+        let partitions = shared
+            .questions
+            .ensure(&shared.admin, name, Purpose::Replies, may_create)?;
         // The identity is asked for before the positions: if the topic is recreated in between, the next check sees another identity.
         let described = self
             .describe([&**name])
@@ -180,7 +182,7 @@ impl ReplyStream {
         name: &str,
         may_create: bool,
     ) -> Result<Option<TopicId>, TopicError> {
-        self.0.admin.ensure(client, name, may_create)?;
+        self.0.admin.ensure(client, name, Purpose::Requests, may_create)?;
         Ok(describe::topic(client, name).and_then(|found| found.id))
     }
 

@@ -10,7 +10,7 @@ use rdkafka_sys as rdsys;
 
 use super::*;
 use crate::kafka::client::properties;
-use crate::kafka::config::{CreateTopics, Kafka};
+use crate::kafka::config::{CreateTopics, Kafka, Purpose};
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::test_kafka;
 use crate::wire::CorrelationId;
@@ -38,6 +38,7 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         enabled: true,
         partitions: 1,
         replication_factor: 1,
+        retention: None,
         allow: Vec::new(),
     };
     let strangers = StrangerCounters {
@@ -109,7 +110,11 @@ fn next(replies: &mut mpsc::Receiver<Vec<ReplyRecord>>) -> Vec<ReplyRecord> {
 #[test]
 fn a_reply_between_position_and_assignment_is_read() {
     let ((stream, mut replies), topic) = (start(), topic());
-    let partitions = stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    let partitions = stream
+        .0
+        .admin
+        .ensure(stream.0.consumer.client(), &topic, Purpose::Replies, true)
+        .unwrap();
     publish(&topic, CorrelationId::new(TAG));
     let found = Found {
         id: None,
@@ -133,7 +138,11 @@ fn the_first_reply_of_a_topic_is_read_at_once() {
     let topics: Vec<_> = (0..5).map(|_| topic()).collect();
     let producer = producer();
     for topic in &topics {
-        stream.0.admin.ensure(producer.client(), topic, true).unwrap();
+        stream
+            .0
+            .admin
+            .ensure(producer.client(), topic, Purpose::Replies, true)
+            .unwrap();
         publish_by(&producer, topic, CorrelationId::new(TAG), None);
     }
     let took = topics.iter().map(|topic| {
@@ -177,7 +186,11 @@ fn a_topic_of_the_same_name_is_another_topic() {
         std::thread::sleep(Duration::from_millis(20));
     }
     // As many partitions as before: only its identity tells it from the old one.
-    stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    stream
+        .0
+        .admin
+        .ensure(stream.0.consumer.client(), &topic, Purpose::Replies, true)
+        .unwrap();
     // Its end is no place to begin at: whoever answers may have known the new topic before.
     let between = CorrelationId::new(TAG);
     publish(&topic, between);
@@ -226,7 +239,11 @@ fn a_topic_is_told_by_its_identity_before_its_size() {
 #[test]
 fn a_search_reads_a_reply_that_comes_while_it_begins() {
     let ((stream, mut replies), topic) = (start(), topic());
-    stream.0.admin.ensure(stream.0.consumer.client(), &topic, true).unwrap();
+    stream
+        .0
+        .admin
+        .ensure(stream.0.consumer.client(), &topic, Purpose::Replies, true)
+        .unwrap();
     publish(&topic, CorrelationId::new(TAG));
     let elsewhere = OpenTopic {
         name: topic.clone(),

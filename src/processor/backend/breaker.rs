@@ -201,22 +201,19 @@ impl Breaker {
 
 /// One breaker for each backend, as TLS finds it, and way to judge it.
 #[derive(Default)]
-pub struct Breakers(Vec<(BackendUrl, BackendTls, settings::Breaker, Arc<Breaker>)>);
+pub struct Breakers(Vec<((BackendUrl, BackendTls, settings::Breaker), Arc<Breaker>)>);
 
 impl Breakers {
     /// The topic's breaker; `None`: switched off.
     pub fn of(&mut self, topic: &Topic) -> Option<Arc<Breaker>> {
-        let (url, tls, own) = (&topic.backend_url, &topic.tls, topic.breaker);
-        if own.mode == BreakerMode::Off {
+        let key = (topic.backend_url.clone(), topic.tls.clone(), topic.breaker);
+        if topic.breaker.mode == BreakerMode::Off {
             return None;
         }
-        let known = self
-            .0
-            .iter()
-            .find(|(known, known_tls, how, _)| (known, known_tls) == (url, tls) && *how == own);
-        Some(known.map(|(.., breaker)| breaker.clone()).unwrap_or_else(|| {
-            let breaker = Arc::new(Breaker::new(url.to_string(), &own));
-            self.0.push((url.clone(), tls.clone(), own, breaker.clone()));
+        let known = self.0.iter().find(|(known, _)| *known == key);
+        Some(known.map(|(_, breaker)| breaker.clone()).unwrap_or_else(|| {
+            let breaker = Arc::new(Breaker::new(topic.backend_url.to_string(), &topic.breaker));
+            self.0.push((key, breaker.clone()));
             breaker
         }))
     }

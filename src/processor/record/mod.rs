@@ -12,6 +12,7 @@
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`settlement`]: the end of a record, and what is committed of it.
+//! - [`headers`]: which header fields an operator adds to requests, and keeps out of answers.
 //! - [`rate_limit`]: how often a record of one topic may begin.
 //! - [`logged_once`]: logs a fault once that every record would repeat.
 
@@ -21,6 +22,7 @@ pub mod caller;
 pub mod dead_letter_trouble;
 pub mod deadline;
 pub mod error_reply;
+pub mod headers;
 pub mod logged_once;
 pub mod outbox;
 pub mod rate_limit;
@@ -45,6 +47,7 @@ use crate::processor::record::attempts::{Attempts, End};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
+use crate::processor::record::headers::HeaderRules;
 use crate::processor::record::outbox::{Content, Outbox, Parcel};
 use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
@@ -68,6 +71,7 @@ pub struct RecordProcessor {
     pub dead_letter_topic: Option<Arc<str>>,
     pub kafka: KafkaHealth,
     pub seal: ReplySeal,
+    pub header_rules: HeaderRules,
     /// What was executed of late.
     pub recent_ids: RecentIds,
 }
@@ -114,11 +118,12 @@ impl RecordProcessor {
             // Whoever has no key gets no answer, or could end the requests of others with it.
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, None),
         };
-        let request = match wire::decode_request(&opened) {
+        let mut request = match wire::decode_request(&opened) {
             Ok(request) => request,
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
         };
         drop(opened);
+        self.header_rules.set(&mut request);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
@@ -152,7 +157,10 @@ impl RecordProcessor {
                 let response = error_response(request.correlation_id, error.reply_error());
                 self.answer(record, response, letter, destination, until)
             }
-            End::Outcome(Ok(answer), _) => self.answer(record, response(request, answer), None, destination, until),
+            End::Outcome(Ok(mut answer), _) => {
+                self.header_rules.withhold(&mut answer.headers);
+                self.answer(record, response(request, answer), None, destination, until)
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::codes::CodeClass;
+use crate::kafka::config::Purpose;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::dead_letter_trouble::{DeadLetterTrouble, Trouble};
@@ -37,7 +38,7 @@ pub struct Outbox {
     /// the partition windows bound those.
     pub undelivered: mpsc::UnboundedSender<Undelivered>,
     /// The response topic and the dead letter topic: created where that is allowed.
-    pub own_topics: Vec<Arc<str>>,
+    pub own_topics: Vec<(Arc<str>, Purpose)>,
     pub admin: TopicAdmin,
     pub lookup: TopicLookup,
     pub seal: ReplySeal,
@@ -137,10 +138,11 @@ impl Outbox {
 
     /// Looks up a topic that Kafka did not know, and creates it where it is one of ours.
     async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
-        let ours = self.own_topics.contains(topic);
+        let ours = self.own_topics.iter().find(|(own, _)| own == topic);
+        let (is_ours, purpose) = (ours.is_some(), ours.map_or(Purpose::Replies, |(_, purpose)| *purpose));
         let look_up = async || {
             let (admin, producer, topic) = (self.admin.clone(), self.producer.clone(), topic.clone());
-            let ensure = move || admin.ensure(producer.client().client(), &topic, ours);
+            let ensure = move || admin.ensure(producer.client().client(), &topic, purpose, is_ours);
             if let Ok(Err(error)) = tokio::task::spawn_blocking(ensure).await {
                 tracing::debug!(%error, "topic not found");
             }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::config::Purpose;
 use crate::kafka::group_pump::handle::{Command, PumpHandle};
 use crate::kafka::group_pump::{self, PumpPlan};
 use crate::kafka::producer::Producer;
@@ -24,6 +25,7 @@ use crate::processor::record::age::Ages;
 use crate::processor::record::caller::Caller;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::deadline::DeadlineRules;
+use crate::processor::record::headers::HeaderRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Deliveries, Outbox};
 use crate::processor::record::rate_limit::RateLimit;
@@ -90,6 +92,11 @@ impl Supervised for WorkerFactory {
         let (records, records_receiver) = mpsc::channel(HAND_OVER);
         let (undelivered, undelivered_receiver) = mpsc::unbounded_channel();
         let response_topic: Arc<str> = Arc::from(topic.response_topic.as_str());
+        let dead_letters = self
+            .shared
+            .dead_letter_topic
+            .iter()
+            .map(|topic| (topic.clone(), Purpose::DeadLetters));
         let seal = ReplySeal {
             sealing: self.shared.sealing.clone(),
             request_topic: Arc::from(topic.request_topic.as_str()),
@@ -99,8 +106,8 @@ impl Supervised for WorkerFactory {
             producer: self.shared.producer.clone(),
             limits: self.shared.limits.clone(),
             undelivered,
-            own_topics: std::iter::once(response_topic.clone())
-                .chain(self.shared.dead_letter_topic.clone())
+            own_topics: std::iter::once((response_topic.clone(), Purpose::Replies))
+                .chain(dead_letters)
                 .collect(),
             admin: self.plan.admin.clone(),
             lookup: TopicLookup::default(),
@@ -194,6 +201,7 @@ fn record_processor(
         outbox: Arc::new(outbox),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),
+        header_rules: HeaderRules::new(topic),
         recent_ids: RecentIds::new(shared.remembered_ids.clone()),
         caller,
     }

@@ -13,7 +13,7 @@ use actix_web::dev::ServiceResponse;
 use tokio::net::TcpStream;
 
 use crate::process::tls::H2;
-use crate::proxy::connection::h2;
+use crate::proxy::connection::h2::{self, lingering::Lingering};
 use crate::proxy::connection::io::Io;
 use crate::proxy::connection::peer::Peer;
 use crate::proxy::connection::places::Place;
@@ -57,10 +57,12 @@ where
     let is_h2 = session.alpn_protocol() == Some(H2);
     let peer = Rc::new(Peer::of_session(session));
     let _open = door.tls.metrics.connection(is_h2);
+    let io = Io::Tls(Box::new(stream));
     if is_h2 {
-        h2::serve(stream, &door.app, peer, address, door.keep_alive, stopping).await;
+        let io = Lingering::new(io);
+        h2::serve(io, &door.app, peer, address, door.keep_alive, stopping).await;
         return Ok(());
     }
-    let connection = Connection::secure(Io::Tls(Box::new(stream)), peer).with_place(place);
+    let connection = Connection::secure(io, peer).with_place(place);
     http1.call((connection, Protocol::Http1, address)).await
 }

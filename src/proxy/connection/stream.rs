@@ -262,10 +262,15 @@ impl Drop for Connection {
         if self.ended || self.framing.is_between_requests() && self.held.is_empty() {
             return;
         }
-        // Err: the process is at its end, or has no file left. Then the connection closes as any other.
-        if let (Ok(runtime), Ok(io)) = (Handle::try_current(), self.io.socket().as_fd().try_clone_to_owned()) {
-            runtime.spawn(linger(io.into()));
-        }
+        read_on(&self.io);
+    }
+}
+
+/// Reads on for a while on a connection that is about to be dropped.
+pub fn read_on(io: &Io) {
+    // Err: the process is at its end, or has no file left. Then the connection closes as any other.
+    if let (Ok(runtime), Ok(io)) = (Handle::try_current(), io.socket().as_fd().try_clone_to_owned()) {
+        runtime.spawn(linger(io.into()));
     }
 }
 

@@ -157,7 +157,7 @@ impl Proxy {
         }
         let target = Target::of(request, origin)?;
         let route = self.routes.find(request.method(), request.uri().path())?;
-        // Before a key is checked or a topic named: both cost something.
+        // Before topics are named, or a token is verified: both cost something.
         if let Some(limit) = &self.client_limit {
             limit.check(request, &origin)?;
         }

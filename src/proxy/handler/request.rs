@@ -106,11 +106,13 @@ pub fn to_wire(
 ) -> Request {
     let timeout_ms = remaining.as_millis() as i64;
     let peer = Peer::of(request);
+    let mut headers = fields(request, id, target, peer.as_deref());
+    route.withhold(&mut headers);
     Request {
         correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
         method: request.method().as_str().to_string(),
         path: route.on_wire(&target.path).into_owned(),
-        headers: fields(request, id, target, peer.as_deref()),
+        headers,
         authority: target.authority.to_string(),
         scheme: scheme(peer.as_deref()).into(),
         body,

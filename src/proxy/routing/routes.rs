@@ -8,13 +8,15 @@ use actix_router::{Path, ResourceDef};
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, Uri};
 use bytes::Bytes;
+use globset::GlobSet;
 use percent_encoding::percent_decode_str;
 
 use crate::error::RequestError;
+use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, RecordKey};
-use crate::wire::{Format, path};
+use crate::wire::{Fields, Format, path};
 
 /// Never empty: without configured routes, one that takes everything.
 pub struct Routes(Vec<Route>);
@@ -32,6 +34,8 @@ pub struct Route {
     /// What proves who asks.
     pub demands: Demands,
     key: Option<RecordKey>,
+    /// Names of header fields that never go into Kafka.
+    withheld: GlobSet,
     /// Bytes that are cut off the beginning of each path: the length of `strip_prefix`. A slash or nothing follows them.
     stripped: usize,
 }
@@ -50,6 +54,7 @@ impl Routes {
                 wire_format: route.wire_format,
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
+                withheld: globs(&route.withhold_headers),
                 stripped: route.strip_prefix.as_ref().map_or(0, String::len),
             })
         };
@@ -65,6 +70,7 @@ impl Routes {
             wire_format: proxy.wire_format,
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
+            withheld: globs(&proxy.withhold_headers),
             stripped: 0,
         }]))
     }
@@ -126,6 +132,13 @@ impl Route {
             // Nothing is left of the path, whether or not a query follows.
             Some(rest) => Cow::Owned(format!("/{rest}")),
             None => Cow::Borrowed(target),
+        }
+    }
+
+    /// Takes out what must not go into Kafka.
+    pub fn withhold(&self, fields: &mut Fields) {
+        if !self.withheld.is_empty() {
+            fields.retain(|(name, _)| !self.withheld.is_match(&**name));
         }
     }
 

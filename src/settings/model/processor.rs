@@ -1,11 +1,13 @@
 //! The processor's settings: its request topics, and the backend behind each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::kafka::config::Start;
 use crate::process::https::Tls as BackendTls;
 use crate::settings::model::delivery::{Breaker, Delivery, Ordering, Retry};
+use crate::settings::model::management::Secret;
 
 /// The processor's settings.
 #[derive(Debug, Clone)]
@@ -59,6 +61,10 @@ pub struct Topic {
     pub health_path: String,
     /// The `Host` header the backend sees.
     pub host: HostHeader,
+    /// Header fields that the backend gets, names in lower case; may hold credentials.
+    pub set_headers: BTreeMap<String, Secret>,
+    /// Globs of header fields of answers, in lower case, that never go into Kafka.
+    pub withhold_headers: Vec<String>,
     /// Which records wait for each other.
     pub ordering: Ordering,
     /// When a record's offset is committed.

@@ -37,6 +37,8 @@ pub struct Proxy {
     pub wire_format: Format,
     /// Which requests are taken, and where each goes; empty = every one, to `request_topic`. The first that matches wins.
     pub routes: Vec<Route>,
+    /// Globs of header fields that never go into Kafka, unless a route names its own.
+    pub withhold_headers: Vec<String>,
     /// What stands in front: what these addresses say about a client counts. Empty = nobody.
     pub trusted_proxies: Vec<IpNet>,
     /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.

@@ -30,6 +30,8 @@ pub struct Route {
     pub auth: Vec<AuthMethod>,
     /// What the tokens of this route must claim besides.
     pub required_claims: Vec<Claim>,
+    /// Globs of header fields, in lower case, that never go into Kafka.
+    pub withhold_headers: Vec<String>,
 }
 
 /// What a record's key is taken from; what is absent or empty there gives none.

@@ -3,8 +3,8 @@
 //! - [`number`]: numbers in every spelling.
 //! - [`value`]: durations, sizes, words.
 //! - [`name`]: topics, URLs, headers.
-//! - [`network`]: networks of addresses.
 //! - [`auth`]: who may ask: keys, claims and methods.
+//! - [`network`]: networks of addresses.
 //! - [`routing`]: routes' patterns, keys and prefixes.
 
 pub mod auth;

@@ -47,6 +47,11 @@ pub fn host_glob(pattern: &str) -> Parsed<String> {
         .ok_or(r#"a glob of host names such as "*.example.com" (without a port)"#)
 }
 
+/// Names of header fields, which have no letter case.
+pub fn header_glob(pattern: &str) -> Parsed<String> {
+    glob(&pattern.to_ascii_lowercase()).map_err(|_| r#"a glob of header names such as "x-internal-*""#)
+}
+
 /// Brokers, with commas between them; librdkafka adds port 9092 and understands `SSL://host:port`.
 pub fn brokers(list: &str) -> Parsed<String> {
     const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];

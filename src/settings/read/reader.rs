@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use config::{Value, ValueKind};
 
 use crate::kafka::config::shown;
+use crate::process::masked::MASK;
 use crate::settings::effective::{self, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key};
 use crate::settings::masked;
+use crate::settings::model::Secret;
 use crate::settings::parse::value::Parsed;
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::{self, Table};
 use crate::settings::sources::substitution;
+use crate::wire::headers;
 
 /// Reads the keys of one table: the top level, or an item of `topics` or `routes`.
 ///
@@ -177,6 +180,40 @@ impl<'a> Reader<'a> {
         }
         self.note(key, effective::mapping(noted));
         properties
+    }
+
+    /// Header fields to be set, names in lower case. Their values may be secrets, and are never noted.
+    pub fn headers(&mut self, key: &Key) -> BTreeMap<String, Secret> {
+        let path = self.path(key);
+        let (mut fields, mut noted) = (BTreeMap::new(), BTreeMap::new());
+        let value = layer::get(self.table, key.name);
+        let Some(ValueKind::Table(table)) = value.map(|value| &value.kind) else {
+            if let Some(other) = value {
+                self.report
+                    .fault(path, "is a mapping of header fields, not a value", other.origin());
+            }
+            self.note(key, effective::mapping(noted));
+            return fields;
+        };
+        for (name, value) in BTreeMap::from_iter(table) {
+            let path = keys::join(&path, name);
+            let Some(text) = self.scalar(&path, value) else {
+                continue;
+            };
+            let name = name.to_ascii_lowercase();
+            let framing = ["host", "content-length"].contains(&&*name);
+            let is_ours = framing || headers::is_reserved(&name) || headers::is_hop_by_hop(&name);
+            if is_ours || !headers::name_is_legal(&name) || !headers::value_is_legal(text.resolved.as_bytes()) {
+                let problem =
+                    "is no header field that can be set: its name or value is not legal, or the service sets it";
+                self.report.fault(path, problem, value.origin());
+                continue;
+            }
+            noted.insert(name.clone(), MASK.to_owned());
+            fields.insert(name, Secret::new(text.resolved));
+        }
+        self.note(key, effective::mapping(noted));
+        fields
     }
 
     /// The items of a list of mappings, each read by `read`; items that are no mappings are faults.

@@ -81,9 +81,11 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
     let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
+    let withhold_headers = reader.list(&top::WITHHOLD_HEADERS, "", name::header_glob);
+    let withheld = withhold_headers.join(",");
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format, &auth.methods)
+        route(item, defaults, default_timeout, wire_format, &auth.methods, &withheld)
     });
     let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
@@ -106,6 +108,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         consumer_group,
         wire_format,
         routes,
+        withhold_headers,
         trusted_proxies: trusted_proxies.concat(),
         topic_headers,
         allowed_topics,
@@ -170,6 +173,7 @@ fn route(
     timeout: Duration,
     wire_format: Format,
     methods_of_auth: &[AuthMethod],
+    withheld: &str,
 ) -> Route {
     // Zero stands for a timeout that is at fault.
     let timeout = if timeout.is_zero() {
@@ -191,6 +195,7 @@ fn route(
     let key = item.optional(&route::KEY, routing::record_key);
     let strip_prefix = item.optional(&route::STRIP_PREFIX, routing::prefix);
     let (auth, required_claims) = auth::of_route(item, methods_of_auth);
+    let withhold_headers = item.list(&route::WITHHOLD_HEADERS, withheld, name::header_glob);
     Route {
         path,
         methods,
@@ -203,6 +208,7 @@ fn route(
         strip_prefix,
         auth,
         required_claims,
+        withhold_headers,
     }
 }
 
@@ -251,6 +257,8 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
         allowed_reply_topics: item.list(&topic::ALLOWED_REPLY_TOPICS, "*-responses", name::glob),
         health_path: item.or(&topic::HEALTH_PATH, "/health", name::path),
         host: item.or(&topic::HOST, "backend", value::host),
+        set_headers: item.headers(&topic::SET_HEADERS),
+        withhold_headers: item.list(&topic::WITHHOLD_HEADERS, "", name::header_glob),
         ordering: item.or(&topic::ORDERING, "unordered", value::ordering),
         delivery: item.or(&topic::DELIVERY, "at-least-once", value::delivery),
         retry: Retry {
@@ -301,6 +309,7 @@ fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {
         enabled: reader.required(&top::CREATE_ENABLED, value::flag),
         partitions: reader.required(&top::CREATE_PARTITIONS, value::broker_count),
         replication_factor: reader.required(&top::CREATE_REPLICATION_FACTOR, value::broker_count),
+        retention: reader.optional(&top::CREATE_RETENTION, value::positive_duration),
         allow: reader.list(&top::CREATE_ALLOW, "", name::glob),
     }
 }

@@ -58,7 +58,7 @@ fn row(entry: &Documented) -> String {
 fn value(entry: &Documented) -> String {
     let list = entry.list.as_deref();
     match (list, &*entry.name) {
-        (None, "kafka.properties") => "a mapping".into(),
+        (None, "kafka.properties") | (Some("topics"), "set_headers") => "a mapping".into(),
         (None, "topics") => "a list of [topics](#a-topic)".into(),
         (None, "routes") => "a list of [routes](#a-route)".into(),
         (None, "sealing.keys") => "a list of [keys](#a-sealing-key)".into(),

@@ -161,15 +161,18 @@ fn the_effective_settings_name_every_key_and_no_secret() {
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
          auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
-         consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\n\
+         consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\ncreate_topics: {{retention: 2d}}\n\
+         sealing: {{keys: [{{id: a, secret: s3al-s3al-s3al-s3al-s3al-s3al-s3al-s3al}}]}}\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );
     let loaded = loaded(Mode::All, &yaml, &[]);
     let text = loaded.to_yaml();
-    for secret in ["t0ken", "p4ss", "us3r"] {
+    for secret in ["t0ken", "p4ss", "us3r", "s3al"] {
         assert!(!text.contains(secret), "{text}");
     }
     assert!(text.contains("management_token: \"***\""), "{text}");
+    let sealing = "sealing:\n  require: true\n  keys:\n    - id: a\n      secret: \"***\"\n";
+    assert!(text.contains(sealing), "{text}");
     assert!(
         text.contains("properties: {sasl.password: \"***\", sasl.username: \"***\", security.protocol: SSL}"),
         "{text}"

@@ -84,6 +84,7 @@ fn key(entry: &Documented) -> Value {
     let list = entry.list.as_deref();
     let mut schema = match (list, &*entry.name) {
         (None, "kafka.properties" | "topics" | "routes" | "sealing.keys") => json!({}),
+        (Some("topics"), "set_headers") => json!({"type": "object"}),
         (_, name) => {
             let Allowed { words, is_list } = allowed(list, name);
             let one = of_words(&words);
@@ -280,7 +281,8 @@ fn the_schema_and_the_program_agree_on_values() {
     let mut agreed = 0;
     for entry in documented() {
         let (list, name) = (entry.list.as_deref(), &*entry.name);
-        if list.is_none() && ["kafka.properties", "topics", "routes", "sealing.keys"].contains(&name) {
+        let mappings = ["kafka.properties", "topics", "routes", "sealing.keys", "set_headers"];
+        if mappings.contains(&name) {
             continue;
         }
         let is_list = allowed(list, name).is_list;

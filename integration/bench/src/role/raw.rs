@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix_khp::kafka::client::context::LogOnly;
 use actix_khp::kafka::client::properties;
 use actix_khp::kafka::cluster::admin::TopicAdmin;
+use actix_khp::kafka::config::Purpose;
 use actix_khp::kafka::record::raw_record;
 use actix_khp::settings::Settings;
 use actix_khp::wire::{RawRecord, headers};
@@ -129,7 +130,7 @@ impl Echoer {
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
         let admin = TopicAdmin::new(settings.create_topics.clone());
         for topic in [&self.topics.requests, &self.topics.replies] {
-            admin.ensure(producer.client(), topic, true)?;
+            admin.ensure(producer.client(), topic, Purpose::Requests, true)?;
         }
         let template = Template::like(&self.topics.like, &settings)?;
         let mut config = properties::request_consumer(&settings.kafka, &self.topics.requests, None);

@@ -4,9 +4,11 @@
 //! itself. The parser's own checks hold: a body has the length that it announces, names are in lower case, nothing concerns a
 //! connection.
 //!
+//! - [`lingering`]: its end.
 //! - [`request`]: a request as the app takes it.
 //! - [`response`]: the app's answer, frame by frame.
 
+pub mod lingering;
 pub mod request;
 pub mod response;
 
