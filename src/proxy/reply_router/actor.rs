@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::cadence::{Cadence, Tick};
-use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent};
+use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent, refusal};
 use super::pending::{Awaited, Completed, Pending, Waiting};
 use super::seal::{open, seal};
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
@@ -396,14 +396,5 @@ impl Handler<Drain> for ReplyRouter {
             .for_each(|forward| forward.refuse(RequestError::Draining));
         self.show_entries();
         left
-    }
-}
-
-/// What a client gets for a record that certainly was not sent.
-fn refusal(class: CodeClass) -> RequestError {
-    match class {
-        CodeClass::QueueFull => RequestError::Overloaded,
-        CodeClass::TooLarge => RequestError::BodyTooLarge,
-        _ => RequestError::KafkaUnavailable,
     }
 }

@@ -10,6 +10,7 @@ use super::search::Partitions;
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::TopicError;
 use crate::kafka::cluster::describe::{Found, TopicId};
+use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::Undelivered;
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
 use crate::proxy::admission::in_flight::Queue;
@@ -96,4 +97,13 @@ pub struct TopicChanges {
     pub readable: Vec<(Arc<str>, bool)>,
     /// `None`: Kafka does not know the topic. Topics that Kafka told nothing about are left out.
     pub requests: Vec<(Arc<str>, Option<Found>)>,
+}
+
+/// What a client gets for a record that certainly was not sent.
+pub(super) fn refusal(class: CodeClass) -> RequestError {
+    match class {
+        CodeClass::QueueFull => RequestError::Overloaded,
+        CodeClass::TooLarge => RequestError::BodyTooLarge,
+        _ => RequestError::KafkaUnavailable,
+    }
 }
