@@ -46,11 +46,30 @@ where
     B: MessageBody + Unpin,
 {
     let (address, place) = (io.peer_addr().ok(), Rc::new(place));
-    let Some(door) = secure else {
-        let connection = Connection::new(Io::Plain(io)).with_place(place);
-        return http1.call((connection, Protocol::Http1, address)).await;
-    };
-    // Boxed: a plain connection would keep as much memory as a handshake takes, and one of HTTP/1 as much as one of HTTP/2.
+    match secure {
+        None => {
+            let connection = Connection::new(Io::Plain(io)).with_place(place);
+            http1.call((connection, Protocol::Http1, address)).await
+        }
+        // Boxed: a plain connection would keep as much memory as a handshake takes.
+        Some(door) => Box::pin(serve_secure(io, address, place, http1, door, stopping)).await,
+    }
+}
+
+/// The same over TLS, which decides between HTTP/1 and HTTP/2.
+async fn serve_secure<H, S, B>(
+    io: TcpStream,
+    address: Option<SocketAddr>,
+    place: Rc<Place>,
+    http1: Rc<H>,
+    door: Rc<SecureDoor<S>>,
+    stopping: impl Future<Output = ()>,
+) -> Result<(), H::Error>
+where
+    H: Service<Http1, Response = ()>,
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + Unpin,
+{
     let Some(stream) = Box::pin(door.tls.accept(io)).await else {
         return Ok(());
     };
