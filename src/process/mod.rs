@@ -9,7 +9,7 @@
 //! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
 //! - [`progress`]: signs of life, and one monotonic clock.
-//! - [`file`]: files whose content is needed whole.
+//! - [`mod@file`]: files whose content is needed whole.
 //! - [`listener`]: listening sockets that close without losing a connection.
 //! - [`telemetry`]: the log.
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
