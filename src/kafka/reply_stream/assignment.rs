@@ -14,13 +14,19 @@ impl ReplyStream {
     /// Adds to the assignment; `assign` of a longer list would restart every other partition.
     pub(super) fn assign(&self, name: &str, partitions: &[(i32, i64)]) -> Result<(), TopicError> {
         let list = list(name, partitions)?;
-        partitions
-            .iter()
-            .for_each(|(number, _)| self.0.fetched.lead_in(name, *number));
+        let lead_in = || {
+            for (number, _) in partitions {
+                self.0.fetched.lead_in(name, *number);
+            }
+        };
+        lead_in();
         let consumer = &self.0.consumer;
         consumer
             .incremental_assign(&list)
             .map_err(|error| unreachable(name, error))?;
+        // Where the partition was just unassigned, its end came after the first call, and undid it (`rd_kafka_toppar_fetch_stop`). It has come
+        // before the assignment, since librdkafka's main thread does one thing after the other. What was read meanwhile is led in, too.
+        lead_in();
         // The consumer learns the leaders from the answer, which nobody waits for. By itself it would ask within a second
         // (`rd_kafka_topic_scan_tmr_cb`), and the first reply would lie there as long.
         if let Err(error) = TopicQuestion::ask(consumer, name) {

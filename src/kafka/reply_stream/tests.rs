@@ -131,6 +131,24 @@ fn a_reply_between_position_and_assignment_is_read() {
     assert_eq!(read.iter().map(|reply| reply.id).collect::<Vec<_>>(), [between]);
 }
 
+/// A topic that is given up and opened again at once is read, whatever librdkafka still had to do about the first time.
+#[test]
+fn a_topic_that_is_opened_again_at_once_is_read() {
+    let ((stream, mut replies), topic, producer) = (start(), topic(), producer());
+    stream.open(&topic, true).unwrap();
+    for round in 0..30 {
+        let open = stream.open(&topic, false).unwrap();
+        let id = CorrelationId::new(TAG);
+        publish_by(&producer, &topic, id, None);
+        let read = next(&mut replies);
+        assert_eq!(
+            read.iter().map(|reply| reply.id).collect::<Vec<_>>(),
+            [id],
+            "{round}: {open:?}"
+        );
+    }
+}
+
 /// An idle consumer looks for the leaders of a new topic at once, and not at its next scan, which comes once a second.
 #[test]
 fn the_first_reply_of_a_topic_is_read_at_once() {
