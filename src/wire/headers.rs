@@ -126,17 +126,19 @@ pub fn is_reserved(name: &str) -> bool {
     }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
 }
 
-/// True if a field, in whatever case, says who the client is or how it came. Only a gateway that is trusted may say that. `_` counts
-/// as `-`: what runs as CGI or WSGI does not see the difference.
+/// True if a backend may take a field for `known`, which is in lower case: in whatever case, and with `_` for `-`, since what runs as CGI
+/// or WSGI does not see the difference.
+pub fn passes_for(name: &[u8], known: &str) -> bool {
+    let same = |(a, b): (&u8, u8)| a.to_ascii_lowercase() == b || *a == b'_' && b == b'-';
+    name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
+}
+
+/// True if a field says who the client is or how it came. Only a gateway that is trusted may say that.
 pub fn is_about_client(name: &str) -> bool {
-    let is = |known: &str, name: &[u8]| {
-        let same = |(a, b): (&u8, u8)| a.to_ascii_lowercase() == b || *a == b'_' && b == b'-';
-        name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
-    };
     let start = name.as_bytes().get(..X_FORWARDED_PREFIX.len());
-    start.is_some_and(|start| is(X_FORWARDED_PREFIX, start))
-        || is(FORWARDED, name.as_bytes())
-        || is(X_REAL_IP, name.as_bytes())
+    start.is_some_and(|start| passes_for(start, X_FORWARDED_PREFIX))
+        || passes_for(name.as_bytes(), FORWARDED)
+        || passes_for(name.as_bytes(), X_REAL_IP)
 }
 
 /// True if a name, in whatever case, belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:

@@ -97,7 +97,8 @@ impl Caller {
 
     fn hides(&self, name: &str, value: &[u8]) -> bool {
         let is_token = || self.drops_token && name == "authorization" && bearer(value).is_some();
-        self.dropped.iter().any(|dropped| dropped == name) || is_token()
+        let passes = |dropped: &String| headers::passes_for(name.as_bytes(), dropped);
+        self.dropped.iter().any(passes) || is_token()
     }
 }
 

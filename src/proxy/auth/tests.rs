@@ -12,6 +12,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
+use super::Caller;
 use super::key_set::KeySet;
 use super::token::{TokenFault, TokenRules, algorithms};
 use crate::settings::{self, Claim, Mode, load};
@@ -290,4 +291,25 @@ proptest! {
     fn any_bytes_are_read_as_a_jwks(json in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = KeySet::parse(&json, &algorithms(&auth("")));
     }
+}
+
+#[test]
+fn nobody_names_itself_however_the_header_is_spelt() {
+    let mut request = crate::wire::Request::default();
+    for name in ["x-principal", "X-Principal", "x_principal", "x-principals"] {
+        request.headers.push((name.into(), bytes::Bytes::from_static(b"root")));
+    }
+    let caller = Caller {
+        principal: Some("alice".into()),
+        dropped: vec!["x-principal".into()],
+        principal_header: Some("x-principal".into()),
+        ..Caller::default()
+    };
+    caller.mark(&mut request);
+    let fields: Vec<(&str, &[u8])> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (&**name, &value[..]))
+        .collect();
+    assert_eq!(fields, [("x-principals", &b"root"[..]), ("x-principal", b"alice")]);
 }
