@@ -1,5 +1,7 @@
 //! `rate_limit`: a client that asks too often is refused, and the others are not.
 
+use serde_json::json;
+
 use crate::harness::backend::Backend;
 use crate::harness::client::{Request, Response};
 use crate::harness::names::Topics;
@@ -41,14 +43,28 @@ async fn a_client_beyond_its_rate_gets_429_and_others_their_answer() {
 }
 
 #[tokio::test]
-async fn a_header_does_not_change_a_limit_by_address() {
+async fn a_limit_by_address_is_of_the_client_that_a_trusted_proxy_tells_and_of_no_other() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let _processor = processor(&[(&topics, &backend.url())]).start().await;
-    let proxy = limited(&topics).start().await;
-    for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
-        assert_eq!(ask(&proxy, client).await.status, 200);
+    let strangers = limited(&topics)
+        .set("trusted_proxies", json!([]))
+        .set("management_port", 0)
+        .start()
+        .await;
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        assert_eq!(ask(&strangers, client).await.status, 200);
     }
-    ask(&proxy, "10.0.0.4").await.assert_problem(429, "rate-limited");
-    assert_eq!(proxy.health("/health/ready").await, Some(200), "probes are not counted");
+    ask(&strangers, "192.0.2.4").await.assert_problem(429, "rate-limited");
+    assert_eq!(
+        strangers.health("/health/ready").await,
+        Some(200),
+        "probes are not counted"
+    );
+    let behind = limited(&topics).start().await;
+    for _ in 0..3 {
+        assert_eq!(ask(&behind, "192.0.2.1").await.status, 200);
+    }
+    ask(&behind, "192.0.2.1").await.assert_problem(429, "rate-limited");
+    assert_eq!(ask(&behind, "192.0.2.2").await.status, 200);
 }

@@ -21,11 +21,12 @@ const SEED: &str = "KHP_DIFFERENTIAL_SEED";
 const CASE: &str = "X-Case";
 
 /// The fields that the service adds to a request.
-const GAINED_BY_REQUESTS: [&str; 7] = [
+const GAINED_BY_REQUESTS: [&str; 8] = [
     "via",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
+    "x-real-ip",
     "x-original-method",
     "x-request-id",
     "khp-correlation-id",
