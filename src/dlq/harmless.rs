@@ -8,7 +8,7 @@ use crate::wire::headers;
 pub const MASK: &str = "*** (--reveal shows it)";
 
 /// Header fields of records and of HTTP, in lower case.
-const HARMLESS: [&str; 69] = [
+const HARMLESS: [&str; 70] = [
     // Ours, and Spring Kafka's.
     headers::KHP_VERSION,
     headers::KHP_DEADLINE,
@@ -19,6 +19,7 @@ const HARMLESS: [&str; 69] = [
     headers::KHP_ATTEMPTS,
     headers::KHP_TRUNCATED,
     headers::KHP_REDRIVE,
+    headers::KHP_SEAL_KEY,
     headers::KHP_CORRELATION_ID,
     headers::KAFKA_CORRELATION_ID,
     headers::KAFKA_REPLY_TOPIC,
