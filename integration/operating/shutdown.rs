@@ -232,7 +232,7 @@ async fn a_request_that_is_still_being_received_at_the_drain_limit_makes_the_exi
     half.send_raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
         .await
         .expect("the proxy takes half of the request");
-    proxy.wait_for_pending(1).await;
+    proxy.wait_for_metric("proxy_pending_bytes", &[], 1.0).await;
     proxy.signal("TERM");
     assert_eq!(proxy.wait_exit().await, Some(75));
 }
