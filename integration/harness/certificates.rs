@@ -34,7 +34,7 @@ pub struct Identity {
 impl Authority {
     pub fn new() -> Self {
         let key = new_key();
-        let certificate = build("Test CA", &key, None, 1).expect("a certificate can be made");
+        let certificate = build(&of_host("Test CA"), &key, None, 1).expect("a certificate can be made");
         Authority {
             certificate,
             key,
@@ -64,7 +64,8 @@ impl Authority {
 
     fn issue_until(&self, name: &str, days: i64) -> Identity {
         let key = new_key();
-        let certificate = build(name, &key, Some(self), days).expect("a certificate can be made");
+        let certificate =
+            build(&of_host(name), &key, Some((&self.certificate, &self.key)), days).expect("a certificate can be made");
         let (cert, key) = (text(certificate.to_pem()), text(key.private_key_to_pem_pkcs8()));
         let file = unique(name);
         Identity {
@@ -80,15 +81,31 @@ fn text(pem: Result<Vec<u8>, ErrorStack>) -> String {
     String::from_utf8(pem.expect("it can be written")).expect("PEM is text")
 }
 
-fn new_key() -> PKey<Private> {
+pub fn new_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("OpenSSL knows it");
     PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
 }
 
-/// Good from two days ago until `days` from now.
-fn build(name: &str, key: &PKey<Private>, issuer: Option<&Authority>, days: i64) -> Result<X509, ErrorStack> {
+/// What a certificate says of its owner.
+pub struct Owner<'a> {
+    pub organization: Option<&'a str>,
+    pub name: &'a str,
+    pub host: &'a str,
+    pub uri: Option<&'a str>,
+}
+
+/// Good from two days ago until `days` from now. `issuer`: its certificate and key; `None`: this one is an authority's own.
+pub fn build(
+    owner: &Owner<'_>,
+    key: &PKey<Private>,
+    issuer: Option<(&X509, &PKey<Private>)>,
+    days: i64,
+) -> Result<X509, ErrorStack> {
     let mut subject = X509NameBuilder::new()?;
-    subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
+    if let Some(organization) = owner.organization {
+        subject.append_entry_by_nid(Nid::ORGANIZATIONNAME, organization)?;
+    }
+    subject.append_entry_by_nid(Nid::COMMONNAME, owner.name)?;
     let subject = subject.build();
     let mut builder = X509Builder::new()?;
     builder.set_version(2)?;
@@ -106,14 +123,27 @@ fn build(name: &str, key: &PKey<Private>, issuer: Option<&Authority>, days: i64)
             builder.set_issuer_name(&subject)?;
             builder.sign(key, MessageDigest::sha256())?;
         }
-        Some(issuer) => {
-            let names = SubjectAlternativeName::new()
-                .dns(name)
-                .build(&builder.x509v3_context(Some(&issuer.certificate), None))?;
+        Some((certificate, issuers_key)) => {
+            let mut names = SubjectAlternativeName::new();
+            names.dns(owner.host);
+            if let Some(uri) = owner.uri {
+                names.uri(uri);
+            }
+            let names = names.build(&builder.x509v3_context(Some(certificate), None))?;
             builder.append_extension(names)?;
-            builder.set_issuer_name(issuer.certificate.subject_name())?;
-            builder.sign(&issuer.key, MessageDigest::sha256())?;
+            builder.set_issuer_name(certificate.subject_name())?;
+            builder.sign(issuers_key, MessageDigest::sha256())?;
         }
     }
     Ok(builder.build())
+}
+
+/// A host's own.
+fn of_host(name: &str) -> Owner<'_> {
+    Owner {
+        organization: None,
+        name,
+        host: name,
+        uri: None,
+    }
 }

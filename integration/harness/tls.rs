@@ -3,14 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use openssl::x509::X509;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::certificates::{self, Owner, new_key};
 use super::temp_dir::TempDir;
 
 /// Who issues certificates.
@@ -109,51 +104,14 @@ pub async fn connect(client: &TlsConnector, address: &str) -> std::io::Result<Tl
     client.connect(name, io).await
 }
 
-fn new_key() -> PKey<Private> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("OpenSSL knows it");
-    PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
-}
-
-/// Good from two days ago until `days` from now.
+/// See `certificates::build`.
 fn build(name: &str, key: &PKey<Private>, issuer: Option<&Authority>, days: i64) -> X509 {
-    try_build(name, key, issuer, days).expect("a certificate can be made")
-}
-
-fn try_build(
-    name: &str,
-    key: &PKey<Private>,
-    issuer: Option<&Authority>,
-    days: i64,
-) -> Result<X509, openssl::error::ErrorStack> {
-    let mut subject = X509NameBuilder::new()?;
-    subject.append_entry_by_nid(Nid::ORGANIZATIONNAME, "Acme, Inc.")?;
-    subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
-    let subject = subject.build();
-    let mut builder = X509Builder::new()?;
-    builder.set_version(2)?;
-    let serial = BigNum::from_u32(rand::random::<u32>() | 1 << 30)?;
-    builder.set_serial_number(serial.to_asn1_integer()?.as_ref())?;
-    builder.set_subject_name(&subject)?;
-    builder.set_pubkey(key)?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.expect("a clock after 1970").as_secs() as i64;
-    builder.set_not_before(Asn1Time::from_unix(now - 2 * 86400)?.as_ref())?;
-    builder.set_not_after(Asn1Time::from_unix(now + days * 86400)?.as_ref())?;
-    match issuer {
-        None => {
-            builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-            builder.set_issuer_name(&subject)?;
-            builder.sign(key, MessageDigest::sha256())?;
-        }
-        Some(issuer) => {
-            let names = SubjectAlternativeName::new()
-                .dns("localhost")
-                .uri(&format!("spiffe://test/{name}"))
-                .build(&builder.x509v3_context(Some(&issuer.certificate), None))?;
-            builder.append_extension(names)?;
-            builder.set_issuer_name(issuer.certificate.subject_name())?;
-            builder.sign(&issuer.key, MessageDigest::sha256())?;
-        }
-    }
-    Ok(builder.build())
+    let owner = Owner {
+        organization: Some("Acme, Inc."),
+        name,
+        host: "localhost",
+        uri: Some(&format!("spiffe://test/{name}")),
+    };
+    let issuer = issuer.map(|issuer| (&issuer.certificate, &issuer.key));
+    certificates::build(&owner, key, issuer, days).expect("a certificate can be made")
 }
