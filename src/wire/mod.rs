@@ -10,6 +10,9 @@
 //! - [`http`]: what an HTTP message can carry, whatever a record claims.
 //! - [`correlation`]: what pairs a reply with its request.
 //! - [`reply_error`]: why a processor answered instead of its backend.
+//! - [`stream`]: an answer in several records.
+//! - [`control`]: what requesters and repliers tell each other about streams.
+//! - [`body_pieces`]: a request's body in records of its own.
 //! - [`dead_letter`]: a record that was given up.
 //! - [`redrive`]: a dead letter on its way back.
 //! - [`sealing`]: records that only who has the key can read or write.
@@ -18,7 +21,9 @@
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
+pub mod body_pieces;
 pub mod clock;
+pub mod control;
 pub mod correlation;
 pub mod dead_letter;
 pub mod format;
@@ -33,6 +38,7 @@ pub mod path;
 pub mod redrive;
 pub mod reply_error;
 pub mod sealing;
+pub mod stream;
 
 pub use arena::Arena;
 pub use clock::now_ms;

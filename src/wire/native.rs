@@ -7,12 +7,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::wire::body_pieces::BodyPlace;
 use crate::wire::headers;
 use crate::wire::http::{self, MAX_HEADERS, MAX_TIME_MS};
 use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
 use crate::wire::reply_error::ReplyError;
+use crate::wire::stream::StreamOffer;
 
-const VERSION: &[u8] = b"1";
+pub(super) const VERSION: &[u8] = b"1";
 const NO_BODY: &[u8] = b"none";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
@@ -49,10 +51,14 @@ pub fn encode_request(request: Request) -> Record {
     own.put(headers::PATH, request.path);
     own.put(headers::AUTHORITY, request.authority);
     own.put(headers::SCHEME, request.scheme);
-    own.put_some(
-        headers::KHP_BODY,
-        request.body.is_none().then_some(Bytes::from_static(NO_BODY)),
-    );
+    match request.body_elsewhere {
+        Some(place) => place.put(&mut own),
+        None if request.body.is_none() => own.put(headers::KHP_BODY, Bytes::from_static(NO_BODY)),
+        None => {}
+    }
+    if let Some(offer) = request.accepts_stream {
+        offer.put(&mut own);
+    }
     Record {
         key: request.key,
         value: request.body.unwrap_or_default(),
@@ -120,20 +126,20 @@ pub fn reply_address(record: &RawRecord) -> WireError {
 }
 
 /// The headers that lead, written in the order in which they are put.
-struct Own(Fields);
+pub(super) struct Own(pub(super) Fields);
 
 impl Own {
-    fn put(&mut self, name: &'static str, value: impl Into<Bytes>) {
+    pub(super) fn put(&mut self, name: &'static str, value: impl Into<Bytes>) {
         self.0.push((Cow::Borrowed(name), value.into()));
     }
 
-    fn put_some(&mut self, name: &'static str, value: Option<impl Into<Bytes>>) {
+    pub(super) fn put_some(&mut self, name: &'static str, value: Option<impl Into<Bytes>>) {
         if let Some(value) = value {
             self.put(name, value);
         }
     }
 
-    fn and(mut self, fields: Fields) -> Fields {
+    pub(super) fn and(mut self, fields: Fields) -> Fields {
         self.0.extend(headers::end_to_end(fields, &[]));
         self.0
     }
@@ -192,6 +198,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
     let value = record.value.clone().unwrap_or_default();
     // The value decides if the two disagree: bytes that were sent are never lost.
     let no_body = record.value.is_none() || record.header(headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
+    let body_elsewhere = BodyPlace::read(record)?;
     Ok(Request {
         correlation_id,
         method,
@@ -199,7 +206,9 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
         authority: text(record, headers::AUTHORITY)?.unwrap_or_default(),
         scheme: text(record, headers::SCHEME)?.unwrap_or_default(),
         headers: http_fields(record)?,
-        body: (!no_body || !value.is_empty()).then_some(value),
+        body: ((!no_body && body_elsewhere.is_none()) || !value.is_empty()).then_some(value),
+        body_elsewhere,
+        accepts_stream: StreamOffer::read(record)?,
         reply_topic: reply_to.topic.clone(),
         reply_partition: reply_to.partition,
         deadline_ms: milliseconds(record, headers::KHP_DEADLINE)?,
@@ -246,7 +255,7 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
 }
 
 /// Checks what makes the rest of the record worth reading.
-fn check_frame(record: &RawRecord) -> Result<(), String> {
+pub(super) fn check_frame(record: &RawRecord) -> Result<(), String> {
     if record.headers.len() > MAX_HEADERS {
         return Err(format!("more than {MAX_HEADERS} headers"));
     }
@@ -256,7 +265,7 @@ fn check_frame(record: &RawRecord) -> Result<(), String> {
     }
 }
 
-fn http_fields(record: &RawRecord) -> Result<Fields, String> {
+pub(super) fn http_fields(record: &RawRecord) -> Result<Fields, String> {
     let fields = record.headers.iter();
     http::read_fields(fields.map(|(name, value)| (&name[..], value.as_ref().unwrap_or(&NULL))))
 }
@@ -282,7 +291,7 @@ fn milliseconds(record: &RawRecord, name: &str) -> Result<Option<i64>, String> {
     }
 }
 
-fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+pub(super) fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
