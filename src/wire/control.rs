@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
+use crate::wire::beside::InstanceId;
+use crate::wire::frame::{Own, VERSION, check_frame, number};
 use crate::wire::headers;
 use crate::wire::message::{Fields, RawRecord, Record};
-use crate::wire::native::{Own, VERSION, check_frame, number};
-use crate::wire::stream::{InstanceId, StreamId};
+use crate::wire::stream::StreamId;
 
 const CANCEL: &[u8] = b"cancel";
 const CREDIT: &[u8] = b"credit";

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::wire::body_pieces::BodyPlace;
+use crate::wire::beside::{BodyPlace, StreamOffer};
 use crate::wire::reply_error::ReplyError;
-use crate::wire::stream::StreamOffer;
 
 /// Header fields in order, names in lower case, values raw; a name may repeat. Names of our own are borrowed, never
 /// copied.

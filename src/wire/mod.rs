@@ -5,6 +5,8 @@
 //! - [`message`]: an HTTP message as it travels, and the record that carries it.
 //! - [`headers`]: every header's name, and which fields pass from end to end.
 //! - [`format`](mod@format): which of the two formats a record has; encoding and decoding in either.
+//! - [`beside`]: what a request says beside HTTP.
+//! - [`frame`]: what every native record has in common.
 //! - [`native`]: the body is the value, the rest are record headers.
 //! - [`json`]: the envelope of kafka-http-proxy 1.0.1.
 //! - [`http`]: what an HTTP message can carry, whatever a record claims.
@@ -21,12 +23,14 @@
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
+pub mod beside;
 pub mod body_pieces;
 pub mod clock;
 pub mod control;
 pub mod correlation;
 pub mod dead_letter;
 pub mod format;
+pub mod frame;
 pub mod headers;
 pub mod http;
 #[cfg(any(test, fuzzing))]

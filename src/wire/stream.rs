@@ -4,43 +4,16 @@
 
 use bytes::Bytes;
 
+use crate::wire::beside::InstanceId;
+use crate::wire::frame::{Own, VERSION, check_frame, http_fields, number};
 use crate::wire::headers;
 use crate::wire::http;
 use crate::wire::message::{Fields, RawRecord, Record};
-use crate::wire::native::{Own, VERSION, check_frame, http_fields, number};
 
 /// The most bytes of a body in one piece; the topic's `max.message.bytes` may allow less.
 pub const MAX_PIECE: usize = 256 << 10;
 
-const STREAM: &[u8] = b"stream";
 const MORE: &[u8] = b"1";
-
-/// A process, new at each start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InstanceId([u8; 16]);
-
-impl InstanceId {
-    /// A new one.
-    pub fn new() -> Self {
-        InstanceId(rand::random())
-    }
-
-    /// As it stands in a record; `None`: it is no such id.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(InstanceId)
-    }
-
-    /// As it is written.
-    pub fn to_bytes(self) -> Bytes {
-        Bytes::copy_from_slice(&self.0)
-    }
-}
-
-impl Default for InstanceId {
-    fn default() -> Self {
-        InstanceId::new()
-    }
-}
 
 /// One call of a backend: every piece of its answer has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,46 +39,6 @@ impl StreamId {
 impl Default for StreamId {
     fn default() -> Self {
         StreamId::new()
-    }
-}
-
-/// What a request says that may be answered in several records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamOffer {
-    /// Bytes of the body that may be sent before credit comes.
-    pub window: u64,
-    /// Who asks. A process that is gone takes no answer.
-    pub instance: InstanceId,
-}
-
-impl StreamOffer {
-    pub(super) fn put(self, own: &mut Own) {
-        own.put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
-        own.put(headers::KHP_WINDOW, self.window.to_string());
-        own.put(headers::KHP_INSTANCE, self.instance.to_bytes());
-    }
-
-    /// `None`: the answer is awaited in one record. What a later version may accept besides is passed over.
-    pub(super) fn read(record: &RawRecord) -> Result<Option<Self>, String> {
-        let accepts = record
-            .header(headers::KHP_ACCEPT)
-            .is_some_and(|accept| accept == STREAM);
-        if !accepts {
-            return Ok(None);
-        }
-        let window = record.header(headers::KHP_WINDOW).and_then(|window| number(window));
-        let instance = record
-            .header(headers::KHP_INSTANCE)
-            .and_then(|instance| InstanceId::from_bytes(instance));
-        match (window, instance) {
-            (Some(window), Some(instance)) => Ok(Some(StreamOffer { window, instance })),
-            _ => Err(format!(
-                "{} without a legal {} and {}",
-                headers::KHP_ACCEPT,
-                headers::KHP_WINDOW,
-                headers::KHP_INSTANCE
-            )),
-        }
     }
 }
 

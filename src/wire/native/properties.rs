@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::tests::{raw, reply_with, request_with};
 use super::*;
 use crate::wire::invariants::{native_reply, native_request, sent};
-use crate::wire::stream::InstanceId;
 
 pub(in crate::wire) fn any_bytes(size: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), size).prop_map(Bytes::from)

@@ -58,7 +58,7 @@ proptest! {
             ..RawRecord::empty(&"replies".into())
         };
         let _ = decode_piece(&record);
-        let _ = StreamOffer::read(&record);
+        let _ = crate::wire::decode_request(&record);
     }
 }
 
