@@ -1,5 +1,7 @@
 //! TLS on the proxy's port.
 
+/// What one client may take.
+mod bounds;
 /// Certificates that clients show.
 mod client_certificates;
 /// HTTP/2, and what bounds it.
