@@ -106,7 +106,7 @@ fn a_token_proves_its_claims_if_everything_about_it_is_right() {
     for (over, fault) in [
         (json!({"exp": in_seconds(-31)}), TokenFault::Expired),
         (json!({"exp": null}), TokenFault::Endless),
-        (json!({"exp": "soon"}), bad),
+        (json!({"exp": "soon"}), TokenFault::Endless),
         (json!({"nbf": in_seconds(60)}), TokenFault::Early),
         (json!({"nbf": "never"}), bad),
         (json!({"iss": "https://other"}), bad),

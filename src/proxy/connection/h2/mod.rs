@@ -44,7 +44,7 @@ const MAX_STREAMS: u32 = 128;
 const MAX_HEADER_LIST: u32 = 128 << 10;
 /// Bytes of bodies that a client may send before they are read: for each request, and for all of a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+pub const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one answer that wait in the connection for the socket.
 const SEND_BUFFER: usize = 64 << 10;
 /// So many more requests than are answered may be reset on one connection. Each has cost work, and nothing bounds how many a client
