@@ -4,6 +4,8 @@
 mod bounds;
 /// Certificates that clients show.
 mod client_certificates;
+/// Clients of other languages.
+mod clients;
 /// HTTP/2, and what bounds it.
 mod h2;
 /// Handshakes that fail, and many of them.
