@@ -6,7 +6,7 @@ pub const KHP_VERSION: &str = "khp-version";
 pub const KHP_DEADLINE: &str = "khp-deadline";
 /// The same as a span in ms.
 pub const KHP_TIMEOUT: &str = "khp-timeout";
-/// `none` when the request had no body at all.
+/// `none` when the request had no body at all; `elsewhere` when it lies in the topic of bodies.
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
@@ -23,6 +23,31 @@ pub const KHP_REDRIVE: &str = "khp-redrive";
 /// On a mark, a record among dead letters that is not one: the offsets of the letters in its partition that were redriven, decimal,
 /// separated by commas.
 pub const KHP_REDRIVEN: &str = "khp-redriven";
+
+/// `stream`: the requester takes an answer in several records.
+pub const KHP_ACCEPT: &str = "khp-accept";
+/// How many bytes of the body may be sent before credit comes, decimal.
+pub const KHP_WINDOW: &str = "khp-window";
+/// 16 bytes that are new at each start of a process.
+pub const KHP_INSTANCE: &str = "khp-instance";
+/// 8 bytes that are new for each call of a backend: which answer a piece belongs to.
+pub const KHP_STREAM: &str = "khp-stream";
+/// The number of a piece, decimal, from 0 without a gap.
+pub const KHP_SEQ: &str = "khp-seq";
+/// `1` on every piece but the last.
+pub const KHP_MORE: &str = "khp-more";
+/// What a record of the control topic says: `cancel`, `credit` or `alive`.
+pub const KHP_CONTROL: &str = "khp-control";
+/// How many bytes of a body may have been sent so far, decimal.
+pub const KHP_CREDIT: &str = "khp-credit";
+/// The partition of a body that lies beside its request: 4 bytes, big-endian.
+pub const KHP_BODY_PARTITION: &str = "khp-body-partition";
+/// The offset of its first piece: 8 bytes, big-endian.
+pub const KHP_BODY_FIRST: &str = "khp-body-first";
+/// The offset of its last piece: 8 bytes, big-endian.
+pub const KHP_BODY_LAST: &str = "khp-body-last";
+/// Its bytes, decimal.
+pub const KHP_BODY_LENGTH: &str = "khp-body-length";
 
 /// The id of the key that a record is sealed with; its presence makes a record a sealed one.
 pub const KHP_SEAL_KEY: &str = "khp-seal-key";

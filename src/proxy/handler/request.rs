@@ -131,6 +131,8 @@ pub fn to_wire(
         authority: target.authority.to_string(),
         scheme: scheme(peer.as_deref()).into(),
         body,
+        body_elsewhere: None,
+        accepts_stream: None,
         reply_topic: Some(reply_topic.to_string()),
         reply_partition: None,
         deadline_ms: Some(wire::now_ms() + timeout_ms),
