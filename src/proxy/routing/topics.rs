@@ -21,6 +21,8 @@ use crate::settings::{CreateTopics, Proxy};
 
 const REQUESTS_END: &str = "-requests";
 const REPLIES_END: &str = "-responses";
+/// The dead letter topic of kafka-http-proxy's README. It looks like a request topic, and a proxy need not know that it is none.
+const PREDECESSORS_LETTERS: &str = "failed-requests";
 
 /// What a topic is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +114,8 @@ impl Nameable {
 
     /// Topics that applications keep to themselves are no client's, whatever the patterns say.
     fn has(&self, name: &str, wanted: TopicUse) -> bool {
-        let is_private = is_private(name) || self.dead_letter_topic.as_deref() == Some(name);
+        let holds_letters = name == PREDECESSORS_LETTERS || self.dead_letter_topic.as_deref() == Some(name);
+        let is_private = is_private(name) || holds_letters;
         let allowed = match wanted {
             TopicUse::Requests => &self.requests,
             TopicUse::Replies => &self.replies,
@@ -317,15 +320,14 @@ mod tests {
     use crate::settings::{Mode, load};
 
     fn topics(limit: usize) -> KnownTopics {
+        topics_with(limit, Some("letters-requests"))
+    }
+
+    fn topics_with(limit: usize, dead_letter_topic: Option<&str>) -> KnownTopics {
         let mut settings = load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
         settings.proxy.max_client_topics = limit;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-        KnownTopics::new(
-            &settings.proxy,
-            &settings.create_topics,
-            Some("failed-requests"),
-            metrics,
-        )
+        KnownTopics::new(&settings.proxy, &settings.create_topics, dead_letter_topic, metrics)
     }
 
     fn name(topics: &KnownTopics, name: &str) -> Result<TopicInUse, RequestError> {
@@ -343,6 +345,7 @@ mod tests {
             ("payments", false, false),
             ("_a-requests", false, false),
             ("connect-a-requests", false, false),
+            ("letters-requests", false, false),
             ("failed-requests", false, false),
         ] {
             for (wanted, expected) in [(TopicUse::Requests, requests), (TopicUse::Replies, replies)] {
@@ -353,6 +356,13 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_proxy_that_knows_no_dead_letters_keeps_clients_off_the_predecessors() {
+        let topics = topics_with(9, None);
+        assert!(name(&topics, "failed-requests").is_err());
+        assert!(name(&topics, "letters-requests").is_ok());
     }
 
     #[test]
