@@ -55,11 +55,7 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         admin,
         |_| ReplyPartition::All,
         0,
-        OwnReplies {
-            tag: TAG,
-            max_record: usize::MAX,
-            strangers,
-        },
+        OwnReplies::new(TAG, usize::MAX, strangers),
     )
     .unwrap()
 }
