@@ -226,8 +226,13 @@ fn pump_plan(
     }
 }
 
-/// Topics that a reply must not go to: there it would be executed as a request, or taken for a dead letter.
+/// Topics that a reply must not go to: there it would be executed as a request, taken for a dead letter, or steer streams.
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
     let requests = own.topics.iter().map(|topic| &topic.request_topic);
-    requests.chain(&own.dead_letter_topic).cloned().collect()
+    let controls = own.topics.iter().map(|topic| &topic.streams.control_topic);
+    requests
+        .chain(controls)
+        .chain(&own.dead_letter_topic)
+        .cloned()
+        .collect()
 }

@@ -270,7 +270,11 @@ impl ReplyStream {
     /// A partition's broker did not answer.
     pub fn reaches_end(&self, topic: &OpenTopic, patience: Duration) -> Result<bool, TopicError> {
         let end = |&(number, start)| Ok((number, start, self.watermarks(&topic.name, number)?.1));
-        let ends = topic.partitions.iter().map(end).collect::<Result<Vec<_>, TopicError>>()?;
+        let ends = topic
+            .partitions
+            .iter()
+            .map(end)
+            .collect::<Result<Vec<_>, TopicError>>()?;
         let until = Instant::now() + patience;
         loop {
             let positions = self.0.consumer.position();

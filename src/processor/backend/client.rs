@@ -132,11 +132,7 @@ impl Backend {
             .unwrap_or(Err(BackendError::Timeout(timeout)))
     }
 
-    async fn exchange(
-        &self,
-        request: &Request,
-        whole: Option<&WholeAnswers<'_>>,
-    ) -> Result<Answer, BackendError> {
+    async fn exchange(&self, request: &Request, whole: Option<&WholeAnswers<'_>>) -> Result<Answer, BackendError> {
         let response = self.client.request(self.outgoing(request)?).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();

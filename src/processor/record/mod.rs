@@ -150,7 +150,7 @@ impl RecordProcessor {
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
-        let Ok(call) = self.begin_call(&request) else {
+        let Ok(call) = self.begin_call(record, &request) else {
             return self.cancelled();
         };
         if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
@@ -200,11 +200,7 @@ impl RecordProcessor {
     }
 
     /// The last step: the record ends, or waits for the acknowledgement of what it caused. Returns what goes on after that.
-    fn settle<'p>(
-        &self,
-        settlement: &Arc<Settlement>,
-        processed: Processed<'p>,
-    ) -> Option<Box<stream::Answer<'p>>> {
+    fn settle<'p>(&self, settlement: &Arc<Settlement>, processed: Processed<'p>) -> Option<Box<stream::Answer<'p>>> {
         match processed {
             Processed::Streams(stream) => return Some(stream),
             Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),

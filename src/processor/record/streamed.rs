@@ -18,7 +18,7 @@ use crate::processor::stream::calls::{OpenCall, Streamed};
 use crate::settings::Ordering;
 use crate::wire::sealing::is_sealed;
 use crate::wire::stream::StreamId;
-use crate::wire::{ReplyError, Request};
+use crate::wire::{RawRecord, ReplyError, Request, redrive};
 
 /// Room in a record for what an answer's reply has besides its fields and its body: ours, and a seal.
 const OWN: usize = 512;
@@ -55,12 +55,14 @@ pub async fn is_ended(call: Option<&OpenCall>) {
 }
 
 impl RecordProcessor {
-    /// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none.
+    /// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none, or is a dead letter that went back: whoever
+    /// asked first is gone, and the letter is to be executed all the same.
     ///
     /// # Errors
     /// It was cancelled before it came.
-    pub(super) fn begin_call(&self, request: &Request) -> Result<Option<OpenCall>, Cancelled> {
-        let (Some(streams), Some(offer)) = (&self.streams, request.accepts_stream) else {
+    pub(super) fn begin_call(&self, record: &RawRecord, request: &Request) -> Result<Option<OpenCall>, Cancelled> {
+        let offer = request.accepts_stream.filter(|_| redrive::rounds(record) == 0);
+        let (Some(streams), Some(offer)) = (&self.streams, offer) else {
             return Ok(None);
         };
         let call = streams.calls.begin(&request.correlation_id, offer);

@@ -19,7 +19,7 @@ impl Acks {
     /// What became of one piece.
     pub fn delivered(&self, outcome: Delivered) {
         match outcome {
-            Ok(()) => {
+            Ok(_) => {
                 self.count.fetch_add(1, Ordering::AcqRel);
                 self.changed.notify_one();
             }

@@ -335,8 +335,11 @@ impl Sender<'_> {
         Some(())
     }
 
-    /// False: it cannot be sealed, and must not go out in clear.
+    /// False: one before it was not taken, or it cannot be sealed and must not go out in clear.
     fn send(&mut self, cut: Cut) -> bool {
+        if self.acks.has_failed() {
+            return false;
+        }
         self.seq = cut.seq + 1;
         self.is_over = cut.then != Then::More;
         let Some(record) = self.encode(cut.seq, None, cut.body, cut.then) else {

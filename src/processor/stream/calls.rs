@@ -285,8 +285,8 @@ impl State {
         let ended = ended.filter(|call| call.end(Ending::RequesterGone)).count();
         tracing::warn!(
             calls = ended,
-            "a requester was not heard for {} s while Kafka was well: its calls end",
-            SILENT_FOR.as_secs()
+            seconds = SILENT_FOR.as_secs(),
+            "a requester was not heard for so long while Kafka was well: its calls end"
         );
     }
 }

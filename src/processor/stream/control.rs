@@ -34,7 +34,10 @@ pub struct ControlTopic {
     reading: AtomicU8,
     events: broadcast::Sender<Arc<[Event]>>,
     /// Requesters that seem to be gone: from workers to the reader. Bounded by `SUSPECTS`; each is told again every second.
-    suspects: (crossbeam_channel::Sender<InstanceId>, crossbeam_channel::Receiver<InstanceId>),
+    suspects: (
+        crossbeam_channel::Sender<InstanceId>,
+        crossbeam_channel::Receiver<InstanceId>,
+    ),
 }
 
 impl ControlTopic {

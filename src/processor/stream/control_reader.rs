@@ -122,9 +122,7 @@ impl Supervised for ControlReaderFactory {
     }
 
     fn generation_ended(&mut self) {
-        self.topics
-            .iter()
-            .for_each(|topic| topic.set_reading(Reading::Opening));
+        self.topics.iter().for_each(|topic| topic.set_reading(Reading::Opening));
     }
 }
 
@@ -295,7 +293,9 @@ impl Slot {
     }
 
     fn checked(&mut self, result: Result<Option<TopicChange>, TopicError>) {
-        let State::Open(open, checked) = &mut self.state else { return };
+        let State::Open(open, checked) = &mut self.state else {
+            return;
+        };
         *checked = Instant::now();
         let change = match result {
             Ok(change) => change,
