@@ -13,6 +13,7 @@ use crate::kafka::client::context::LogOnly;
 use crate::kafka::detour::{Detour, Step};
 use crate::kafka::fetch_queue::{FetchQueue, Place, high_watermark, seek};
 use crate::kafka::record::Fetched;
+use crate::wire::beside::InstanceId;
 use crate::wire::{CorrelationId, RawRecord, headers, json};
 
 /// The most records read for one batch: enough to batch under load, and few enough that the router handles a batch in well under a
@@ -35,6 +36,8 @@ pub struct OwnReplies {
     /// Bytes of one record.
     pub max_record: usize,
     pub strangers: StrangerCounters,
+    /// Takes the processes that show that they live. One that does not fit is dropped: they show it again and again.
+    pub alive: mpsc::Sender<InstanceId>,
 }
 
 /// Counts of what is no reply to give.
@@ -129,7 +132,10 @@ impl Reader {
             return None;
         }
         let Some(id) = correlation_id(message) else {
-            strangers.unmatched.inc();
+            match alive(message) {
+                Some(instance) => drop(self.own.alive.try_send(instance)),
+                None => strangers.unmatched.inc(),
+            }
             return None;
         };
         // A dead letter carries its request's correlation id; do not take it for the reply.
@@ -214,6 +220,12 @@ impl Reader {
             std::thread::park_timeout(Duration::from_millis(1));
         }
     }
+}
+
+/// Who shows with this record that it lives.
+fn alive(message: Fetched<'_>) -> Option<InstanceId> {
+    message.header(headers::KHP_CONTROL.as_bytes(), |_| ())?;
+    message.header(headers::KHP_INSTANCE.as_bytes(), InstanceId::from_bytes)?
 }
 
 /// The id from where each format has it. The value is parsed only if no header names an id; records of our own format have one.
