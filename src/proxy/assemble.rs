@@ -27,7 +27,7 @@ use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
-use crate::proxy::reply_router::control::MissingControl;
+use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};

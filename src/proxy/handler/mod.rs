@@ -30,7 +30,7 @@ use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
-use crate::proxy::reply_router::control::MissingControl;
+use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};

@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::cadence::{Cadence, Tick};
-use super::control::{ControlTopics, MissingControl};
+use super::control::{ALIVE_EVERY, ControlTopics};
+use super::control_trouble::MissingControl;
 use super::liveness::Processors;
 use super::messages::{Forward, TopicEvent};
 use super::pending::{Awaited, Pending, Waiting};
 use super::seal::seal;
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
-use super::steering::ALIVE_EVERY;
 use super::streams::OpenStreams;
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};

@@ -11,7 +11,7 @@ use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{ReplyRouter, RouterParts, StreamParts};
-use super::control::MissingControl;
+use super::control_trouble::MissingControl;
 use super::messages::{Forget, Forward};
 use super::pending::{Awaited, Pending, Waiting};
 use super::slot::{LostRequests, RouterSlot};

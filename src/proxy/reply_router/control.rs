@@ -6,10 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
+use super::control_trouble::{ControlError, MissingControl};
+use super::slot::CONTROL_TICKET;
 use super::topic_tasks::TopicTasks;
-use crate::kafka::cluster::admin::TopicError;
 use crate::kafka::cluster::describe::Found;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::metrics::StreamMetrics;
@@ -17,34 +16,8 @@ use crate::wire::control::Control;
 
 /// How long a topic that cannot be used is not tried again.
 const TRIED_AGAIN: Duration = Duration::from_secs(5);
-/// The ticket of control records: no `CorrelationId::low64` is 0.
-pub const CONTROL_TICKET: usize = 0;
-
-/// The control topics without which the process is not ready, and that cannot be used. Read by readiness.
-#[derive(Clone, Default)]
-pub struct MissingControl(Arc<ArcSwap<BTreeSet<Arc<str>>>>);
-
-impl MissingControl {
-    /// At the start, all that are required.
-    pub fn new(required: impl IntoIterator<Item = Arc<str>>) -> Self {
-        MissingControl(Arc::new(ArcSwap::from_pointee(required.into_iter().collect())))
-    }
-
-    pub fn names(&self) -> Arc<BTreeSet<Arc<str>>> {
-        self.0.load_full()
-    }
-}
-
-/// Why a control topic cannot be used.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ControlError {
-    #[error("Kafka refuses to let this service write to it: grant its user WRITE on this topic")]
-    NotWritable,
-    #[error("it is gone")]
-    Gone,
-    #[error(transparent)]
-    NotOpened(#[from] TopicError),
-}
+/// How often this process shows that it lives.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 enum State {
     Opening,
@@ -145,7 +118,7 @@ impl ControlTopics {
                 .is_some_and(|topic| matches!(topic.state, State::Usable))
         };
         let missing = self.required.iter().filter(|name| !is_usable(name));
-        self.missing.0.store(Arc::new(missing.cloned().collect()));
+        self.missing.show(missing.cloned().collect());
     }
 
     /// Tries again what cannot be used, and lets go what no request topic uses.

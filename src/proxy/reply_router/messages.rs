@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix::Message;
 use tokio::sync::oneshot;
 
-use super::control::ControlError;
+use super::control_trouble::ControlError;
 use super::search::Partitions;
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::TopicError;

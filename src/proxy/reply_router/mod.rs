@@ -7,6 +7,7 @@
 //! - [`endings`]: requests that end without an answer.
 //! - [`streams`]: the answers that come in pieces.
 //! - [`control`]: the control topics, and what is written there.
+//! - [`control_trouble`]: why a control topic cannot be used.
 //! - [`liveness`]: which processors that stream are gone; a pure machine.
 //! - [`replies`]: what becomes of a record that was read.
 //! - [`steering`]: what is written to the control topics, and when.
@@ -23,7 +24,8 @@ pub mod actor;
 mod cadence;
 #[cfg(test)]
 mod capacity_tests;
-pub mod control;
+mod control;
+pub mod control_trouble;
 mod endings;
 mod let_go;
 mod liveness;

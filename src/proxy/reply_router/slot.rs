@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::Recipient;
 use tokio::sync::watch;
 
-use super::control::CONTROL_TICKET;
 use super::messages::{Drain, Forget, Forward, Progress, RequestLost};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::wire::CorrelationId;
+
+/// The ticket of control records: no `CorrelationId::low64` is 0.
+pub(super) const CONTROL_TICKET: usize = 0;
 
 /// A published router. Shared in an `Arc`: cloning a recipient allocates.
 pub struct RouterHandle {

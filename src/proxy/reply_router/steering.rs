@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::Handler;
 use bytes::Bytes;
 
 use super::actor::ReplyRouter;
+use super::control::ALIVE_EVERY;
 use super::messages::Progress;
 use super::pending::Waiting;
 use super::streams::OpenStream;
@@ -15,9 +16,6 @@ use crate::proxy::stream::outcome::Outcome;
 use crate::wire::CorrelationId;
 use crate::wire::control::Control;
 use crate::wire::stream::StreamId;
-
-/// How often this process shows that it lives.
-pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 impl ReplyRouter {
     /// Nobody waits for the answer to this request.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use actix::Recipient;
 use rdkafka::producer::Producer as _;
 
-use super::control::ControlError;
+use super::control_trouble::ControlError;
 use super::liveness::Suspect;
 use super::messages::{TopicChanges, TopicEvent};
 use super::search::Partitions;
