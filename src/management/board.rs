@@ -52,6 +52,11 @@ impl Board {
         {
             reasons.push("Kafka refuses to let this service read replies".to_string());
         }
+        let missing = self.proxy.iter().flat_map(|proxy| {
+            let names = proxy.missing_control.names();
+            names.iter().cloned().collect::<Vec<_>>()
+        });
+        reasons.extend(missing.map(|topic| format!("the control topic {topic} cannot be used")));
         if let Some(processor) = &self.processor {
             let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());
             reasons.extend(

@@ -35,7 +35,7 @@ use self::reader::Reader;
 pub use self::reader::Selection;
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
-use crate::kafka::cluster::describe::{self, Found, TopicId};
+use crate::kafka::cluster::describe::{self, Found};
 use crate::kafka::cluster::questions::Questions;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::{Purpose, ReplyPartition};
@@ -145,6 +145,7 @@ impl ReplyStream {
             id: known.and_then(|known| known.id),
             partitions,
             readable: true,
+            writable: true,
         };
         let topic = self.position(name, found, (shared.choice)(name), |(_low, high)| high)?;
         // Partitions left assigned from an earlier opening would make librdkafka refuse the assignment.
@@ -180,7 +181,7 @@ impl ReplyStream {
         })
     }
 
-    /// `TopicAdmin::ensure` for a request topic, with the producer's client; returns the topic's identity. Blocks.
+    /// `TopicAdmin::ensure` for a topic that is written to, with the producer's client; describes the topic, where Kafka does. Blocks.
     ///
     /// # Errors
     /// See there.
@@ -188,10 +189,34 @@ impl ReplyStream {
         &self,
         client: &rdkafka::client::Client<C>,
         name: &str,
+        purpose: Purpose,
         may_create: bool,
-    ) -> Result<Option<TopicId>, TopicError> {
-        self.0.admin.ensure(client, name, Purpose::Requests, may_create)?;
-        Ok(describe::topic(client, name).and_then(|found| found.id))
+    ) -> Result<Option<Found>, TopicError> {
+        self.0.admin.ensure(client, name, purpose, may_create)?;
+        Ok(describe::topic(client, name))
+    }
+
+    /// Whether everything of a partition was read that was there when this was called, within `patience`. False also where Kafka does not
+    /// tell. Blocks.
+    pub fn is_at_end(&self, name: &str, partition: i32, patience: Duration) -> bool {
+        let Ok((_, end)) = self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) else {
+            return false;
+        };
+        let is_there = || {
+            let positions = self.0.consumer.position().ok()?;
+            match positions.find_partition(name, partition)?.offset() {
+                Offset::Offset(next) => Some(next >= end),
+                _ => None,
+            }
+        };
+        let until = Instant::now() + patience;
+        loop {
+            match is_there() {
+                Some(true) => return true,
+                Some(false) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+                _ => return false,
+            }
+        }
     }
 
     /// Describes these topics. Blocks.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::mpsc;
 
 use super::reader::Selection;
 use crate::kafka::config::Purpose;
 use crate::kafka::record::Fetched;
+use crate::wire::beside::InstanceId;
 use crate::wire::{CorrelationId, RawRecord, headers, json};
 
 /// A reply to a request of this instance.
@@ -25,6 +27,8 @@ pub struct OwnReplies {
     /// Bytes of one record.
     pub max_record: usize,
     pub strangers: StrangerCounters,
+    /// Takes the processes that show that they live. One that does not fit is dropped: they show it again and again.
+    pub alive: mpsc::Sender<InstanceId>,
     /// The last record's topic, so that its name is not allocated for each.
     topic: Arc<str>,
 }
@@ -44,11 +48,12 @@ pub struct StrangerCounters {
 
 impl OwnReplies {
     /// Those whose correlation ids have this tag, of at most so many bytes.
-    pub fn new(tag: u16, max_record: usize, strangers: StrangerCounters) -> Self {
+    pub fn new(tag: u16, max_record: usize, strangers: StrangerCounters, alive: mpsc::Sender<InstanceId>) -> Self {
         OwnReplies {
             tag,
             max_record,
             strangers,
+            alive,
             topic: Arc::from(""),
         }
     }
@@ -67,7 +72,10 @@ impl Selection for OwnReplies {
             return None;
         }
         let Some(id) = correlation_id(message) else {
-            strangers.unmatched.inc();
+            match alive(message) {
+                Some(instance) => drop(self.alive.try_send(instance)),
+                None => strangers.unmatched.inc(),
+            }
             return None;
         };
         // A dead letter carries its request's correlation id; do not take it for the reply.
@@ -102,6 +110,12 @@ impl Selection for OwnReplies {
             "a batch of replies cannot be unpacked and is passed over: their clients get 504"
         );
     }
+}
+
+/// Who shows with this record that it lives.
+fn alive(message: Fetched<'_>) -> Option<InstanceId> {
+    message.header(headers::KHP_CONTROL.as_bytes(), |_| ())?;
+    message.header(headers::KHP_INSTANCE.as_bytes(), InstanceId::from_bytes)?
 }
 
 /// The id from where each format has it. The value is parsed only if no header names an id; records of our own format have one.
