@@ -4,6 +4,8 @@
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
 mod cuts;
+/// Proxy and processor together.
+mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;
 /// HTTP/2 clients.
