@@ -12,7 +12,7 @@ pub fn run(loaded: &Loaded) -> u8 {
     let memory = settings
         .mode
         .is_proxy()
-        .then(|| memory::worst_case(&settings.proxy).to_string());
+        .then(|| memory::worst_case(settings).to_string());
     let memory = memory.unwrap_or_default();
     let printed = output::print(format_args!("{}{needed}{memory}", loaded.to_yaml()));
     for warning in &loaded.warnings {
