@@ -14,6 +14,8 @@ mod liveness;
 mod offers;
 /// Pieces reach the client one by one.
 mod pieces;
+/// What a processor does with requests that take streams; a test plays the proxy.
+mod processor;
 /// The control topic and its rights.
 mod rights;
 

@@ -13,7 +13,10 @@ pub fn run(loaded: &Loaded) -> u8 {
         .mode
         .is_proxy()
         .then(|| memory::worst_case(settings).to_string());
-    let memory = memory.unwrap_or_default();
+    let mut memory = memory.unwrap_or_default();
+    if settings.mode.is_processor() {
+        memory += &memory::streams(settings).to_string();
+    }
     let printed = output::print(format_args!("{}{needed}{memory}", loaded.to_yaml()));
     for warning in &loaded.warnings {
         output::complain(format_args!("warning: {warning}"));

@@ -1,8 +1,10 @@
-//! How much memory the clients of a proxy may take at worst: what its bounds add up to.
+//! How much memory the clients of a proxy, and the streamed answers of a processor, may take at worst: what their bounds add up to.
 
 use std::fmt;
 
+use crate::processor::stream::pieces::MOST_UNACKED;
 use crate::settings::Settings;
+use crate::wire::stream::MAX_PIECE;
 
 /// What the HTTP parser reads of a head before it refuses it, and the most that is held of one connection beside its body.
 const CONNECTION: u64 = 128 << 10;
@@ -27,6 +29,37 @@ pub fn worst_case(settings: &Settings) -> WorstCase {
             if streams { settings.max_streams as u64 } else { 0 },
             proxy.stream_window as u64,
         ),
+    }
+}
+
+/// What the streamed answers of a processor may take.
+pub struct Streams {
+    most: u64,
+    /// Bytes of each that may be on their way: what requesters of these settings allow.
+    window: u64,
+}
+
+/// What a processor's bounds add up to, where requesters have the same `stream_window`.
+pub fn streams(settings: &Settings) -> Streams {
+    Streams {
+        most: settings.max_streams as u64,
+        window: settings.proxy.stream_window.min(MOST_UNACKED) as u64,
+    }
+}
+
+impl fmt::Display for Streams {
+    /// A YAML comment, as below.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (each, kib) = (self.window + MAX_PIECE as u64, |bytes: u64| bytes >> 10);
+        writeln!(
+            f,
+            "# memory of streamed answers, at worst: {} MiB = {} streams (max_streams) x ({} KiB of the window and {} KiB of the next \
+             piece)",
+            self.most.saturating_mul(each).div_ceil(MIB),
+            self.most,
+            kib(self.window),
+            kib(MAX_PIECE as u64),
+        )
     }
 }
 

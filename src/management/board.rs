@@ -62,6 +62,7 @@ impl Board {
             reasons.extend(
                 waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
             );
+            reasons.extend(processor.streams.controls().filter_map(|control| control.not_ready()));
             if processor.dead_letter_trouble.is_set() {
                 reasons.push("the dead letter topic cannot be written".to_string());
             }

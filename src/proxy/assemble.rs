@@ -241,12 +241,7 @@ impl Supervised for RouterFactory {
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
-            OwnReplies {
-                tag: self.instance.tag,
-                max_record: self.max_record,
-                strangers,
-                alive,
-            },
+            OwnReplies::new(self.instance.tag, self.max_record, strangers, alive),
         )
         .map_err(|error| error.to_string())?;
         self.slot.begin(generation);

@@ -1,6 +1,8 @@
-//! The proxy's consumer of reply topics: no group, partitions assigned by hand at numeric offsets, read by a thread of its own.
+//! A consumer of whole topics, or of partitions of them: no group, partitions assigned by hand at numeric offsets, read by a thread of its
+//! own. A proxy reads reply topics so, and a processor control topics.
 //!
-//! - [`reader`]: the thread, which reads replies and hands them over in batches.
+//! - [`reader`]: the thread, which reads records and hands over those that a selection takes, in batches.
+//! - [`own_replies`]: the selection of a proxy, the replies to it.
 //! - [`open_topic`]: a reply topic that is being read, and what can happen to it.
 //! - [`assignment`]: which partitions the consumer reads; adds and removes them.
 //! - [`others`]: the partitions of a topic that are read only while a reply is searched for.
@@ -10,6 +12,7 @@
 mod assignment;
 mod open_topic;
 mod others;
+mod own_replies;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -27,8 +30,9 @@ use tokio::sync::mpsc;
 
 pub use self::open_topic::{OpenTopic, TopicChange};
 use self::open_topic::{choose, is_same_by_description};
+pub use self::own_replies::{OwnReplies, ReplyRecord, StrangerCounters};
 use self::reader::Reader;
-pub use self::reader::{OwnReplies, ReplyRecord, StrangerCounters};
+pub use self::reader::Selection;
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::describe::{self, Found};
@@ -43,6 +47,8 @@ const BATCHES_UNDER_WAY: usize = 16;
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often that question is asked while the partition has no leader, as for a moment after its topic was created.
 const WATERMARK_TRIES: u32 = 20;
+/// How often the reader is looked at that is waited for.
+const END_TURN: Duration = Duration::from_millis(50);
 
 /// The consumer, on which topics are opened and checked. Clones share it; the last one dropped ends the reading thread.
 #[derive(Clone)]
@@ -55,6 +61,8 @@ struct Shared {
     /// Asks about topics, since the consumer's own connections are busy with fetches.
     questions: Arc<dyn Questions>,
     admin: TopicAdmin,
+    /// What topics are created for.
+    purpose: Purpose,
     /// Which partitions of a topic are read.
     choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
     /// Chooses the partition under `auto`.
@@ -69,18 +77,18 @@ impl Drop for Shared {
 }
 
 impl ReplyStream {
-    /// Starts the consumer and its thread. `questions` asks about topics. Replies that are not of `own` are counted and dropped.
+    /// Starts the consumer and its thread. `questions` asks about topics. What `selection` does not take is dropped.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn start(
+    pub fn start<S: Selection>(
         config: &ClientConfig,
         questions: Arc<dyn Questions>,
         admin: TopicAdmin,
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
-        own: OwnReplies,
-    ) -> Result<(Self, mpsc::Receiver<Vec<ReplyRecord>>), KafkaError> {
+        selection: S,
+    ) -> Result<(Self, mpsc::Receiver<Vec<S::Item>>), KafkaError> {
         let consumer = Arc::new(BaseConsumer::from_config_and_context(config, LogOnly)?);
         let fetched = Arc::new(FetchQueue::new(consumer.clone()));
         let (batches, receiver) = mpsc::channel(BATCHES_UNDER_WAY);
@@ -88,13 +96,12 @@ impl ReplyStream {
         let reader = Reader {
             consumer: consumer.clone(),
             stop: stop.clone(),
-            own,
+            selection,
             fetched: fetched.clone(),
             detours: HashMap::new(),
-            topic: Arc::from(""),
         };
         std::thread::Builder::new()
-            .name("khp-replies".into())
+            .name(S::THREAD.into())
             .spawn(move || reader.run(&batches))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok((
@@ -103,6 +110,7 @@ impl ReplyStream {
                 consumer,
                 questions,
                 admin,
+                purpose: S::PURPOSE,
                 choice: Box::new(choice),
                 ordinal,
                 stop,
@@ -111,7 +119,7 @@ impl ReplyStream {
         ))
     }
 
-    /// Makes sure that the topic exists, resolves positions to numbers and starts to read there: a reply produced after this returns
+    /// Makes sure that the topic exists, resolves positions to numbers and starts to read there: a record produced after this returns
     /// is never skipped. Blocks.
     ///
     /// # Errors
@@ -120,7 +128,7 @@ impl ReplyStream {
         let shared = &self.0;
         let partitions = shared
             .questions
-            .ensure(&shared.admin, name, Purpose::Replies, may_create)?;
+            .ensure(&shared.admin, name, shared.purpose, may_create)?;
         // The identity is asked for before the positions: if the topic is recreated in between, the next check sees another identity.
         let described = self
             .describe([&**name])
@@ -279,6 +287,38 @@ impl ReplyStream {
             }
         }
         Ok(true)
+    }
+
+    /// Whether everything that an open topic holds now is handed over within `patience`. Blocks.
+    ///
+    /// # Errors
+    /// A partition's broker did not answer.
+    pub fn reaches_end(&self, topic: &OpenTopic, patience: Duration) -> Result<bool, TopicError> {
+        let end = |&(number, start)| Ok((number, start, self.watermarks(&topic.name, number)?.1));
+        let ends = topic
+            .partitions
+            .iter()
+            .map(end)
+            .collect::<Result<Vec<_>, TopicError>>()?;
+        let until = Instant::now() + patience;
+        loop {
+            let positions = self.0.consumer.position();
+            let positions = positions.map_err(|error| unreachable(&topic.name, error))?;
+            let next = |number, start| {
+                let position = positions.find_partition(&topic.name, number);
+                match position.map(|found| found.offset()) {
+                    Some(Offset::Offset(next)) => next,
+                    _ => start,
+                }
+            };
+            if ends.iter().all(|&(number, start, end)| next(number, start) >= end) {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(END_TURN);
+        }
     }
 
     /// Reads a recreated topic from its start, since all its records are new to us. The positions are resolved before the old assignment is

@@ -56,12 +56,7 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         admin,
         |_| ReplyPartition::All,
         0,
-        OwnReplies {
-            tag: TAG,
-            max_record: usize::MAX,
-            strangers,
-            alive: mpsc::channel(1).0,
-        },
+        OwnReplies::new(TAG, usize::MAX, strangers, mpsc::channel(1).0),
     )
     .unwrap()
 }

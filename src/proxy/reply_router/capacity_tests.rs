@@ -161,12 +161,7 @@ async fn a_router_carries_many() {
         admin,
         |_| ReplyPartition::Auto,
         0,
-        OwnReplies {
-            tag: 7,
-            max_record: settings.max_record_size,
-            strangers,
-            alive,
-        },
+        OwnReplies::new(7, settings.max_record_size, strangers, alive),
     )
     .unwrap();
     let parts = RouterParts {
