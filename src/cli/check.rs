@@ -12,7 +12,7 @@ pub fn run(loaded: &Loaded) -> u8 {
     let memory = settings
         .mode
         .is_proxy()
-        .then(|| memory::worst_case(&settings.proxy).to_string());
+        .then(|| memory::worst_case(settings).to_string());
     let mut memory = memory.unwrap_or_default();
     if settings.mode.is_processor() {
         memory += &memory::streams(settings).to_string();

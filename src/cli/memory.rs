@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::processor::stream::pieces::MOST_UNACKED;
-use crate::settings::{Proxy, Settings};
+use crate::settings::Settings;
 use crate::wire::stream::MAX_PIECE;
 
 /// What the HTTP parser reads of a head before it refuses it, and the most that is held of one connection beside its body.
@@ -14,13 +14,21 @@ const MIB: u64 = 1 << 20;
 pub struct WorstCase {
     bodies: u64,
     connections: u64,
+    /// How many, and the bytes that each may hold.
+    streams: (u64, u64),
 }
 
 /// What a proxy's bounds add up to.
-pub fn worst_case(proxy: &Proxy) -> WorstCase {
+pub fn worst_case(settings: &Settings) -> WorstCase {
+    let proxy = &settings.proxy;
+    let streams = !proxy.streamed_topics().is_empty();
     WorstCase {
         bodies: proxy.max_pending_bytes as u64,
         connections: proxy.max_connections as u64,
+        streams: (
+            if streams { settings.max_streams as u64 } else { 0 },
+            proxy.stream_window as u64,
+        ),
     }
 }
 
@@ -59,13 +67,17 @@ impl fmt::Display for WorstCase {
     /// A YAML comment, so that what `check` prints can still be loaded.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bodies, connections) = (self.bodies.div_ceil(MIB), self.connections);
+        let (streams, window) = self.streams;
+        let streamed = streams.saturating_mul(window).div_ceil(MIB);
         let heads = connections.saturating_mul(CONNECTION).div_ceil(MIB);
         writeln!(
             f,
             "# memory of clients, at worst: {} MiB = {bodies} MiB of bodies and answers (max_pending_bytes) + {heads} MiB of heads \
-             ({connections} connections, max_connections, x {} KiB)",
-            bodies.saturating_add(heads),
-            CONNECTION >> 10
+             ({connections} connections, max_connections, x {} KiB) + {streamed} MiB of streams ({streams} streams, max_streams, x {} KiB, \
+             stream_window)",
+            bodies.saturating_add(heads).saturating_add(streamed),
+            CONNECTION >> 10,
+            window.div_ceil(1 << 10)
         )
     }
 }

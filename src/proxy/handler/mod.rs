@@ -275,7 +275,7 @@ impl Proxy {
                 let source = Source { id, router, published };
                 return stream_body::respond(*streamed, source, request.method(), permit).map_err(|error| {
                     self.metrics.malformed_replies.inc();
-                    tracing::warn!(topic = %reply_topic.name, correlation_id = %id, %error, "streamed answer passed over; its client gets 502");
+                    tracing::warn!(topic = %reply_topic.name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");
                     Failure::Sent(RequestError::ReplyLost)
                 });
             }

@@ -75,6 +75,7 @@ impl ReplyRouter {
             self.cancel_stream(&stream);
         }
         if is_gone || stream.is_over() {
+            // Its client hears the rest from the pipe, or nobody does.
             return;
         }
         if let Some(instance) = stream.instance {

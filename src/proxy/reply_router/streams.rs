@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::pending::{Awaited, Waiting};
 use crate::proxy::routing::topics::KnownTopic;
@@ -12,6 +12,9 @@ use crate::proxy::stream::places::StreamTerms;
 use crate::wire::beside::InstanceId;
 use crate::wire::stream::{MAX_PIECE, Piece, StreamId, Then};
 use crate::wire::{CorrelationId, RawRecord};
+
+/// How long the end of an answer may take that its client does not wait for.
+const LEFT_FOR: Duration = Duration::from_secs(60);
 
 /// One answer that comes in pieces.
 pub struct OpenStream {
@@ -160,6 +163,10 @@ impl OpenStream {
         if self.ended {
             return None;
         }
+        if self.inlet.is_left() {
+            // The client had all bytes that the answer told of, and the end is still due.
+            return (now.saturating_duration_since(self.last) >= LEFT_FOR).then_some(Outcome::ClientLeft);
+        }
         if !self.inlet.is_empty() {
             // It waits for the client, and whoever answers waits for credit.
             self.last = now;
@@ -173,9 +180,10 @@ impl OpenStream {
         is_idle.then_some(Outcome::Idle)
     }
 
-    /// Nothing of it is left with the router.
+    /// It has ended, and nothing of it is left with the router. One whose client left before is not over: `Forget` is on its way, and has it
+    /// cancelled.
     pub fn is_over(&mut self) -> bool {
-        self.inlet.is_left() || (self.ended && self.inlet.flush())
+        self.ended && self.inlet.flush()
     }
 
     /// No end was given to the client.
