@@ -21,6 +21,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
@@ -186,13 +187,19 @@ impl App {
         clean &= retired.is_some();
         let retired = retired.unwrap_or_default();
         let (request_producer, processor) = (self.request_producer, self.processor);
+        let begun = CancellationToken::new();
         let streams = async {
             match &processor {
-                Some(processor) => processor.streams.drain(budget.left()).await,
+                Some(processor) => processor.streams.drain(budget.left(), &begun).await,
                 None => true,
             }
         };
-        let (drained, streamed) = tokio::join!(shutdown::drain_pumps(retired.pumps, budget), streams);
+        let pumps = async {
+            let drained = shutdown::drain_pumps(retired.pumps, budget).await;
+            begun.cancel();
+            drained
+        };
+        let (drained, streamed) = tokio::join!(pumps, streams);
         clean &= drained && streamed;
         let flush = move || {
             let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
