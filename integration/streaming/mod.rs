@@ -4,6 +4,8 @@
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
 mod cuts;
+/// From a backend to a client, through both roles.
+mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;
 /// HTTP/2 clients.
@@ -162,11 +164,15 @@ impl Client {
     }
 
     /// Waits for the end of the connection, and returns all that came.
-    async fn to_end(mut self) -> String {
+    async fn to_end(self) -> String {
+        String::from_utf8_lossy(&self.bytes_to_end().await).into_owned()
+    }
+
+    async fn bytes_to_end(mut self) -> Vec<u8> {
         // Err: it was reset.
         let end = timeout(PATIENCE, self.stream.read_to_end(&mut self.got)).await;
         let _ = end.expect("the connection ends");
-        self.text()
+        self.got
     }
 
     fn text(&self) -> String {
