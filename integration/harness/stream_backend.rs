@@ -19,7 +19,7 @@ pub struct StreamBackend {
     listening: JoinHandle<()>,
 }
 
-/// One request, which the test answers. Dropped, its connection is closed.
+/// One request, which the test answers: no other comes on its connection. Dropped, that is closed.
 pub struct Call {
     /// Method and target.
     pub line: String,
@@ -112,14 +112,18 @@ impl Call {
 
     /// Writes the head of a chunked 200 of this content type.
     pub async fn chunked_head(&mut self, content_type: &str) {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
         self.send(head).await;
     }
 
     /// Writes the head of a 200 with so many bytes.
     pub async fn sized_head(&mut self, length: usize) {
-        self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"))
-            .await;
+        self.send(format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        ))
+        .await;
     }
 
     /// Writes one chunk.

@@ -1,10 +1,12 @@
 //! Answers that come in pieces, and bodies that are larger than a record.
 
+/// Downloads, slow clients and replaced processors, through both roles.
+mod both_roles;
 /// Cancels: a client that leaves, or waits no longer, ends the call.
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
 mod cuts;
-/// From a backend to a client, through both roles.
+/// Proxy and processor together.
 mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;

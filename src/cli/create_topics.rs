@@ -99,6 +99,12 @@ fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
             .chain(default_reply_topic)
             .map(replies),
     );
+    let streamed = settings.proxy.streamed_topics();
+    let controls: Vec<String> = streamed
+        .into_keys()
+        .map(|topic| settings.proxy.control_topic_of(topic))
+        .collect();
+    let proxy = proxy.chain(controls.iter().map(|name| (name.as_str(), Purpose::Control)));
     let own = &settings.processor;
     let processor = own
         .topics

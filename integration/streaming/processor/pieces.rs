@@ -19,7 +19,7 @@ async fn events_come_one_by_one_as_the_backend_writes_them() {
     requester.ask("events").await;
     let mut call = backend.next().await;
     assert_eq!(call.line, "GET /events");
-    call.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Inner: secret\r\nX-Outer: seen\r\nTransfer-Encoding: chunked\r\n\r\n")
+    call.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\nX-Inner: secret\r\nX-Outer: seen\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
     // The head does not wait for the first event.
     let head = requester.next().await;
@@ -72,7 +72,7 @@ async fn small_answers_are_whole_with_and_without_an_offer() {
     backend
         .next()
         .await
-        .send("HTTP/1.1 204 No Content\r\nContent-Type: text/event-stream\r\n\r\n")
+        .send("HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n")
         .await;
     assert_eq!(requester.next().await.seq(), None);
     let metrics = processor.metrics().await;

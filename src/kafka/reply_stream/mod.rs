@@ -199,6 +199,17 @@ impl ReplyStream {
     /// Whether everything of a partition was read that was there when this was called, within `patience`. False also where Kafka does not
     /// tell. Blocks.
     pub fn is_at_end(&self, name: &str, partition: i32, patience: Duration) -> bool {
+        self.reads_to_end(name, (partition, i64::MAX), patience)
+    }
+
+    /// The same for all partitions of an open topic.
+    pub fn is_at_all_ends(&self, topic: &OpenTopic, patience: Duration) -> bool {
+        let mut partitions = topic.partitions.iter();
+        partitions.all(|partition| self.reads_to_end(&topic.name, *partition, patience))
+    }
+
+    /// `start`: where the partition began to be read. There is no position before the first record.
+    fn reads_to_end(&self, name: &str, (partition, start): (i32, i64), patience: Duration) -> bool {
         let Ok((_, end)) = self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) else {
             return false;
         };
@@ -206,14 +217,15 @@ impl ReplyStream {
             let positions = self.0.consumer.position().ok()?;
             match positions.find_partition(name, partition)?.offset() {
                 Offset::Offset(next) => Some(next >= end),
-                _ => None,
+                _ if start == i64::MAX => None,
+                _ => Some(start >= end),
             }
         };
         let until = Instant::now() + patience;
         loop {
             match is_there() {
                 Some(true) => return true,
-                Some(false) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+                Some(false) if Instant::now() < until => std::thread::sleep(END_TURN),
                 _ => return false,
             }
         }
@@ -287,38 +299,6 @@ impl ReplyStream {
             }
         }
         Ok(true)
-    }
-
-    /// Whether everything that an open topic holds now is handed over within `patience`. Blocks.
-    ///
-    /// # Errors
-    /// A partition's broker did not answer.
-    pub fn reaches_end(&self, topic: &OpenTopic, patience: Duration) -> Result<bool, TopicError> {
-        let end = |&(number, start)| Ok((number, start, self.watermarks(&topic.name, number)?.1));
-        let ends = topic
-            .partitions
-            .iter()
-            .map(end)
-            .collect::<Result<Vec<_>, TopicError>>()?;
-        let until = Instant::now() + patience;
-        loop {
-            let positions = self.0.consumer.position();
-            let positions = positions.map_err(|error| unreachable(&topic.name, error))?;
-            let next = |number, start| {
-                let position = positions.find_partition(&topic.name, number);
-                match position.map(|found| found.offset()) {
-                    Some(Offset::Offset(next)) => next,
-                    _ => start,
-                }
-            };
-            if ends.iter().all(|&(number, start, end)| next(number, start) >= end) {
-                return Ok(true);
-            }
-            if Instant::now() >= until {
-                return Ok(false);
-            }
-            std::thread::sleep(END_TURN);
-        }
     }
 
     /// Reads a recreated topic from its start, since all its records are new to us. The positions are resolved before the old assignment is

@@ -167,7 +167,7 @@ enum What {
     Opened(Result<OpenTopic, TopicError>),
     Checked(Result<Option<TopicChange>, TopicError>),
     /// Whether all that the topic holds was heard; of these it was asked for.
-    AtEnd(Result<bool, TopicError>, Vec<InstanceId>),
+    AtEnd(bool, Vec<InstanceId>),
 }
 
 impl ControlReader {
@@ -218,7 +218,7 @@ impl ControlReader {
                 }
                 State::Open(open, _) if !suspects.is_empty() => {
                     let open = open.clone();
-                    Box::new(move || What::AtEnd(stream.reaches_end(&open, PATIENCE), suspects))
+                    Box::new(move || What::AtEnd(stream.is_at_all_ends(&open, PATIENCE), suspects))
                 }
                 State::Open(open, checked) if now.duration_since(*checked) >= CHECK_EVERY => {
                     let open = open.clone();
@@ -354,12 +354,9 @@ impl Handler<Found> for ControlReader {
         match what {
             What::Opened(result) => slot.opened(result),
             What::Checked(result) => slot.checked(result),
-            What::AtEnd(Ok(true), suspects) => slot.silent = suspects,
-            What::AtEnd(Ok(false), _) => {}
-            What::AtEnd(Err(error), _) => {
-                tracing::debug!(%error, "the end of a control topic is not known");
-                slot.topic.tell(vec![Event::Behind]);
-            }
+            What::AtEnd(true, suspects) => slot.silent = suspects,
+            // Silence means nothing.
+            What::AtEnd(false, _) => slot.topic.tell(vec![Event::Behind]),
         }
     }
 }
