@@ -1,5 +1,7 @@
 //! Answers that come in pieces, and bodies that are larger than a record.
 
+/// Downloads, slow clients and replaced processors, through both roles.
+mod both_roles;
 /// Cancels: a client that leaves, or waits no longer, ends the call.
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
@@ -164,11 +166,15 @@ impl Client {
     }
 
     /// Waits for the end of the connection, and returns all that came.
-    async fn to_end(mut self) -> String {
+    async fn to_end(self) -> String {
+        String::from_utf8_lossy(&self.bytes_to_end().await).into_owned()
+    }
+
+    async fn bytes_to_end(mut self) -> Vec<u8> {
         // Err: it was reset.
         let end = timeout(PATIENCE, self.stream.read_to_end(&mut self.got)).await;
         let _ = end.expect("the connection ends");
-        self.text()
+        self.got
     }
 
     fn text(&self) -> String {

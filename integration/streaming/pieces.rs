@@ -205,3 +205,21 @@ async fn a_stream_that_does_not_end_is_cut_off_at_the_drain_limit() {
     assert_eq!(played.proxy.wait_exit().await, Some(75));
     played.assert_cancelled(&request, Some(CALL)).await;
 }
+
+/// Its client had another router, or the first answer is over: nobody reads it, and it would go on for as long as it likes.
+#[tokio::test]
+async fn pieces_that_nobody_reads_cancel_their_call_once() {
+    const OTHER: &[u8] = b"call-002";
+    let mut played = Played::start(|spec| spec).await;
+    let (mut client, request) = played.ask(GET).await;
+    played.piece(&request, 0, b"one", &FIRST).await;
+    played.piece(&request, 1, b"two", &[]).await;
+    client.until("two\r\n0\r\n\r\n").await;
+    for seq in 0..3 {
+        let headers = if seq == 0 { &FIRST[..] } else { &[MORE][..] };
+        played.piece_of(OTHER, &request, seq, b"other", headers).await;
+    }
+    played.assert_cancelled(&request, Some(OTHER)).await;
+    played.proxy.wait_for_metric("proxy_late_replies_total", &[], 3.0).await;
+    assert_eq!(played.proxy.metrics().await.sum("proxy_cancels_total", &[]), 1.0);
+}

@@ -149,6 +149,12 @@ pub fn place_in_stream(record: &RawRecord) -> Option<Place> {
     })
 }
 
+/// The call that a piece is of, if others follow; read before its seal is taken off.
+pub fn goes_on(record: &RawRecord) -> Option<StreamId> {
+    record.header(headers::KHP_MORE)?;
+    StreamId::from_bytes(record.header(headers::KHP_STREAM)?)
+}
+
 /// Writes a piece, its key null. Fields that are not end-to-end are left out.
 pub fn encode_piece(piece: Piece) -> Record {
     let mut own = Own(Fields::with_capacity(

@@ -21,6 +21,7 @@ use super::messages::{Forward, TopicEvent};
 use super::pending::{Awaited, Pending, Waiting};
 use super::seal::seal;
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
+use super::strays::Strays;
 use super::streams::OpenStreams;
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};
@@ -87,6 +88,7 @@ pub struct ReplyRouter {
     pub(super) streams: OpenStreams,
     pub(super) controls: ControlTopics,
     pub(super) processors: Processors,
+    pub(super) strays: Strays,
     /// Until then, silence is nobody's fault.
     pub(super) well_since: Instant,
     /// Requests whose topics are still opening; bounded by permits.
@@ -119,6 +121,7 @@ impl ReplyRouter {
             streams: OpenStreams::default(),
             controls: ControlTopics::new(parts.streams.missing.clone(), parts.metrics.streams.clone()),
             processors: Processors::default(),
+            strays: Strays::default(),
             well_since: Instant::now(),
             parked: Vec::new(),
             positioned: Arc::default(),

@@ -11,6 +11,7 @@
 //! - [`liveness`]: which processors that stream are gone; a pure machine.
 //! - [`replies`]: what becomes of a record that was read.
 //! - [`steering`]: what is written to the control topics, and when.
+//! - [`strays`]: calls that were cancelled already.
 //! - [`seal`]: seals requests and opens their replies.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.
@@ -37,6 +38,7 @@ mod search;
 mod search_replies;
 pub mod slot;
 mod steering;
+mod strays;
 #[cfg(test)]
 mod stream_properties;
 pub mod streams;

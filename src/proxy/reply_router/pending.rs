@@ -160,6 +160,11 @@ impl Pending {
         ended.map(|(_, waiting)| waiting).collect()
     }
 
+    /// Whether a request waits.
+    pub fn has(&self, id: CorrelationId) -> bool {
+        self.0.get(&id.low64()).is_some_and(|waiting| waiting.id == id)
+    }
+
     /// Whether `is` is true of an entry.
     pub fn any(&self, is: impl Fn(&Waiting) -> bool) -> bool {
         self.0.values().any(is)

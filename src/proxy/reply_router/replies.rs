@@ -20,7 +20,10 @@ use crate::wire::{CorrelationId, RawRecord};
 
 impl ReplyRouter {
     fn read(&mut self, ReplyRecord { id, record }: ReplyRecord) {
-        let given = match stream::place_in_stream(&record) {
+        let place = stream::place_in_stream(&record);
+        // The last piece ends the call by itself.
+        let call = place.and_then(|_| stream::goes_on(&record));
+        let given = match place {
             None => self.claim(id, record).map(|(waiting, record)| waiting.reply(record)),
             Some(_) if self.streams.of(id).is_some() => self.next_piece(id, record),
             // Its first piece was not read, or nobody waits for it any more.
@@ -31,7 +34,10 @@ impl ReplyRouter {
         };
         match given {
             Ok(()) => {}
-            Err(NotGiven::Late) => self.parts.metrics.late_replies.inc(),
+            Err(NotGiven::Late) => {
+                self.parts.metrics.late_replies.inc();
+                self.stray_piece(id, call);
+            }
             Err(NotGiven::NotBelieved) => self.parts.metrics.unbelieved_replies.inc(),
             Err(NotGiven::Misplaced) => self.parts.metrics.misplaced_replies.inc(),
         }

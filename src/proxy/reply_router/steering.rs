@@ -58,14 +58,30 @@ impl ReplyRouter {
         }
     }
 
+    /// A piece came that nobody reads: its client had another router, or another answer. Its call is cancelled once. Which control topic it
+    /// listens to is not known.
+    pub(super) fn stray_piece(&mut self, id: CorrelationId, call: Option<StreamId>) {
+        let Some(call) = call.filter(|call| !self.pending.has(id) && self.strays.note(id, *call)) else {
+            return;
+        };
+        for topic in self.controls.usable() {
+            let cancel = Control::Cancel {
+                correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
+                stream: Some(call),
+            };
+            self.controls.send(&topic, cancel, &self.tasks);
+        }
+    }
+
     /// A stream is over, or its client left.
     pub(super) fn remove_stream(&mut self, id: CorrelationId) -> Option<OpenStream> {
         let stream = self.streams.remove(id)?;
-        self.forget_replier(&stream);
+        self.let_go_of(&stream);
         Some(stream)
     }
 
-    fn forget_replier(&mut self, stream: &OpenStream) {
+    fn let_go_of(&mut self, stream: &OpenStream) {
+        self.strays.note(stream.id, stream.stream);
         if let Some(instance) = stream.instance {
             self.processors.end(instance);
         }
@@ -119,7 +135,7 @@ impl ReplyRouter {
             return;
         }
         for stream in self.streams.remove_over() {
-            self.forget_replier(&stream);
+            self.let_go_of(&stream);
         }
         let well_since = self.well_since;
         let overdue = |stream: &mut OpenStream| Some((stream.id, stream.overdue(now, well_since)?));
