@@ -50,6 +50,8 @@ pub mod secured_kafka;
 pub mod service;
 /// How a process of the service is configured and started.
 pub mod spec;
+/// A backend whose answers the test writes byte by byte.
+pub mod stream_backend;
 /// Directories that end with their test.
 pub mod temp_dir;
 /// Tests of the harness itself.

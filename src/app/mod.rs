@@ -21,6 +21,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
@@ -185,11 +186,24 @@ impl App {
         };
         clean &= retired.is_some();
         let retired = retired.unwrap_or_default();
-        clean &= shutdown::drain_pumps(retired.pumps, budget).await;
         let (request_producer, processor) = (self.request_producer, self.processor);
+        let begun = CancellationToken::new();
+        let streams = async {
+            match &processor {
+                Some(processor) => processor.streams.drain(budget.left(), &begun).await,
+                None => true,
+            }
+        };
+        let pumps = async {
+            let drained = shutdown::drain_pumps(retired.pumps, budget).await;
+            begun.cancel();
+            drained
+        };
+        let (drained, streamed) = tokio::join!(pumps, streams);
+        clean &= drained && streamed;
         let flush = move || {
             let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
-            processor.is_none_or(|processor| processor.producer.flush(budget.left())) && requests
+            processor.is_none_or(|processor| processor.producer.flush(budget.left_to_finish())) && requests
         };
         if !tokio::task::spawn_blocking(flush).await.unwrap_or(false) {
             tracing::error!("records were still queued for Kafka at the drain limit and are lost; raise drain_timeout");

@@ -12,8 +12,11 @@ pub fn run(loaded: &Loaded) -> u8 {
     let memory = settings
         .mode
         .is_proxy()
-        .then(|| memory::worst_case(&settings.proxy).to_string());
-    let memory = memory.unwrap_or_default();
+        .then(|| memory::worst_case(settings).to_string());
+    let mut memory = memory.unwrap_or_default();
+    if settings.mode.is_processor() {
+        memory += &memory::streams(settings).to_string();
+    }
     let printed = output::print(format_args!("{}{needed}{memory}", loaded.to_yaml()));
     for warning in &loaded.warnings {
         output::complain(format_args!("warning: {warning}"));

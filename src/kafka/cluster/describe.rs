@@ -12,6 +12,7 @@ use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
+use rdsys::rd_kafka_AclOperation_t as Right;
 use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{
@@ -54,6 +55,8 @@ pub struct Found {
     pub partitions: i32,
     /// This client's user may read it, as far as the brokers tell.
     pub readable: bool,
+    /// It may write to it, as far as the brokers tell.
+    pub writable: bool,
 }
 
 /// The cluster's answer about one topic. `Ok(None)`: it does not exist. `Err`: nothing is known of it.
@@ -210,7 +213,7 @@ pub fn any_broker_answers<C: ClientContext>(client: &Client<C>, brokers: &[i32],
 /// `topic` points to a description that is alive.
 unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
     // SAFETY: the caller's promise; each pointer belongs to the description.
-    let (code, id, partitions, readable) = unsafe {
+    let (code, id, partitions, readable, writable) = unsafe {
         let code = rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic));
         let id = rdsys::rd_kafka_TopicDescription_topic_id(topic);
         let id = TopicId(
@@ -218,13 +221,20 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
             rdsys::rd_kafka_Uuid_least_significant_bits(id),
         );
         let partitions = items(|count| rdsys::rd_kafka_TopicDescription_partitions(topic, count)).len();
-        (RDKafkaErrorCode::from(code), id, partitions, may_read(topic))
+        (
+            RDKafkaErrorCode::from(code),
+            id,
+            partitions,
+            may(topic, Right::RD_KAFKA_ACL_OPERATION_READ),
+            may(topic, Right::RD_KAFKA_ACL_OPERATION_WRITE),
+        )
     };
     match code {
         RDKafkaErrorCode::NoError if partitions > 0 => Ok(Some(Found {
             id: (id != TopicId(0, 0)).then_some(id),
             partitions: partitions as i32,
             readable,
+            writable,
         })),
         RDKafkaErrorCode::NoError => Ok(None),
         code if CodeClass::from(code) == CodeClass::NoSuchTopic => Ok(None),
@@ -236,7 +246,7 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
 ///
 /// # Safety
 /// `topic` points to a description that is alive.
-unsafe fn may_read(topic: *const rdsys::rd_kafka_TopicDescription_t) -> bool {
+unsafe fn may(topic: *const rdsys::rd_kafka_TopicDescription_t, right: Right) -> bool {
     let mut count = 0;
     // SAFETY: the caller's promise; the array belongs to the description and has as many items as it says.
     let operations = unsafe {
@@ -245,7 +255,7 @@ unsafe fn may_read(topic: *const rdsys::rd_kafka_TopicDescription_t) -> bool {
             first => std::slice::from_raw_parts(first, count),
         }
     };
-    operations.is_empty() || operations.contains(&rdsys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ)
+    operations.is_empty() || operations.contains(&right)
 }
 
 /// # Safety
