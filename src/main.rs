@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match command {
         Command::Run(loaded) => start(loaded),
-        Command::Check(loaded) => check::run(&loaded),
+        Command::Check(loaded, connect) => check::run(&loaded, connect),
         Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })

@@ -2,6 +2,8 @@
 
 /// Places for backend calls: each topic has its own, and borrows the rest.
 mod call_places;
+/// `check --connect`: what is wrong around the service.
+mod check_connect;
 /// Commands whose output is not read, or cannot be written.
 mod command_output;
 /// HEAD, 405, and what passes a gateway.

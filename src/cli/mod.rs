@@ -1,11 +1,13 @@
 //! The command line: flags, environment and files into a command with checked settings.
 //!
 //! - [`check`]: the command `check`.
+//! - [`connect`]: `check --connect`, what is wrong around the service.
 //! - [`open_files`]: how many open files a configuration needs.
 //! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
 
 pub mod check;
+pub mod connect;
 pub mod create_topics;
 mod memory;
 mod open_files;
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::connect::Form;
 use crate::dlq;
 use crate::process::{exit, output};
 use crate::settings::{self, Loaded, Mode};
@@ -44,7 +47,16 @@ struct What {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Validate the settings and print the effective ones, secrets masked
-    Check(What),
+    Check {
+        #[command(flatten)]
+        what: What,
+        /// Ask Kafka and the backends, and print what is wrong instead; 69 where something stops traffic
+        #[arg(long)]
+        connect: bool,
+        /// Print what is wrong as JSON
+        #[arg(long, requires = "connect")]
+        json: bool,
+    },
     /// Manage topics
     Topics {
         #[command(subcommand)]
@@ -69,7 +81,7 @@ enum TopicsCommand {
 /// What the user asks for, settings loaded and checked.
 pub enum Command {
     Run(Loaded),
-    Check(Loaded),
+    Check(Loaded, Option<Form>),
     CreateTopics(Loaded),
     Dlq(Loaded, dlq::Command),
 }
@@ -88,7 +100,10 @@ pub fn parse() -> Result<Command, ExitCode> {
     })?;
     match cli.command {
         None => load(&cli.what, None).map(Command::Run),
-        Some(Sub::Check(what)) => load(&what, None).map(Command::Check),
+        Some(Sub::Check { what, connect, json }) => {
+            let form = if json { Form::Json } else { Form::Table };
+            load(&what, None).map(|loaded| Command::Check(loaded, connect.then_some(form)))
+        }
         Some(Sub::Dlq { config, command }) => {
             load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
         }
