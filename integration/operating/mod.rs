@@ -28,6 +28,8 @@ mod pacing;
 mod paused_topics;
 /// Restarts under load, behind nginx.
 mod rolling_restarts;
+/// What systemd and container engines learn of a process.
+mod service_manager;
 /// Settings: files, environment, and their faults.
 mod settings;
 /// Settings are the characters that were written.

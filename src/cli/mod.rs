@@ -2,6 +2,7 @@
 //!
 //! - [`check`]: the command `check`.
 //! - [`connect`]: `check --connect`, what is wrong around the service.
+//! - [`health`]: the command `health`.
 //! - [`open_files`]: how many open files a configuration needs.
 //! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
@@ -9,6 +10,7 @@
 pub mod check;
 pub mod connect;
 pub mod create_topics;
+pub mod health;
 mod memory;
 mod open_files;
 
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::connect::Form;
+use crate::cli::health::Question;
 use crate::dlq;
 use crate::process::{exit, output};
 use crate::settings::{self, Loaded, Mode};
@@ -57,6 +60,14 @@ enum Sub {
         #[arg(long, requires = "connect")]
         json: bool,
     },
+    /// Ask the process that runs with these settings whether it is ready: 0, or 69 and the reasons
+    Health {
+        #[command(flatten)]
+        what: What,
+        /// Ask only whether it turns
+        #[arg(long)]
+        live: bool,
+    },
     /// Manage topics
     Topics {
         #[command(subcommand)]
@@ -83,6 +94,7 @@ pub enum Command {
     Run(Loaded),
     Check(Loaded, Option<Form>),
     CreateTopics(Loaded),
+    Health(Loaded, Question),
     Dlq(Loaded, dlq::Command),
 }
 
@@ -103,6 +115,10 @@ pub fn parse() -> Result<Command, ExitCode> {
         Some(Sub::Check { what, connect, json }) => {
             let form = if json { Form::Json } else { Form::Table };
             load(&what, None).map(|loaded| Command::Check(loaded, connect.then_some(form)))
+        }
+        Some(Sub::Health { what, live }) => {
+            let question = if live { Question::Live } else { Question::Ready };
+            load(&what, None).map(|loaded| Command::Health(loaded, question))
         }
         Some(Sub::Dlq { config, command }) => {
             load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
