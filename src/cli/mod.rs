@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cli::connect::Form;
 use crate::cli::health::Question;
@@ -127,6 +127,11 @@ pub fn parse() -> Result<Command, ExitCode> {
             command: TopicsCommand::Create(what),
         }) => load(&what, Some(Mode::Proxy)).map(Command::CreateTopics),
     }
+}
+
+/// The command line itself, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Checks a command line as documents show it, its first word the program's name.
