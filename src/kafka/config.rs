@@ -82,7 +82,8 @@ pub struct CreateTopics {
     pub partitions: i32,
     /// -1 = the broker's default.
     pub replication_factor: i32,
-    /// How long their records are kept. `None`: a day on reply topics, and as the broker has it on others.
+    /// How long their records are kept. `None`: a day on topics of replies and bodies, and as the broker has it on others. Control topics
+    /// are kept an hour in any case.
     pub retention: Option<Duration>,
     /// Globs that limit creation by a client's name; configured topics are always created.
     pub allow: Vec<String>,
@@ -93,19 +94,26 @@ pub struct CreateTopics {
 pub enum Purpose {
     Requests,
     Replies,
+    /// What steers streamed answers. Nobody reads it later.
+    Control,
+    /// Bodies beside their requests.
+    Bodies,
     /// Kept as the broker has it: somebody has to look at them first.
     DeadLetters,
 }
 
 /// Nobody reads a reply after its client's deadline. A day is for those who look into what went wrong.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// What steers an answer counts for seconds.
+const CONTROL_KEPT: Duration = Duration::from_secs(3600);
 
 impl CreateTopics {
     /// How long the records of a new topic are kept; `None`: as the broker has it.
     pub fn retention_of(&self, purpose: Purpose) -> Option<Duration> {
         match purpose {
             Purpose::Requests => self.retention,
-            Purpose::Replies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
+            Purpose::Control => Some(CONTROL_KEPT),
+            Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
             Purpose::DeadLetters => None,
         }
     }

@@ -49,6 +49,10 @@ pub mod top {
         SEALING_KEYS: SealingKeys "sealing.keys";
         SEALING_REQUIRE: Value "sealing.require";
         MAX_RECORD_SIZE: Value "max_record_size";
+        STREAMING: Value "streaming";
+        STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
+        STREAM_MAX_DURATION: Value "stream_max_duration";
+        MAX_STREAMS: Value "max_streams";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
         TLS_CERT: Value "tls.cert";
@@ -74,6 +78,8 @@ pub mod top {
         WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        CONTROL_TOPIC: Value "control_topic";
+        BODIES_TOPIC: Value "bodies_topic";
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
@@ -95,6 +101,7 @@ pub mod top {
         MAX_CONNECTIONS: Value "max_connections";
         MAX_CONNECTIONS_PER_CLIENT: Value "max_connections_per_client";
         KEEP_ALIVE: Value "keep_alive";
+        STREAM_WINDOW: Value "stream_window";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
         TOPICS: Topics "topics" from "KAFKA_TOPICS";
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
@@ -102,6 +109,7 @@ pub mod top {
         CLOCK_TOLERANCE: Value "clock_tolerance";
         MAX_CLOCK_SKEW: Value "max_clock_skew";
         REVOKE_TIMEOUT: Value "revoke_timeout";
+        BODY_READERS: Value "body_readers";
         CREATE_ENABLED: Value "create_topics.enabled";
         CREATE_PARTITIONS: Value "create_topics.partitions";
         CREATE_REPLICATION_FACTOR: Value "create_topics.replication_factor";
@@ -125,6 +133,8 @@ pub mod topic {
         NAME: Value "name";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        CONTROL_TOPIC: Value "control_topic";
+        BODIES_TOPIC: Value "bodies_topic";
         BACKEND_URL: Address "backend_url";
         CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
@@ -139,6 +149,9 @@ pub mod topic {
         HOST: Value "host";
         SET_HEADERS: Properties "set_headers";
         WITHHOLD_HEADERS: Value "withhold_headers";
+        STREAMING: Value "streaming";
+        STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
+        STREAM_MAX_DURATION: Value "stream_max_duration";
         ORDERING: Value "ordering";
         DELIVERY: Value "delivery";
         RETRY_ON: Value "retry.on";
@@ -166,8 +179,13 @@ pub mod route {
         METHODS: Value "methods";
         REQUEST_TOPIC: Value "request_topic";
         RESPONSE_TOPIC: Value "response_topic";
+        CONTROL_TOPIC: Value "control_topic";
+        BODIES_TOPIC: Value "bodies_topic";
         CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
+        STREAMING: Value "streaming";
+        STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
+        STREAM_MAX_DURATION: Value "stream_max_duration";
         WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";

@@ -34,7 +34,7 @@ pub use load::{Loaded, Sources, load};
 pub use model::{
     ApiKey, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
     HostHeader, JwksSource, Management, Mode, Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret,
-    Settings, Topic,
+    Settings, Streaming, Streams, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

@@ -6,7 +6,7 @@ pub const KHP_VERSION: &str = "khp-version";
 pub const KHP_DEADLINE: &str = "khp-deadline";
 /// The same as a span in ms.
 pub const KHP_TIMEOUT: &str = "khp-timeout";
-/// `none` when the request had no body at all.
+/// `none` when the request had no body at all; `elsewhere` when it lies in the topic of bodies.
 pub const KHP_BODY: &str = "khp-body";
 /// The address the request came from.
 pub const KHP_CLIENT_IP: &str = "khp-client-ip";
@@ -23,6 +23,31 @@ pub const KHP_REDRIVE: &str = "khp-redrive";
 /// On a mark, a record among dead letters that is not one: the offsets of the letters in its partition that were redriven, decimal,
 /// separated by commas.
 pub const KHP_REDRIVEN: &str = "khp-redriven";
+
+/// `stream`: the requester takes an answer in several records.
+pub const KHP_ACCEPT: &str = "khp-accept";
+/// How many bytes of the body may be sent before credit comes, decimal.
+pub const KHP_WINDOW: &str = "khp-window";
+/// 16 bytes that are new at each start of a process.
+pub const KHP_INSTANCE: &str = "khp-instance";
+/// 8 bytes that are new for each call of a backend: which answer a piece belongs to.
+pub const KHP_STREAM: &str = "khp-stream";
+/// The number of a piece, decimal, from 0 without a gap.
+pub const KHP_SEQ: &str = "khp-seq";
+/// `1` on every piece but the last.
+pub const KHP_MORE: &str = "khp-more";
+/// What a record of the control topic says: `cancel`, `credit` or `alive`.
+pub const KHP_CONTROL: &str = "khp-control";
+/// How many bytes of a body may have been sent so far, decimal.
+pub const KHP_CREDIT: &str = "khp-credit";
+/// The partition of a body that lies beside its request: 4 bytes, big-endian.
+pub const KHP_BODY_PARTITION: &str = "khp-body-partition";
+/// The offset of its first piece: 8 bytes, big-endian.
+pub const KHP_BODY_FIRST: &str = "khp-body-first";
+/// The offset of its last piece: 8 bytes, big-endian.
+pub const KHP_BODY_LAST: &str = "khp-body-last";
+/// Its bytes, decimal.
+pub const KHP_BODY_LENGTH: &str = "khp-body-length";
 
 /// The id of the key that a record is sealed with; its presence makes a record a sealed one.
 pub const KHP_SEAL_KEY: &str = "khp-seal-key";
@@ -116,14 +141,11 @@ const HOP_BY_HOP: [&str; 7] = [
     "trailer",
 ];
 
-/// True if a name, in whatever case, is reserved for records: such a field is never taken from or given to HTTP, or a
+/// True if a backend may take a name for one that is reserved for records: such a field is never taken from or given to HTTP, or a
 /// client could forge a deadline and a replier a correlation id.
 pub fn is_reserved(name: &str) -> bool {
     let name = name.as_bytes();
-    RESERVED_PREFIXES.iter().any(|prefix| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
+    RESERVED_PREFIXES.iter().any(|prefix| begins_for(name, prefix)) || passes_for(name, CORRELATION_ID)
 }
 
 /// True if a backend may take a field for `known`, which is in lower case: in whatever case, and with `_` for `-`, since what runs as CGI
@@ -133,18 +155,30 @@ pub fn passes_for(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
 }
 
+/// The same of the beginning of a name.
+fn begins_for(name: &[u8], prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| passes_for(start, prefix))
+}
+
+/// True if a backend may take a field for one that each hop writes itself: the host travels as `:authority`, each hop frames its own body,
+/// and what is expected was answered.
+pub fn is_of_each_hop(name: &str) -> bool {
+    ["host", "content-length", "expect"]
+        .iter()
+        .any(|own| passes_for(name.as_bytes(), own))
+}
+
 /// True if a field says who the client is or how it came. Only a gateway that is trusted may say that.
 pub fn is_about_client(name: &str) -> bool {
-    let start = name.as_bytes().get(..X_FORWARDED_PREFIX.len());
-    start.is_some_and(|start| passes_for(start, X_FORWARDED_PREFIX))
+    begins_for(name.as_bytes(), X_FORWARDED_PREFIX)
         || passes_for(name.as_bytes(), FORWARDED)
         || passes_for(name.as_bytes(), X_REAL_IP)
 }
 
-/// True if a name, in whatever case, belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
+/// True if a backend may take a name for one that belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
 /// [`connection_options`].
 pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.iter().any(|own| own.eq_ignore_ascii_case(name))
+    HOP_BY_HOP.iter().any(|own| passes_for(name.as_bytes(), own))
 }
 
 /// What no `Connection` may remove, beside what is about the client: who asks is decided by it, or requests are tied together by it.
@@ -224,6 +258,8 @@ mod tests {
             "__TypeId__",
             "X-KAFKA-TOPIC",
             "Correlation_ID",
+            "khp_correlation_id",
+            "X_Kafka_Topic",
         ] {
             assert!(is_reserved(name), "{name}");
         }
@@ -253,6 +289,7 @@ mod tests {
             "transfer-encoding",
             "Upgrade",
             "trailer",
+            "Transfer_Encoding",
         ] {
             assert!(is_hop_by_hop(name), "{name}");
         }
@@ -282,6 +319,14 @@ mod tests {
         ] {
             assert!(!is_about_client(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_each_hop_writes_itself_is_known_however_it_is_written() {
+        for name in ["Host", "content-length", "Content_Length", "expect"] {
+            assert!(is_of_each_hop(name), "{name}");
+        }
+        assert!(!is_of_each_hop("content-type") && !is_of_each_hop("x-host"));
     }
 
     #[test]

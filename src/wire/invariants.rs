@@ -120,6 +120,8 @@ pub fn as_json_tells(mut request: Request) -> Request {
     let both = request.deadline_ms.zip(request.timeout_ms);
     Request {
         scheme: String::new(),
+        body_elsewhere: None,
+        accepts_stream: None,
         principal: None,
         reply_topic: None,
         reply_partition: None,

@@ -258,6 +258,8 @@ fn read_request(record: &RawRecord) -> Result<Request, String> {
         scheme: String::new(),
         headers,
         body: read_body(envelope.body, envelope.body_encoding)?.map(|(body, _)| body),
+        body_elsewhere: None,
+        accepts_stream: None,
         reply_topic: None,
         reply_partition: None,
         deadline_ms,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::wire::beside::{BodyPlace, StreamOffer};
 use crate::wire::reply_error::ReplyError;
 
 /// Header fields in order, names in lower case, values raw; a name may repeat. Names of our own are borrowed, never
@@ -102,8 +103,12 @@ pub struct Request {
     pub scheme: String,
     /// End-to-end header fields only.
     pub headers: Fields,
-    /// `None`: the request had no body at all, as distinct from an empty one.
+    /// `None`: the request had no body at all, as distinct from an empty one; or it lies elsewhere.
     pub body: Option<Bytes>,
+    /// Where a body lies that is larger than a record. Not part of the `json` format.
+    pub body_elsewhere: Option<BodyPlace>,
+    /// The requester takes an answer in several records. Not part of the `json` format.
+    pub accepts_stream: Option<StreamOffer>,
     /// Where the answer is awaited.
     pub reply_topic: Option<String>,
     /// `None`: any partition will do.

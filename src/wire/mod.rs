@@ -5,11 +5,16 @@
 //! - [`message`]: an HTTP message as it travels, and the record that carries it.
 //! - [`headers`]: every header's name, and which fields pass from end to end.
 //! - [`format`](mod@format): which of the two formats a record has; encoding and decoding in either.
+//! - [`beside`]: what a request says beside HTTP.
+//! - [`frame`]: what every native record has in common.
 //! - [`native`]: the body is the value, the rest are record headers.
 //! - [`json`]: the envelope of kafka-http-proxy 1.0.1.
 //! - [`http`]: what an HTTP message can carry, whatever a record claims.
 //! - [`correlation`]: what pairs a reply with its request.
 //! - [`reply_error`]: why a processor answered instead of its backend.
+//! - [`stream`]: an answer in several records.
+//! - [`control`]: what requesters and repliers tell each other about streams.
+//! - [`body_pieces`]: a request's body in records of its own.
 //! - [`dead_letter`]: a record that was given up.
 //! - [`redrive`]: a dead letter on its way back.
 //! - [`sealing`]: records that only who has the key can read or write.
@@ -18,10 +23,14 @@
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
+pub mod beside;
+pub mod body_pieces;
 pub mod clock;
+pub mod control;
 pub mod correlation;
 pub mod dead_letter;
 pub mod format;
+pub mod frame;
 pub mod headers;
 pub mod http;
 #[cfg(any(test, fuzzing))]
@@ -33,6 +42,7 @@ pub mod path;
 pub mod redrive;
 pub mod reply_error;
 pub mod sealing;
+pub mod stream;
 
 pub use arena::Arena;
 pub use clock::now_ms;

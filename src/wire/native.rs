@@ -7,20 +7,20 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::wire::beside::{BodyPlace, InstanceId, StreamOffer};
+use crate::wire::frame::{Own, VERSION, check_frame, http_fields, number};
 use crate::wire::headers;
-use crate::wire::http::{self, MAX_HEADERS, MAX_TIME_MS};
+use crate::wire::http::{self, MAX_TIME_MS};
 use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
 use crate::wire::reply_error::ReplyError;
 
-const VERSION: &[u8] = b"1";
 const NO_BODY: &[u8] = b"none";
+const ELSEWHERE: &[u8] = b"elsewhere";
+const STREAM: &[u8] = b"stream";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
 const OWN_REQUEST_HEADERS: usize = 13;
 const OWN_REPLY_HEADERS: usize = 4;
-
-/// A null header, to be read as an empty one.
-static NULL: Bytes = Bytes::new();
 
 /// True if a record is of this format; any other can only be `json`.
 pub fn is_native(record: &RawRecord) -> bool {
@@ -49,10 +49,14 @@ pub fn encode_request(request: Request) -> Record {
     own.put(headers::PATH, request.path);
     own.put(headers::AUTHORITY, request.authority);
     own.put(headers::SCHEME, request.scheme);
-    own.put_some(
-        headers::KHP_BODY,
-        request.body.is_none().then_some(Bytes::from_static(NO_BODY)),
-    );
+    match request.body_elsewhere {
+        Some(place) => put_place(place, &mut own),
+        None if request.body.is_none() => own.put(headers::KHP_BODY, Bytes::from_static(NO_BODY)),
+        None => {}
+    }
+    if let Some(offer) = request.accepts_stream {
+        put_offer(offer, &mut own);
+    }
     Record {
         key: request.key,
         value: request.body.unwrap_or_default(),
@@ -119,26 +123,6 @@ pub fn reply_address(record: &RawRecord) -> WireError {
     ReplyTo::read(record).error(PROCESSOR_FAILED.to_string())
 }
 
-/// The headers that lead, written in the order in which they are put.
-struct Own(Fields);
-
-impl Own {
-    fn put(&mut self, name: &'static str, value: impl Into<Bytes>) {
-        self.0.push((Cow::Borrowed(name), value.into()));
-    }
-
-    fn put_some(&mut self, name: &'static str, value: Option<impl Into<Bytes>>) {
-        if let Some(value) = value {
-            self.put(name, value);
-        }
-    }
-
-    fn and(mut self, fields: Fields) -> Fields {
-        self.0.extend(headers::end_to_end(fields, &[]));
-        self.0
-    }
-}
-
 /// Where an answer goes. Read first, whatever else is wrong with the record: its client waits too.
 struct ReplyTo {
     correlation_id: Option<Bytes>,
@@ -192,6 +176,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
     let value = record.value.clone().unwrap_or_default();
     // The value decides if the two disagree: bytes that were sent are never lost.
     let no_body = record.value.is_none() || record.header(headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
+    let body_elsewhere = read_place(record)?;
     Ok(Request {
         correlation_id,
         method,
@@ -199,7 +184,9 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
         authority: text(record, headers::AUTHORITY)?.unwrap_or_default(),
         scheme: text(record, headers::SCHEME)?.unwrap_or_default(),
         headers: http_fields(record)?,
-        body: (!no_body || !value.is_empty()).then_some(value),
+        body: ((!no_body && body_elsewhere.is_none()) || !value.is_empty()).then_some(value),
+        body_elsewhere,
+        accepts_stream: read_offer(record)?,
         reply_topic: reply_to.topic.clone(),
         reply_partition: reply_to.partition,
         deadline_ms: milliseconds(record, headers::KHP_DEADLINE)?,
@@ -245,20 +232,85 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
     })
 }
 
-/// Checks what makes the rest of the record worth reading.
-fn check_frame(record: &RawRecord) -> Result<(), String> {
-    if record.headers.len() > MAX_HEADERS {
-        return Err(format!("more than {MAX_HEADERS} headers"));
+fn put_offer(offer: StreamOffer, own: &mut Own) {
+    own.put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
+    own.put(headers::KHP_WINDOW, offer.window.to_string());
+    own.put(headers::KHP_INSTANCE, offer.instance.to_bytes());
+}
+
+/// `None`: the answer is awaited in one record. What a later version may accept besides is passed over.
+fn read_offer(record: &RawRecord) -> Result<Option<StreamOffer>, String> {
+    let accepts = record
+        .header(headers::KHP_ACCEPT)
+        .is_some_and(|accept| accept == STREAM);
+    if !accepts {
+        return Ok(None);
     }
-    match record.header(headers::KHP_VERSION) {
-        Some(version) if version != VERSION => Err("unknown khp-version".into()),
-        _ => Ok(()),
+    let window = record.header(headers::KHP_WINDOW).and_then(|window| number(window));
+    let instance = record
+        .header(headers::KHP_INSTANCE)
+        .and_then(|instance| InstanceId::from_bytes(instance));
+    match (window, instance) {
+        (Some(window), Some(instance)) => Ok(Some(StreamOffer { window, instance })),
+        _ => Err(format!(
+            "{} without a legal {} and {}",
+            headers::KHP_ACCEPT,
+            headers::KHP_WINDOW,
+            headers::KHP_INSTANCE
+        )),
     }
 }
 
-fn http_fields(record: &RawRecord) -> Result<Fields, String> {
-    let fields = record.headers.iter();
-    http::read_fields(fields.map(|(name, value)| (&name[..], value.as_ref().unwrap_or(&NULL))))
+pub(super) fn put_place(place: BodyPlace, own: &mut Own) {
+    own.put(headers::KHP_BODY, Bytes::from_static(ELSEWHERE));
+    own.put(
+        headers::KHP_BODY_PARTITION,
+        Bytes::copy_from_slice(&place.partition.to_be_bytes()),
+    );
+    own.put(
+        headers::KHP_BODY_FIRST,
+        Bytes::copy_from_slice(&place.first.to_be_bytes()),
+    );
+    own.put(
+        headers::KHP_BODY_LAST,
+        Bytes::copy_from_slice(&place.last.to_be_bytes()),
+    );
+    own.put(headers::KHP_BODY_LENGTH, place.length.to_string());
+}
+
+/// `None`: the body is the record's value, or there is none.
+pub(super) fn read_place(record: &RawRecord) -> Result<Option<BodyPlace>, String> {
+    let elsewhere = record.header(headers::KHP_BODY).is_some_and(|body| body == ELSEWHERE);
+    if !elsewhere {
+        return Ok(None);
+    }
+    let offset = |name: &str| {
+        let bytes = record.header(name).and_then(|bytes| bytes[..].try_into().ok());
+        let offset = bytes.map(i64::from_be_bytes).filter(|offset| *offset >= 0);
+        offset.ok_or_else(|| format!("{name} is not an offset"))
+    };
+    let partition = record
+        .header(headers::KHP_BODY_PARTITION)
+        .and_then(|bytes| bytes[..].try_into().ok())
+        .map(i32::from_be_bytes)
+        .filter(|partition| *partition >= 0);
+    let place = BodyPlace {
+        partition: partition.ok_or_else(|| format!("{} is not a partition", headers::KHP_BODY_PARTITION))?,
+        first: offset(headers::KHP_BODY_FIRST)?,
+        last: offset(headers::KHP_BODY_LAST)?,
+        length: record
+            .header(headers::KHP_BODY_LENGTH)
+            .and_then(|length| number(length))
+            .ok_or_else(|| format!("{} is not a number", headers::KHP_BODY_LENGTH))?,
+    };
+    match place.first <= place.last {
+        true => Ok(Some(place)),
+        false => Err(format!(
+            "{} is after {}",
+            headers::KHP_BODY_FIRST,
+            headers::KHP_BODY_LAST
+        )),
+    }
 }
 
 /// Reads a header of ours that may end up in an HTTP message. An empty one counts as absent.
@@ -282,10 +334,8 @@ fn milliseconds(record: &RawRecord, name: &str) -> Result<Option<i64>, String> {
     }
 }
 
-fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
+#[cfg(test)]
+mod place_tests;
 #[cfg(test)]
 pub mod properties;
 #[cfg(test)]

@@ -22,7 +22,7 @@ const TAG: usize = 16;
 const NULL: u32 = u32::MAX;
 
 /// Headers that stay in clear. Each of them that a record has is authenticated, and none is believed of a record that does not open.
-const IN_CLEAR: [&str; 16] = [
+const IN_CLEAR: [&str; 17] = [
     headers::KHP_VERSION,
     headers::KAFKA_CORRELATION_ID,
     headers::KAFKA_REPLY_TOPIC,
@@ -30,13 +30,14 @@ const IN_CLEAR: [&str; 16] = [
     headers::KHP_DEADLINE,
     headers::KHP_TIMEOUT,
     headers::KHP_REDRIVE,
-    "khp-accept",
-    "khp-window",
-    "khp-instance",
-    "khp-stream",
-    "khp-seq",
-    "khp-more",
-    "khp-credit",
+    headers::KHP_ACCEPT,
+    headers::KHP_WINDOW,
+    headers::KHP_INSTANCE,
+    headers::KHP_STREAM,
+    headers::KHP_SEQ,
+    headers::KHP_MORE,
+    headers::KHP_CREDIT,
+    headers::KHP_CONTROL,
     "traceparent",
     "tracestate",
 ];

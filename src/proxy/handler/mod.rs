@@ -26,7 +26,7 @@ use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::{BodyLimits, declared_length, read_body};
-use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
+use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
@@ -208,6 +208,9 @@ impl Proxy {
         };
         let deadline = arrived + route.timeout;
         let mut held = self.bytes.begin(0).ok_or(OVERLOADED)?;
+        if !held.grow(many_heads(request)) {
+            return Err(OVERLOADED);
+        }
         let mut body = None;
         if let Some(declared) = declared_length(request) {
             if declared.is_some_and(|length| length > self.body.size) {
@@ -215,7 +218,7 @@ impl Proxy {
             }
             // A body that would be refused is not read. One that comes slowly takes no place until it is there.
             drop(admit()?);
-            held = self.bytes.begin(declared.unwrap_or(0)).ok_or(OVERLOADED)?;
+            drop(self.bytes.begin(declared.unwrap_or(0)).ok_or(OVERLOADED)?);
             let read = read_body(payload, declared, &self.body, deadline, &mut held).await;
             body = Some(read.map_err(Failure::NotSent)?);
         }
@@ -267,7 +270,7 @@ impl Proxy {
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
-        Ok(with_place(response, (permit, held)))
+        Ok(with_place(response, request.version(), (permit, held)))
     }
 
     /// The router, once there is one. A request that comes before the first router is positioned waits a moment for it: a load balancer

@@ -17,6 +17,7 @@ pub mod processor;
 pub mod proxy;
 pub mod routes;
 pub mod sealing;
+pub mod streams;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use processor::{BackendUrl, HostHeader, Processor, Topic};
 pub use proxy::{ClientKey, ClientRate, Proxy};
 pub use routes::{RecordKey, Route};
 pub use sealing::{Sealing, SealingKey};
+pub use streams::{Streaming, Streams};
 
 use crate::kafka::config::{CreateTopics, Kafka};
 pub use crate::process::https::Tls as BackendTls;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub sealing: Sealing,
     /// Bytes of a record that is read; a larger one is not taken.
     pub max_record_size: usize,
+    /// Streamed answers in one process; beyond it answers are whole.
+    pub max_streams: usize,
     /// The proxy's own.
     pub proxy: Proxy,
     /// The processor's own.

@@ -8,6 +8,7 @@ use crate::kafka::config::Start;
 use crate::process::https::Tls as BackendTls;
 use crate::settings::model::delivery::{Breaker, Delivery, Ordering, Retry};
 use crate::settings::model::management::Secret;
+use crate::settings::model::streams::Streams;
 
 /// The processor's settings.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Processor {
     pub max_clock_skew: Duration,
     /// How long a partition that moves to another processor waits for calls under way.
     pub revoke_timeout: Duration,
+    /// Consumers that read large bodies, in the whole process.
+    pub body_readers: usize,
 }
 
 /// One request topic and the backend behind it.
@@ -37,6 +40,8 @@ pub struct Topic {
     pub request_topic: String,
     /// Where replies go when a request names no topic, or none that is allowed.
     pub response_topic: String,
+    /// How its answers are streamed.
+    pub streams: Streams,
     /// Where requests go; never named by a record.
     pub backend_url: BackendUrl,
     /// The group all workers of this topic, in all processes, share.

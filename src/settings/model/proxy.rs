@@ -10,6 +10,7 @@ use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
 use crate::settings::model::routes::Route;
+use crate::settings::model::streams::Streams;
 use crate::wire::Format;
 
 /// The proxy's settings.
@@ -31,6 +32,8 @@ pub struct Proxy {
     pub request_topic: String,
     /// Where the replies to such requests are awaited.
     pub response_topic: String,
+    /// How requests to `request_topic` are streamed, and to topics that clients name; these have control and body topics by default.
+    pub streams: Streams,
     /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.
     pub consumer_group: Option<String>,
     /// How requests are written unless their route says otherwise; replies are read in both formats.
@@ -69,6 +72,8 @@ pub struct Proxy {
     pub max_connections_per_client: Option<usize>,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
+    /// Bytes of one streamed answer that are held for its client.
+    pub stream_window: usize,
 }
 
 impl Proxy {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::settings::model::auth::{AuthMethod, Claim};
+use crate::settings::model::streams::Streams;
 use crate::wire::Format;
 
 /// Some paths and methods, and where requests to them go.
@@ -16,6 +17,8 @@ pub struct Route {
     pub request_topic: String,
     /// Where their replies are awaited.
     pub response_topic: String,
+    /// How its answers are streamed.
+    pub streams: Streams,
     /// The group that consumes `request_topic`, as the proxy's own.
     pub consumer_group: Option<String>,
     /// From a request's arrival to its 504.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
 use crate::process::tls::{ClientAuth, TlsVersion};
-use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn};
+use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn, Streaming};
 use crate::settings::parse::number;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
@@ -217,6 +217,16 @@ pub fn ordering(text: &str) -> Parsed<Ordering> {
         "key" => Ok(Ordering::Key),
         "partition" => Ok(Ordering::Partition),
         _ => Err("unordered, key or partition"),
+    }
+}
+
+/// See [`Streaming`].
+pub fn streaming(text: &str) -> Parsed<Streaming> {
+    match text {
+        "off" => Ok(Streaming::Off),
+        "auto" => Ok(Streaming::Auto),
+        "required" => Ok(Streaming::Required),
+        _ => Err("off, auto or required"),
     }
 }
 

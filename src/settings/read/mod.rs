@@ -3,9 +3,11 @@
 //! - [`auth`]: who may ask.
 //! - [`defaults`]: defaults that come from the machine.
 //! - [`reader`]: reads one key of a table.
+//! - [`streams`]: how answers are streamed.
 //! - [`tree`]: reads the whole tree.
 
 pub mod auth;
 mod defaults;
 pub mod reader;
+pub mod streams;
 pub mod tree;

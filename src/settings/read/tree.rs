@@ -12,11 +12,11 @@ use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
     AuthMethod, BackendTls, Breaker, ClientRate, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
-    Secret, Settings, Topic,
+    Secret, Settings, Streams, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;
-use crate::settings::read::{auth, defaults};
+use crate::settings::read::{auth, defaults, streams};
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
@@ -34,8 +34,10 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let sealing = sealing(&mut reader);
     let sent = rules::message_max_bytes(&kafka).max(MAX_RECORD_SIZE).to_string();
     let max_record_size = reader.or(&top::MAX_RECORD_SIZE, sent, value::size);
-    let proxy = proxy(&mut reader);
-    let processor = processor(&mut reader);
+    let streams = streams::defaults(&mut reader);
+    let max_streams = reader.required(&top::MAX_STREAMS, value::positive);
+    let proxy = proxy(&mut reader, &streams);
+    let processor = processor(&mut reader, &streams);
     let create_topics = create_topics(&mut reader);
     let longest_wait = seconds(proxy.longest_timeout().saturating_add(Duration::from_secs(10)));
     let settings = Settings {
@@ -43,6 +45,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
         kafka,
         sealing,
         max_record_size,
+        max_streams,
         create_topics,
         drain_timeout: reader.or(&top::DRAIN_TIMEOUT, longest_wait, value::positive_duration),
         pre_stop: reader.required(&top::PRE_STOP, value::duration),
@@ -70,7 +73,7 @@ fn sealing(reader: &mut Reader<'_>) -> Sealing {
     Sealing { keys, require }
 }
 
-fn proxy(reader: &mut Reader<'_>) -> Proxy {
+fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
     let bind = reader.present(&top::BIND, value::ip).unwrap_or(EVERY_ADDRESS);
     let port = reader.required(&top::PORT, value::port);
     let tls = tls(reader);
@@ -79,13 +82,21 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
     let warmup_topics = reader.list(&top::WARMUP_TOPICS, "", name::topic);
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
+    let streams = streams::of_proxy(reader, &request_topic, streams);
     let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
     let withhold_headers = reader.list(&top::WITHHOLD_HEADERS, "", name::header_glob);
     let withheld = withhold_headers.join(",");
     let routes = reader.items(&top::ROUTES, |item| {
         let defaults = (&*request_topic, &*response_topic, consumer_group.as_deref());
-        route(item, defaults, default_timeout, wire_format, (&auth.methods, &withheld))
+        route(
+            item,
+            defaults,
+            &streams,
+            default_timeout,
+            wire_format,
+            (&auth.methods, &withheld),
+        )
     });
     let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
     let unrouted = routes.is_empty().to_string();
@@ -105,6 +116,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         warmup_topics,
         request_topic,
         response_topic,
+        streams,
         consumer_group,
         wire_format,
         routes,
@@ -132,6 +144,7 @@ fn proxy(reader: &mut Reader<'_>) -> Proxy {
         ),
         max_connections_per_client: reader.optional(&top::MAX_CONNECTIONS_PER_CLIENT, value::positive),
         keep_alive: reader.required(&top::KEEP_ALIVE, value::positive_duration),
+        stream_window: reader.required(&top::STREAM_WINDOW, value::size),
     }
 }
 
@@ -170,6 +183,7 @@ fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
 fn route(
     item: &mut Reader<'_>,
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
+    default_streams: &Streams,
     timeout: Duration,
     wire_format: Format,
     (methods_of_auth, withheld): (&[AuthMethod], &str),
@@ -186,6 +200,9 @@ fn route(
     // A group belongs to its topic.
     let default_group = default_group.filter(|_| request_topic == default_topic);
     let response_topic = item.or(&route::RESPONSE_TOPIC, response_topic, name::topic);
+    // As a group, they belong to their topic.
+    let own = (request_topic == default_topic).then_some(default_streams);
+    let streams = streams::of_route(item, &request_topic, own, default_streams);
     let consumer_group = item
         .optional(&route::CONSUMER_GROUP, value::text)
         .or_else(|| default_group.map(str::to_owned));
@@ -200,6 +217,7 @@ fn route(
         methods,
         request_topic,
         response_topic,
+        streams,
         consumer_group,
         timeout,
         wire_format,
@@ -211,23 +229,24 @@ fn route(
     }
 }
 
-fn processor(reader: &mut Reader<'_>) -> Processor {
+fn processor(reader: &mut Reader<'_>, streams: &Streams) -> Processor {
     // Read first: it is the default of each topic's concurrency.
     let max_concurrent_requests = reader.required(&top::MAX_CONCURRENT_REQUESTS, value::positive);
     Processor {
-        topics: reader.items(&top::TOPICS, |item| topic(item, max_concurrent_requests)),
+        topics: reader.items(&top::TOPICS, |item| topic(item, streams, max_concurrent_requests)),
         max_concurrent_requests,
         health_check_interval: reader.required(&top::HEALTH_CHECK_INTERVAL, value::duration),
         dead_letter_topic: reader.optional(&top::DEAD_LETTER_TOPIC, name::topic),
         clock_tolerance: reader.required(&top::CLOCK_TOLERANCE, value::duration),
         max_clock_skew: reader.required(&top::MAX_CLOCK_SKEW, value::positive_duration),
         revoke_timeout: reader.required(&top::REVOKE_TIMEOUT, value::positive_duration),
+        body_readers: reader.required(&top::BODY_READERS, value::positive),
     }
 }
 
 /// The defaults of a topic cannot be in the embedded reference, whose list of topics is empty; there they are comments, and a test
 /// reads those.
-fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
+fn topic(item: &mut Reader<'_>, streams: &Streams, max_concurrent_requests: usize) -> Topic {
     let request_topic: String = item.required(&topic::REQUEST_TOPIC, name::topic);
     Topic {
         name: item.or(&topic::NAME, request_topic.as_str(), value::text),
@@ -236,6 +255,7 @@ fn topic(item: &mut Reader<'_>, max_concurrent_requests: usize) -> Topic {
             format!("{request_topic}-responses"),
             name::topic,
         ),
+        streams: streams::of_topic(item, &request_topic, streams),
         backend_url: item.required(&topic::BACKEND_URL, name::backend_url),
         consumer_group: item.or(
             &topic::CONSUMER_GROUP,
@@ -300,7 +320,8 @@ pub fn plain_topic(request_topic: &str, response_topic: &str, backend_url: &str,
         .map(|(key, text)| (key.name.to_owned(), text.into()))
         .collect();
     let (env, mut report, mut effective) = (Env::new(), Report::default(), Yaml::default());
-    topic(&mut Reader::new(&table, &env, &mut report, &mut effective), concurrency)
+    let mut reader = Reader::new(&table, &env, &mut report, &mut effective);
+    topic(&mut reader, &Streams::default(), concurrency)
 }
 
 fn create_topics(reader: &mut Reader<'_>) -> CreateTopics {

@@ -42,9 +42,15 @@ prop_compose! {
         principal in prop::option::of("[^\\pC]{1,20}"),
         reply_partition in prop::option::of(0..1 << 24),
         (deadline_ms, timeout_ms) in (prop::option::of(0..=MAX_TIME_MS), prop::option::of(0..=MAX_TIME_MS)),
+        accepts_stream in prop::option::of(any::<u64>().prop_map(|window| StreamOffer { window, instance: InstanceId::new() })),
+        place in prop::option::of((any::<u16>(), any::<u32>(), any::<u32>(), any::<u64>())),
     ) -> Request {
+        let place = place.filter(|_| body.is_none());
+        let body_elsewhere = place.map(|(partition, first, more, length)| BodyPlace {
+            partition: partition.into(), first: first.into(), last: i64::from(first) + i64::from(more), length,
+        });
         Request {
-            correlation_id, method, path, authority, scheme, headers, body, reply_topic, reply_partition, deadline_ms,
+            correlation_id, method, path, authority, scheme, headers, body, body_elsewhere, accepts_stream, reply_topic, reply_partition, deadline_ms,
             timeout_ms, client_ip, principal, key,
         }
     }

@@ -51,6 +51,8 @@ fn request() -> Request {
             ("content-length", b"3"),
         ]),
         body: Some(Bytes::from_static(b"\0\xff\n")),
+        body_elsewhere: None,
+        accepts_stream: None,
         reply_topic: Some("replies".into()),
         reply_partition: Some(258),
         deadline_ms: Some(1_700_000_030_000),

@@ -1,0 +1,87 @@
+//! A request's body that is larger than a record: it lies in pieces in a topic of bodies, and its request says where.
+
+use bytes::Bytes;
+
+use crate::wire::frame::{Own, VERSION, check_frame, number};
+use crate::wire::headers;
+use crate::wire::message::{Fields, RawRecord, Record};
+
+const MORE: &[u8] = b"1";
+
+/// One piece of a request's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyPiece {
+    /// Of the request that follows.
+    pub correlation_id: Bytes,
+    /// From 0 without a gap.
+    pub seq: u64,
+    /// False for the last piece.
+    pub more: bool,
+    /// The next bytes.
+    pub body: Bytes,
+}
+
+impl BodyPiece {
+    /// Writes it.
+    pub fn encode(self) -> Record {
+        let mut own = Own(Fields::with_capacity(4));
+        own.put(headers::KHP_VERSION, Bytes::from_static(VERSION));
+        own.put(headers::KAFKA_CORRELATION_ID, self.correlation_id);
+        own.put(headers::KHP_SEQ, self.seq.to_string());
+        own.put_some(headers::KHP_MORE, self.more.then_some(Bytes::from_static(MORE)));
+        Record {
+            key: None,
+            value: self.body,
+            headers: own.0,
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The record is malformed.
+    pub fn decode(record: &RawRecord) -> Result<Self, String> {
+        check_frame(record)?;
+        let id = record.header(headers::KAFKA_CORRELATION_ID).filter(|id| !id.is_empty());
+        Ok(BodyPiece {
+            correlation_id: id
+                .cloned()
+                .ok_or_else(|| format!("no {}", headers::KAFKA_CORRELATION_ID))?,
+            seq: record
+                .header(headers::KHP_SEQ)
+                .and_then(|seq| number(seq))
+                .ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
+            more: record.header(headers::KHP_MORE).is_some_and(|more| more == MORE),
+            body: record.value.clone().unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(record: Record) -> RawRecord {
+        let headers = record.headers.into_iter();
+        RawRecord {
+            value: Some(record.value),
+            headers: headers
+                .map(|(name, value)| (Bytes::from(name.into_owned()), Some(value)))
+                .collect(),
+            ..RawRecord::empty(&"orders-requests-bodies".into())
+        }
+    }
+
+    #[test]
+    fn a_piece_is_read_as_it_was_written() {
+        for more in [true, false] {
+            let piece = BodyPiece {
+                correlation_id: Bytes::from_static(b"id"),
+                seq: 7,
+                more,
+                body: Bytes::from_static(b"\0\xff"),
+            };
+            assert_eq!(BodyPiece::decode(&raw(piece.clone().encode())), Ok(piece));
+        }
+    }
+}

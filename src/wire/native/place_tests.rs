@@ -1,0 +1,60 @@
+//! Where a body lies beside its request.
+
+use super::*;
+use crate::wire::invariants::sent;
+
+#[test]
+fn a_place_is_read_as_it_was_written() {
+    let place = BodyPlace {
+        partition: 3,
+        first: 5,
+        last: i64::MAX,
+        length: 1 << 40,
+    };
+    let mut own = Own(Fields::new());
+    put_place(place, &mut own);
+    let written = Record {
+        headers: own.0,
+        ..Record::default()
+    };
+    assert_eq!(read_place(&sent(written)), Ok(Some(place)));
+    assert_eq!(read_place(&sent(Record::default())), Ok(None));
+}
+
+#[test]
+fn a_place_that_cannot_be_is_refused() {
+    let header = |name: &str, value: &[u8]| {
+        (
+            Bytes::copy_from_slice(name.as_bytes()),
+            Some(Bytes::copy_from_slice(value)),
+        )
+    };
+    let whole = || {
+        vec![
+            header(headers::KHP_BODY, b"elsewhere"),
+            header(headers::KHP_BODY_PARTITION, &3_i32.to_be_bytes()),
+            header(headers::KHP_BODY_FIRST, &5_i64.to_be_bytes()),
+            header(headers::KHP_BODY_LAST, &9_i64.to_be_bytes()),
+            header(headers::KHP_BODY_LENGTH, b"100"),
+        ]
+    };
+    let read = |headers| {
+        read_place(&RawRecord {
+            headers,
+            ..RawRecord::empty(&"orders-requests".into())
+        })
+    };
+    assert!(read(whole()).is_ok());
+    for (name, value) in [
+        (headers::KHP_BODY_PARTITION, &(-1_i32).to_be_bytes()[..]),
+        (headers::KHP_BODY_FIRST, &(-1_i64).to_be_bytes()),
+        (headers::KHP_BODY_FIRST, b"5"),
+        (headers::KHP_BODY_LAST, &4_i64.to_be_bytes()),
+        (headers::KHP_BODY_LENGTH, b"-1"),
+        (headers::KHP_BODY_LENGTH, b""),
+    ] {
+        let mut headers = whole();
+        headers.push(header(name, value));
+        assert!(read(headers).is_err(), "{name} {}", value.escape_ascii());
+    }
+}
