@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{A_SECOND, Client, GET};
 use crate::harness::client::Request;
+use crate::harness::kafka::Cluster;
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
 use crate::harness::spec::{Spec, processor, proxy};
@@ -199,4 +200,28 @@ async fn a_stream_goes_on_while_its_processor_is_replaced() {
     assert_eq!(both._processor.wait_exit().await, Some(0));
     both.wait_for_outcome("complete").await;
     assert_eq!(both.backend.count(), 1, "not run again");
+}
+
+/// Each of the three in turn, so that the leader of the reply partition and that of the control topic are among them.
+#[tokio::test]
+async fn a_stream_goes_on_when_brokers_are_killed_one_after_the_other() {
+    let mut cluster = Cluster::start();
+    let mut both = Both::start(|spec| spec.on(cluster.brokers())).await;
+    let mut client = Client::send(&both.proxy, GET).await;
+    let mut call = both.backend.next().await;
+    call.chunked_head("text/event-stream").await;
+    for node in &mut cluster.nodes {
+        node.kill();
+        for number in 0..3 {
+            let event = format!("data: {number} without {}\n\n", node.brokers());
+            call.chunk(&event).await;
+            client.until(&event).await;
+        }
+        node.restart();
+    }
+    call.last_chunk().await;
+    client.until("\r\n0\r\n\r\n").await;
+    both.wait_for_outcome("complete").await;
+    let cancels = both.proxy.metrics().await.sum("proxy_cancels_total", &[]);
+    assert_eq!(cancels, 0.0);
 }

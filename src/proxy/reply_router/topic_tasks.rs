@@ -85,6 +85,8 @@ impl TopicTasks {
             };
             let result = match blocking(&topic, ensure).await {
                 Ok(Some(found)) if !found.writable => Err(ControlError::NotWritable),
+                // Who may write to a topic may describe it.
+                Err(TopicError::Denied { .. }) => Err(ControlError::NotWritable),
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.into()),
             };
