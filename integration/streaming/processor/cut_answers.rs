@@ -153,6 +153,10 @@ async fn silence_of_the_backend_and_of_the_requester_end_a_stream() {
     let piece = requester.next().await;
     piece.assert_goes_on(1);
     assert_eq!(piece.text(), "beyo");
+    // What it writes meanwhile is no sign of the requester.
+    while call.try_send(b"1\r\nx\r\n").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let last = requester.next().await;
     last.assert_ends(2, "no-credit");
     assert_eq!(last.text(), "");

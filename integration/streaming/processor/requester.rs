@@ -83,7 +83,7 @@ impl Requester {
     }
 
     async fn write(&self, partition: i32, id: &str, headers: &[Header<'_>]) {
-        let path = format!("/{id}");
+        let path = format!("/{}", id.replace(' ', "-"));
         let mut all = request_headers(id, "GET", &path, headers);
         all.push(("khp-body", b"none"));
         produce(&self.topics.request, partition, b"", &all).await;

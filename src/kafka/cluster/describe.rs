@@ -12,12 +12,12 @@ use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as rdsys;
-use rdsys::rd_kafka_AclOperation_t as Right;
 use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{
     GRACE, Owned, TIMEOUT, ask, c_strings, items, next_event, options, poll, queue,
 };
+use crate::kafka::cluster::rights::{Right, Rights};
 use crate::kafka::codes::CodeClass;
 
 /// A topic's identity. A topic that is deleted and created again has a new one.
@@ -112,7 +112,7 @@ impl<C: ConsumerContext + 'static> TopicQuestion<C> {
 }
 
 /// Asks about these topics; the answer comes to `queue`.
-fn send_describe<C: ClientContext>(
+pub(super) fn send_describe<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
     queue: &Owned<rdsys::rd_kafka_queue_t>,
@@ -221,12 +221,13 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
             rdsys::rd_kafka_Uuid_least_significant_bits(id),
         );
         let partitions = items(|count| rdsys::rd_kafka_TopicDescription_partitions(topic, count)).len();
+        let rights = Rights::of(|count| rdsys::rd_kafka_TopicDescription_authorized_operations(topic, count));
         (
             RDKafkaErrorCode::from(code),
             id,
             partitions,
-            may(topic, Right::RD_KAFKA_ACL_OPERATION_READ),
-            may(topic, Right::RD_KAFKA_ACL_OPERATION_WRITE),
+            rights.allow(Right::Read),
+            rights.allow(Right::Write),
         )
     };
     match code {
@@ -240,22 +241,6 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
         code if CodeClass::from(code) == CodeClass::NoSuchTopic => Ok(None),
         code => Err(KafkaError::AdminOp(code)),
     }
-}
-
-/// True also where the list of rights is empty: brokers before 2.3 send none, and who may not even describe a topic gets no description.
-///
-/// # Safety
-/// `topic` points to a description that is alive.
-unsafe fn may(topic: *const rdsys::rd_kafka_TopicDescription_t, right: Right) -> bool {
-    let mut count = 0;
-    // SAFETY: the caller's promise; the array belongs to the description and has as many items as it says.
-    let operations = unsafe {
-        match rdsys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count) {
-            first if first.is_null() => &[],
-            first => std::slice::from_raw_parts(first, count),
-        }
-    };
-    operations.is_empty() || operations.contains(&right)
 }
 
 /// # Safety

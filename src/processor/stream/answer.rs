@@ -197,6 +197,8 @@ impl<'a> Answer<'a> {
         let mut draining = std::pin::pin!(streams.ending.cancelled());
         let whole = deadline(Instant::now(), self.caller.topic.streams.max_duration);
         let mut progress = Instant::now();
+        // Since when nothing may be sent. What the backend writes meanwhile is no progress.
+        let mut starved: Option<Instant> = None;
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
         loop {
             if self.sender.acks.has_failed() {
@@ -220,7 +222,11 @@ impl<'a> Answer<'a> {
                     };
                 }
             }
-            let silence = deadline(progress, self.caller.topic.streams.idle_timeout);
+            match self.cutter.waits_for_credit() {
+                true => drop(starved.get_or_insert_with(Instant::now)),
+                false => starved = None,
+            }
+            let silence = deadline(starved.unwrap_or(progress), self.caller.topic.streams.idle_timeout);
             let next = silence.into_iter().chain(whole).min();
             if let Some(next) = next.filter(|next| *next != timer.deadline()) {
                 timer.as_mut().reset(next);
@@ -270,7 +276,8 @@ impl<'a> Answer<'a> {
                         self.cut_off(StreamError::StreamIdle);
                     } else if next.is_some_and(|next| now - next > STANDSTILL) || !self.kafka.is_up() {
                         progress = now;
-                    } else if self.cutter.waits_for_credit() {
+                        starved = None;
+                    } else if starved.is_some() {
                         self.cut_off(StreamError::NoCredit);
                     } else if wants_more {
                         self.cut_off(StreamError::StreamIdle);

@@ -283,11 +283,13 @@ impl State {
         let of_it = |call: &&Rc<Call>| call.offer.instance == instance && now.duration_since(call.since) >= SILENT_FOR;
         let ended = self.open.values().flatten().filter(of_it);
         let ended = ended.filter(|call| call.end(Ending::RequesterGone)).count();
-        tracing::warn!(
-            calls = ended,
-            seconds = SILENT_FOR.as_secs(),
-            "a requester was not heard for so long while Kafka was well: its calls end"
-        );
+        if ended > 0 {
+            tracing::warn!(
+                calls = ended,
+                seconds = SILENT_FOR.as_secs(),
+                "a requester was not heard for so long while Kafka was well: its calls end"
+            );
+        }
     }
 }
 

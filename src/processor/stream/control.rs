@@ -1,5 +1,6 @@
 //! A control topic, as its reader and its listeners share it: whether it is read, and what came.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -102,8 +103,8 @@ impl ControlTopic {
         let _ = self.suspects.0.try_send(requester);
     }
 
-    /// The requesters that were suspected since the last call.
-    pub fn suspects(&self) -> Vec<InstanceId> {
+    /// The requesters that were suspected since the last call: several workers may suspect the same one.
+    pub fn suspects(&self) -> HashSet<InstanceId> {
         self.suspects.1.try_iter().collect()
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: the consumer, and which control topics it reads. Sent to by: the reading thread (records), its own tasks (what became of a topic).
 //! Death: the supervisor makes a new one, which reads on from the ends; answers are whole until then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -146,7 +146,7 @@ struct Slot {
     /// That it cannot be read was logged.
     is_logged: bool,
     /// Requesters that were silent up to the topic's end. Told a tick later: what was read by then is on its way.
-    silent: Vec<InstanceId>,
+    silent: HashSet<InstanceId>,
 }
 
 enum State {
@@ -167,7 +167,7 @@ enum What {
     Opened(Result<OpenTopic, TopicError>),
     Checked(Result<Option<TopicChange>, TopicError>),
     /// Whether all that the topic holds was heard; of these it was asked for.
-    AtEnd(bool, Vec<InstanceId>),
+    AtEnd(bool, HashSet<InstanceId>),
 }
 
 impl ControlReader {
@@ -184,7 +184,7 @@ impl ControlReader {
                 is_asked: false,
                 is_missing: false,
                 is_logged: false,
-                silent: Vec::new(),
+                silent: HashSet::new(),
             };
             (topic.name.clone(), slot)
         };

@@ -22,6 +22,8 @@ use crate::wire::control::Control;
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Kept back of a drain for the last pieces of streams that are cut off, and for the producer's flush.
 const LAST_PIECES: Duration = Duration::from_secs(1);
+/// How often a drain looks whether all streams have ended.
+const DRAIN_TURN: Duration = Duration::from_millis(20);
 
 /// Of the whole process. Clones share it.
 #[derive(Clone)]
@@ -45,7 +47,7 @@ impl Streams {
                 *controls.entry(topic.streams.control_topic.clone()).or_default() |= is_required;
             }
         }
-        let most = settings.max_streams.min(u32::MAX as usize >> 1);
+        let most = settings.max_streams.min(Semaphore::MAX_PERMITS);
         let controls = controls.into_iter().map(|(name, is_required)| {
             let topic = Arc::new(ControlTopic::new(&name, is_required));
             (name, topic)
@@ -71,23 +73,33 @@ impl Streams {
         self.controls.get(name).filter(|_| is_on).cloned()
     }
 
-    /// Lets streams go on until shortly before `limit` is over, then ends them. True: none was cut off.
-    pub async fn drain(&self, limit: Duration) -> bool {
+    /// Lets streams go on until shortly before `limit` is over, then ends them. `begun` comes when no further one begins. True: none was
+    /// cut off.
+    pub async fn drain(&self, limit: Duration, begun: &CancellationToken) -> bool {
         let ended = async |limit| {
-            let all = self.places.acquire_many(self.most as u32);
+            let all = async {
+                begun.cancelled().await;
+                // Places are not waited for: who does so keeps those that come free from the streams that still begin.
+                while self.places.available_permits() < self.most {
+                    tokio::time::sleep(DRAIN_TURN).await;
+                }
+            };
             tokio::time::timeout(limit, all).await.is_ok()
         };
         let reserve = LAST_PIECES.min(limit / 2);
         if ended(limit - reserve).await {
             return true;
         }
-        tracing::warn!(
-            streams = self.most - self.places.available_permits(),
-            "streamed answers were still under way at the drain limit and are cut off; raise drain_timeout"
-        );
+        let streams = self.most - self.places.available_permits();
         self.ending.cancel();
+        if streams > 0 {
+            tracing::warn!(
+                streams,
+                "streamed answers were still under way at the drain limit and are cut off; raise drain_timeout"
+            );
+        }
         ended(reserve / 2).await;
-        false
+        streams == 0
     }
 }
 

@@ -21,6 +21,8 @@ use crate::settings::{CreateTopics, Proxy, Streams};
 
 const REQUESTS_END: &str = "-requests";
 const REPLIES_END: &str = "-responses";
+/// The dead letter topic of kafka-http-proxy's README. It looks like a request topic, and a proxy need not know that it is none.
+const PREDECESSORS_LETTERS: &str = "failed-requests";
 
 /// What a topic is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +116,8 @@ impl Nameable {
 
     /// Topics that applications keep to themselves are no client's, whatever the patterns say.
     fn has(&self, name: &str, wanted: TopicUse) -> bool {
-        let is_private = is_private(name) || self.dead_letter_topic.as_deref() == Some(name);
+        let holds_letters = name == PREDECESSORS_LETTERS || self.dead_letter_topic.as_deref() == Some(name);
+        let is_private = is_private(name) || holds_letters;
         let allowed = match wanted {
             TopicUse::Requests => &self.requests,
             TopicUse::Replies => &self.replies,

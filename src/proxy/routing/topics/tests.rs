@@ -4,15 +4,14 @@ use super::*;
 use crate::settings::{Mode, load};
 
 fn topics(limit: usize) -> KnownTopics {
+    topics_with(limit, Some("letters-requests"))
+}
+
+fn topics_with(limit: usize, dead_letter_topic: Option<&str>) -> KnownTopics {
     let mut settings = load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
     settings.proxy.max_client_topics = limit;
     let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-    KnownTopics::new(
-        &settings.proxy,
-        &settings.create_topics,
-        Some("failed-requests"),
-        metrics,
-    )
+    KnownTopics::new(&settings.proxy, &settings.create_topics, dead_letter_topic, metrics)
 }
 
 fn name(topics: &KnownTopics, name: &str) -> Result<TopicInUse, RequestError> {
@@ -30,6 +29,7 @@ fn a_name_is_for_the_use_that_it_says() {
         ("payments", false, false),
         ("_a-requests", false, false),
         ("connect-a-requests", false, false),
+        ("letters-requests", false, false),
         ("failed-requests", false, false),
     ] {
         for (wanted, expected) in [(TopicUse::Requests, requests), (TopicUse::Replies, replies)] {
@@ -40,6 +40,13 @@ fn a_name_is_for_the_use_that_it_says() {
             );
         }
     }
+}
+
+#[test]
+fn a_proxy_that_knows_no_dead_letters_keeps_clients_off_the_predecessors() {
+    let topics = topics_with(9, None);
+    assert!(name(&topics, "failed-requests").is_err());
+    assert!(name(&topics, "letters-requests").is_ok());
 }
 
 #[test]
