@@ -24,6 +24,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
+use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
@@ -85,7 +86,15 @@ pub fn assemble(
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
     let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
     let connectors = Connectors::new(own.topics.iter().map(|topic| &topic.tls)).map_err(AssembleError::Backend)?;
+    let sealing = Arc::new(settings.sealing.derive()?);
     let shared = Shared {
+        body_readers: BodyReaders::new(
+            properties::body_reader(&settings.kafka),
+            own.body_readers,
+            settings.max_record_size,
+            sealing.clone(),
+            metrics.bodies.clone(),
+        ),
         producer: producer.clone(),
         limits,
         calls: calls.clone(),
@@ -98,7 +107,7 @@ pub fn assemble(
         max_clock_skew: own.max_clock_skew,
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
-        sealing: Arc::new(settings.sealing.derive()?),
+        sealing,
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;
@@ -212,8 +221,9 @@ fn pump_plan(
     }
 }
 
-/// Topics that a reply must not go to: there it would be executed as a request, or taken for a dead letter.
+/// Topics that a reply must not go to: there it would be executed as a request, or taken for a dead letter or a piece of a body.
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
     let requests = own.topics.iter().map(|topic| &topic.request_topic);
-    requests.chain(&own.dead_letter_topic).cloned().collect()
+    let bodies = own.topics.iter().map(|topic| &topic.streams.bodies_topic);
+    requests.chain(bodies).chain(&own.dead_letter_topic).cloned().collect()
 }

@@ -4,11 +4,13 @@
 //! - [`worker`]: the actor of one topic, and how its generations are made.
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
+//! - [`bodies`]: bodies that are larger than a record.
 //! - [`lag`]: the consumer's lag, gathered when it is asked for.
 //! - [`metrics`]: what the processor counts.
 
 pub mod assemble;
 pub mod backend;
+pub mod bodies;
 pub mod lag;
 pub mod metrics;
 pub mod record;

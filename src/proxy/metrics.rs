@@ -7,6 +7,7 @@ use prometheus::{
 
 use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::proxy::uploads::metrics::UploadMetrics;
 
 /// The label of topics that no configuration names.
 pub const OTHER_TOPIC: &str = "other";
@@ -43,6 +44,7 @@ pub struct ProxyMetrics {
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
     pub jwks: JwksMetrics,
+    pub uploads: UploadMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -202,6 +204,7 @@ impl ProxyMetrics {
                 refreshes: counters("proxy_jwks_refreshes_total", "Reads of the keys of tokens", &["result"])?,
                 keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
             },
+            uploads: UploadMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -265,6 +268,11 @@ impl Drop for OpenConnection {
 }
 
 impl TopicMetrics {
+    /// What this topic is called in metrics.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Counts an answered request. `status` is 100 to 599.
     pub fn answered(&self, method: &Method, status: u16, seconds: f64) {
         let method = method_label(method);

@@ -8,6 +8,7 @@
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`uploads`]: bodies that are larger than a record.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -21,3 +22,4 @@ pub mod metrics;
 pub mod reply_router;
 pub mod routing;
 pub mod trust;
+pub mod uploads;

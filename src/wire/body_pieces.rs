@@ -36,6 +36,11 @@ impl BodyPiece {
         }
     }
 
+    /// Which one a record claims to be.
+    pub fn seq_of(record: &RawRecord) -> Option<u64> {
+        record.header(headers::KHP_SEQ).and_then(|seq| number(seq))
+    }
+
     /// Reads it.
     ///
     /// # Errors
@@ -47,9 +52,7 @@ impl BodyPiece {
             correlation_id: id
                 .cloned()
                 .ok_or_else(|| format!("no {}", headers::KAFKA_CORRELATION_ID))?,
-            seq: record
-                .header(headers::KHP_SEQ)
-                .and_then(|seq| number(seq))
+            seq: Self::seq_of(record)
                 .ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
             more: record.header(headers::KHP_MORE).is_some_and(|more| more == MORE),
             body: record.value.clone().unwrap_or_default(),

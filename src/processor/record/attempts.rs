@@ -9,6 +9,7 @@ use crate::processor::backend::call_pool::CallPlace;
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::backend::health;
 use crate::processor::backend::retry::Policy;
+use crate::processor::bodies::readers::ReaderPlace;
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::round::Round;
@@ -40,6 +41,8 @@ pub struct Attempts<'a, C> {
     turn: Turn,
     /// At most once: given up as the first attempt begins.
     not_begun: Option<Counted>,
+    /// Its body lies elsewhere.
+    needs_reader: bool,
 }
 
 /// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
@@ -54,6 +57,8 @@ struct Right<'a> {
     /// Its result decides what the breaker does next.
     probe: Option<Probe>,
     place: CallPlace<'a>,
+    /// For a body that lies elsewhere.
+    reader: Option<ReaderPlace>,
 }
 
 /// Why there is no right to an attempt.
@@ -95,7 +100,7 @@ enum Next {
     NewRound(Duration),
 }
 
-impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
+impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendError>> Attempts<'a, C> {
     pub fn new(
         caller: &'a Caller,
         request: &'a Request,
@@ -114,6 +119,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
             entry: Entry::Waits,
             turn,
             not_begun,
+            needs_reader: request.body_elsewhere.is_some(),
         }
     }
 
@@ -192,7 +198,15 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
                         // It opened while this waited for its place.
                         continue;
                     }
-                    return Ok(Right { probe, place });
+                    let reader = self.needs_reader.then(|| caller.body_readers.try_place());
+                    if let Some(None) = reader {
+                        // Neither is held while the other is waited for.
+                        drop((probe, place));
+                        unless_refused(self.lease, self.deadline, caller.body_readers.free()).await?;
+                        continue;
+                    }
+                    let reader = reader.flatten();
+                    return Ok(Right { probe, place, reader });
                 }
                 Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
                 Pass::Wait(wait) => {
@@ -297,7 +311,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
         let outcome = tokio::select! {
             biased;
             () = self.lease.cut_off() => return None,
-            outcome = (self.call)(limit) => outcome,
+            outcome = (self.call)(limit, right.reader) => outcome,
         };
         // A wait for the next attempt holds nobody else up.
         drop(right.place);

@@ -104,7 +104,7 @@ impl DeliveryListener for Deliveries {
 
     fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
         match outcome {
-            Ok(()) => {
+            Ok(_offset) => {
                 if let Content::DeadLetter(_) = ticket.parcel.content {
                     ticket.outbox.metrics.dead_letters.inc();
                 }

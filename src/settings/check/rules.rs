@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
+use crate::settings::check::bodies;
 use crate::settings::check::doors;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
@@ -14,9 +15,6 @@ use crate::settings::keys::{self, Key, route, top, topic};
 use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic};
 use crate::settings::parse::routing;
 use crate::wire::Format;
-
-/// Room in a record for the head of a request beside its body.
-const HEAD_ROOM: usize = 64 * 1024;
 
 /// Defaults that the rules need where `kafka.properties` does not set them: librdkafka's own, and for the session timeout the one that
 /// this service sets, so that a group moves on after a crash well within the default timeout of 30 s.
@@ -33,6 +31,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
+    bodies::check(settings, report);
     sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);
@@ -98,28 +97,6 @@ fn proxy(settings: &Settings, report: &mut Report) {
             top::WIRE_FORMAT.name
         ));
     }
-    let limit = message_max_bytes(&settings.kafka);
-    let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
-    report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {
-        let largest = limit.saturating_sub(HEAD_ROOM as u64);
-        format!(
-            "{} bytes do not fit into a record: at most {largest} with message.max.bytes at {limit}; raise that in {}",
-            proxy.max_body_size,
-            top::PROPERTIES.name
-        )
-    });
-    report.rule(
-        proxy.max_pending_bytes >= proxy.max_body_size,
-        &[top::MAX_PENDING_BYTES.name, top::MAX_BODY_SIZE.name],
-        || {
-            format!(
-                "{} bytes are below {} ({})",
-                proxy.max_pending_bytes,
-                top::MAX_BODY_SIZE.name,
-                proxy.max_body_size
-            )
-        },
-    );
     let moved_on =
         Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
     let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);
@@ -368,11 +345,11 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
     }
 }
 
-fn topic_path(index: usize, key: &Key) -> String {
+pub(super) fn topic_path(index: usize, key: &Key) -> String {
     keys::join(&keys::item(top::TOPICS.name, index), key.name)
 }
 
-fn route_path(index: usize, key: &Key) -> String {
+pub(super) fn route_path(index: usize, key: &Key) -> String {
     keys::join(&keys::item(top::ROUTES.name, index), key.name)
 }
 
