@@ -47,7 +47,7 @@ fn rules(roles: &[(&str, &str)]) -> Vec<Rule> {
 /// A Kafka that has the page's topics and rights.
 async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
     kafka
-        .create_topics(&["orders-requests", "orders-responses", DEAD_LETTERS])
+        .create_topics(&["orders-requests", "orders-requests-bodies", "orders-responses", DEAD_LETTERS])
         .await;
     kafka.allow(rules(roles)).await;
 }
@@ -116,6 +116,9 @@ async fn the_rights_of_the_page_are_all_that_each_role_needs() {
     let proxy = proxy_at(&kafka, login("orders-proxy")).start().await;
     let answer = proxy.request(Request::post("/", "hello")).await;
     answer.assert_echo("hello");
+    backend.answer_with(|received| Answer::body(received.body.len().to_string()));
+    let answer = proxy.request(Request::post("/", vec![b'x'; 2_000_000])).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "2000000"));
     lacks_nothing(&proxy);
     lacks_nothing(&processor);
 

@@ -1,0 +1,2 @@
+/// Bodies of requests that are larger than a record.
+mod uploads;
