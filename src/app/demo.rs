@@ -30,19 +30,19 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
     actix_web::rt::spawn(
-        HttpServer::new(|| WebApp::new().default_service(web::to(echo)))
-            .workers(1)
-            .disable_signals()
-            .listen(backend)?
-            .run(),
+        HttpServer::new(|| {
+            WebApp::new()
+                .app_data(web::PayloadConfig::new(LARGEST_BODY))
+                .default_service(web::to(echo))
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(backend)?
+        .run(),
     );
 
     let topic = demo_topic(&settings, &backend_address.to_string());
-    for name in [
-        &topic.request_topic,
-        &topic.response_topic,
-        &topic.streams.bodies_topic,
-    ] {
+    for name in [&topic.request_topic, &topic.response_topic, &topic.streams.bodies_topic] {
         broker.create_topic(name, PARTITIONS, 1).map_err(AssembleError::Kafka)?;
     }
     settings.kafka.bootstrap_servers = broker.bootstrap_servers();
@@ -57,7 +57,11 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
         route.response_topic.clone_from(&topic.response_topic);
         route.streams.bodies_topic.clone_from(&topic.streams.bodies_topic);
     }
-    settings.proxy.streams.bodies_topic.clone_from(&topic.streams.bodies_topic);
+    settings
+        .proxy
+        .streams
+        .bodies_topic
+        .clone_from(&topic.streams.bodies_topic);
     settings.proxy.max_body_size = settings.proxy.largest_body().min(LARGEST_BODY);
     settings.processor.topics = vec![topic];
     settings.processor.dead_letter_topic = None;

@@ -111,9 +111,9 @@ fn header(name: &[u8], content: &[u8]) -> String {
                 || is(headers::KHP_BODY_PARTITION) =>
         {
             content
-            .try_into()
-            .ok()
-            .map(|bytes| i64::from(i32::from_be_bytes(bytes)))
+                .try_into()
+                .ok()
+                .map(|bytes| i64::from(i32::from_be_bytes(bytes)))
         }
         (8, _)
             if is(headers::DLT_ORIGINAL_OFFSET)

@@ -11,7 +11,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::codes::CodeClass;
-use crate::kafka::record::{Copied, Fetched};
+use crate::kafka::record::Fetched;
 
 /// One question about a partition's first and last offset may take this long.
 const QUESTION: Duration = Duration::from_secs(5);
@@ -44,16 +44,14 @@ pub enum RangeError {
 /// The consumer. It reads one range at a time.
 pub struct RangeReader {
     consumer: BaseConsumer<LogOnly>,
-    /// Bytes of one record.
-    max_record: usize,
 }
 
 impl RangeReader {
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig, max_record: usize) -> KafkaResult<Self> {
+    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let consumer = BaseConsumer::from_config_and_context(config, LogOnly)?;
-        Ok(RangeReader { consumer, max_record })
+        Ok(RangeReader { consumer })
     }
 
     /// It can read another range.
@@ -70,7 +68,7 @@ impl RangeReader {
         &self,
         range: &Range,
         wanted: impl Fn() -> bool,
-        take: impl FnMut(Copied) -> ControlFlow<()>,
+        take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
     ) -> Result<bool, RangeError> {
         self.is_there(range, &wanted)?;
         let mut list = TopicPartitionList::with_capacity(1);
@@ -116,7 +114,7 @@ impl RangeReader {
         &self,
         range: &Range,
         wanted: &impl Fn() -> bool,
-        mut take: impl FnMut(Copied) -> ControlFlow<()>,
+        mut take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
     ) -> Result<bool, RangeError> {
         // The offset before what comes next. What was fetched for the range before this one may come first.
         let mut at = None;
@@ -140,7 +138,7 @@ impl RangeReader {
                 continue;
             }
             at = Some(offset);
-            if take(fetched.copy(&range.topic, self.max_record)).is_break() {
+            if take(fetched).is_break() {
                 return Ok(false);
             }
             if offset == range.last {

@@ -52,8 +52,7 @@ impl BodyPiece {
             correlation_id: id
                 .cloned()
                 .ok_or_else(|| format!("no {}", headers::KAFKA_CORRELATION_ID))?,
-            seq: Self::seq_of(record)
-                .ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
+            seq: Self::seq_of(record).ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
             more: record.header(headers::KHP_MORE).is_some_and(|more| more == MORE),
             body: record.value.clone().unwrap_or_default(),
         })

@@ -86,7 +86,10 @@ pub async fn upload(address: &str, framing: Framing, bytes: u64) -> (Response, S
 pub fn assert_arrived(answer: &Response, bytes: u64, sha: &str) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let told: Value = answer.json();
-    assert_eq!((told["bytes"].as_u64(), told["sha256"].as_str()), (Some(bytes), Some(sha)));
+    assert_eq!(
+        (told["bytes"].as_u64(), told["sha256"].as_str()),
+        (Some(bytes), Some(sha))
+    );
 }
 
 /// Bytes that differ from those anywhere else in the body.

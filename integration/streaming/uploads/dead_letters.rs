@@ -1,10 +1,10 @@
 //! A letter whose body lies elsewhere: it goes back as long as the body is there.
 
+use super::MIB;
 use super::bodies_topic;
 use super::client::{Framing, upload};
 use super::lost::remove_all;
 use super::sink::Sink;
-use super::MIB;
 use crate::harness::backend::unreachable_url;
 use crate::harness::dlq::Dlq;
 use crate::harness::spec::proxy;
@@ -23,7 +23,10 @@ async fn a_letter_goes_back_with_its_body_and_stays_without_it() {
     wait_for_count(&dlq.dead_letters, 1).await;
     let place = place(&dlq).await;
     let shown = dlq.run(&["show", &place]).await;
-    let told = format!("(a body of {} bytes in {bodies}, partition 0, offsets 0 to 11: still there)", 3 * MIB);
+    let told = format!(
+        "(a body of {} bytes in {bodies}, partition 0, offsets 0 to 11: still there)",
+        3 * MIB
+    );
     assert!(shown.out.contains(&told), "{shown:?}");
     assert!(shown.out.contains("khp-body-last: 11\n"), "{shown:?}");
 
@@ -34,9 +37,15 @@ async fn a_letter_goes_back_with_its_body_and_stays_without_it() {
     let shown = dlq.run(&["show", &place]).await;
     assert!(shown.out.contains("no longer there"), "{shown:?}");
     let left = dlq.run(&["redrive"]).await;
-    assert!(left.out.contains("redriven: 0") && left.out.contains("has lost its body"), "{left:?}");
+    assert!(
+        left.out.contains("redriven: 0") && left.out.contains("has lost its body"),
+        "{left:?}"
+    );
     let elsewhere = dlq.run(&["redrive", "--to", &dlq.topics.response]).await;
-    assert!(elsewhere.out.contains("redriven: 0") && elsewhere.out.contains("has its body in topic"), "{elsewhere:?}");
+    assert!(
+        elsewhere.out.contains("redriven: 0") && elsewhere.out.contains("has its body in topic"),
+        "{elsewhere:?}"
+    );
 
     // A second letter has its body still, and goes back with it.
     let failing = dlq.spec(&unreachable_url()).start().await;
@@ -45,7 +54,10 @@ async fn a_letter_goes_back_with_its_body_and_stays_without_it() {
     failing.stop().await;
     wait_for_count(&dlq.dead_letters, 2).await;
     let redriven = dlq.run(&["redrive"]).await;
-    assert!(redriven.out.contains("redriven: 1") && redriven.out.contains("left: 1"), "{redriven:?}");
+    assert!(
+        redriven.out.contains("redriven: 1") && redriven.out.contains("left: 1"),
+        "{redriven:?}"
+    );
     let sink = Sink::start().await;
     let _processor = dlq.spec(&sink.url()).start().await;
     sink.wait_for(0, 3 * MIB).await;
@@ -61,6 +73,9 @@ async fn a_letter_goes_back_with_its_body_and_stays_without_it() {
 async fn place(dlq: &Dlq) -> String {
     let listed = dlq.run(&["list"]).await;
     let words = listed.out.split_whitespace().map(str::to_owned);
-    let is_place = |word: &String| word.split_once(':').is_some_and(|(a, b)| a.parse::<i32>().is_ok() && b.parse::<i64>().is_ok());
+    let is_place = |word: &String| {
+        word.split_once(':')
+            .is_some_and(|(a, b)| a.parse::<i32>().is_ok() && b.parse::<i64>().is_ok())
+    };
     words.into_iter().find(is_place).unwrap_or_else(|| panic!("{listed:?}"))
 }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::MIB;
 use super::client::{Framing, Upload, assert_arrived, upload};
 use super::sink::{Does, Sink};
-use super::MIB;
 use crate::harness::kafka::Node;
 use crate::harness::names::Topics;
 use crate::harness::spec::{processor, proxy};
@@ -13,7 +13,14 @@ use crate::harness::wait::off_thread;
 #[tokio::test]
 async fn kill_9_of_a_processor_in_the_middle_of_a_call_runs_it_again_whole() {
     let topics = Topics::unique("files");
-    let sink = Sink::scripted(|call| if call == 0 { Does::WaitAfter(5 * MIB) } else { Does::Take }).await;
+    let sink = Sink::scripted(|call| {
+        if call == 0 {
+            Does::WaitAfter(5 * MIB)
+        } else {
+            Does::Take
+        }
+    })
+    .await;
     let spec = processor(&[(&topics, &sink.url())]);
     let mut killed = spec.clone().start().await;
     let proxy = proxy(&topics).start().await;

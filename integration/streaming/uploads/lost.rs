@@ -19,7 +19,8 @@ use crate::harness::wait::eventually;
 pub async fn remove_all(topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, rdkafka::Offset::End).expect("a topic");
+    list.add_partition_offset(topic, 0, rdkafka::Offset::End)
+        .expect("a topic");
     admin
         .delete_records(&list, &AdminOptions::new())
         .await
@@ -40,7 +41,13 @@ async fn a_body_that_is_gone_before_the_call_is_a_500_and_no_call() {
     let (answer, _) = answer.await.expect("no panic");
     answer.assert_problem(500, "bad-message");
     assert!(sink.calls().is_empty());
-    assert_eq!(processor.metrics().await.sum("processor_bodies_total", &[("outcome", "gone")]), 1.0);
+    assert_eq!(
+        processor
+            .metrics()
+            .await
+            .sum("processor_bodies_total", &[("outcome", "gone")]),
+        1.0
+    );
     // The topic goes on to carry bodies.
     let (answer, sha) = upload(&proxy.address(), Framing::Length, 2 * MIB).await;
     assert_arrived(&answer, 2 * MIB, &sha);
@@ -51,7 +58,10 @@ async fn a_body_that_is_removed_during_the_call_cuts_it() {
     let topics = Topics::unique("files");
     create_topic(&bodies_topic(&topics), 1).await;
     let sink = Sink::scripted(|call| if call == 0 { Does::WaitAfter(MIB) } else { Does::Take }).await;
-    let processor = processor(&[(&topics, &sink.url())]).set_topics("max_retries", 0).start().await;
+    let processor = processor(&[(&topics, &sink.url())])
+        .set_topics("max_retries", 0)
+        .start()
+        .await;
     let proxy = proxy(&topics).start().await;
     let address = proxy.address();
     let answer = tokio::spawn(async move { upload(&address, Framing::Length, 40 * MIB).await });
@@ -63,7 +73,10 @@ async fn a_body_that_is_removed_during_the_call_cuts_it() {
     let (answer, _) = answer.await.expect("no panic");
     answer.assert_problem(500, "bad-message");
     let call = eventually("the backend's connection ended", async || {
-        sink.calls().into_iter().find(|call| call.cut).ok_or_else(|| "it has not".into())
+        sink.calls()
+            .into_iter()
+            .find(|call| call.cut)
+            .ok_or_else(|| "it has not".into())
     })
     .await;
     assert!(call.sha.is_none() && call.bytes < 40 * MIB, "{} bytes", call.bytes);
@@ -77,7 +90,14 @@ async fn a_body_that_is_removed_during_the_call_cuts_it() {
 #[tokio::test]
 async fn each_attempt_reads_the_body_again() {
     let topics = Topics::unique("files");
-    let sink = Sink::scripted(|call| if call == 0 { Does::ResetAfter(3 * MIB) } else { Does::Take }).await;
+    let sink = Sink::scripted(|call| {
+        if call == 0 {
+            Does::ResetAfter(3 * MIB)
+        } else {
+            Does::Take
+        }
+    })
+    .await;
     let processor = processor(&[(&topics, &sink.url())]).start().await;
     let proxy = proxy(&topics).start().await;
     let (answer, sha) = upload(&proxy.address(), Framing::Length, 20 * MIB).await;
@@ -85,7 +105,13 @@ async fn each_attempt_reads_the_body_again() {
     let calls = sink.calls();
     assert_eq!(calls.len(), 2);
     assert!(calls[0].cut && calls[0].sha.is_none());
-    assert_eq!(processor.metrics().await.sum("processor_bodies_total", &[("outcome", "call-ended")]), 1.0);
+    assert_eq!(
+        processor
+            .metrics()
+            .await
+            .sum("processor_bodies_total", &[("outcome", "call-ended")]),
+        1.0
+    );
     assert_eq!(read_all(&topics.request).await.len(), 1);
 }
 
@@ -93,7 +119,10 @@ async fn each_attempt_reads_the_body_again() {
 async fn a_backend_that_answers_early_keeps_no_reader() {
     let topics = Topics::unique("files");
     let sink = Sink::scripted(|call| if call < 6 { Does::RefuseAfter(MIB) } else { Does::Take }).await;
-    let processor = processor(&[(&topics, &sink.url())]).set("body_readers", 1).start().await;
+    let processor = processor(&[(&topics, &sink.url())])
+        .set("body_readers", 1)
+        .start()
+        .await;
     let proxy = proxy(&topics).start().await;
     for _ in 0..6 {
         let (answer, _) = upload(&proxy.address(), Framing::Length, 20 * MIB).await;
@@ -111,8 +140,18 @@ async fn a_backend_that_answers_early_keeps_no_reader() {
 #[tokio::test]
 async fn a_slow_backend_takes_a_reader_and_no_memory() {
     let topics = Topics::unique("files");
-    let sink = Sink::scripted(|call| if call == 0 { Does::WaitAfter(2 * MIB) } else { Does::Take }).await;
-    let processor = processor(&[(&topics, &sink.url())]).set("body_readers", 1).start().await;
+    let sink = Sink::scripted(|call| {
+        if call == 0 {
+            Does::WaitAfter(2 * MIB)
+        } else {
+            Does::Take
+        }
+    })
+    .await;
+    let processor = processor(&[(&topics, &sink.url())])
+        .set("body_readers", 1)
+        .start()
+        .await;
     let proxy = proxy(&topics).start().await;
     let before = processor.resident_memory();
     let (address, other) = (proxy.address(), proxy.address());

@@ -21,7 +21,10 @@ async fn a_body_over_max_body_size_is_a_413_however_it_is_framed() {
     let (answer, _) = upload(&proxy.address(), Framing::Chunked, 3 * MIB + 1).await;
     answer.assert_problem(413, "body-too-large");
     assert_eq!(
-        proxy.metrics().await.sum("proxy_uploads_total", &[("outcome", "body-too-large")]),
+        proxy
+            .metrics()
+            .await
+            .sum("proxy_uploads_total", &[("outcome", "body-too-large")]),
         1.0
     );
     assert_nothing_was_sent(&proxy, &topics).await;
@@ -47,7 +50,12 @@ async fn without_a_topic_for_them_large_bodies_are_refused_and_the_log_says_why(
     let (answer, _) = upload(&proxy.address(), Framing::Length, 2 * MIB).await;
     answer.assert_problem(413, "body-too-large");
     let name = bodies_topic(&topics);
-    assert_eq!(proxy.logged("bodies larger than a record are refused"), 1, "{}", proxy.log());
+    assert_eq!(
+        proxy.logged("bodies larger than a record are refused"),
+        1,
+        "{}",
+        proxy.log()
+    );
     assert!(proxy.log().contains(&name));
     assert_nothing_was_sent(&proxy, &topics).await;
 }

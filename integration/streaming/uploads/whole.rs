@@ -9,7 +9,7 @@ use serde_json::json;
 use super::client::{Framing, Upload, assert_arrived, block, upload};
 use super::sink::{Sink, hex};
 use super::{MIB, bodies_topic};
-use crate::harness::client::{Connection, Request};
+use crate::harness::client::Request;
 use crate::harness::curl::curl;
 use crate::harness::names::Topics;
 use crate::harness::records::read_all;
@@ -63,18 +63,33 @@ async fn a_hundred_mebibytes_arrive_whole_and_are_held_by_nobody() {
         stop.store(true, Ordering::Relaxed);
         assert_arrived(&answer, size, &sha);
         let grown = [0, 1].map(|role: usize| most[role].load(Ordering::Relaxed).saturating_sub(before[role]));
-        println!("{framing:?}: proxy grew by {} KiB, processor by {} KiB", grown[0] >> 10, grown[1] >> 10);
+        println!(
+            "{framing:?}: proxy grew by {} KiB, processor by {} KiB",
+            grown[0] >> 10,
+            grown[1] >> 10
+        );
         assert!(grown.iter().all(|grown| *grown < GROWTH), "{grown:?}");
     }
-    let heads: Vec<String> = sink.calls().into_iter().map(|call| call.head.to_ascii_lowercase()).collect();
+    let heads: Vec<String> = sink
+        .calls()
+        .into_iter()
+        .map(|call| call.head.to_ascii_lowercase())
+        .collect();
     assert_eq!(heads.len(), 3, "each was called once");
-    assert!(heads[1..].iter().all(|head| head.contains(&format!("content-length: {size}\r\n"))));
+    assert!(
+        heads[1..]
+            .iter()
+            .all(|head| head.contains(&format!("content-length: {size}\r\n")))
+    );
     assert_eq!(topic_setting(&bodies_topic(&topics), "retention.ms").await, "86400000");
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("proxy_uploads_total", &[("outcome", "written")]), 3.0);
     assert_eq!(metrics.sum("proxy_uploads_open", &[]), 0.0);
     assert_eq!(metrics.sum("proxy_upload_unacknowledged_bytes", &[]), 0.0);
-    assert_eq!(metrics.sum("proxy_upload_bytes_total", &[]), (2 * size + 4 * MIB) as f64);
+    assert_eq!(
+        metrics.sum("proxy_upload_bytes_total", &[]),
+        (2 * size + 4 * MIB) as f64
+    );
     let metrics = processor.metrics().await;
     assert_eq!(metrics.sum("processor_bodies_total", &[("outcome", "whole")]), 3.0);
 }
@@ -98,9 +113,15 @@ async fn a_body_goes_beside_its_request_only_where_it_does_not_fit_into_it() {
         put(bytes, Framing::Chunked).await;
     }
     let pieces = read_all(&bodies_topic(&topics)).await;
-    assert!(pieces.iter().all(|piece| piece.value.as_ref().is_some_and(|value| value.len() <= 256 << 10)));
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.value.as_ref().is_some_and(|value| value.len() <= 256 << 10))
+    );
     let requests = read_all(&topics.request).await;
-    let beside = requests.iter().filter(|request| request.header("khp-body-length").is_some());
+    let beside = requests
+        .iter()
+        .filter(|request| request.header("khp-body-length").is_some());
     assert!(beside.clone().count() >= 6, "{}", beside.count());
     assert_eq!(requests.len(), 14);
 }
@@ -159,7 +180,18 @@ async fn a_body_comes_over_http_2() {
     let from = format!("@{}", file.display());
     // With a length, and without one.
     for field in ["x-none: 1", "content-length:"] {
-        let answer = curl(&["-k", "--http2", "-H", field, "-w", "%{http_version}", "--data-binary", &from, &url]).await;
+        let answer = curl(&[
+            "-k",
+            "--http2",
+            "-H",
+            field,
+            "-w",
+            "%{http_version}",
+            "--data-binary",
+            &from,
+            &url,
+        ])
+        .await;
         assert_eq!(answer.code, Some(0), "{answer:?}");
         let sha = hex(&openssl::sha::sha256(&body));
         assert!(answer.out.contains(&sha) && answer.out.ends_with("}2"), "{answer:?}");
@@ -171,12 +203,19 @@ async fn demo_mode_carries_what_its_broker_holds() {
     let mut demo = Spec::new("demo").unset("kafka").start().await;
     let (answer, _) = upload(&demo.address(), Framing::Length, 3 * MIB).await;
     answer.assert_problem(413, "body-too-large");
-    let body = vec![b'x'; 3 << 19];
-    let mut connection = Connection::open(&demo.address()).await.expect("it takes connections");
-    let answer = connection.request(&Request::post("/", body.clone())).await.expect("an answer");
-    // The echo is larger than a record; that it was made shows that the body came.
-    assert!(answer.status == 200 || answer.text().contains("response-too-large"), "{}", answer.text());
-    assert_eq!(demo.metrics().await.sum("processor_bodies_total", &[("outcome", "whole")]), 1.0);
+    let answer = demo.request(Request::post("/", vec![b'x'; 3 << 19])).await;
+    // What the echo answers is larger than a record. That it was made shows that the body came.
+    assert!(
+        answer.status == 200 || answer.text().contains("response-too-large"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        demo.metrics()
+            .await
+            .sum("processor_bodies_total", &[("outcome", "whole")]),
+        1.0
+    );
     demo.signal("INT");
     assert_eq!(demo.wait_exit().await, Some(0));
 }

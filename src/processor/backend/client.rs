@@ -171,7 +171,11 @@ impl Backend {
         })
     }
 
-    fn outgoing(&self, request: &Request, body: Option<StreamedBody>) -> Result<hyper::Request<Outgoing>, BackendError> {
+    fn outgoing(
+        &self,
+        request: &Request,
+        body: Option<StreamedBody>,
+    ) -> Result<hyper::Request<Outgoing>, BackendError> {
         let bad = |error: &dyn std::fmt::Display| BackendError::BadMessage(error.to_string());
         let body = match body {
             Some(body) => Either::Right(body),

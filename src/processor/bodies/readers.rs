@@ -10,13 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::range_reader::{Range, RangeError, RangeReader};
-use crate::kafka::record::Copied;
 use crate::processor::bodies::BodyError;
 use crate::processor::bodies::assembly::{Assembly, Wanted};
 use crate::processor::bodies::metrics::{BodyMetrics, ReadingEnd};
 use crate::processor::bodies::stream::{Reading, StreamedBody, streamed};
 use crate::processor::metrics::Counted;
-use crate::wire::Sealing;
+use crate::wire::{Sealing, headers};
 
 /// Pieces between a reader and the HTTP client.
 const AHEAD: usize = 2;
@@ -70,11 +69,14 @@ impl BodyReaders {
         })
     }
 
-    /// Comes when a place is free. Another may be quicker.
-    pub async fn free(&self) {
+    /// Waits for a place, in order. Cancel safe. `None` never comes: the semaphore is not closed.
+    pub async fn place(&self) -> Option<ReaderPlace> {
         let _waiting = Counted::new(&self.0.metrics.waiting);
-        // Err: never, it is not closed.
-        drop(self.0.places.acquire().await);
+        let permit = self.0.places.clone().acquire_owned().await.ok()?;
+        Some(ReaderPlace {
+            readers: self.clone(),
+            permit,
+        })
     }
 }
 
@@ -134,7 +136,7 @@ impl Shared {
         let failed = |error: rdkafka::error::KafkaError| BodyError::Unread(error.to_string());
         let reader = match self.idle.1.try_recv() {
             Ok(reader) => reader,
-            Err(_) => RangeReader::new(&self.config, self.max_record).map_err(failed)?,
+            Err(_) => RangeReader::new(&self.config).map_err(failed)?,
         };
         let range = Range {
             topic: wanted.topic.clone(),
@@ -145,11 +147,15 @@ impl Shared {
         let mut assembly = Assembly::new(wanted, &self.sealing);
         let mut trouble = None;
         let is_wanted = || !stop.is_cancelled() && !to.is_closed();
-        let read = reader.read(&range, is_wanted, |Copied { record, oversized }| {
-            // A piece is never so large; what is larger is somebody else's.
-            if oversized.is_some() {
+        let is_ours = |id: &[u8]| id == wanted.correlation_id;
+        let read = reader.read(&range, is_wanted, |fetched| {
+            // Nothing of other bodies is copied. A piece is never larger than what is taken.
+            if fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) != Some(true)
+                || fetched.exceeds(self.max_record)
+            {
                 return ControlFlow::Continue(());
             }
+            let record = fetched.copy(&wanted.topic, self.max_record).record;
             match assembly.take(&record) {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(bytes)) => {

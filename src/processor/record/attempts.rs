@@ -175,6 +175,7 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
         // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
         self.enter(repeated).await?;
         let caller = self.caller;
+        let mut reader = None;
         loop {
             let changed = caller.breaker_changed();
             match self.pass().await? {
@@ -198,18 +199,20 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
                         // It opened while this waited for its place.
                         continue;
                     }
-                    let reader = self.needs_reader.then(|| caller.body_readers.try_place());
-                    if let Some(None) = reader {
-                        // Neither is held while the other is waited for.
+                    if self.needs_reader && reader.is_none() {
+                        reader = caller.body_readers.try_place();
+                    }
+                    if self.needs_reader && reader.is_none() {
+                        // Readers are taken for as long as backends take bodies: no call's place is held meanwhile.
                         drop((probe, place));
-                        unless_refused(self.lease, self.deadline, caller.body_readers.free()).await?;
+                        reader = unless_refused(self.lease, self.deadline, caller.body_readers.place()).await?;
                         continue;
                     }
-                    let reader = reader.flatten();
                     return Ok(Right { probe, place, reader });
                 }
                 Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
                 Pass::Wait(wait) => {
+                    reader = None;
                     let wait = async {
                         tokio::select! {
                             biased;

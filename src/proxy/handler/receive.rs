@@ -82,7 +82,10 @@ impl Bodies {
         if declared.is_some_and(|length| length > of_record) {
             return self.upload(payload, owner, Bytes::new(), Instant::now()).await;
         }
-        *held = self.bytes.begin(declared.unwrap_or(0)).ok_or(RequestError::Overloaded)?;
+        *held = self
+            .bytes
+            .begin(declared.unwrap_or(0))
+            .ok_or(RequestError::Overloaded)?;
         let began = Instant::now();
         match read_body(payload, declared, (&self.limits, of_record), deadline, held).await? {
             Part::Whole(body) => Ok(Received::Whole(body)),
@@ -123,12 +126,7 @@ impl Bodies {
     ///
     /// # Errors
     /// As `receive`.
-    pub async fn put_into(
-        &self,
-        record: &mut Record,
-        body: Received,
-        owner: Owner<'_>,
-    ) -> Result<(), RequestError> {
+    pub async fn put_into(&self, record: &mut Record, body: Received, owner: Owner<'_>) -> Result<(), RequestError> {
         let place = match body {
             Received::None => return Ok(()),
             Received::Elsewhere(place) => place,

@@ -77,7 +77,11 @@ impl Uploads {
     }
 
     async fn start(&self) -> Result<Arc<BodiesTopics>, RequestError> {
-        let (kafka, admin, gauge) = (self.kafka.clone(), self.admin.clone(), self.metrics.unacknowledged.clone());
+        let (kafka, admin, gauge) = (
+            self.kafka.clone(),
+            self.admin.clone(),
+            self.metrics.unacknowledged.clone(),
+        );
         let started = tokio::task::spawn_blocking(move || BodiesTopics::start(&kafka, admin, gauge)).await;
         match started {
             Ok(Ok(topics)) => Ok(Arc::new(topics)),

@@ -178,9 +178,7 @@ impl BodiesTopics {
     /// Blocks.
     fn ensure(&self, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, TopicError> {
         let client = self.producer.client();
-        let partitions = self
-            .admin
-            .ensure(client.client(), name, Purpose::Bodies, may_create)?;
+        let partitions = self.admin.ensure(client.client(), name, Purpose::Bodies, may_create)?;
         self.limits.learn(name);
         let record = self.limits.of(name).saturating_sub(HEAD_ROOM);
         Ok(OpenTopic {

@@ -36,7 +36,10 @@ fn held_bytes(settings: &Settings, report: &mut Report) {
 fn one_topic_each(settings: &Settings, report: &mut Report) {
     for (index, each) in settings.proxy.routes.iter().enumerate() {
         let first = settings.proxy.bodies_topic_of(&each.request_topic);
-        let paths = [route_path(index, &route::BODIES_TOPIC), route_path(index, &route::REQUEST_TOPIC)];
+        let paths = [
+            route_path(index, &route::BODIES_TOPIC),
+            route_path(index, &route::REQUEST_TOPIC),
+        ];
         report.rule(first == each.streams.bodies_topic, &[&paths[0], &paths[1]], || {
             format!(
                 "{:?} is not {first:?}, where another route sends bodies of requests to {:?}",

@@ -154,7 +154,9 @@ fn a_piece_of_a_body_opens_only_in_its_place() {
     for (name, value) in [("khp-seq", "8"), ("khp-more", "0")] {
         let mut changed = record.clone();
         let fields = changed.headers.iter_mut();
-        fields.filter(|(field, _)| field == name).for_each(|(_, field)| *field = Some(Bytes::from(value)));
+        fields
+            .filter(|(field, _)| field == name)
+            .for_each(|(_, field)| *field = Some(Bytes::from(value)));
         assert_eq!(one().open(&changed, place), Err(SealError::Broken), "{name}");
     }
 }

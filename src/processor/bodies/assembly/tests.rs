@@ -70,10 +70,19 @@ fn a_body_that_its_request_does_not_describe_is_gone() {
         piece(&plain, ID, 1, false, b"de", 6),
     ];
     assert_eq!(assembled(&wanted(4, 6, 5), &plain, &records), (b"abcde".to_vec(), true));
-    for other in [wanted(4, 6, 4), wanted(4, 6, 6), wanted(3, 6, 5), wanted(4, 7, 5), wanted(5, 6, 2)] {
+    for other in [
+        wanted(4, 6, 4),
+        wanted(4, 6, 6),
+        wanted(3, 6, 5),
+        wanted(4, 7, 5),
+        wanted(5, 6, 2),
+    ] {
         assert!(!assembled(&other, &plain, &records).1, "{:?}", other.place);
     }
-    assert!(!assembled(&wanted(4, 6, 5), &plain, &records[1..]).1, "its first piece is gone");
+    assert!(
+        !assembled(&wanted(4, 6, 5), &plain, &records[1..]).1,
+        "its first piece is gone"
+    );
 }
 
 #[test]
@@ -85,7 +94,10 @@ fn a_piece_that_is_not_believed_stands_in_no_ones_way() {
         piece(&plain, ID, 1, false, b"zz", 5),
         piece(&sealed, ID, 1, false, b"de", 6),
     ];
-    assert_eq!(assembled(&wanted(4, 6, 5), &sealed, &records), (b"abcde".to_vec(), true));
+    assert_eq!(
+        assembled(&wanted(4, 6, 5), &sealed, &records),
+        (b"abcde".to_vec(), true)
+    );
 }
 
 proptest! {
