@@ -82,6 +82,10 @@ pub enum Unproven {
     BadToken,
     #[error("the token has expired")]
     ExpiredToken,
+    #[error("the token says nowhere when it expires")]
+    EndlessToken,
+    #[error("the token is not valid yet")]
+    EarlyToken,
     #[error("the token is signed with a key that is not known here")]
     UnknownSigner,
 }

@@ -165,12 +165,17 @@ async fn a_spring_service_answers_from_kafka() {
         ],
     );
     let answers = requests("spring-replier", renamed, "localhost:8080", proxy.address()).await;
-    let [get, post] = &answers[..] else {
-        panic!("two requests: {answers:?}")
+    let [get, post, verses] = &answers[..] else {
+        panic!("three requests: {answers:?}")
     };
     assert_eq!((status(get), status(post)), ("200", "201"));
     assert!(get.ends_with("\r\n\r\nHello, Ada!\n"), "{get}");
     assert!(post.ends_with("\r\n\r\nGood evening, Ada!\n"), "{post}");
     assert!(get.contains("content-type: text/plain; charset=utf-8\r\n"), "{get}");
+    // In several records: no length is told.
+    assert_eq!(status(verses), "200");
+    assert!(verses.contains("transfer-encoding: chunked\r\n"), "{verses}");
+    let poem = "Roses are red,\nviolets are blue,\nKafka is streaming\nAda, to you.\n";
+    assert!(verses.ends_with(&format!("\r\n\r\n{poem}")), "{verses}");
     drop(replier);
 }

@@ -2,6 +2,8 @@
 
 /// The folders of `examples`.
 mod examples;
+/// The example of a language model.
+mod llm;
 /// The commands of the pages in `docs`.
 mod pages;
 /// The README, from the demo to a real Kafka.

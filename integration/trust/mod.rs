@@ -6,6 +6,8 @@ mod auth;
 mod backend_tls;
 /// What one party may take.
 mod bounds;
+/// More connections than there may be.
+mod crowded;
 /// Replies that somebody else wrote.
 mod forged_replies;
 /// Who says who the client is.

@@ -8,8 +8,8 @@ use crate::harness::names::Topics;
 use crate::harness::packed::{TOO_MUCH, produce_packed};
 use crate::harness::service::Service;
 use crate::harness::spec::{processor, proxy};
-use crate::harness::topics::{count, create_topic, topic_setting, wait_for_commit};
-use crate::harness::wait::eventually;
+use crate::harness::topics::{count, create_limited_topic, create_topic, topic_setting, wait_for_commit};
+use crate::harness::wait::{eventually, long};
 
 /// Within this, requests are answered again.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -64,6 +64,62 @@ async fn a_proxy_passes_over_what_it_cannot_unpack() {
     assert_answers(&proxy).await;
     assert_passed_over(&proxy, "proxy_poisoned_batches_total", 1.0).await;
     assert!(proxy.log().contains("first=0 last=2"), "{}", proxy.log());
+}
+
+/// Whatever packs it: some codecs are given up at a limit, and what others unpack is larger than a record may be.
+#[tokio::test]
+async fn no_codec_makes_a_bomb_that_stops_anybody() {
+    let topics = Topics::unique("orders");
+    // Snappy packs to a twentieth at best.
+    for topic in [&topics.request, &topics.response] {
+        create_limited_topic(topic, 20 << 20).await;
+    }
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = proxy(&topics).start().await;
+    assert_answers(&proxy).await;
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        for topic in [&topics.request, &topics.response] {
+            produce_packed(topic, 0, codec, &[TOO_MUCH], &[]).await;
+        }
+        print!("{codec}: ");
+        assert_answers(&proxy).await;
+    }
+    for service in [&processor, &proxy] {
+        assert_eq!(service.health("/health/ready").await, Some(200));
+        service.assert_no_restarts().await;
+    }
+    let (taken, given) = (processor.metrics().await, proxy.metrics().await);
+    let of = |metrics: &crate::harness::metrics::Metrics, name: &str| metrics.sum(name, &[]) as usize;
+    println!(
+        "processor: {} poisoned, {} oversized; proxy: {} poisoned, {} oversized",
+        of(&taken, "processor_poisoned_batches_total"),
+        of(&taken, "processor_oversized_records_total"),
+        of(&given, "proxy_poisoned_batches_total"),
+        of(&given, "proxy_oversized_replies_total"),
+    );
+}
+
+#[tokio::test]
+async fn many_batches_that_cannot_be_unpacked_are_passed_over_quickly() {
+    // Packing them takes the time.
+    let many = if long() { 20 } else { 3 };
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 1).await;
+    for _ in 0..many {
+        produce_packed(&topics.request, 0, "zstd", &[TOO_MUCH], &[]).await;
+    }
+    let backend = Backend::echo().await;
+    let proxy = proxy(&topics).start().await;
+    let processor = processor(&[(&topics, &backend.url())]).start().await;
+    let began = Instant::now();
+    processor
+        .wait_for_metric("processor_poisoned_batches_total", &[], many as f64)
+        .await;
+    let each = began.elapsed() / many;
+    println!("{each:?} for each of {many} batches");
+    assert!(each < Duration::from_secs(1), "{each:?}");
+    assert_answers(&proxy).await;
 }
 
 #[tokio::test]

@@ -141,14 +141,11 @@ const HOP_BY_HOP: [&str; 7] = [
     "trailer",
 ];
 
-/// True if a name, in whatever case, is reserved for records: such a field is never taken from or given to HTTP, or a
+/// True if a backend may take a name for one that is reserved for records: such a field is never taken from or given to HTTP, or a
 /// client could forge a deadline and a replier a correlation id.
 pub fn is_reserved(name: &str) -> bool {
     let name = name.as_bytes();
-    RESERVED_PREFIXES.iter().any(|prefix| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    }) || name.eq_ignore_ascii_case(CORRELATION_ID.as_bytes())
+    RESERVED_PREFIXES.iter().any(|prefix| begins_for(name, prefix)) || passes_for(name, CORRELATION_ID)
 }
 
 /// True if a backend may take a field for `known`, which is in lower case: in whatever case, and with `_` for `-`, since what runs as CGI
@@ -158,18 +155,30 @@ pub fn passes_for(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && name.iter().zip(known.bytes()).all(same)
 }
 
+/// The same of the beginning of a name.
+fn begins_for(name: &[u8], prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| passes_for(start, prefix))
+}
+
+/// True if a backend may take a field for one that each hop writes itself: the host travels as `:authority`, each hop frames its own body,
+/// and what is expected was answered.
+pub fn is_of_each_hop(name: &str) -> bool {
+    ["host", "content-length", "expect"]
+        .iter()
+        .any(|own| passes_for(name.as_bytes(), own))
+}
+
 /// True if a field says who the client is or how it came. Only a gateway that is trusted may say that.
 pub fn is_about_client(name: &str) -> bool {
-    let start = name.as_bytes().get(..X_FORWARDED_PREFIX.len());
-    start.is_some_and(|start| passes_for(start, X_FORWARDED_PREFIX))
+    begins_for(name.as_bytes(), X_FORWARDED_PREFIX)
         || passes_for(name.as_bytes(), FORWARDED)
         || passes_for(name.as_bytes(), X_REAL_IP)
 }
 
-/// True if a name, in whatever case, belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
+/// True if a backend may take a name for one that belongs to one connection only (RFC 9110 7.6.1). Fields that `Connection` lists do too:
 /// [`connection_options`].
 pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.iter().any(|own| own.eq_ignore_ascii_case(name))
+    HOP_BY_HOP.iter().any(|own| passes_for(name.as_bytes(), own))
 }
 
 /// What no `Connection` may remove, beside what is about the client: who asks is decided by it, or requests are tied together by it.
@@ -249,6 +258,8 @@ mod tests {
             "__TypeId__",
             "X-KAFKA-TOPIC",
             "Correlation_ID",
+            "khp_correlation_id",
+            "X_Kafka_Topic",
         ] {
             assert!(is_reserved(name), "{name}");
         }
@@ -278,6 +289,7 @@ mod tests {
             "transfer-encoding",
             "Upgrade",
             "trailer",
+            "Transfer_Encoding",
         ] {
             assert!(is_hop_by_hop(name), "{name}");
         }
@@ -307,6 +319,14 @@ mod tests {
         ] {
             assert!(!is_about_client(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_each_hop_writes_itself_is_known_however_it_is_written() {
+        for name in ["Host", "content-length", "Content_Length", "expect"] {
+            assert!(is_of_each_hop(name), "{name}");
+        }
+        assert!(!is_of_each_hop("content-type") && !is_of_each_hop("x-host"));
     }
 
     #[test]

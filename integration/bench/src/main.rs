@@ -36,6 +36,8 @@ mod role;
 mod service;
 /// Everything that runs beside the load.
 mod stage;
+/// What actix-khp is given beside its defaults.
+mod variants;
 
 use std::process::ExitCode;
 

@@ -18,20 +18,27 @@ pub fn run(options: &Options) -> Result<Run> {
     let mut points = Vec::new();
     let mut memory = Memory::default();
     for &proxies in &options.proxies {
-        let khp = base.start_khp(options, proxies)?;
+        // The service as it is comes first, whatever is measured: `raw` copies records that it has written.
+        let variants = options.systems.iter().copied().filter(|system| system.is_khp());
+        let forms = [System::Khp]
+            .into_iter()
+            .chain(variants.filter(|system| *system != System::Khp));
+        let khps: Vec<Khp> = forms
+            .map(|system| base.start_khp(system, options, proxies))
+            .collect::<Result<_>>()?;
         let first = proxies == options.proxies[0];
         if first {
-            memory = memory::measure(&base, &khp, options)?;
+            memory = memory::measure(&base, &khps[0], options)?;
         }
-        warm_up(&mut base, &khp, options, first)?;
+        warm_up(&mut base, &khps, options, first)?;
         for repeat in 1..=options.repeats {
             for &connections in &options.connections {
                 for &system in &options.systems {
                     // A system without proxies is measured once, whatever the number of proxies.
-                    if !first && system != System::Khp {
+                    if !first && !system.is_khp() {
                         continue;
                     }
-                    let point = measure(&base, &khp, system, connections, options)?;
+                    let point = measure(&base, &khps, system, connections, options)?;
                     println!("{repeat}/{}: {}", options.repeats, report::line(&point));
                     points.push(point);
                 }
@@ -50,27 +57,30 @@ pub fn run(options: &Options) -> Result<Run> {
 }
 
 /// Loads each system once before the first point. The service is first, because `raw` copies records that it has written.
-fn warm_up(base: &mut Base, khp: &Khp, options: &Options, first: bool) -> Result<()> {
+fn warm_up(base: &mut Base, khps: &[Khp], options: &Options, first: bool) -> Result<()> {
     let warm_up = Options {
         warm_up: 0.0,
         seconds: options.first_warm_up,
         rate: None,
         ..options.clone()
     };
-    let connections = 64 * khp.proxies.len();
-    measure(base, khp, System::Khp, connections, &warm_up)?;
+    let connections = 64 * khps[0].proxies.len();
+    for khp in khps {
+        measure(base, khps, khp.system, connections, &warm_up)?;
+    }
     if first && options.systems.contains(&System::Raw) {
         base.start_raw()?;
-        measure(base, khp, System::Raw, connections, &warm_up)?;
+        measure(base, khps, System::Raw, connections, &warm_up)?;
     }
     if first && options.systems.contains(&System::Hop) {
-        measure(base, khp, System::Hop, connections, &warm_up)?;
+        measure(base, khps, System::Hop, connections, &warm_up)?;
     }
     Ok(())
 }
 
-fn measure(base: &Base, khp: &Khp, system: System, connections: usize, options: &Options) -> Result<Point> {
-    let times = if options.per_proxy { khp.proxies.len() } else { 1 };
+fn measure(base: &Base, khps: &[Khp], system: System, connections: usize, options: &Options) -> Result<Point> {
+    let proxies = khps[0].proxies.len();
+    let times = if options.per_proxy { proxies } else { 1 };
     let load = Load {
         connections: connections * times,
         body: options.body,
@@ -79,7 +89,7 @@ fn measure(base: &Base, khp: &Khp, system: System, connections: usize, options: 
         seconds: options.seconds,
     };
     let driver = base
-        .driver(system, khp, &load)
+        .driver(system, khps, &load)
         .ok_or_else(|| format!("{} is not running", system.name()))?;
     let mut process = Process::role(system.driver_name(), &driver.arguments)?;
     let mut watched = vec![process.watched()];
@@ -96,7 +106,7 @@ fn measure(base: &Base, khp: &Khp, system: System, connections: usize, options: 
         .map(|(watched, (before, after))| watched.used(before, after, outcome.requests));
     Ok(Point {
         system,
-        proxies: khp.proxies.len(),
+        proxies,
         connections,
         used: used.collect(),
         outcome,

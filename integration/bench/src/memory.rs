@@ -37,8 +37,8 @@ pub fn measure(base: &Base, khp: &Khp, options: &Options) -> Result<Memory> {
 fn kib_per_waiting(base: &Base, count: usize, body: usize) -> Result<f64> {
     let mut env = base.env.clone();
     env.insert("KHP__REQUEST_TOPIC".into(), service::topic("waiting"));
-    let proxy = Service::proxy(&base.binary, &env, 0)?;
-    let request = request(proxy.address, body);
+    let proxy = Service::proxy(&base.binary, &env, None, 0)?;
+    let request = request(proxy.address, body, &[]);
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
         let mut connection = TcpStream::connect(proxy.address)?;

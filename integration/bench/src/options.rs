@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A system that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum System {
     /// librdkafka ping-pong: produce, echo, consume.
     Raw,
@@ -15,6 +15,12 @@ pub enum System {
     Hop,
     /// actix-khp.
     Khp,
+    /// The same with TLS between it and its clients.
+    KhpTls,
+    /// The same where each request brings a token.
+    KhpJwt,
+    /// The same with sealed records.
+    KhpSealed,
 }
 
 impl System {
@@ -23,6 +29,9 @@ impl System {
             System::Raw => "raw",
             System::Hop => "hop",
             System::Khp => "khp",
+            System::KhpTls => "khp-tls",
+            System::KhpJwt => "khp-jwt",
+            System::KhpSealed => "khp-sealed",
         }
     }
 
@@ -30,8 +39,13 @@ impl System {
     pub fn driver_name(self) -> &'static str {
         match self {
             System::Raw => "requester",
-            System::Hop | System::Khp => "load",
+            _ => "load",
         }
+    }
+
+    /// It is actix-khp in some form.
+    pub fn is_khp(self) -> bool {
+        !matches!(self, System::Raw | System::Hop)
     }
 }
 

@@ -85,7 +85,7 @@ fn write_report(out: &mut String, run: &Run) -> std::fmt::Result {
     )
 }
 
-const HEAD: &str = "conns proxies system    req/s  p50 ms     p90     p99   p99.9 errors  CPU µs per request, resident MiB (TCP bytes received per request)";
+const HEAD: &str = "conns proxies     system    req/s  p50 ms     p90     p99   p99.9 errors  CPU µs per request, resident MiB (TCP bytes received per request)";
 
 fn row_text(row: &Row) -> String {
     let used = row.used.iter().map(|used| {
@@ -95,7 +95,7 @@ fn row_text(row: &Row) -> String {
         )
     });
     format!(
-        "{:>5} {:>7} {:>6} {:>8.0} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>6}  {}",
+        "{:>5} {:>7} {:>10} {:>8.0} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>6}  {}",
         row.connections,
         row.proxies,
         row.system.name(),

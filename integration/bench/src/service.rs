@@ -12,7 +12,7 @@ use actix_khp::settings::{self, Mode, Settings};
 
 use crate::error::Result;
 use crate::kafka::free_port;
-use crate::options::Options;
+use crate::options::{Options, System};
 use crate::process::{Process, rss_mib};
 
 /// A process that creates its topics and joins a new group is ready well within this.
@@ -24,12 +24,15 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 /// The environment of both roles. A setting that is not in it has its default.
 pub type Env = BTreeMap<String, String>;
 
-/// The environment of this run, with topics of its own.
-pub fn env(brokers: &str, backend: SocketAddr, options: &Options) -> Env {
-    let [requests, replies] = ["requests", "responses"].map(topic);
+/// The environment of one system of this run, with topics of its own.
+pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options) -> Env {
+    let [requests, replies] = ["requests", "responses"].map(|use_| topic(&format!("{}-{use_}", system.name())));
     let set = [
         ("KAFKA_BOOTSTRAP_SERVERS", brokers.to_owned()),
-        ("KAFKA_TOPICS", format!("bench:{requests},{replies},http://{backend}")),
+        (
+            "KAFKA_TOPICS",
+            format!("bench-{}:{requests},{replies},http://{backend}", system.name()),
+        ),
         ("KHP__REQUEST_TOPIC", requests),
         ("KHP__RESPONSE_TOPIC", replies.clone()),
         ("WARMUP_TOPICS", replies),
@@ -90,37 +93,32 @@ pub struct Service {
 
 impl Service {
     /// Starts a proxy and waits until it is ready. `number` is its instance's number, which decides its reply partition.
-    pub fn proxy(binary: &Path, env: &Env, number: usize) -> Result<Self> {
-        let own = [("INSTANCE_ID", format!("proxy-{number}"))];
-        Self::start(binary, "proxy", number, env, &own, "PROXY_PORT")
+    pub fn proxy(binary: &Path, env: &Env, config: Option<&Path>, number: usize) -> Result<Self> {
+        let mut command = command(binary, "proxy", env, config);
+        let (address, management) = (free_address(), free_address());
+        command
+            .env("INSTANCE_ID", format!("proxy-{number}"))
+            .env("PROXY_PORT", address.port().to_string());
+        // A port with TLS is asked for its health elsewhere, in plain HTTP.
+        if config.is_some() {
+            command.env("MANAGEMENT_PORT", management.port().to_string());
+        }
+        let health = if config.is_some() { management } else { address };
+        Self::start(format!("proxy {number}"), &mut command, address, health)
     }
 
     /// Starts a processor and waits until it has joined its group.
-    pub fn processor(binary: &Path, env: &Env, number: usize) -> Result<Self> {
-        Self::start(binary, "processor", number, env, &[], "MANAGEMENT_PORT")
+    pub fn processor(binary: &Path, env: &Env, config: Option<&Path>, number: usize) -> Result<Self> {
+        let mut command = command(binary, "processor", env, config);
+        let address = free_address();
+        command.env("MANAGEMENT_PORT", address.port().to_string());
+        Self::start(format!("processor {number}"), &mut command, address, address)
     }
 
-    fn start(
-        binary: &Path,
-        mode: &str,
-        number: usize,
-        env: &Env,
-        own: &[(&str, String)],
-        port_variable: &str,
-    ) -> Result<Self> {
-        let name = format!("{mode} {number}");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut command = Command::new(binary);
-        command
-            .args(["--mode", mode])
-            .env_clear()
-            .envs(env)
-            .envs(own.iter().map(|(variable, value)| (variable, value)))
-            .env(port_variable, address.port().to_string())
-            .env("KHP__LOG__LEVEL", "warn");
+    fn start(name: String, command: &mut Command, address: SocketAddr, health: SocketAddr) -> Result<Self> {
         let began = Instant::now();
-        let process = Process::start(name.as_str(), &mut command)?;
-        while !is_ready(address) {
+        let process = Process::start(name.as_str(), command)?;
+        while !is_ready(health) {
             if began.elapsed() > READY_LIMIT {
                 return Err(format!("{name} is not ready after {READY_LIMIT:?}").into());
             }
@@ -140,6 +138,23 @@ impl Service {
             idle_mib,
         })
     }
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+fn command(binary: &Path, mode: &str, env: &Env, config: Option<&Path>) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["--mode", mode])
+        .env_clear()
+        .envs(env)
+        .env("KHP__LOG__LEVEL", "warn");
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    command
 }
 
 fn is_ready(address: SocketAddr) -> bool {

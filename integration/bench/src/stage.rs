@@ -10,6 +10,7 @@ use crate::process::{Process, Watched};
 use crate::protocol::READY;
 use crate::role::Topics;
 use crate::service::{self, Env, Service};
+use crate::variants::Variants;
 
 /// The JVM options of a broker that is to be fast. Those of the tests make it start quickly.
 const BROKER_JVM: &[&str] = &["-Xms1g", "-Xmx1g"];
@@ -33,8 +34,11 @@ pub struct Base {
     pub binary: PathBuf,
     /// `None`: the run uses a Kafka that ran before.
     node: Option<Node>,
+    brokers: String,
+    /// Of actix-khp as it is.
     pub env: Env,
-    backend: Process,
+    variants: Variants,
+    backend: Server,
     hop: Option<Server>,
     raw: Option<Raw>,
 }
@@ -51,8 +55,9 @@ struct Raw {
     topics: Topics,
 }
 
-/// The processes of actix-khp.
+/// The processes of actix-khp in one of its forms.
 pub struct Khp {
+    pub system: System,
     pub proxies: Vec<Service>,
     pub processors: Vec<Service>,
 }
@@ -80,12 +85,13 @@ impl Base {
             true => Some(server("hop", &["hop", "--backend", &backend.address.to_string()])?),
             false => None,
         };
-        let env = service::env(&brokers, backend.address, options);
         Ok(Base {
             binary,
             node,
-            env,
-            backend: backend.process,
+            env: service::env(&brokers, backend.address, System::Khp, options),
+            brokers,
+            variants: Variants::create()?,
+            backend,
             hop,
             raw: None,
         })
@@ -113,19 +119,24 @@ impl Base {
         Ok(())
     }
 
-    pub fn start_khp(&self, options: &Options, proxies: usize) -> Result<Khp> {
+    /// Starts a form of actix-khp.
+    pub fn start_khp(&self, system: System, options: &Options, proxies: usize) -> Result<Khp> {
+        let env = service::env(&self.brokers, self.backend.address, system, options);
+        let config = (system != System::Khp).then(|| self.variants.config(system));
         // Processors are first and create the topics, so that the proxies find them as they usually do.
-        let processors = (0..options.processors).map(|number| Service::processor(&self.binary, &self.env, number));
+        let processors =
+            (0..options.processors).map(|number| Service::processor(&self.binary, &env, config.as_deref(), number));
         let processors = processors.collect::<Result<_>>()?;
-        let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &self.env, number));
+        let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &env, config.as_deref(), number));
         Ok(Khp {
+            system,
             proxies: proxies.collect::<Result<_>>()?,
             processors,
         })
     }
 
     /// The driver that loads `system`; `None` where that system does not run.
-    pub fn driver(&self, system: System, khp: &Khp, load: &Load) -> Option<Driver> {
+    pub fn driver(&self, system: System, khps: &[Khp], load: &Load) -> Option<Driver> {
         let http = |targets: Vec<SocketAddr>| {
             let mut arguments = vec!["load".to_owned(), "--targets".into()];
             arguments.push(targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
@@ -155,14 +166,17 @@ impl Base {
                 let hop = self.hop.as_ref()?;
                 (
                     http(vec![hop.address]),
-                    vec![hop.process.watched(), self.backend.watched()],
+                    vec![hop.process.watched(), self.backend.process.watched()],
                 )
             }
-            System::Khp => {
+            _ => {
+                let khp = khps.iter().find(|khp| khp.system == system)?;
                 let services = khp.proxies.iter().chain(&khp.processors);
                 let watched = services.map(|service| service.process.watched());
-                let watched = watched.chain(broker).chain([self.backend.watched()]).collect();
-                (http(khp.proxies.iter().map(|proxy| proxy.address).collect()), watched)
+                let watched = watched.chain(broker).chain([self.backend.process.watched()]).collect();
+                let mut arguments = http(khp.proxies.iter().map(|proxy| proxy.address).collect());
+                arguments.extend(self.variants.load_arguments(system));
+                (arguments, watched)
             }
         };
         arguments.extend(["--warm-up".into(), load.warm_up.to_string()]);

@@ -17,28 +17,30 @@ use crate::harness::tls::{Authority, connect};
 use crate::harness::wait::{PATIENCE, within};
 
 /// A connection of HTTP/2.
-struct Client {
+pub struct Client {
     requests: SendRequest<Bytes>,
     /// How the connection ends.
-    end: tokio::task::JoinHandle<Result<(), h2::Error>>,
+    pub end: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
 
 /// An answer, read whole.
-struct Answered {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub struct Answered {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 impl Client {
-    async fn connect(authority: &Authority, pair: &Pair) -> Self {
+    pub async fn connect(authority: &Authority, pair: &Pair) -> Self {
+        let mut builder = h2::client::Builder::new();
+        Self::connect_as(authority, pair, builder.max_concurrent_reset_streams(10_000)).await
+    }
+
+    /// One that tells the server of itself what `builder` says.
+    pub async fn connect_as(authority: &Authority, pair: &Pair, builder: &h2::client::Builder) -> Self {
         let client = authority.client(&[b"h2"], None);
         let stream = connect(&client, &pair.proxy.address()).await.expect("TLS");
-        let handshake = h2::client::Builder::new()
-            .max_concurrent_reset_streams(10_000)
-            .handshake(stream)
-            .await;
-        let (requests, connection) = handshake.expect("HTTP/2");
+        let (requests, connection) = builder.handshake(stream).await.expect("HTTP/2");
         Client {
             requests,
             end: tokio::spawn(connection),
@@ -46,11 +48,15 @@ impl Client {
     }
 
     /// Begins a request; `ends`: no body follows.
-    async fn begin(&self, request: Request<()>, ends: bool) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    pub async fn begin(
+        &self,
+        request: Request<()>,
+        ends: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.requests.clone().ready().await?.send_request(request, ends)
     }
 
-    async fn request(&self, request: Request<()>, body: Option<&[u8]>) -> Result<Answered, h2::Error> {
+    pub async fn request(&self, request: Request<()>, body: Option<&[u8]>) -> Result<Answered, h2::Error> {
         let (answer, mut stream) = self.begin(request, body.is_none()).await?;
         if let Some(body) = body {
             // Err: it was answered before all was sent.
@@ -84,7 +90,7 @@ fn to(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(uri).version(Version::HTTP_2)
 }
 
-fn get(path: &str) -> Request<()> {
+pub fn get(path: &str) -> Request<()> {
     to("GET", path).body(()).expect("a request")
 }
 

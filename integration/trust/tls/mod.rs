@@ -1,7 +1,11 @@
 //! TLS on the proxy's port.
 
+/// What one client may take.
+mod bounds;
 /// Certificates that clients show.
 mod client_certificates;
+/// Clients of other languages.
+mod clients;
 /// HTTP/2, and what bounds it.
 mod h2;
 /// Handshakes that fail, and many of them.

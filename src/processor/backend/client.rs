@@ -186,7 +186,7 @@ impl Backend {
         *outgoing.uri_mut() = self.uri(&request.path)?;
         let fields = outgoing.headers_mut();
         for (name, value) in &request.headers {
-            if matches!(&**name, "host" | "content-length" | "expect") {
+            if headers::is_of_each_hop(name) {
                 continue;
             }
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| bad(&error))?;

@@ -4,11 +4,12 @@ use globset::GlobSet;
 
 use crate::kafka::topic_name::globs;
 use crate::settings::Topic;
+use crate::wire::headers::passes_for;
 use crate::wire::{Fields, Request};
 
 /// The rules of one topic.
 pub struct HeaderRules {
-    /// Backends get these, in the place of a client's own of the same name.
+    /// Backends get these, in the place of a client's own of the same name, however it is written.
     set: Fields,
     /// Names that no answer takes into Kafka.
     withheld: GlobSet,
@@ -30,7 +31,7 @@ impl HeaderRules {
         if self.set.is_empty() {
             return;
         }
-        let is_set = |name: &str| self.set.iter().any(|(own, _)| own == name);
+        let is_set = |name: &str| self.set.iter().any(|(own, _)| passes_for(name.as_bytes(), own));
         request.headers.retain(|(name, _)| !is_set(name));
         request.headers.extend(self.set.iter().cloned());
     }
@@ -51,7 +52,7 @@ mod tests {
     #[test]
     fn fields_are_replaced_and_withheld_by_name() {
         let mut topic = plain_topic("orders", "orders-responses", "http://a", 1);
-        topic.set_headers = [("authorization".to_owned(), Secret::new("Bearer ours".to_owned()))].into();
+        topic.set_headers = [("x-internal-user".to_owned(), Secret::new("ours".to_owned()))].into();
         topic.withhold_headers = vec!["set-*".into()];
         let rules = HeaderRules::new(&topic);
         let fields = |names: &[&'static str]| {
@@ -61,11 +62,14 @@ mod tests {
                 .collect::<Fields>()
         };
         let mut request = Request {
-            headers: fields(&["authorization", "accept", "authorization"]),
+            headers: fields(&["x-internal-user", "accept", "x_internal-user"]),
             ..Request::default()
         };
         rules.set(&mut request);
-        assert_eq!(request.headers[1..], [("authorization".into(), "Bearer ours".into())]);
+        assert_eq!(
+            request.headers,
+            [("accept".into(), "x".into()), ("x-internal-user".into(), "ours".into())]
+        );
         let mut answer = fields(&["set-cookie", "etag", "x-set-a"]);
         rules.withhold(&mut answer);
         assert_eq!(answer, fields(&["etag", "x-set-a"]));

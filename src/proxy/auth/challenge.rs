@@ -11,12 +11,9 @@ impl Demands {
     /// Adds to an error what would prove who asks.
     pub fn challenge(&self, error: RequestError, response: &mut HttpResponse) {
         let of_token = match error {
-            RequestError::Unauthenticated(Unproven::NoCredentials | Unproven::UnknownKey) => "",
-            RequestError::Unauthenticated(Unproven::ExpiredToken) => {
-                r#", error="invalid_token", error_description="the token has expired""#
-            }
-            RequestError::Unauthenticated(_) => r#", error="invalid_token""#,
-            RequestError::Forbidden => r#", error="insufficient_scope""#,
+            RequestError::Unauthenticated(Unproven::NoCredentials | Unproven::UnknownKey) => String::new(),
+            RequestError::Unauthenticated(why) => format!(r#", error="invalid_token", error_description="{why}""#),
+            RequestError::Forbidden => r#", error="insufficient_scope""#.to_owned(),
             _ => return,
         };
         for method in &self.methods {

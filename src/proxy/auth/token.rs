@@ -12,6 +12,9 @@ use crate::settings::{self, Claim};
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 16 << 10;
 
+/// The claim that a token must have in any case: one that never expires cannot be called back.
+const EXPIRES: &str = "exp";
+
 /// The claims of a token that is good.
 pub type Claims = Map<String, Value>;
 
@@ -29,6 +32,10 @@ pub enum TokenFault {
     /// Malformed, signed otherwise, or not for us.
     Bad,
     Expired,
+    /// It has no `exp`.
+    Endless,
+    /// Its `nbf` lies ahead.
+    Early,
     /// Nothing else is known to be wrong; new keys may help.
     UnknownSigner,
 }
@@ -38,6 +45,8 @@ impl From<TokenFault> for Unproven {
         match fault {
             TokenFault::Bad => Unproven::BadToken,
             TokenFault::Expired => Unproven::ExpiredToken,
+            TokenFault::Endless => Unproven::EndlessToken,
+            TokenFault::Early => Unproven::EarlyToken,
             TokenFault::UnknownSigner => Unproven::UnknownSigner,
         }
     }
@@ -51,7 +60,7 @@ impl TokenRules {
             let mut rules = Validation::new(algorithm);
             rules.leeway = settings.leeway.as_secs();
             rules.validate_nbf = true;
-            let mut demanded = vec!["exp"];
+            let mut demanded = vec![EXPIRES];
             rules.validate_aud = !settings.audience.is_empty();
             if rules.validate_aud {
                 rules.set_audience(&settings.audience);
@@ -94,6 +103,8 @@ impl TokenRules {
                     // The next one may be its key.
                     ErrorKind::InvalidSignature if header.kid.is_none() => {}
                     ErrorKind::ExpiredSignature => return Err(TokenFault::Expired),
+                    ErrorKind::ImmatureSignature => return Err(TokenFault::Early),
+                    ErrorKind::MissingRequiredClaim(name) if name == EXPIRES => return Err(TokenFault::Endless),
                     _ => fault = TokenFault::Bad,
                 },
             }

@@ -70,7 +70,11 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody + Unpin,
 {
-    let Some(stream) = Box::pin(door.tls.accept(io)).await else {
+    let stream = tokio::select! {
+        stream = Box::pin(door.tls.accept(io)) => stream,
+        () = place.lost() => None,
+    };
+    let Some(stream) = stream else {
         return Ok(());
     };
     let session = stream.get_ref().1;
@@ -79,8 +83,16 @@ where
     let _open = door.tls.metrics.connection(is_h2);
     let io = Io::Tls(Box::new(stream));
     if is_h2 {
-        let io = Lingering::new(io);
-        Box::pin(h2::serve(io, &door.app, peer, address, door.keep_alive, stopping)).await;
+        let io = Lingering::new(io, place.clone());
+        Box::pin(h2::serve(
+            io,
+            &door.app,
+            peer,
+            (address, &place),
+            door.keep_alive,
+            stopping,
+        ))
+        .await;
         return Ok(());
     }
     let connection = Connection::secure(io, peer).with_place(place);

@@ -1,16 +1,18 @@
 //! How many connections may be open, in all and of one address. One too many takes the place of the one that was idle longest; where
-//! none is idle, it is closed at once.
+//! none is idle, it is closed at once. A connection is idle until the head of a request is complete, its TLS handshake included: what a
+//! client has only begun costs nobody else a place.
 //!
 //! Which one was idle longest is known to each thread of the server for its own connections, which come to the threads in turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::process::rate::network;
 use crate::proxy::metrics::ProxyMetrics;
@@ -45,6 +47,13 @@ pub struct Places {
 pub struct Place {
     all: Places,
     state: Rc<State>,
+    open: Arc<Open>,
+}
+
+/// A connection that is counted for the limits, until this is dropped.
+pub struct Open {
+    limits: Arc<Limits>,
+    client: Option<IpAddr>,
 }
 
 struct State {
@@ -94,7 +103,7 @@ impl Limits {
 }
 
 impl Places {
-    /// A place for a connection from `client`. `None`: there is none.
+    /// A place for a connection from `client`, which is idle as yet. `None`: there is none.
     pub fn take(&self, client: Option<IpAddr>) -> Option<Place> {
         let limits = &self.limits;
         let open = limits.open.fetch_add(1, Ordering::Relaxed) + 1;
@@ -110,6 +119,10 @@ impl Places {
                 is_lost: Cell::new(false),
                 waker: RefCell::default(),
             }),
+            open: Arc::new(Open {
+                limits: limits.clone(),
+                client,
+            }),
         };
         let too_many_of_client = limits.max_per_client.is_some_and(|max| of_client > max);
         let fits = if too_many_of_client {
@@ -119,8 +132,10 @@ impl Places {
         };
         if !fits {
             limits.metrics.connections_refused.inc();
+            return None;
         }
-        fits.then_some(place)
+        place.enter();
+        Some(place)
     }
 
     /// Closes the connection that was idle longest of `which`. False: none is.
@@ -144,6 +159,11 @@ impl Place {
     /// The connection is idle: it may be closed for another.
     pub fn idle(&self, cx: &Context<'_>) {
         *self.state.waker.borrow_mut() = Some(cx.waker().clone());
+        self.enter();
+    }
+
+    /// Joins those that are idle, as the one that was so for the shortest time.
+    fn enter(&self) {
         if self.state.idle.get().is_none() && !self.is_lost() {
             let key = self.all.next.get();
             self.all.next.set(key + 1);
@@ -152,7 +172,7 @@ impl Place {
         }
     }
 
-    /// A request has begun.
+    /// A request's head is complete.
     pub fn busy(&self) {
         if let Some(key) = self.state.idle.take() {
             self.all.idle.borrow_mut().remove(&key);
@@ -163,13 +183,36 @@ impl Place {
     pub fn is_lost(&self) -> bool {
         self.state.is_lost.get()
     }
+
+    /// Comes once another connection takes its place. Until then this one is idle.
+    pub async fn lost(&self) {
+        poll_fn(|cx| match self.is_lost() {
+            true => Poll::Ready(()),
+            false => {
+                self.idle(cx);
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Counts the connection on, where it is not closed at once. `None`: there are too many for that.
+    pub fn linger(&self) -> Option<Arc<Open>> {
+        let limits = &self.all.limits;
+        (!self.is_lost() && limits.open.load(Ordering::Relaxed) < limits.max).then(|| self.open.clone())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.busy();
-        let limits = &self.all.limits;
-        if let Some(cell) = limits.cell(self.state.client) {
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let limits = &self.limits;
+        if let Some(cell) = limits.cell(self.client) {
             cell.fetch_sub(1, Ordering::Relaxed);
         }
         limits.open.fetch_sub(1, Ordering::Relaxed);
@@ -196,6 +239,7 @@ mod tests {
         let places = limits.of_thread();
         let cx = Context::from_waker(Waker::noop());
         let all = [1, 2, 3].map(|last| places.take(client(last)).unwrap());
+        all.iter().for_each(Place::busy);
         assert!(places.take(client(4)).is_none(), "all are busy");
         assert_eq!(limits.0.metrics.connections_open.get(), 3);
         all[1].idle(&cx);
@@ -203,11 +247,15 @@ mod tests {
         all[1].busy();
         all[1].idle(&cx);
         let new = places.take(client(4)).unwrap();
+        new.busy();
         assert!(all[0].is_lost() && !all[1].is_lost());
         let newer = places.take(client(5)).unwrap();
         assert!(all[1].is_lost());
-        assert!(places.take(client(6)).is_none());
-        drop((all, new, newer));
+        let newest = places.take(client(6)).unwrap();
+        assert!(newer.is_lost(), "nothing of a request has come");
+        newest.busy();
+        assert!(places.take(client(7)).is_none());
+        drop((all, new, newer, newest));
         assert_eq!(limits.0.metrics.connections_open.get(), 0);
         assert_eq!(limits.0.metrics.connections_refused.get(), 2);
     }
@@ -220,6 +268,7 @@ mod tests {
         let other = places.take(client(1)).unwrap();
         other.idle(&cx);
         let own = [(); 2].map(|()| places.take(client(2)).unwrap());
+        own.iter().for_each(Place::busy);
         assert!(places.take(client(2)).is_none());
         own[1].idle(&cx);
         assert!(places.take(client(2)).is_some());

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::framing::Framing;
 use crate::proxy::connection::io::Io;
 use crate::proxy::connection::peer::Peer;
-use crate::proxy::connection::places::Place;
+use crate::proxy::connection::places::{Open, Place};
 
 /// A request's head must be complete after this time.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,12 +91,11 @@ impl Connection {
         self
     }
 
-    /// Nothing of a request is here, and no answer is due.
+    /// No request's head is complete, and no answer is due.
     fn show_idle(&self, cx: &Context<'_>) {
         if let Some(place) = &self.place
-            && self.framing.is_between_requests()
+            && (self.framing.is_between_requests() || self.framing.is_in_head())
             && !self.is_unanswered()
-            && self.held.is_empty()
         {
             place.idle(cx);
         }
@@ -119,9 +119,6 @@ impl Connection {
     /// How many of `bytes`, which came next, may go to the parser now. It keeps method, version and `close` for each connection: were the
     /// next request parsed before this one is answered, this one would be answered as if it were that.
     fn admit(&mut self, bytes: &mut [u8]) -> usize {
-        if let Some(place) = &self.place {
-            place.busy();
-        }
         if self.framing.is_between_requests() && self.is_unanswered() {
             return 0;
         }
@@ -130,6 +127,9 @@ impl Connection {
         if self.framing.heads() > heads {
             self.exchange.begin(self.framing.wants_websocket());
             self.head_timer = None;
+            if let Some(place) = &self.place {
+                place.busy();
+            }
         }
         match self.framing.is_in_head() {
             false => self.head_timer = None,
@@ -213,9 +213,13 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let connection = self.get_mut();
         if connection.place.as_ref().is_some_and(|place| place.is_lost()) {
-            // To the parser, the client has closed.
             connection.ended = true;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(match connection.framing.is_in_head() {
+                // The parser would wait for the rest of the head.
+                true => Err(io::ErrorKind::ConnectionAborted.into()),
+                // To the parser, the client has closed.
+                false => Ok(()),
+            });
         }
         loop {
             let read = match connection.held.is_empty() {
@@ -244,8 +248,9 @@ impl AsyncWrite for Connection {
             if !connection.held.is_empty() {
                 // The next request may go on.
                 cx.waker().wake_by_ref();
+            } else {
+                connection.show_idle(cx);
             }
-            connection.show_idle(cx);
         }
         // TLS takes what the socket does not, and has it left at the end.
         let flushed = Pin::new(&mut connection.io).poll_flush(cx);
@@ -262,20 +267,25 @@ impl Drop for Connection {
         if self.ended || self.framing.is_between_requests() && self.held.is_empty() {
             return;
         }
-        read_on(&self.io);
+        read_on(&self.io, self.place.as_deref());
     }
 }
 
-/// Reads on for a while on a connection that is about to be dropped.
-pub fn read_on(io: &Io) {
+/// Reads on for a while on a connection that is about to be dropped. It counts for the limits all the while.
+pub fn read_on(io: &Io, place: Option<&Place>) {
+    let open = match place.map(Place::linger) {
+        Some(None) => return,
+        Some(open) => open,
+        None => None,
+    };
     // Err: the process is at its end, or has no file left. Then the connection closes as any other.
     if let (Ok(runtime), Ok(io)) = (Handle::try_current(), io.socket().as_fd().try_clone_to_owned()) {
-        runtime.spawn(linger(io.into()));
+        runtime.spawn(linger(io.into(), open));
     }
 }
 
 /// Tells the client that nothing more comes, and reads what it still sends, so that it reads the answer before the connection is gone.
-async fn linger(io: std::net::TcpStream) -> io::Result<()> {
+async fn linger(io: std::net::TcpStream, _open: Option<Arc<Open>>) -> io::Result<()> {
     close(TcpStream::from_std(io)?).await
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -43,8 +43,8 @@ pub enum Part {
     Beyond(Bytes),
 }
 
-/// Reads the body of a request that has one, as far as `most` bytes or a little beyond, and counts it in `held` as it comes. `declared`:
-/// the length that was told.
+/// Reads the body of a request that has one, as far as `most` bytes or a little beyond, and counts in `held` what it takes as it comes.
+/// `declared`: the length that was told.
 ///
 /// # Errors
 /// `BodyTooLarge`: it is over its limit. `Overloaded`: no more bytes may be held. `BodyTimeout` past `deadline`, when nothing comes for
@@ -57,14 +57,18 @@ pub async fn read_body(
     held: &mut HeldBytes,
 ) -> Result<Part, RequestError> {
     let mut body = Body::Empty;
+    let expected = declared.unwrap_or(limits.size.min(most));
     let began = Instant::now();
     let read = async {
         while let Some(chunk) = next_chunk(payload, limits, began, body.len() as u64).await? {
-            if !held.grow(chunk.len()) {
+            let room = body.room_with(chunk.len(), expected);
+            if !held.grow(room - body.room()) {
                 return Err(RequestError::Overloaded);
             }
-            body.push(chunk, declared.unwrap_or(0));
+            body.push(chunk, room);
             if body.len() > most {
+                // Whoever writes it elsewhere counts it anew.
+                held.shrink(body.room());
                 return Ok(true);
             }
         }
@@ -113,22 +117,43 @@ impl BodyLimits {
 enum Body {
     Empty,
     One(Bytes),
-    Joined(BytesMut),
+    Joined(Vec<u8>),
 }
 
 impl Body {
-    fn push(&mut self, chunk: Bytes, expected: usize) {
+    /// Takes in a chunk, in no more memory than `room` bytes.
+    fn push(&mut self, chunk: Bytes, room: usize) {
         match self {
             Body::Empty => *self = Body::One(chunk),
             Body::One(first) => {
-                // A length that is only told takes no memory.
-                let have = first.len() + chunk.len();
-                let mut joined = BytesMut::with_capacity(expected.min(4 * have).max(have));
+                let mut joined = Vec::with_capacity(room);
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&chunk);
                 *self = Body::Joined(joined);
             }
-            Body::Joined(joined) => joined.extend_from_slice(&chunk),
+            Body::Joined(joined) => {
+                joined.reserve_exact(room.saturating_sub(joined.len()));
+                joined.extend_from_slice(&chunk);
+            }
+        }
+    }
+
+    /// Bytes that it takes.
+    fn room(&self) -> usize {
+        match self {
+            Body::Empty | Body::One(_) => self.len(),
+            Body::Joined(joined) => joined.capacity(),
+        }
+    }
+
+    /// Bytes that it takes with so many more. They double, so that little is copied, and go no further than `expected`: a length that is
+    /// only told takes no memory.
+    fn room_with(&self, more: usize, expected: usize) -> usize {
+        let have = self.len() + more;
+        match self {
+            Body::Empty => have,
+            Body::Joined(joined) if have <= joined.capacity() => joined.capacity(),
+            Body::One(_) | Body::Joined(_) => expected.min(2 * have).max(have),
         }
     }
 
@@ -144,7 +169,7 @@ impl Body {
         match self {
             Body::Empty => Bytes::new(),
             Body::One(chunk) => chunk,
-            Body::Joined(joined) => joined.freeze(),
+            Body::Joined(joined) => joined.into(),
         }
     }
 }
@@ -152,6 +177,20 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_takes_what_is_counted_for_it() {
+        for (expected, most) in [(850_000, 850_000), (5_000_000, 2 * 850_000)] {
+            let mut body = Body::Empty;
+            for _ in 0..85 {
+                let room = body.room_with(10_000, expected);
+                body.push(vec![b'x'; 10_000].into(), room);
+                assert_eq!(body.room(), room);
+                assert!(room <= (2 * body.len()).min(most), "{room}");
+            }
+            assert_eq!(body.into_bytes().len(), 850_000);
+        }
+    }
 
     #[test]
     fn a_body_may_be_slow_at_first_and_then_must_keep_its_rate() {

@@ -28,7 +28,7 @@ use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::declared_length;
 use crate::proxy::handler::receive::{Bodies, Owner, Received};
-use crate::proxy::handler::request::{Target, head_size, is_tunnel, to_wire};
+use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
@@ -209,6 +209,9 @@ impl Proxy {
         };
         let mut deadline = arrived + route.timeout;
         let mut held = self.bodies.bytes.begin(0).ok_or(OVERLOADED)?;
+        if !held.grow(many_heads(request)) {
+            return Err(OVERLOADED);
+        }
         let owner = Owner {
             id,
             topic: &request_topic,
@@ -276,7 +279,7 @@ impl Proxy {
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
-        Ok(with_place(response, (permit, held)))
+        Ok(with_place(response, request.version(), (permit, held)))
     }
 
     /// The router, once there is one. A request that comes before the first router is positioned waits a moment for it: a load balancer

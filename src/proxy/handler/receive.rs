@@ -82,19 +82,16 @@ impl Bodies {
         if declared.is_some_and(|length| length > of_record) {
             return self.upload(payload, owner, Bytes::new(), Instant::now()).await;
         }
-        *held = self
-            .bytes
-            .begin(declared.unwrap_or(0))
-            .ok_or(RequestError::Overloaded)?;
+        drop(
+            self.bytes
+                .begin(declared.unwrap_or(0))
+                .ok_or(RequestError::Overloaded)?,
+        );
         let began = Instant::now();
         match read_body(payload, declared, (&self.limits, of_record), deadline, held).await? {
             Part::Whole(body) => Ok(Received::Whole(body)),
             Part::Beyond(_) if owner.format == Format::Json => Err(RequestError::BodyTooLarge),
-            Part::Beyond(beginning) => {
-                let place = self.upload(payload, owner, beginning, began).await;
-                *held = self.bytes.begin(0).ok_or(RequestError::Overloaded)?;
-                place
-            }
+            Part::Beyond(beginning) => self.upload(payload, owner, beginning, began).await,
         }
     }
 

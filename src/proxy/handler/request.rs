@@ -22,6 +22,13 @@ const VIA_HTTP_2: &[u8] = b"2 actix-khp";
 /// The longest request id of a client that is passed on, in bytes; a longer one is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
+/// A client's own fields of these names, however it writes them, make room for ours.
+const ADDED: [&str; 3] = [
+    headers::X_FORWARDED_FOR,
+    headers::X_REQUEST_ID,
+    headers::X_ORIGINAL_METHOD,
+];
+
 /// A tunnel or a websocket cannot cross a message queue. Asked before the body is read: the parser takes everything that follows CONNECT
 /// for its body. Any other offer to upgrade is passed over, as a server may (RFC 9110 7.8).
 pub fn is_tunnel(request: &HttpRequest) -> bool {
@@ -35,6 +42,14 @@ pub fn head_size(request: &HttpRequest) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4);
     request.uri().path_and_query().map_or(1, |target| target.as_str().len()) + fields.sum::<usize>()
+}
+
+/// Bytes of a head that is one of many on its connection. In HTTP/1 there is one, and the number of connections bounds them.
+pub fn many_heads(request: &HttpRequest) -> usize {
+    match request.version() {
+        Version::HTTP_2 => head_size(request),
+        _ => 0,
+    }
 }
 
 /// What a request asks for, which host it asks, and who asks.
@@ -138,17 +153,11 @@ fn fields(request: &HttpRequest, id: CorrelationId, target: &Target<'_>, peer: O
     let connection = headers::connection_options(connection);
     let mut fields: Fields = Vec::with_capacity(own.len() + 7);
     for (name, value) in headers::end_to_end(own.iter().map(|(name, value)| (name.as_str(), value)), &connection) {
-        // Host travels as :authority, each hop frames its own body, and Expect was answered here. The others are added below.
-        let dropped = matches!(
-            name,
-            "host"
-                | "content-length"
-                | "expect"
-                | headers::X_FORWARDED_FOR
-                | headers::X_REQUEST_ID
-                | headers::X_ORIGINAL_METHOD
-        ) || (name == headers::X_FORWARDED_CLIENT_CERT && peer.is_some());
-        if !dropped && (origin.is_trusted || !headers::is_about_client(name)) {
+        let passes_for = |known: &&str| headers::passes_for(name.as_bytes(), known);
+        // These are added below.
+        let is_ours = ADDED.iter().any(|known| passes_for(&known))
+            || (passes_for(&headers::X_FORWARDED_CLIENT_CERT) && peer.is_some());
+        if !is_ours && !headers::is_of_each_hop(name) && (origin.is_trusted || !headers::is_about_client(name)) {
             fields.push((name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())));
         }
     }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{self, BodySize, BoxBody, MessageBody, SizedStream};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 
@@ -23,10 +23,15 @@ pub fn with_unread(response: HttpResponse, rest: web::Payload) -> HttpResponse {
 }
 
 /// An answer that gives back its place and its bytes: a large one once the connection has taken it, or is gone, because they bound memory.
-/// A small one gives them back at once.
-pub fn with_place(response: HttpResponse, place: (Permit, HeldBytes)) -> HttpResponse {
-    match response.body().size() {
-        BodySize::Sized(LARGE_ANSWER..) => response.map_body(|_, body| BodyHolding { body, _held: place }.boxed()),
+/// A small one gives them back at once. In HTTP/2 a client can ask for many answers and take none: they give back their places, or one
+/// client could have them all, and hold their bytes.
+pub fn with_place(response: HttpResponse, version: Version, place: (Permit, HeldBytes)) -> HttpResponse {
+    match (response.body().size(), version) {
+        (BodySize::Sized(1..), Version::HTTP_2) => {
+            let (_, held) = place;
+            response.map_body(|_, body| BodyHolding { body, _held: held }.boxed())
+        }
+        (BodySize::Sized(LARGE_ANSWER..), _) => response.map_body(|_, body| BodyHolding { body, _held: place }.boxed()),
         _ => response,
     }
 }

@@ -201,8 +201,8 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let name = name.to_ascii_lowercase();
-            let framing = ["host", "content-length"].contains(&&*name);
-            let is_ours = framing || headers::is_reserved(&name) || headers::is_hop_by_hop(&name);
+            let is_ours =
+                headers::is_of_each_hop(&name) || headers::is_reserved(&name) || headers::is_hop_by_hop(&name);
             if is_ours || !headers::name_is_legal(&name) || !headers::value_is_legal(text.resolved.as_bytes()) {
                 let problem =
                     "is no header field that can be set: its name or value is not legal, or the service sets it";

@@ -3,8 +3,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Far more than the head of any message here, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -16,7 +15,7 @@ pub struct Message {
 }
 
 /// Reads the next message; `None` when the other side has closed the connection. `buffer` keeps the bytes that follow the message.
-pub async fn read_message(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
+pub async fn read_message(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Option<Message>> {
     let head_length = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;

@@ -2,13 +2,20 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{framing, single_thread};
 use crate::error::Result;
@@ -29,6 +36,12 @@ pub struct Load {
     /// Requests per second of all connections
     #[arg(long)]
     rate: Option<f64>,
+    /// Of each request, as `Name: value`
+    #[arg(long)]
+    header: Vec<String>,
+    /// Speaks TLS, and trusts the certificate of this file
+    #[arg(long)]
+    ca: Option<PathBuf>,
     #[arg(long)]
     warm_up: f64,
     #[arg(long)]
@@ -36,9 +49,11 @@ pub struct Load {
 }
 
 /// A POST of that many bytes.
-pub fn request(target: SocketAddr, body: usize) -> Bytes {
+pub fn request(target: SocketAddr, body: usize, headers: &[String]) -> Bytes {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let mut request = format!(
-        "POST /bench HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/octet-stream\r\ncontent-length: {body}\r\n\r\n"
+        "POST /bench HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/octet-stream\r\n\
+         content-length: {body}\r\n{headers}\r\n"
     )
     .into_bytes();
     request.resize(request.len() + body, b'x');
@@ -47,6 +62,7 @@ pub fn request(target: SocketAddr, body: usize) -> Bytes {
 
 impl Load {
     pub fn run(self) -> Result<()> {
+        let tls = self.ca.as_deref().map(tls).transpose()?;
         single_thread::block_on(async move {
             let recorder = Rc::new(RefCell::new(Recorder::new()?));
             let pace = self
@@ -56,7 +72,8 @@ impl Load {
             for (index, target) in self.targets.iter().cycle().take(self.connections).enumerate() {
                 let client = Client {
                     target: *target,
-                    request: request(*target, self.body),
+                    request: request(*target, self.body, &self.header),
+                    tls: tls.clone(),
                     pace,
                     // The first requests are spread evenly over one pace.
                     due: began + pace.unwrap_or_default().mul_f64(index as f64 / self.connections as f64),
@@ -72,9 +89,24 @@ impl Load {
     }
 }
 
+/// A client of TLS that trusts the certificates of this file.
+fn tls(file: &Path) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 struct Client {
     target: SocketAddr,
     request: Bytes,
+    /// `None`: it speaks plain HTTP.
+    tls: Option<TlsConnector>,
     pace: Option<Duration>,
     /// When a paced client sends next.
     due: Instant,
@@ -92,12 +124,25 @@ impl Client {
     }
 
     async fn connection(&mut self) -> std::io::Result<()> {
-        let mut stream = TcpStream::connect(self.target).await?;
+        let stream = TcpStream::connect(self.target).await?;
         stream.set_nodelay(true)?;
+        match self.tls.clone() {
+            None => self.exchanges(stream).await,
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
+                let stream = tls.connect(name, stream).await?;
+                self.exchanges(stream).await
+            }
+        }
+    }
+
+    async fn exchanges(&mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         let mut buffer = BytesMut::new();
         loop {
             let began = self.turn().await;
             stream.write_all(&self.request).await?;
+            // TLS may keep some of it otherwise.
+            stream.flush().await?;
             let Some(answer) = framing::read_message(&mut stream, &mut buffer).await? else {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             };

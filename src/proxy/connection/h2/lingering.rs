@@ -2,31 +2,38 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::connection::io::Io;
+use crate::proxy::connection::places::Place;
 use crate::proxy::connection::stream::read_on;
 
 /// A connection whose client, if it has not closed, is read on for a moment once this is dropped: closing with bytes unread would reset the
 /// connection, and the client would lose what it was sent last.
 pub struct Lingering {
     io: Io,
+    place: Rc<Place>,
     /// The client has closed, or the connection broke.
     ended: bool,
 }
 
 impl Lingering {
-    pub fn new(io: Io) -> Self {
-        Lingering { io, ended: false }
+    pub fn new(io: Io, place: Rc<Place>) -> Self {
+        Lingering {
+            io,
+            place,
+            ended: false,
+        }
     }
 }
 
 impl Drop for Lingering {
     fn drop(&mut self) {
         if !self.ended {
-            read_on(&self.io);
+            read_on(&self.io, Some(&self.place));
         }
     }
 }

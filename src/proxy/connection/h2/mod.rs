@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::proxy::connection::h2::request::to_app;
 use crate::proxy::connection::h2::response::{send, send_status};
 use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::places::Place;
 use crate::proxy::connection::stream::{HEAD_TIMEOUT, LINGER};
 
 /// Requests under way on one connection; one more is reset. nginx has as many.
@@ -43,7 +44,7 @@ const MAX_STREAMS: u32 = 128;
 const MAX_HEADER_LIST: u32 = 128 << 10;
 /// Bytes of bodies that a client may send before they are read: for each request, and for all of a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+pub const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one answer that wait in the connection for the socket.
 const SEND_BUFFER: usize = 64 << 10;
 /// So many more requests than are answered may be reset on one connection. Each has cost work, and nothing bounds how many a client
@@ -52,12 +53,13 @@ const MAX_RESETS: u64 = 100;
 /// Faults of a client that reset a single request; beyond it the connection ends (CVE-2025-8671).
 const MAX_FAULTS: usize = 100;
 
-/// Serves one connection to its end. It has no requests for `keep_alive`: it is closed. `stopping` comes when the server stops.
+/// Serves one connection to its end. It has no requests for `keep_alive`, or another takes its place: it is closed. `stopping` comes when
+/// the server stops.
 pub async fn serve<S, B>(
     io: impl AsyncRead + AsyncWrite + Unpin,
     app: &S,
     peer: Rc<Peer>,
-    address: Option<SocketAddr>,
+    (address, place): (Option<SocketAddr>, &Place),
     keep_alive: Duration,
     stopping: impl Future<Output = ()>,
 ) where
@@ -65,7 +67,11 @@ pub async fn serve<S, B>(
     B: MessageBody + Unpin,
 {
     let handshake = builder().handshake(io);
-    let Ok(Ok(mut connection)) = timeout(HEAD_TIMEOUT, handshake).await else {
+    let handshake = tokio::select! {
+        handshake = timeout(HEAD_TIMEOUT, handshake) => handshake,
+        () = place.lost() => return,
+    };
+    let Ok(Ok(mut connection)) = handshake else {
         return;
     };
     let mut streams = FuturesUnordered::new();
@@ -78,7 +84,10 @@ pub async fn serve<S, B>(
         let mut goes_away = false;
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => streams.push(exchange(app, request, respond, peer.clone(), address)),
+                Some(Ok((request, respond))) => {
+                    place.busy();
+                    streams.push(exchange(app, request, respond, peer.clone(), address));
+                }
                 // Nobody waits for the requests under way.
                 Some(Err(_)) | None => return,
             },
@@ -103,6 +112,12 @@ pub async fn serve<S, B>(
                     return;
                 }
                 goes_away = true;
+            }
+            () = place.lost(), if streams.is_empty() && !is_last => {
+                // accept() ends once the client is told. A request that it has sent is not begun, and may be sent elsewhere.
+                connection.abrupt_shutdown(Reason::NO_ERROR);
+                is_last = true;
+                idle.as_mut().reset(Instant::now() + LINGER);
             }
             () = &mut stopping, if !is_last => goes_away = true,
         }

@@ -55,43 +55,47 @@ impl Tls {
         // Err: a setting for speed alone.
         let _ = io.set_nodelay(true);
         let ended = timeout(HANDSHAKE_TIMEOUT, self.handshake(io)).await;
-        let (result, stream) = match ended {
-            Err(_) => (HandshakeResult::Timeout, None),
-            Ok(Ok(stream)) => (HandshakeResult::Ok, Some(stream)),
-            Ok(Err(result)) => (result, None),
+        let (result, ended) = match ended {
+            Err(_) => (HandshakeResult::Timeout, Err(None)),
+            Ok(Ok(stream)) => (HandshakeResult::Ok, Ok(stream)),
+            Ok(Err((result, io))) => (result, Err(io)),
         };
         self.metrics.handshake(result.as_str());
-        if stream.is_none() {
-            tracing::debug!(?peer, result = result.as_str(), "no TLS with a client");
+        match ended {
+            Ok(stream) => Some(stream),
+            Err(io) => {
+                tracing::debug!(?peer, result = result.as_str(), "no TLS with a client");
+                if let Some(io) = io {
+                    // In TLS 1.3 a client may have sent its request already. Closing with bytes unread would reset the connection, and the
+                    // client would lose the alert that says why.
+                    let _ = stream::close(io).await;
+                }
+                None
+            }
         }
-        stream
     }
 
-    async fn handshake(&self, io: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeResult> {
+    /// Why there is none comes with the connection, where something was written to it that the client is to read.
+    async fn handshake(&self, mut io: TcpStream) -> Result<TlsStream<TcpStream>, (HandshakeResult, Option<TcpStream>)> {
         let mut first = [0];
         match io.peek(&mut first).await {
             Ok(1..) => {}
-            _ => return Err(HandshakeResult::Closed),
+            _ => return Err((HandshakeResult::Closed, None)),
         }
         if first[0] != HANDSHAKE_RECORD && first[0].is_ascii_uppercase() {
-            answer_plain_http(io).await;
-            return Err(HandshakeResult::PlainHttp);
+            answer_plain_http(&mut io).await;
+            return Err((HandshakeResult::PlainHttp, Some(io)));
         }
         let acceptor = TlsAcceptor::from(self.config.load_full());
         match acceptor.accept(io).into_fallible().await {
             Ok(stream) => Ok(stream),
-            Err((error, io)) => {
-                // In TLS 1.3 a client may have sent its request already. Closing with bytes unread would reset the connection, and the
-                // client would lose the alert that says why.
-                actix_rt::spawn(stream::close(io));
-                Err(HandshakeResult::of_error(&error))
-            }
+            Err((error, io)) => Err((HandshakeResult::of_error(&error), Some(io))),
         }
     }
 }
 
 /// Tells a client that speaks plain HTTP what is wrong.
-async fn answer_plain_http(mut io: TcpStream) {
+async fn answer_plain_http(io: &mut TcpStream) {
     let problem = RequestError::TlsRequired.problem(None);
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -99,7 +103,5 @@ async fn answer_plain_http(mut io: TcpStream) {
     );
     let answer = [head.into_bytes(), problem].concat();
     // Err: the client is gone.
-    if io.write_all(&answer).await.is_ok() {
-        let _ = stream::close(io).await;
-    }
+    let _ = io.write_all(&answer).await;
 }

@@ -6,6 +6,7 @@ import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.kafka.annotation.KafkaListener;
 import org.springframework.messaging.Message;
+import org.springframework.messaging.MessageHeaders;
 import org.springframework.messaging.handler.annotation.Header;
 import org.springframework.messaging.handler.annotation.Payload;
 import org.springframework.messaging.handler.annotation.SendTo;
@@ -14,6 +15,12 @@ import org.springframework.messaging.support.MessageBuilder;
 /** Answers HTTP requests that come as Kafka records. */
 @SpringBootApplication
 public class Replier {
+
+    private final Verses verses;
+
+    Replier(Verses verses) {
+        this.verses = verses;
+    }
 
     public static void main(String[] args) {
         SpringApplication.run(Replier.class, args);
@@ -26,11 +33,16 @@ public class Replier {
             @Header(":method") String method,
             @Header(":path") String path,
             @Header("khp-deadline") String deadline,
+            MessageHeaders headers,
             @Payload byte[] body) {
         if (Long.parseLong(deadline) < System.currentTimeMillis()) {
             return null; // Nobody waits any more: no reply is sent.
         }
         String name = path.substring(path.lastIndexOf('/') + 1);
+        if (path.startsWith("/verses/") && Verses.areWanted(headers)) {
+            verses.send(headers, name);
+            return null; // The pieces are the reply.
+        }
         return switch (method) {
             case "GET" -> reply(200, "Hello, " + name + "!\n");
             case "POST" -> reply(201, new String(body, UTF_8) + ", " + name + "!\n");
