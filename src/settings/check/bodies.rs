@@ -1,23 +1,21 @@
 //! Rules about bodies of requests: how many bytes are held, and the topics that large ones go to.
 
-use crate::settings::check::rules::{message_max_bytes, route_path, topic_path};
 use crate::settings::fault::Report;
-use crate::settings::keys::{route, top, topic};
+use crate::settings::keys::{self, Key, route, top, topic};
 use crate::settings::model::Settings;
 
-/// Checks all of them.
-pub fn check(settings: &Settings, report: &mut Report) {
+/// Checks all of them. `record`: bytes of the largest record that is sent.
+pub fn check(settings: &Settings, record: u64, report: &mut Report) {
     if settings.mode.is_proxy() {
-        held_bytes(settings, report);
+        held_bytes(settings, record, report);
         one_topic_each(settings, report);
     }
     topics_of_their_own(settings, report);
 }
 
 /// A body that fits into a record is held as a whole.
-fn held_bytes(settings: &Settings, report: &mut Report) {
+fn held_bytes(settings: &Settings, record: u64, report: &mut Report) {
     let proxy = &settings.proxy;
-    let record = message_max_bytes(&settings.kafka);
     let held = (proxy.largest_body() as u64).min(record);
     report.rule(
         proxy.max_pending_bytes as u64 >= held,
@@ -77,4 +75,12 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
             });
         }
     }
+}
+
+fn route_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::ROUTES.name, index), key.name)
+}
+
+fn topic_path(index: usize, key: &Key) -> String {
+    keys::join(&keys::item(top::TOPICS.name, index), key.name)
 }

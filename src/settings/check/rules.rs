@@ -31,7 +31,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
-    bodies::check(settings, report);
+    bodies::check(settings, message_max_bytes(&settings.kafka), report);
     sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);
@@ -345,11 +345,11 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
     }
 }
 
-pub(super) fn topic_path(index: usize, key: &Key) -> String {
+fn topic_path(index: usize, key: &Key) -> String {
     keys::join(&keys::item(top::TOPICS.name, index), key.name)
 }
 
-pub(super) fn route_path(index: usize, key: &Key) -> String {
+fn route_path(index: usize, key: &Key) -> String {
     keys::join(&keys::item(top::ROUTES.name, index), key.name)
 }
 
