@@ -4,6 +4,7 @@ mod dead_letters;
 mod interrupted;
 mod lost;
 mod refused;
+mod rights;
 mod sink;
 mod whole;
 
