@@ -1,10 +1,11 @@
 #![no_main]
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use actix_khp_fuzz::auth::key_set::KeySet;
-use actix_khp_fuzz::auth::token::{TokenRules, algorithms};
-use actix_khp_fuzz::settings::Auth;
+use actix_khp_fuzz::key_set::KeySet;
+use actix_khp_fuzz::settings::{Auth, AuthMethod};
+use actix_khp_fuzz::token::{TokenRules, algorithms};
 
 /// A key of each family. The secret one is `secret-of-the-fuzzer-secret-of-the-fuzzer`, and signed the corpus' good token.
 const KEYS: &[u8] = include_bytes!("../jwks.json");
@@ -16,7 +17,17 @@ static RULES: LazyLock<(TokenRules, KeySet, Vec<jsonwebtoken::Algorithm>)> = Laz
         audience: vec!["fuzz".into()],
         algorithms: ["RS256", "PS256", "ES256", "EdDSA", "HS256"].map(str::to_owned).to_vec(),
         principal_claim: "sub".into(),
-        ..Auth::default()
+        methods: vec![AuthMethod::Jwt],
+        api_keys: Vec::new(),
+        api_key_header: String::new(),
+        jwks: None,
+        jwks_refresh: Duration::ZERO,
+        issuer: Vec::new(),
+        required_claims: Vec::new(),
+        leeway: Duration::ZERO,
+        client_subjects: Vec::new(),
+        principal_header: None,
+        pass_credentials: false,
     };
     let allowed = algorithms(&settings);
     let keys = KeySet::parse(KEYS, &allowed).expect("a JWKS");

@@ -112,7 +112,7 @@ async fn one_backend_that_hangs_does_not_hold_up_another() {
 #[tokio::test]
 async fn a_request_whose_backend_is_unreachable_is_kept_as_a_dead_letter() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     let processor = processor(&[(&topics, &unreachable_url())])
         .set_topics("max_retries", 1)
         .set("dead_letter_topic", dead_letters.as_str())

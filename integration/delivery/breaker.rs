@@ -62,7 +62,7 @@ async fn an_open_breaker_answers_503_in_milliseconds_and_leaves_the_backend_alon
 #[tokio::test]
 async fn an_open_breaker_closes_by_itself_and_its_requests_are_no_dead_letters() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     let backend = Backend::start(|_| Answer::status(503)).await;
     let processor = processor(&[(&topics, &backend.url())])
         .set_topics("breaker", json!({"open_for": 1}))

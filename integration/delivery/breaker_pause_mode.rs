@@ -20,7 +20,7 @@ const OPEN: f64 = 2.0;
 async fn pause_mode_waits_through_an_outage_and_loses_no_record() {
     let seconds = if long() { 20 } else { 5 };
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     for topic in [&topics.request, &dead_letters] {
         create_topic(topic, 2).await;
     }
@@ -68,7 +68,7 @@ const OUTAGES: [fn() -> Answer; 3] = [|| Answer::status(503), || Answer::Close, 
 
 /// A processor of one topic in pause mode, with 20 records to execute and a backend that is out. Waits until the breaker has opened.
 async fn outage(method: &str, answer: fn() -> Answer, health: &str) -> (Topics, String, Backend, Service) {
-    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
     for topic in [&topics.request, &topics.response, &dead_letters] {
         create_topic(topic, 1).await;
     }
@@ -160,7 +160,7 @@ async fn pause_mode_passes_on_a_backends_own_refusal() {
 #[tokio::test]
 async fn pause_mode_gives_up_a_record_that_fails_while_others_succeed() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&dead_letters, 1).await;
     let backend = Backend::start(|received| match received.text().as_str() {
         "poison" => Answer::Close,

@@ -50,7 +50,7 @@ impl DeliveryListener for Ignored {
 
 #[tokio::test]
 async fn a_dead_letter_is_its_record_byte_for_byte() {
-    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
     create_topic(&dead_letters, 1).await;
     let _processor = spec(&topics, &dead_letters, &unreachable_url()).await.start().await;
     let field = |name: &[u8], value: Option<&[u8]>| (name.to_vec().into(), value.map(|value| value.to_vec().into()));
@@ -102,7 +102,7 @@ async fn a_dead_letter_is_its_record_byte_for_byte() {
 
 #[tokio::test]
 async fn a_letter_too_large_for_its_topic_is_truncated_and_marked() {
-    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
     create_topic(&dead_letters, 1).await;
     set_topic(&dead_letters, "max.message.bytes", "3000").await;
     let _processor = spec(&topics, &dead_letters, &unreachable_url()).await.start().await;
@@ -124,7 +124,7 @@ async fn a_letter_too_large_for_its_topic_is_truncated_and_marked() {
 
 #[tokio::test]
 async fn while_a_letter_cannot_be_written_its_offset_is_not_committed_and_intake_stops() {
-    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
     let backend = Backend::start(|received| match received.target.as_str() {
         "/fail" => Answer::Close,
         _ => Answer::status(204),
@@ -178,7 +178,7 @@ async fn while_a_letter_cannot_be_written_its_offset_is_not_committed_and_intake
 #[tokio::test]
 async fn letters_whose_topic_is_missing_share_one_request_to_create_it() {
     const LETTERS: i64 = 200;
-    let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+    let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
     // More replicas than there are brokers: Kafka refuses to create it.
     let processor = spec(&topics, &dead_letters, &unreachable_url())
         .await

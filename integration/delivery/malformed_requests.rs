@@ -15,7 +15,7 @@ const ID: &[u8] = b"\x01\x02\x03\x04\x05\x06\x87\x08\x89\x0a\x0b\x0c\x0d\x0e\x0f
 #[tokio::test]
 async fn malformed_requests_are_skipped_and_kept_as_dead_letters() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&topics.request, 1).await;
     create_topic(&dead_letters, 1).await;
     let backend = Backend::echo().await;
@@ -61,7 +61,7 @@ async fn malformed_requests_are_skipped_and_kept_as_dead_letters() {
 #[tokio::test]
 async fn a_malformed_request_whose_client_is_known_is_answered() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&dead_letters, 1).await;
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
@@ -122,7 +122,7 @@ async fn a_malformed_request_whose_client_is_known_is_answered() {
 #[tokio::test]
 async fn no_request_record_stops_a_processor() {
     let (inbox, topics) = (Topics::unique("inbox"), Topics::unique("orders"));
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&inbox.request, 1).await;
     create_limited_topic(&topics.request, LARGE_LIMIT).await;
     create_topic(&dead_letters, 1).await;

@@ -37,7 +37,7 @@ async fn routes_reach_their_services() {
         "orders-responses",
         "reports-requests",
         "reports-responses",
-        "failed-requests",
+        "dead-letters",
     ];
     let renamed = Renamed::topics(&topics)
         .and(BACKENDS[0], orders.url())
@@ -70,7 +70,7 @@ async fn nginx_chooses_the_topics() {
         "users-responses",
         "common-requests",
         "common-responses",
-        "failed-requests",
+        "dead-letters",
     ];
     let renamed = Renamed::topics(&topics)
         .and(BACKENDS[0], orders.url())

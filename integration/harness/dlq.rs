@@ -19,7 +19,7 @@ impl Dlq {
     pub async fn create() -> Self {
         let dlq = Dlq {
             topics: Topics::unique("orders"),
-            dead_letters: unique("failed-requests"),
+            dead_letters: unique("dead-letters"),
         };
         create_topic(&dlq.topics.request, 4).await;
         create_topic(&dlq.topics.response, 1).await;

@@ -74,7 +74,7 @@ async fn requests_and_replies_have_the_limit_of_their_topic() {
 #[tokio::test]
 async fn a_dead_letter_is_truncated_to_the_limit_of_its_topic() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_limited_topic(&dead_letters, 5_000).await;
     let _processor = processor(&[(&topics, &unreachable_url())])
         .set_topics("max_retries", 0)

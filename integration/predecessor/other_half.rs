@@ -200,7 +200,7 @@ async fn the_predecessors_proxy_works_with_our_processor() {
 #[tokio::test]
 async fn malformed_envelopes_are_skipped_and_answered_where_their_client_is_known() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&topics.request, 1).await;
     create_topic(&topics.response, 1).await;
     create_topic(&dead_letters, 1).await;

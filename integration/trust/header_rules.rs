@@ -85,7 +85,7 @@ async fn new_topics_keep_replies_for_a_day_and_dead_letters_as_the_broker_does()
         (None, of_broker.as_str(), "86400000"),
         (Some("2h"), "7200000", "7200000"),
     ] {
-        let (topics, dead_letters) = (Topics::unique("orders"), unique("failed-requests"));
+        let (topics, dead_letters) = (Topics::unique("orders"), unique("dead-letters"));
         let backend = Backend::echo().await;
         let mut spec = processor(&[(&topics, &backend.url())]).set("dead_letter_topic", dead_letters.as_str());
         if let Some(configured) = configured {

@@ -21,7 +21,7 @@ use crate::harness::wait::{eventually, within};
 
 const PAGE: &str = include_str!("../../docs/kafka-access.md");
 const NOTICED: Duration = Duration::from_secs(40);
-const DEAD_LETTERS: &str = "failed-requests";
+const DEAD_LETTERS: &str = "dead-letters";
 
 /// The names of the page. Each test has a Kafka of its own.
 fn topics() -> Topics {
@@ -50,6 +50,7 @@ async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
         .create_topics(&[
             "orders-requests",
             "orders-requests-bodies",
+            "orders-requests-control",
             "orders-responses",
             DEAD_LETTERS,
         ])

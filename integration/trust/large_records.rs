@@ -27,7 +27,7 @@ fn assert_not_copied(service: &Service, before: usize) {
 #[tokio::test]
 async fn a_large_request_is_dead_lettered_cut() {
     let topics = Topics::unique("orders");
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     for topic in [&topics.request, &topics.response, &dead_letters] {
         create_topic(topic, 1).await;
     }

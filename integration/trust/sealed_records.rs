@@ -95,7 +95,7 @@ fn clear_text(record: &Record) -> String {
 #[tokio::test]
 async fn a_writer_without_the_key_makes_no_call() {
     let topics = topics().await;
-    let dead_letters = unique("failed-requests");
+    let dead_letters = unique("dead-letters");
     create_topic(&dead_letters, 1).await;
     let backend = Backend::echo().await;
     let processor = processor(&[(&topics, &backend.url())])

@@ -71,7 +71,7 @@ async fn by_default_a_name_must_say_what_the_topic_is_for() {
 #[tokio::test]
 async fn a_star_opens_all_but_what_applications_keep_to_themselves() {
     let topics = Topics::unique("orders");
-    let (open, letters) = (unique("anything"), unique("failed-requests"));
+    let (open, letters) = (unique("anything"), unique("dead-letters"));
     let backend = Backend::echo().await;
     let open = Topics {
         request: open,

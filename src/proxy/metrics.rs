@@ -7,6 +7,8 @@ use prometheus::{
 
 use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::proxy::stream::metrics::StreamMetrics;
+use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
 
 /// The label of topics that no configuration names.
@@ -45,6 +47,7 @@ pub struct ProxyMetrics {
     pub tls: TlsMetrics,
     pub jwks: JwksMetrics,
     pub uploads: UploadMetrics,
+    pub streams: StreamMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -205,6 +208,7 @@ impl ProxyMetrics {
                 keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
             },
             uploads: UploadMetrics::register(registry)?,
+            streams: StreamMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -271,6 +275,16 @@ impl TopicMetrics {
     /// What this topic is called in metrics.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// What is counted of streams, of all topics.
+    pub fn streams(&self) -> &StreamMetrics {
+        &self.all.streams
+    }
+
+    /// Counts a stream that ended.
+    pub fn stream_ended(&self, outcome: Outcome) {
+        self.all.streams.ended(&self.label, outcome);
     }
 
     /// Counts an answered request. `status` is 100 to 599.

@@ -9,6 +9,7 @@
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
 //! - [`uploads`]: bodies that are larger than a record.
+//! - [`stream`]: answers that come in pieces.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -21,5 +22,6 @@ pub mod instance;
 pub mod metrics;
 pub mod reply_router;
 pub mod routing;
+pub mod stream;
 pub mod trust;
 pub mod uploads;

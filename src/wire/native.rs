@@ -79,6 +79,30 @@ pub fn set_place(record: &mut Record, place: BodyPlace) {
     record.headers.extend(own.0);
 }
 
+/// What an encoded request says that may be answered in several records. Written once for a process, and shared by all its requests.
+#[derive(Debug, Clone)]
+pub struct EncodedOffer {
+    window: Bytes,
+    instance: Bytes,
+}
+
+impl From<StreamOffer> for EncodedOffer {
+    fn from(offer: StreamOffer) -> Self {
+        EncodedOffer {
+            window: offer.window.to_string().into(),
+            instance: offer.instance.to_bytes(),
+        }
+    }
+}
+
+/// Adds to an encoded request that it may be answered in several records: whether it may is known only where replies are read.
+pub fn set_offer(record: &mut Record, offer: &EncodedOffer) {
+    let mut put = |name: &'static str, value: Bytes| record.headers.push((Cow::Borrowed(name), value));
+    put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
+    put(headers::KHP_WINDOW, offer.window.clone());
+    put(headers::KHP_INSTANCE, offer.instance.clone());
+}
+
 /// Says anew how long the client still waits, where the record says it: for one that was not sent as soon as it was written. Its deadline
 /// stays, so that deadline less timeout is when it was sent.
 pub fn set_timeout(record: &mut Record, remaining: std::time::Duration) {

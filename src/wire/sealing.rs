@@ -10,7 +10,7 @@ pub mod letter;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use openssl::symm::{Cipher, Crypter, Mode, decrypt_aead};
 
 use crate::wire::headers;
 use crate::wire::message::{Fields, RawFields, RawRecord, Record};
@@ -167,24 +167,36 @@ fn seal(
     let nonce: [u8; NONCE] = rand::random();
     // Who reads the topic sees which records have the same key, and no key.
     let outer_key = record_key.map(|record_key| key.of_record_key(record_key)).transpose()?;
-    let mut plain = Vec::with_capacity(64 + value.map_or(0, Bytes::len));
-    put(&mut plain, record_key.map(|record_key| &record_key[..]));
-    plain.extend_from_slice(&(hidden.len() as u32).to_be_bytes());
+    let mut head = Vec::with_capacity(256);
+    put(&mut head, record_key.map(|record_key| &record_key[..]));
+    head.extend_from_slice(&(hidden.len() as u32).to_be_bytes());
     for (name, value) in hidden {
-        put(&mut plain, Some(name));
-        put(&mut plain, value.as_deref());
+        put(&mut head, Some(name));
+        put(&mut head, value.as_deref());
     }
-    put(&mut plain, value.map(|value| &value[..]));
+    put_length(&mut head, value.map(|value| &value[..]));
     let (cipher_key, iv) = key.of_record(&nonce)?;
     let aad = authenticated(key.id.as_bytes(), outer_key.as_deref(), clear.iter(), binding);
-    let mut tag = [0; TAG];
-    let mut value = encrypt_aead(Cipher::aes_256_gcm(), &cipher_key, Some(iv), &aad, &plain, &mut tag)?;
-    value.extend_from_slice(&tag);
+    let value = encrypt(&cipher_key, iv, &aad, [&head, value.map_or(&[][..], |value| value)])?;
     Ok(Sealed {
         nonce: Bytes::copy_from_slice(&nonce),
         key: outer_key.map(Bytes::from),
         value: value.into(),
     })
+}
+
+/// Encrypts the parts as one text, which ends with its tag. A large part is copied nowhere: this runs on the thread of a router.
+fn encrypt(key: &[u8; 32], iv: &[u8], aad: &[u8], parts: [&[u8]; 2]) -> Result<Vec<u8>, NotSealed> {
+    let mut crypter = Crypter::new(Cipher::aes_256_gcm(), Mode::Encrypt, key, Some(iv))?;
+    crypter.aad_update(aad)?;
+    let mut sealed = vec![0; parts.iter().map(|part| part.len()).sum::<usize>() + TAG];
+    let mut end = 0;
+    for part in parts {
+        end += crypter.update(part, &mut sealed[end..])?;
+    }
+    end += crypter.finalize(&mut sealed[end..])?;
+    crypter.get_tag(&mut sealed[end..])?;
+    Ok(sealed)
 }
 
 /// `None`: it does not open.
@@ -267,9 +279,13 @@ fn authenticated<'a>(
 
 /// Four bytes of length, big-endian, and the part; of null the length alone.
 fn put(to: &mut Vec<u8>, part: Option<&[u8]>) {
+    put_length(to, part);
+    to.extend_from_slice(part.unwrap_or_default());
+}
+
+fn put_length(to: &mut Vec<u8>, part: Option<&[u8]>) {
     let length = part.map_or(NULL, |part| part.len() as u32);
     to.extend_from_slice(&length.to_be_bytes());
-    to.extend_from_slice(part.unwrap_or_default());
 }
 
 /// The outer `None`: there is no whole part.

@@ -56,8 +56,13 @@ async fn a_right_on_the_topic_of_bodies_is_named_and_its_grant_is_noticed() {
     rule(&bodies, deny, RD_KAFKA_ACL_OPERATION_WRITE, true);
     becomes(&proxy, 413, "body-too-large").await;
     let log = proxy.log();
-    let line = log.lines().find(|line| line.contains("bodies larger than a record are refused"));
-    assert!(line.is_some_and(|line| line.contains(&bodies) && line.contains("WRITE")), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("bodies larger than a record are refused"));
+    assert!(
+        line.is_some_and(|line| line.contains(&bodies) && line.contains("WRITE")),
+        "{log}"
+    );
     rule(&bodies, deny, RD_KAFKA_ACL_OPERATION_WRITE, false);
     becomes(&proxy, 200, "sha256").await;
 
@@ -65,7 +70,10 @@ async fn a_right_on_the_topic_of_bodies_is_named_and_its_grant_is_noticed() {
     becomes(&proxy, 500, "processor-failed").await;
     let log = processor.log();
     let line = log.lines().find(|line| line.contains("large bodies cannot be read"));
-    assert!(line.is_some_and(|line| line.contains(&bodies) && line.contains("READ")), "{log}");
+    assert!(
+        line.is_some_and(|line| line.contains(&bodies) && line.contains("READ")),
+        "{log}"
+    );
     rule(&bodies, deny, RD_KAFKA_ACL_OPERATION_READ, false);
     becomes(&proxy, 200, "sha256").await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Uri};
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+use crate::processor::backend::open_body::{OpenBody, WholeAnswers};
 use crate::processor::backend::tls::Connector;
 use crate::processor::bodies::BodyError;
 use crate::processor::bodies::stream::StreamedBody;
@@ -37,7 +39,10 @@ pub struct Answer {
     pub status: u16,
     /// End-to-end fields only.
     pub headers: Fields,
+    /// The whole body, or what came of it so far.
     pub body: Bytes,
+    /// The rest of the body, where it is streamed. `None`: there is none.
+    pub rest: Option<OpenBody>,
 }
 
 /// Why there is no answer. The text is for logs and dead letters; clients see only the code.
@@ -120,23 +125,31 @@ impl Backend {
         })
     }
 
-    /// Sends the request and reads the whole answer within `timeout`. `body`: the one that lies elsewhere.
+    /// Sends the request and reads the whole answer within `timeout`, or as much of it as `whole` allows: then the rest is streamed, and
+    /// `timeout` is the time to its head. `None`: every answer is read to its end.
+    /// `request_body`: the one that lies elsewhere.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
     pub async fn call(
         &self,
         request: &Request,
-        body: Option<StreamedBody>,
+        request_body: Option<StreamedBody>,
         timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
-        within(timeout, self.exchange(request, body))
+        within(timeout, self.exchange(request, request_body, whole))
             .await
             .unwrap_or(Err(BackendError::Timeout(timeout)))
     }
 
-    async fn exchange(&self, request: &Request, body: Option<StreamedBody>) -> Result<Answer, BackendError> {
-        let outgoing = self.outgoing(request, body)?;
+    async fn exchange(
+        &self,
+        request: &Request,
+        request_body: Option<StreamedBody>,
+        whole: Option<&WholeAnswers<'_>>,
+    ) -> Result<Answer, BackendError> {
+        let outgoing = self.outgoing(request, request_body)?;
         let response = self.client.request(outgoing).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -147,13 +160,10 @@ impl Backend {
         if let Some(coding) = other_transfer_coding(&head.headers) {
             return Err(BackendError::NotHttp(format!("transfer coding {coding:?}")));
         }
-        let body = Limited::new(body, self.max_body).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                BackendError::TooLarge(self.max_body)
-            } else {
-                no_answer(&*error)
-            }
-        })?;
+        let (body, rest) = match whole {
+            Some(whole) if !body.is_end_stream() => whole.read(&head.headers, body, self.max_body).await?,
+            _ => (read_to_end(body, self.max_body).await?, None),
+        };
         let connection = head
             .headers
             .get_all(header::CONNECTION)
@@ -167,7 +177,8 @@ impl Backend {
         Ok(Answer {
             status,
             headers: fields,
-            body: body.to_bytes(),
+            body,
+            rest,
         })
     }
 
@@ -238,8 +249,20 @@ fn send_error(error: legacy::Error) -> BackendError {
     }
 }
 
+/// Reads a body of at most `limit` bytes.
+async fn read_to_end(body: Incoming, limit: usize) -> Result<Bytes, BackendError> {
+    let body = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            BackendError::TooLarge(limit)
+        } else {
+            no_answer(&*error)
+        }
+    })?;
+    Ok(body.to_bytes())
+}
+
 /// Tells what breaks off from what is no HTTP.
-fn no_answer(error: &(dyn std::error::Error + 'static)) -> BackendError {
+pub(super) fn no_answer(error: &(dyn std::error::Error + 'static)) -> BackendError {
     let is_not_http = |error: &(dyn std::error::Error + 'static)| {
         // hyper's own errors of framing (a chunk's size, say) are io errors of these kinds.
         let framing = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -111,6 +111,7 @@ mod tests {
             status,
             headers: vec![],
             body: Bytes::new(),
+            rest: None,
         })
     }
 
@@ -119,6 +120,7 @@ mod tests {
             status: 503,
             headers: vec![("retry-after".into(), Bytes::copy_from_slice(value.as_bytes()))],
             body: Bytes::new(),
+            rest: None,
         })
     }
 

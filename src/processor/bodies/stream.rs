@@ -24,7 +24,8 @@ pub struct StreamedBody {
     failure: Arc<OnceLock<BodyError>>,
 }
 
-/// Held as long as the call lasts. Its drop ends the reading: a backend that answers early and takes no more must not keep a reader.
+/// Held as long as the call lasts, the streaming of its answer included. Its drop ends the reading: a backend that answers early and takes no more must not keep a reader.
+#[derive(Debug)]
 pub struct Reading {
     failure: Arc<OnceLock<BodyError>>,
     _stop: DropGuard,

@@ -1,7 +1,10 @@
 //! All attempts of one record to call its backend: each waits for its right to begin, and a failure for its repetition.
 
+mod parts;
+
 use std::time::Duration;
 
+use self::parts::{Entry, Made, Next, Refused, Right, Verdict};
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
@@ -29,8 +32,8 @@ pub enum End {
 }
 
 /// One record's attempts.
-pub struct Attempts<'a, C> {
-    caller: &'a Caller,
+pub struct Attempts<'c, 'a, C> {
+    caller: &'c Caller,
     policy: Policy<'a>,
     /// Makes one call, within the time it is given.
     call: C,
@@ -43,66 +46,19 @@ pub struct Attempts<'a, C> {
     not_begun: Option<Counted>,
     /// Its body lies elsewhere.
     needs_reader: bool,
+    /// The place of the last attempt, while the body of its answer is open.
+    place: Option<CallPlace<'c>>,
 }
 
-/// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
-#[derive(PartialEq)]
-enum Entry {
-    Waits,
-    Entered,
+/// What a call that streams its answer holds until the end of that.
+pub struct HeldByCall<'a> {
+    pub place: Option<CallPlace<'a>>,
+    pub turn: Turn,
 }
 
-/// The right to one attempt.
-struct Right<'a> {
-    /// Its result decides what the breaker does next.
-    probe: Option<Probe>,
-    place: CallPlace<'a>,
-    /// For a body that lies elsewhere.
-    reader: Option<ReaderPlace>,
-}
-
-/// Why there is no right to an attempt.
-enum Refused {
-    DeadlinePassed,
-    /// The round is over.
-    TimeIsUp,
-    Revoked,
-    BreakerOpen,
-}
-
-/// The attempts that were made.
-struct Made {
-    count: u32,
-    /// What stands if no further attempt is made.
-    outcome: Result<Answer, BackendError>,
-    /// When the last one began (monotonic ms).
-    asked: u64,
-}
-
-/// What one attempt says of the backend.
-#[derive(Clone, Copy, PartialEq)]
-enum Verdict {
-    Works,
-    Fails,
-    /// Nothing: it was cut short, since nobody waits longer.
-    CutShort,
-    /// Nothing: the request could not even be sent.
-    Unsent,
-}
-
-/// What follows an attempt.
-enum Next {
-    /// Its outcome stands.
-    Stands,
-    /// Another one of the same round, after a wait.
-    Repeat(Duration),
-    /// The first of a new round, after a wait: the backend is out, which is not the record's fault.
-    NewRound(Duration),
-}
-
-impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendError>> Attempts<'a, C> {
+impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
     pub fn new(
-        caller: &'a Caller,
+        caller: &'c Caller,
         request: &'a Request,
         call: C,
         deadline: &'a Deadline,
@@ -120,6 +76,15 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
             turn,
             not_begun,
             needs_reader: request.body_elsewhere.is_some(),
+            place: None,
+        }
+    }
+
+    /// What is held by the call whose answer stands, if that is still open.
+    pub fn into_held(self) -> HeldByCall<'c> {
+        HeldByCall {
+            place: self.place,
+            turn: self.turn,
         }
     }
 
@@ -155,6 +120,7 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
                     wait
                 }
             };
+            self.place = None;
             tokio::select! {
                 biased;
                 () = self.lease.revoked() => return End::Released,
@@ -171,7 +137,7 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
     }
 
     /// Waits until an attempt may be made. No place is held meanwhile.
-    async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+    async fn right(&mut self, repeated: bool) -> Result<Right<'c>, Refused> {
         // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
         self.enter(repeated).await?;
         let caller = self.caller;
@@ -301,7 +267,7 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
     }
 
     /// Makes one attempt; `None`: the partition went to another owner meanwhile.
-    async fn attempt(&mut self, right: Right<'a>, round: &mut Round, before: Option<Made>) -> Option<(Made, Verdict)> {
+    async fn attempt(&mut self, right: Right<'c>, round: &mut Round, before: Option<Made>) -> Option<(Made, Verdict)> {
         let (caller, timeout) = (self.caller, self.caller.topic.timeout);
         let left = round.begin_attempt();
         self.not_begun = None;
@@ -316,8 +282,9 @@ impl<'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendErro
             () = self.lease.cut_off() => return None,
             outcome = (self.call)(limit, right.reader) => outcome,
         };
-        // A wait for the next attempt holds nobody else up.
-        drop(right.place);
+        // A wait for the next attempt holds nobody else up. A body that is still open holds its place.
+        let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());
+        self.place = is_open.then_some(right.place);
         let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;
         let verdict = match breaker::failed(&outcome) {
             _ if cut_short => Verdict::CutShort,

@@ -7,6 +7,7 @@ use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, ProbeSlot, State};
 use crate::processor::backend::call_pool::CallPlaces;
 use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::open_body::WholeAnswers;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::bodies::BodyError;
 use crate::processor::bodies::assembly::Wanted;
@@ -40,7 +41,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Calls the backend once, within `timeout`. `reader`: for a body that lies elsewhere.
+    /// Calls the backend once, within `timeout`. `reader`: for a body that lies elsewhere. `whole`: which answers are read to their end;
+    /// `None`: all.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
@@ -49,6 +51,7 @@ impl Caller {
         request: &Request,
         reader: Option<ReaderPlace>,
         timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
         let began = Instant::now();
         let outcome = match (request.body_elsewhere, reader) {
@@ -58,9 +61,9 @@ impl Caller {
                     correlation_id: request.correlation_id.clone(),
                     place,
                 };
-                self.call_with_body(request, reader, wanted, timeout).await
+                self.call_with_body(request, (reader, wanted), timeout, whole).await
             }
-            _ => self.backend.call(request, None, timeout).await,
+            _ => self.backend.call(request, None, timeout, whole).await,
         };
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
@@ -76,19 +79,26 @@ impl Caller {
     async fn call_with_body(
         &self,
         request: &Request,
-        reader: ReaderPlace,
-        wanted: Wanted,
+        (reader, wanted): (ReaderPlace, Wanted),
         timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
         let began = Instant::now();
         let opened = tokio::time::timeout(timeout, reader.open(wanted)).await;
         let late = |_| BodyError::Unread("Kafka gave none of it in time".into());
         let (body, reading) = opened.map_err(late)??;
         let left = timeout.saturating_sub(began.elapsed());
-        let outcome = self.backend.call(request, Some(body), left).await;
+        let outcome = self.backend.call(request, Some(body), left, whole).await;
         match (outcome, reading.failure()) {
             (Err(_), Some(failure)) => Err(failure.into()),
-            (outcome, _) => outcome,
+            (Err(error), None) => Err(error),
+            (Ok(mut answer), _) => {
+                // A backend may still take the body while it answers.
+                if let Some(rest) = &mut answer.rest {
+                    rest.reading = Some(reading);
+                }
+                Ok(answer)
+            }
         }
     }
 

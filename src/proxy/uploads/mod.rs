@@ -86,7 +86,7 @@ impl Uploads {
         match started {
             Ok(Ok(topics)) => Ok(Arc::new(topics)),
             Ok(Err(error)) => {
-                tracing::error!(%error, "no Kafka client for large bodies: they are refused");
+                tracing::error!(%error, "bodies larger than a record are refused: there is no Kafka client for them");
                 Err(RequestError::KafkaUnavailable)
             }
             // It panicked, and the panic hook has logged it.

@@ -174,7 +174,7 @@ impl Upload {
             seq: self.seq,
         };
         let record = self.sealing.seal(piece.encode(), binding).map_err(|error| {
-            tracing::error!(topic = %self.topic.name, %error, "a piece of a body is not sent");
+            tracing::error!(topic = %self.topic.name, %error, "a request is not sent: a piece of its body cannot be sealed");
             RequestError::Overloaded
         })?;
         let ticket = Box::new(Ticket {

@@ -16,6 +16,9 @@ use crate::settings::model::{BackendTls, Mode, RecordKey, Route, Settings, Topic
 use crate::settings::parse::routing;
 use crate::wire::Format;
 
+/// Room in a record for the head of a request beside its body.
+pub const HEAD_ROOM: usize = 64 * 1024;
+
 /// Defaults that the rules need where `kafka.properties` does not set them: librdkafka's own, and for the session timeout the one that
 /// this service sets, so that a group moves on after a crash well within the default timeout of 30 s.
 const MESSAGE_MAX_BYTES: u64 = 1_000_000;
