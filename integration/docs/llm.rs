@@ -119,7 +119,10 @@ async fn the_words_of_a_model_come_one_by_one() {
     assert_eq!(text.trim_end(), WORDS);
     // Eight words with seven pauses of 0.3 s between them: some may come together on a busy machine, but not all.
     assert!(came.len() >= 5, "{} parts", came.len());
-    assert!(came[came.len() - 1] - came[0] > Duration::from_secs(1), "they came one by one");
+    assert!(
+        came[came.len() - 1] - came[0] > Duration::from_secs(1),
+        "they came one by one"
+    );
     assert!(client.wait().await.expect("it ends").success());
 }
 
