@@ -17,5 +17,7 @@ mod operating;
 mod predecessor;
 /// Which topic carries a request, and on which partition its reply comes back.
 mod routing;
+/// Answers that come in pieces, and bodies of any size.
+mod streaming;
 /// Who is trusted with what.
 mod trust;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use actix_khp::app::App;
 use actix_khp::app::demo;
-use actix_khp::cli::{self, Command, check, create_topics};
+use actix_khp::cli::{self, Command, check, create_topics, health};
 use actix_khp::dlq;
 use actix_khp::process::exit;
 use actix_khp::process::open_files;
@@ -19,8 +19,9 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match command {
         Command::Run(loaded) => start(loaded),
-        Command::Check(loaded) => check::run(&loaded),
+        Command::Check(loaded, connect) => check::run(&loaded, connect),
         Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
+        Command::Health(loaded, question) => health::run(&loaded.settings, question),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })
 }

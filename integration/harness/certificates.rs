@@ -33,8 +33,13 @@ pub struct Identity {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::for_days(1)
+    }
+
+    /// One that is good for so many days.
+    pub fn for_days(days: i64) -> Self {
         let key = new_key();
-        let certificate = build(&of_host("Test CA"), &key, None, 1).expect("a certificate can be made");
+        let certificate = build(&of_host("Test CA"), &key, None, days).expect("a certificate can be made");
         Authority {
             certificate,
             key,
@@ -62,7 +67,8 @@ impl Authority {
         self.issue_until(name, -1)
     }
 
-    fn issue_until(&self, name: &str, days: i64) -> Identity {
+    /// One that expires after so many days.
+    pub fn issue_until(&self, name: &str, days: i64) -> Identity {
         let key = new_key();
         let certificate =
             build(&of_host(name), &key, Some((&self.certificate, &self.key)), days).expect("a certificate can be made");

@@ -110,7 +110,7 @@ impl Management {
     /// `wait_until_idle`, but each gauge must be 0 within `limit`.
     pub(super) async fn become_idle(&self, limit: Duration) {
         let of_proxy = ["proxy_pending_requests", "proxy_router_entries"].as_slice();
-        let of_processor = ["processor_messages_in_flight"].as_slice();
+        let of_processor = ["processor_messages_in_flight", "processor_streams_open"].as_slice();
         let gauges = match self.mode {
             "proxy" => of_proxy.to_vec(),
             "processor" => of_processor.to_vec(),

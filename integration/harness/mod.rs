@@ -48,8 +48,12 @@ pub mod records;
 pub mod secured_kafka;
 /// A running process of the service, which must be idle when its test ends.
 pub mod service;
+/// What systemd is to a service.
+pub mod service_manager;
 /// How a process of the service is configured and started.
 pub mod spec;
+/// A backend whose answers the test writes byte by byte.
+pub mod stream_backend;
 /// Directories that end with their test.
 pub mod temp_dir;
 /// Tests of the harness itself.

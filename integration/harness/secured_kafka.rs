@@ -95,20 +95,28 @@ impl SecuredKafka {
         tokio::task::spawn_blocking(set).await.expect("the broker takes it");
     }
 
+    /// Creates a topic with settings of its own.
+    pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+        self.create(&[new]).await;
+    }
+
     pub async fn create_topics(&self, names: &[&str]) {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-            .set("bootstrap.servers", self.node.brokers())
-            .create()
-            .expect("a client");
         let topics: Vec<_> = names
             .iter()
             .map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1)))
             .collect();
+        self.create(&topics).await;
+    }
+
+    async fn create(&self, topics: &[NewTopic<'_>]) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", self.node.brokers())
+            .create()
+            .expect("a client");
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        let created = admin
-            .create_topics(&topics, &options)
-            .await
-            .expect("the broker answers");
+        let created = admin.create_topics(topics, &options).await.expect("the broker answers");
         created.into_iter().for_each(|topic| drop(topic.expect("a new topic")));
     }
 

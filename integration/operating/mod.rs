@@ -2,6 +2,8 @@
 
 /// Places for backend calls: each topic has its own, and borrows the rest.
 mod call_places;
+/// `check --connect`: what is wrong around the service.
+mod check_connect;
 /// Commands whose output is not read, or cannot be written.
 mod command_output;
 /// HEAD, 405, and what passes a gateway.
@@ -26,6 +28,8 @@ mod pacing;
 mod paused_topics;
 /// Restarts under load, behind nginx.
 mod rolling_restarts;
+/// What systemd and container engines learn of a process.
+mod service_manager;
 /// Settings: files, environment, and their faults.
 mod settings;
 /// Settings are the characters that were written.

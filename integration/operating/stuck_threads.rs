@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::client::Request;
 use crate::harness::names::Topics;
+use crate::harness::service_manager::ServiceManager;
 use crate::harness::spec::proxy;
 
 /// Stops threads of a process for good, as a debugger does: nothing of them runs until they are killed.
@@ -52,10 +53,9 @@ fn freeze(pid: u32, is_meant: impl Fn(u32, &str) -> bool) -> usize {
 #[tokio::test]
 async fn status_answers_while_the_supervisor_is_stuck() {
     let topics = Topics::unique("orders");
-    let app = proxy(&topics)
-        .set("management_port", crate::harness::kafka::free_port())
-        .start()
-        .await;
+    let manager = ServiceManager::new();
+    let app = proxy(&topics).set("management_port", crate::harness::kafka::free_port());
+    let app = manager.of(app).start().await;
     assert!(app.manage("/status").await.json()["actors"].is_array());
     // The supervisor runs on the main thread.
     assert_eq!(freeze(app.pid(), |id, _| id == app.pid()), 1);
@@ -64,6 +64,9 @@ async fn status_answers_while_the_supervisor_is_stuck() {
     assert_eq!(status.status, 200, "{status:?}");
     assert!(status.json()["actors"].is_null(), "{}", status.text());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // Nor is the watchdog of systemd fed any more. Before, it was once a second.
+    while manager.hears(Duration::from_millis(1)).is_some() {}
+    assert_eq!(manager.hears(Duration::from_millis(2500)), None);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! One process from its settings to its exit code.
 //!
 //! - [`servers`]: the proxy's port and the management port.
+//! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
 //! - [`secrets`]: what SIGHUP replaces.
 //! - [`shutdown`]: the end, step by step.
 //! - [`demo`]: both roles, a broker and a backend in one process.
 //! - [`start_error`]: why a process cannot start.
 
+mod announce;
 pub mod demo;
 mod kafka_watch;
 mod secrets;
@@ -21,6 +23,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
@@ -32,6 +35,7 @@ use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
 use crate::process::phase::Phase;
+use crate::process::service_manager::ServiceManager;
 use crate::process::signals::{Asked, Signals};
 use crate::processor::assemble::{self as processor, Processor};
 use crate::proxy::assemble as proxy;
@@ -56,6 +60,8 @@ pub struct App {
     management: Option<ServerHandle>,
     /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
+    /// Told of readiness, of the end, and by the supervisor that the process turns.
+    service_manager: ServiceManager,
 }
 
 impl App {
@@ -109,10 +115,14 @@ impl App {
         let workers: Vec<_> = workers.unwrap_or_default();
         let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
+        let service_manager = ServiceManager::of_environment();
+        let watchdog = service_manager.clone();
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-            HealthSupervisor::new(supervised, &registry, give_up).unwrap_or_else(|error| panic!("{error}"))
+            let supervisor = HealthSupervisor::new(supervised, &registry, give_up);
+            let supervisor = supervisor.unwrap_or_else(|error| panic!("{error}"));
+            supervisor.with_watchdog(move || watchdog.alive())
         };
         let supervisor = spawn_watched(&Home::new(Arbiter::current()), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))
@@ -128,12 +138,17 @@ impl App {
             http,
             management,
             fatal,
+            service_manager,
         })
     }
 
     /// Runs until a signal ends it or the supervisor gives up, then shuts down; returns the process's exit code. A second signal cuts
     /// the shutdown short. SIGHUP has the secrets read again from `sources`.
     pub async fn run(mut self, signals: &mut Signals, sources: &Sources) -> u8 {
+        let announced = self
+            .service_manager
+            .listens()
+            .then(|| actix::spawn(announce::announce(self.service_manager.clone(), self.board.clone())));
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -147,6 +162,9 @@ impl App {
             }
         }
         let latest = self.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
+        announced.inspect(|task| task.abort());
+        self.service_manager
+            .stopping(latest.saturating_add(shutdown::LAST_STEPS));
         tokio::select! {
             code = self.shut_down() => code,
             // Each step has its own limit; this one is for what none of them foresees.
@@ -185,11 +203,24 @@ impl App {
         };
         clean &= retired.is_some();
         let retired = retired.unwrap_or_default();
-        clean &= shutdown::drain_pumps(retired.pumps, budget).await;
         let (request_producer, processor) = (self.request_producer, self.processor);
+        let begun = CancellationToken::new();
+        let streams = async {
+            match &processor {
+                Some(processor) => processor.streams.drain(budget.left(), &begun).await,
+                None => true,
+            }
+        };
+        let pumps = async {
+            let drained = shutdown::drain_pumps(retired.pumps, budget).await;
+            begun.cancel();
+            drained
+        };
+        let (drained, streamed) = tokio::join!(pumps, streams);
+        clean &= drained && streamed;
         let flush = move || {
             let requests = request_producer.is_none_or(|producer| producer.flush(budget.left()));
-            processor.is_none_or(|processor| processor.producer.flush(budget.left())) && requests
+            processor.is_none_or(|processor| processor.producer.flush(budget.left_to_finish())) && requests
         };
         if !tokio::task::spawn_blocking(flush).await.unwrap_or(false) {
             tracing::error!("records were still queued for Kafka at the drain limit and are lost; raise drain_timeout");

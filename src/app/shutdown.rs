@@ -29,7 +29,7 @@ impl Budget {
     }
 
     /// The same, but long enough to end in order what is idle.
-    fn left_to_finish(self) -> Duration {
+    pub fn left_to_finish(self) -> Duration {
         self.left().max(Duration::from_millis(500))
     }
 }

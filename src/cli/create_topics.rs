@@ -11,7 +11,7 @@ use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::config::Purpose;
 use crate::process::{exit, output};
-use crate::settings::{CreateTopics, Mode, Settings};
+use crate::settings::{CreateTopics, Mode, Settings, Streaming};
 
 /// How long a new topic may take until it can be used. One of some thousand partitions takes a broker tens of seconds.
 const USABLE_WITHIN: Duration = Duration::from_secs(120);
@@ -99,11 +99,23 @@ fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
             .chain(default_reply_topic)
             .map(replies),
     );
+    let streamed = settings.proxy.streamed_topics();
+    let controls: Vec<String> = streamed
+        .into_keys()
+        .map(|topic| settings.proxy.control_topic_of(topic))
+        .collect();
+    let proxy = proxy.chain(controls.iter().map(|name| (name.as_str(), Purpose::Control)));
     let own = &settings.processor;
     let processor = own
         .topics
         .iter()
         .flat_map(|topic| [requests(topic.request_topic.as_str()), replies(&topic.response_topic)])
+        .chain(
+            own.topics
+                .iter()
+                .filter(|topic| topic.streams.streaming != Streaming::Off)
+                .map(|topic| (topic.streams.control_topic.as_str(), Purpose::Control)),
+        )
         .chain(
             own.dead_letter_topic
                 .iter()

@@ -1,12 +1,16 @@
 //! The command line: flags, environment and files into a command with checked settings.
 //!
 //! - [`check`]: the command `check`.
+//! - [`connect`]: `check --connect`, what is wrong around the service.
+//! - [`health`]: the command `health`.
 //! - [`open_files`]: how many open files a configuration needs.
 //! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
 
 pub mod check;
+pub mod connect;
 pub mod create_topics;
+pub mod health;
 mod memory;
 mod open_files;
 
@@ -15,8 +19,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::cli::connect::Form;
+use crate::cli::health::Question;
 use crate::dlq;
 use crate::process::{exit, output};
 use crate::settings::{self, Loaded, Mode};
@@ -44,7 +50,24 @@ struct What {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Validate the settings and print the effective ones, secrets masked
-    Check(What),
+    Check {
+        #[command(flatten)]
+        what: What,
+        /// Ask Kafka and the backends, and print what is wrong instead; 69 where something stops traffic
+        #[arg(long)]
+        connect: bool,
+        /// Print what is wrong as JSON
+        #[arg(long, requires = "connect")]
+        json: bool,
+    },
+    /// Ask the process that runs with these settings whether it is ready: 0, or 69 and the reasons
+    Health {
+        #[command(flatten)]
+        what: What,
+        /// Ask only whether it turns
+        #[arg(long)]
+        live: bool,
+    },
     /// Manage topics
     Topics {
         #[command(subcommand)]
@@ -69,8 +92,9 @@ enum TopicsCommand {
 /// What the user asks for, settings loaded and checked.
 pub enum Command {
     Run(Loaded),
-    Check(Loaded),
+    Check(Loaded, Option<Form>),
     CreateTopics(Loaded),
+    Health(Loaded, Question),
     Dlq(Loaded, dlq::Command),
 }
 
@@ -88,7 +112,14 @@ pub fn parse() -> Result<Command, ExitCode> {
     })?;
     match cli.command {
         None => load(&cli.what, None).map(Command::Run),
-        Some(Sub::Check(what)) => load(&what, None).map(Command::Check),
+        Some(Sub::Check { what, connect, json }) => {
+            let form = if json { Form::Json } else { Form::Table };
+            load(&what, None).map(|loaded| Command::Check(loaded, connect.then_some(form)))
+        }
+        Some(Sub::Health { what, live }) => {
+            let question = if live { Question::Live } else { Question::Ready };
+            load(&what, None).map(|loaded| Command::Health(loaded, question))
+        }
         Some(Sub::Dlq { config, command }) => {
             load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
         }
@@ -96,6 +127,11 @@ pub fn parse() -> Result<Command, ExitCode> {
             command: TopicsCommand::Create(what),
         }) => load(&what, Some(Mode::Proxy)).map(Command::CreateTopics),
     }
+}
+
+/// The command line itself, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Checks a command line as documents show it, its first word the program's name.

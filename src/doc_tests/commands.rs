@@ -11,15 +11,19 @@ use crate::process::tls::test_files::TestFiles;
 use crate::settings::{self, Mode};
 
 /// Commands of other programs, which are not looked into.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 13] = [
+    "apt",
     "cargo",
     "curl",
+    "docker",
     "export",
+    "helm",
     "java",
     "kafka-acls",
     "mvn",
     "openssl",
     "python3",
+    "systemctl",
     "KHP_BLESS=1",
 ];
 

@@ -86,10 +86,16 @@ fn message(rest: &str) -> String {
     last
 }
 
+/// The rows of a table of all pages about trouble.
+fn troubleshooting(title: &str) -> Vec<Vec<String>> {
+    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
+    pages.iter().flat_map(|name| page(name).rows(title)).collect()
+}
+
 #[test]
 fn the_log_lines_are_those_of_the_code() {
     let lines = log_lines();
-    for row in page("docs/troubleshooting.md").rows("By log line") {
+    for row in troubleshooting("By log line") {
         let text = code_spans(&row[0])[0];
         let levels = lines
             .iter()
@@ -103,7 +109,7 @@ fn the_log_lines_are_those_of_the_code() {
 
 #[test]
 fn every_warning_and_error_in_the_log_is_explained() {
-    let rows = page("docs/troubleshooting.md").rows("By log line");
+    let rows = troubleshooting("By log line");
     let explained: Vec<&str> = rows.iter().map(|row| code_spans(&row[0])[0]).collect();
     for (level, line) in log_lines() {
         let is_ours = level != "info" && line != "{message}" && line != "{warning}";
@@ -118,7 +124,7 @@ fn every_warning_and_error_in_the_log_is_explained() {
 fn the_reasons_not_to_be_ready_are_those_of_the_code() {
     let sources = sources().join("\n");
     let quoted = Regex::new("^Ready says \"([^…\"]*)(?:… ([^\"]*))?\"").unwrap();
-    let rows = page("docs/troubleshooting.md").rows("By symptom");
+    let rows = troubleshooting("By symptom");
     let reasons = rows.iter().filter_map(|row| quoted.captures(&row[0]));
     let mut count = 0;
     for reason in reasons {
@@ -127,7 +133,7 @@ fn the_reasons_not_to_be_ready_are_those_of_the_code() {
         }
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 8);
 }
 
 #[test]

@@ -52,11 +52,17 @@ impl Board {
         {
             reasons.push("Kafka refuses to let this service read replies".to_string());
         }
+        let missing = self.proxy.iter().flat_map(|proxy| {
+            let names = proxy.missing_control.names();
+            names.iter().cloned().collect::<Vec<_>>()
+        });
+        reasons.extend(missing.map(|topic| format!("the control topic {topic} cannot be used")));
         if let Some(processor) = &self.processor {
             let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());
             reasons.extend(
                 waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
             );
+            reasons.extend(processor.streams.controls().filter_map(|control| control.not_ready()));
             if processor.dead_letter_trouble.is_set() {
                 reasons.push("the dead letter topic cannot be written".to_string());
             }

@@ -24,8 +24,8 @@ use crate::proxy::handler::response::with_unread;
 
 /// Paths that can be read, by GET and HEAD.
 const HEALTH: &str = "/health";
-const LIVE: &str = "/health/live";
-const READY: &str = "/health/ready";
+pub const LIVE: &str = "/health/live";
+pub const READY: &str = "/health/ready";
 const METRICS: &str = "/metrics";
 const STATUS: &str = "/status";
 const PAUSE: &str = "/topics/{name}/pause";

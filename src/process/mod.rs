@@ -6,6 +6,7 @@
 //! - [`rate`]: a rate as a quota.
 //! - [`https`]: whom a client of HTTPS trusts, and who it is.
 //! - [`signals`]: the signals that end it.
+//! - [`service_manager`]: systemd, which wants to know how the process is.
 //! - [`masked`]: how secrets are kept out of printed texts.
 //! - [`periodic`]: a thread that works again and again for as long as its owner lives.
 //! - [`progress`]: signs of life, and one monotonic clock.
@@ -32,6 +33,7 @@ pub mod periodic;
 pub mod phase;
 pub mod progress;
 pub mod rate;
+pub mod service_manager;
 pub mod signals;
 pub mod telemetry;
 pub mod tls;

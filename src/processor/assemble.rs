@@ -29,6 +29,8 @@ use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::outbox::Deliveries;
 use crate::processor::record::rate_limit::RateLimit;
+use crate::processor::stream::control_reader::ControlReaderFactory;
+use crate::processor::stream::shared::Streams;
 use crate::processor::worker::ahead_limits::ahead_limits;
 use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::WorkerView;
@@ -46,6 +48,7 @@ pub struct Processor {
     /// Their certificates can be read again.
     pub connectors: Connectors,
     pub metrics: ProcessorMetrics,
+    pub streams: Streams,
 }
 
 /// Everything the process needs to run the role.
@@ -99,6 +102,7 @@ pub fn assemble(
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
         sealing: Arc::new(settings.sealing.derive()?),
+        streams: Streams::new(settings),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;
@@ -146,6 +150,15 @@ pub fn assemble(
             }));
         }
     }
+    let controls: Vec<_> = shared.streams.controls().cloned().collect();
+    if !controls.is_empty() {
+        supervised.push(Box::new(ControlReaderFactory {
+            topics: controls,
+            config: properties::reply_consumer(&settings.kafka),
+            questions: producer.clone(),
+            admin,
+        }));
+    }
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;
     lag::watch_ends(workers.clone(), &producer)?;
     if shared.asks_health && !checks.is_empty() {
@@ -157,6 +170,7 @@ pub fn assemble(
         dead_letter_trouble: shared.dead_letter_trouble,
         connectors,
         metrics,
+        streams: shared.streams,
     });
     Ok(ProcessorParts { processor, supervised })
 }
@@ -212,8 +226,13 @@ fn pump_plan(
     }
 }
 
-/// Topics that a reply must not go to: there it would be executed as a request, or taken for a dead letter.
+/// Topics that a reply must not go to: there it would be executed as a request, taken for a dead letter, or steer streams.
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
     let requests = own.topics.iter().map(|topic| &topic.request_topic);
-    requests.chain(&own.dead_letter_topic).cloned().collect()
+    let controls = own.topics.iter().map(|topic| &topic.streams.control_topic);
+    requests
+        .chain(controls)
+        .chain(&own.dead_letter_topic)
+        .cloned()
+        .collect()
 }

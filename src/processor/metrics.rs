@@ -33,6 +33,10 @@ pub struct ProcessorMetrics {
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
     pub ready: IntGauge,
+    streams: IntCounterVec,
+    cancels: IntCounterVec,
+    pub streams_open: IntGauge,
+    pub early_cancels: IntGauge,
 }
 
 /// The metrics of one topic, found once.
@@ -63,6 +67,13 @@ pub struct TopicMetrics {
     pub waiting_for_rate: IntGauge,
     /// Records that wait for a place for their backend call.
     pub waiting_for_call: IntGauge,
+    streams: IntCounterVec,
+    /// Calls that ended, or were not begun, since nobody read their answers.
+    pub cancels: IntCounter,
+    /// Streamed answers of the process under way.
+    pub streams_open: IntGauge,
+    /// Cancels whose requests are not there yet.
+    pub early_cancels: IntGauge,
 }
 
 /// Adds one to a gauge until it is dropped.
@@ -216,6 +227,21 @@ impl ProcessorMetrics {
                 "Records between intake and the end of their work",
             )?,
             ready: gauge("processor_ready", "1 while /health/ready is true")?,
+            streams: counters(
+                "processor_streams_total",
+                "Streamed answers, by how they ended",
+                &["topic", "outcome"],
+            )?,
+            cancels: counters(
+                "processor_cancels_total",
+                "Calls that were ended, or not begun, since nobody reads their answers",
+                &["topic"],
+            )?,
+            streams_open: gauge("processor_streams_open", "Streamed answers under way")?,
+            early_cancels: gauge(
+                "processor_early_cancels",
+                "Cancels that are kept for requests that have not come yet",
+            )?,
         })
     }
 
@@ -245,6 +271,10 @@ impl ProcessorMetrics {
             in_flight: self.in_flight.clone(),
             waiting_for_rate: self.waiting.with_label_values(&[topic, "rate_limit"]),
             waiting_for_call: self.waiting.with_label_values(&[topic, "call"]),
+            streams: self.streams.clone(),
+            cancels: self.cancels.with_label_values(one),
+            streams_open: self.streams_open.clone(),
+            early_cancels: self.early_cancels.clone(),
         }
     }
 }
@@ -253,5 +283,10 @@ impl TopicMetrics {
     /// Counts a finished record; `status` is a status of the reply or a word for why there is none.
     pub fn finished(&self, status: &str) {
         self.messages.with_label_values(&[self.topic.as_str(), status]).inc();
+    }
+
+    /// Counts a streamed answer that ended.
+    pub fn stream_ended(&self, outcome: &str) {
+        self.streams.with_label_values(&[self.topic.as_str(), outcome]).inc();
     }
 }

@@ -3,6 +3,7 @@
 //! - [`assemble`]: puts the role together.
 //! - [`worker`]: the actor of one topic, and how its generations are made.
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
+//! - [`stream`]: answers in several records, and the calls that requesters can end.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
 //! - [`lag`]: the consumer's lag, gathered when it is asked for.
 //! - [`metrics`]: what the processor counts.
@@ -12,4 +13,5 @@ pub mod backend;
 pub mod lag;
 pub mod metrics;
 pub mod record;
+pub mod stream;
 pub mod worker;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use rdkafka::ClientConfig;
+use tokio::sync::mpsc;
 
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
@@ -25,15 +26,21 @@ use crate::proxy::handler::Proxy;
 use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
-use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts};
+use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
+use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::TrustedProxies;
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 use crate::wire::Sealing;
+use crate::wire::beside::{InstanceId, StreamOffer};
+
+/// Signs of life that wait for the router; more are dropped, since each comes again.
+const SIGNS_OF_LIFE: usize = 256;
 
 /// Everything the process needs to run the role.
 pub struct ProxyParts {
@@ -76,7 +83,16 @@ pub fn assemble(
         .map(configured)
         .collect::<Result<_, _>>()?;
     watch_consumers(own, &topics, &producer);
+    let bytes = ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone());
+    let streamed = own.streamed_topics();
+    let required = streamed.iter().filter(|(_, required)| **required);
+    let missing_control = MissingControl::new(required.map(|(topic, _)| own.control_topic_of(topic).into()));
+    let streamed_topics = streamed.into_keys().map(configured).collect::<Result<_, _>>()?;
     let supervised = Box::new(RouterFactory {
+        stream_instance: InstanceId::new(),
+        streamed_topics,
+        bytes: bytes.clone(),
+        missing_control: missing_control.clone(),
         producer: producer.clone(),
         limits,
         config: properties::reply_consumer(&settings.kafka),
@@ -115,8 +131,10 @@ pub fn assemble(
             size: own.max_body_size,
             rate: own.min_body_rate,
         },
-        bytes: ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone()),
+        bytes,
         client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
+        streams: StreamPlaces::new(settings.max_streams, metrics.streams.places.clone()),
+        missing_control,
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
         router: slot.subscribe(),
         kafka: kafka.clone(),
@@ -176,6 +194,26 @@ struct RouterFactory {
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
     kafka: KafkaHealth,
+    /// This process, for those that stream to it.
+    stream_instance: InstanceId,
+    /// The request topics whose answers may come in pieces.
+    streamed_topics: Vec<Arc<KnownTopic>>,
+    bytes: ByteBudget,
+    missing_control: MissingControl,
+}
+
+impl RouterFactory {
+    fn streams(&self) -> StreamParts {
+        let (instance, window) = (self.stream_instance, self.settings.stream_window as u64);
+        StreamParts {
+            instance,
+            window,
+            offer: StreamOffer { window, instance }.into(),
+            budget: self.bytes.clone(),
+            topics: self.streamed_topics.clone(),
+            missing: self.missing_control.clone(),
+        }
+    }
 }
 
 impl Supervised for RouterFactory {
@@ -195,6 +233,7 @@ impl Supervised for RouterFactory {
             oversized: self.metrics.oversized_replies.clone(),
             poisoned: self.metrics.poisoned_batches.clone(),
         };
+        let (alive, signs_of_life) = mpsc::channel(SIGNS_OF_LIFE);
         let settings = self.settings.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
@@ -202,11 +241,7 @@ impl Supervised for RouterFactory {
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
-            OwnReplies {
-                tag: self.instance.tag,
-                max_record: self.max_record,
-                strangers,
-            },
+            OwnReplies::new(self.instance.tag, self.max_record, strangers, alive),
         )
         .map_err(|error| error.to_string())?;
         self.slot.begin(generation);
@@ -224,9 +259,14 @@ impl Supervised for RouterFactory {
             sealing: self.sealing.clone(),
             kafka: self.kafka.clone(),
             progress: progress.clone(),
+            streams: self.streams(),
         };
-        spawn_watched(home, move |ctx| ReplyRouter::new(parts, replies, ctx), exited)
-            .ok_or("its thread could not be started")?;
+        spawn_watched(
+            home,
+            move |ctx| ReplyRouter::new(parts, (replies, signs_of_life), ctx),
+            exited,
+        )
+        .ok_or("its thread could not be started")?;
         Ok(Life {
             progress: vec![progress],
             pump: None,

@@ -26,7 +26,8 @@ impl Instance {
     }
 }
 
-fn ordinal(id: &str) -> Option<u32> {
+/// The number at the end of an instance's id, if it has one.
+pub fn ordinal(id: &str) -> Option<u32> {
     id.rsplit_once('-').and_then(|(_, digits)| digits.parse().ok())
 }
 

@@ -7,6 +7,8 @@ use prometheus::{
 
 use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::proxy::stream::metrics::StreamMetrics;
+use crate::proxy::stream::outcome::Outcome;
 
 /// The label of topics that no configuration names.
 pub const OTHER_TOPIC: &str = "other";
@@ -43,6 +45,7 @@ pub struct ProxyMetrics {
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
     pub jwks: JwksMetrics,
+    pub streams: StreamMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -202,6 +205,7 @@ impl ProxyMetrics {
                 refreshes: counters("proxy_jwks_refreshes_total", "Reads of the keys of tokens", &["result"])?,
                 keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
             },
+            streams: StreamMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
@@ -265,6 +269,16 @@ impl Drop for OpenConnection {
 }
 
 impl TopicMetrics {
+    /// What is counted of streams, of all topics.
+    pub fn streams(&self) -> &StreamMetrics {
+        &self.all.streams
+    }
+
+    /// Counts a stream that ended.
+    pub fn stream_ended(&self, outcome: Outcome) {
+        self.all.streams.ended(&self.label, outcome);
+    }
+
     /// Counts an answered request. `status` is 100 to 599.
     pub fn answered(&self, method: &Method, status: u16, seconds: f64) {
         let method = method_label(method);

@@ -8,6 +8,7 @@
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`stream`]: answers that come in pieces.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -20,4 +21,5 @@ pub mod instance;
 pub mod metrics;
 pub mod reply_router;
 pub mod routing;
+pub mod stream;
 pub mod trust;

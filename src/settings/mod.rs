@@ -28,6 +28,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use check::rules::HEAD_ROOM;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{

@@ -66,6 +66,8 @@ pub struct HealthSupervisor {
     restarts: IntCounterVec,
     /// Ends the process with exit code 70, and logs the reason it is called with.
     give_up: Box<dyn Fn(String)>,
+    /// Called at each look: proof that this thread turns.
+    on_look: Box<dyn Fn()>,
     /// Set by `Retire`: nothing is launched or replaced any more.
     retiring: bool,
 }
@@ -135,8 +137,15 @@ impl HealthSupervisor {
             threads: ArbiterPool::default(),
             restarts,
             give_up: Box::new(give_up),
+            on_look: Box::new(|| {}),
             retiring: false,
         })
+    }
+
+    /// The same, calling `on_look` about once a second for as long as the supervisor turns.
+    pub fn with_watchdog(mut self, on_look: impl Fn() + 'static) -> Self {
+        self.on_look = Box::new(on_look);
+        self
     }
 
     fn launch(&mut self, index: usize, ctx: &mut Context<Self>) {
@@ -256,6 +265,7 @@ impl Actor for HealthSupervisor {
         ctx.run_interval(LOOK_EVERY, move |supervisor, ctx| {
             let passed = looks.look(Instant::now());
             supervisor.replace_stalled(passed, ctx);
+            (supervisor.on_look)();
         });
     }
 }

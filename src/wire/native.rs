@@ -19,7 +19,8 @@ const ELSEWHERE: &[u8] = b"elsewhere";
 const STREAM: &[u8] = b"stream";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
-const OWN_REQUEST_HEADERS: usize = 13;
+/// With the reply partition and the offer, which are added where replies are read.
+const OWN_REQUEST_HEADERS: usize = 16;
 const OWN_REPLY_HEADERS: usize = 4;
 
 /// True if a record is of this format; any other can only be `json`.
@@ -70,6 +71,30 @@ pub fn set_reply_partition(record: &mut Record, partition: i32) {
     record
         .headers
         .push((Cow::Borrowed(headers::KAFKA_REPLY_PARTITION), value));
+}
+
+/// What an encoded request says that may be answered in several records. Written once for a process, and shared by all its requests.
+#[derive(Debug, Clone)]
+pub struct EncodedOffer {
+    window: Bytes,
+    instance: Bytes,
+}
+
+impl From<StreamOffer> for EncodedOffer {
+    fn from(offer: StreamOffer) -> Self {
+        EncodedOffer {
+            window: offer.window.to_string().into(),
+            instance: offer.instance.to_bytes(),
+        }
+    }
+}
+
+/// Adds to an encoded request that it may be answered in several records: whether it may is known only where replies are read.
+pub fn set_offer(record: &mut Record, offer: &EncodedOffer) {
+    let mut put = |name: &'static str, value: Bytes| record.headers.push((Cow::Borrowed(name), value));
+    put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
+    put(headers::KHP_WINDOW, offer.window.clone());
+    put(headers::KHP_INSTANCE, offer.instance.clone());
 }
 
 /// Says anew how long the client still waits, where the record says it: for one that was not sent as soon as it was written. Its deadline

@@ -132,6 +132,29 @@ pub fn is_piece(record: &RawRecord) -> bool {
     record.header(headers::KHP_STREAM).is_some()
 }
 
+/// Where in a streamed answer a piece belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It carries status and header fields.
+    First,
+    Later,
+}
+
+/// Where in a streamed answer a reply belongs, read before its seal is taken off; `None`: it is no piece.
+pub fn place_in_stream(record: &RawRecord) -> Option<Place> {
+    is_piece(record).then(|| match record.header(headers::KHP_SEQ) {
+        Some(seq) if seq != "0" => Place::Later,
+        // Without a number it is malformed, which its request hears of.
+        _ => Place::First,
+    })
+}
+
+/// The call that a piece is of, if others follow; read before its seal is taken off.
+pub fn goes_on(record: &RawRecord) -> Option<StreamId> {
+    record.header(headers::KHP_MORE)?;
+    StreamId::from_bytes(record.header(headers::KHP_STREAM)?)
+}
+
 /// Writes a piece, its key null. Fields that are not end-to-end are left out.
 pub fn encode_piece(piece: Piece) -> Record {
     let mut own = Own(Fields::with_capacity(

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix_khp::proxy::metrics::ProxyMetrics;
 use actix_khp::proxy::reply_router::messages::ReplyResult;
-use actix_khp::proxy::reply_router::pending::{Awaited, Completed, Pending, Waiting};
+use actix_khp::proxy::reply_router::pending::{Awaited, Pending, Waiting};
 use actix_khp::proxy::routing::topics::{KnownTopic, KnownTopics};
 use actix_khp::settings::{self, Mode};
 use actix_khp::wire::{self, CorrelationId, Fields, Format, RawRecord, Record, Request, Response};
@@ -171,10 +171,9 @@ fn register_and_complete(times: usize) -> usize {
                 receivers.push(register(&mut pending, &topic, id));
             }
             for id in ids {
-                assert_eq!(
-                    pending.complete(id, record.clone(), |_, record| Some(record)),
-                    Completed::Given
-                );
+                let claimed = pending.claim(id, record.clone(), |_, record| Some(record));
+                let (waiting, record) = claimed.expect("it waits");
+                waiting.reply(record);
             }
         }
     })
@@ -202,6 +201,7 @@ fn register(pending: &mut Pending, topic: &Arc<KnownTopic>, id: CorrelationId) -
         sent: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),
         queue: topic.load.queue(Duration::from_secs(30)),
+        offer: None,
         reply_tx,
     });
     assert!(registered.is_ok());

@@ -10,7 +10,7 @@ use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{Owned, ask_within, c_strings, items, text};
-use crate::kafka::cluster::topic_config::{COMPRESSION_TYPE, UNCOMPRESSED};
+use crate::kafka::cluster::topic_config::{COMPRESSION_TYPE, RETENTION, UNCOMPRESSED};
 use crate::kafka::config::{CreateTopics, Purpose};
 
 /// How long the broker may take to create a topic before it answers that it is still at it.
@@ -31,9 +31,6 @@ pub(super) enum Creation {
     Refused { code: RDKafkaErrorCode, reason: String },
 }
 
-/// How long records are kept, in ms (<https://kafka.apache.org/documentation/#topicconfigs_retention.ms>).
-const RETENTION: &CStr = c"retention.ms";
-
 /// What a topic of ours is configured with besides.
 fn config_of(settings: &CreateTopics, purpose: Purpose) -> Vec<(&'static CStr, String)> {
     // The broker measures what a record really takes, so no small batch unpacks to a large one.
@@ -52,6 +49,33 @@ pub(super) fn create<C: ClientContext>(
     topic: &str,
     settings: &CreateTopics,
     purpose: Purpose,
+) -> KafkaResult<Creation> {
+    request(client, topic, settings, purpose, false)
+}
+
+/// Has the cluster say whether it would create a topic. Nothing is created. `Ok(Some)`: the cluster would refuse it, in its own words. Blocks.
+///
+/// # Errors
+/// The cluster did not answer.
+pub fn refusal<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    settings: &CreateTopics,
+    purpose: Purpose,
+) -> KafkaResult<Option<String>> {
+    Ok(match request(client, topic, settings, purpose, true)? {
+        Creation::Refused { code, reason } if reason.is_empty() => Some(code.to_string()),
+        Creation::Refused { reason, .. } => Some(reason),
+        Creation::Created | Creation::Exists | Creation::UnderWay => None,
+    })
+}
+
+fn request<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    settings: &CreateTopics,
+    purpose: Purpose,
+    validate_only: bool,
 ) -> KafkaResult<Creation> {
     let names = c_strings(&[topic])?;
     let mut error: [c_char; 256] = [0; 256];
@@ -88,6 +112,7 @@ pub(super) fn create<C: ClientContext>(
         |options, queue| unsafe {
             let timeout = OPERATION_TIMEOUT.as_millis() as i32;
             rdsys::rd_kafka_AdminOptions_set_operation_timeout(options, timeout, std::ptr::null_mut(), 0);
+            rdsys::rd_kafka_AdminOptions_set_validate_only(options, validate_only.into(), std::ptr::null_mut(), 0);
             rdsys::rd_kafka_CreateTopics(client.native_ptr(), &mut new.pointer, 1, options, queue);
         },
     )?;

@@ -17,6 +17,7 @@ use rdsys::rd_kafka_admin_op_t as Op;
 use crate::kafka::cluster::admin_call::{
     GRACE, Owned, TIMEOUT, ask, c_strings, items, next_event, options, poll, queue,
 };
+use crate::kafka::cluster::rights::{Right, Rights};
 use crate::kafka::codes::CodeClass;
 
 /// A topic's identity. A topic that is deleted and created again has a new one.
@@ -54,6 +55,8 @@ pub struct Found {
     pub partitions: i32,
     /// This client's user may read it, as far as the brokers tell.
     pub readable: bool,
+    /// It may write to it, as far as the brokers tell.
+    pub writable: bool,
 }
 
 /// The cluster's answer about one topic. `Ok(None)`: it does not exist. `Err`: nothing is known of it.
@@ -109,7 +112,7 @@ impl<C: ConsumerContext + 'static> TopicQuestion<C> {
 }
 
 /// Asks about these topics; the answer comes to `queue`.
-fn send_describe<C: ClientContext>(
+pub(super) fn send_describe<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
     queue: &Owned<rdsys::rd_kafka_queue_t>,
@@ -210,7 +213,7 @@ pub fn any_broker_answers<C: ClientContext>(client: &Client<C>, brokers: &[i32],
 /// `topic` points to a description that is alive.
 unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
     // SAFETY: the caller's promise; each pointer belongs to the description.
-    let (code, id, partitions, readable) = unsafe {
+    let (code, id, partitions, readable, writable) = unsafe {
         let code = rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic));
         let id = rdsys::rd_kafka_TopicDescription_topic_id(topic);
         let id = TopicId(
@@ -218,34 +221,26 @@ unsafe fn topic_of(topic: *const rdsys::rd_kafka_TopicDescription_t) -> Answer {
             rdsys::rd_kafka_Uuid_least_significant_bits(id),
         );
         let partitions = items(|count| rdsys::rd_kafka_TopicDescription_partitions(topic, count)).len();
-        (RDKafkaErrorCode::from(code), id, partitions, may_read(topic))
+        let rights = Rights::of(|count| rdsys::rd_kafka_TopicDescription_authorized_operations(topic, count));
+        (
+            RDKafkaErrorCode::from(code),
+            id,
+            partitions,
+            rights.allow(Right::Read),
+            rights.allow(Right::Write),
+        )
     };
     match code {
         RDKafkaErrorCode::NoError if partitions > 0 => Ok(Some(Found {
             id: (id != TopicId(0, 0)).then_some(id),
             partitions: partitions as i32,
             readable,
+            writable,
         })),
         RDKafkaErrorCode::NoError => Ok(None),
         code if CodeClass::from(code) == CodeClass::NoSuchTopic => Ok(None),
         code => Err(KafkaError::AdminOp(code)),
     }
-}
-
-/// True also where the list of rights is empty: brokers before 2.3 send none, and who may not even describe a topic gets no description.
-///
-/// # Safety
-/// `topic` points to a description that is alive.
-unsafe fn may_read(topic: *const rdsys::rd_kafka_TopicDescription_t) -> bool {
-    let mut count = 0;
-    // SAFETY: the caller's promise; the array belongs to the description and has as many items as it says.
-    let operations = unsafe {
-        match rdsys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count) {
-            first if first.is_null() => &[],
-            first => std::slice::from_raw_parts(first, count),
-        }
-    };
-    operations.is_empty() || operations.contains(&rdsys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ)
 }
 
 /// # Safety

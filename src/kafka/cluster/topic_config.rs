@@ -1,6 +1,7 @@
 //! The settings of topics that matter to whoever writes to them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -18,6 +19,18 @@ pub(super) const COMPRESSION_TYPE: &std::ffi::CStr = c"compression.type";
 pub(super) const UNCOMPRESSED: &str = "uncompressed";
 /// What becomes of old records (<https://kafka.apache.org/documentation/#topicconfigs_cleanup.policy>).
 const CLEANUP_POLICY: &std::ffi::CStr = c"cleanup.policy";
+/// How long records are kept, in ms; -1 is for ever (<https://kafka.apache.org/documentation/#topicconfigs_retention.ms>).
+pub(super) const RETENTION: &std::ffi::CStr = c"retention.ms";
+/// Without so many replicas in sync, no record is taken (<https://kafka.apache.org/documentation/#topicconfigs_min.insync.replicas>).
+const MIN_IN_SYNC: &std::ffi::CStr = c"min.insync.replicas";
+/// What is asked for.
+const KEYS: [&std::ffi::CStr; 5] = [
+    MAX_MESSAGE_BYTES,
+    CLEANUP_POLICY,
+    COMPRESSION_TYPE,
+    RETENTION,
+    MIN_IN_SYNC,
+];
 /// Topics asked about in one request: its answer stays below 100 kB.
 const CHUNK: usize = 500;
 
@@ -30,6 +43,10 @@ pub struct TopicConfig {
     pub compacted: bool,
     /// Batches are measured as they were packed: a small one may unpack to any size.
     pub packed: bool,
+    /// Records older than this may be removed. `None`: not told, or never.
+    pub retention: Option<Duration>,
+    /// So many replicas must be in sync before a record is taken. `None`: not told.
+    pub min_in_sync: Option<i32>,
 }
 
 /// Asks for the settings of these topics. One without an answer (no right, no such topic) is left out. Blocks.
@@ -59,7 +76,7 @@ fn ask_about<C: ClientContext>(client: &Client<C>, names: &[&str]) -> KafkaResul
                 pointer: rdsys::rd_kafka_ConfigResource_new(topic, name.as_ptr()),
                 destroy: rdsys::rd_kafka_ConfigResource_destroy,
             };
-            for key in [MAX_MESSAGE_BYTES, CLEANUP_POLICY, COMPRESSION_TYPE] {
+            for key in KEYS {
                 rdsys::rd_kafka_ConfigResource_set_config(resource.pointer, key.as_ptr(), c"".as_ptr());
             }
             resource
@@ -111,6 +128,10 @@ unsafe fn config_of(resource: *const rdsys::rd_kafka_ConfigResource_t) -> Option
                 config.compacted = is_compacted(&value);
             } else if key.as_bytes() == COMPRESSION_TYPE.to_bytes() {
                 config.packed = value != UNCOMPRESSED;
+            } else if key.as_bytes() == RETENTION.to_bytes() {
+                config.retention = value.parse().ok().map(Duration::from_millis);
+            } else if key.as_bytes() == MIN_IN_SYNC.to_bytes() {
+                config.min_in_sync = value.parse().ok();
             }
         }
         Some((name, config))

@@ -94,6 +94,7 @@ mod tests {
             id: Some(TopicId::of(number)),
             partitions: 1,
             readable: true,
+            writable: true,
         };
         let before = Instant::now();
         let asked_at = before + Duration::from_millis(5);

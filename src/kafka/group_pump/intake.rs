@@ -31,6 +31,17 @@ pub struct Intake {
 pub struct Lease {
     revoked: CancellationToken,
     cut_off: CancellationToken,
+    /// Calls of records that are done, and that the next owner must not overtake all the same.
+    held: Arc<AtomicUsize>,
+}
+
+/// Keeps a partition as a call under way does, though its record is done. Given back on drop.
+pub struct LeaseHold(Lease);
+
+impl Drop for LeaseHold {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Lease {
@@ -50,7 +61,19 @@ impl Lease {
         Lease {
             revoked: self.cut_off.clone(),
             cut_off: self.cut_off.clone(),
+            held: self.held.clone(),
         }
+    }
+
+    /// Has a revocation wait for a call whose record is done: an ordered one that streams its answer.
+    pub fn hold(&self) -> LeaseHold {
+        self.held.fetch_add(1, Ordering::AcqRel);
+        LeaseHold(self.clone())
+    }
+
+    /// How many calls hold it.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Resolves when the partition is about to go.

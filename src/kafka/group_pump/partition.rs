@@ -381,7 +381,7 @@ impl Partition {
 
     /// Records that the worker has.
     pub fn outstanding(&self) -> usize {
-        self.tracker.outstanding()
+        self.tracker.outstanding() + self.lease.held()
     }
 }
 

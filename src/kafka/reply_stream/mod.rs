@@ -1,6 +1,8 @@
-//! The proxy's consumer of reply topics: no group, partitions assigned by hand at numeric offsets, read by a thread of its own.
+//! A consumer of whole topics, or of partitions of them: no group, partitions assigned by hand at numeric offsets, read by a thread of its
+//! own. A proxy reads reply topics so, and a processor control topics.
 //!
-//! - [`reader`]: the thread, which reads replies and hands them over in batches.
+//! - [`reader`]: the thread, which reads records and hands over those that a selection takes, in batches.
+//! - [`own_replies`]: the selection of a proxy, the replies to it.
 //! - [`open_topic`]: a reply topic that is being read, and what can happen to it.
 //! - [`assignment`]: which partitions the consumer reads; adds and removes them.
 //! - [`others`]: the partitions of a topic that are read only while a reply is searched for.
@@ -10,6 +12,7 @@
 mod assignment;
 mod open_topic;
 mod others;
+mod own_replies;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -27,11 +30,12 @@ use tokio::sync::mpsc;
 
 pub use self::open_topic::{OpenTopic, TopicChange};
 use self::open_topic::{choose, is_same_by_description};
+pub use self::own_replies::{OwnReplies, ReplyRecord, StrangerCounters};
 use self::reader::Reader;
-pub use self::reader::{OwnReplies, ReplyRecord, StrangerCounters};
+pub use self::reader::Selection;
 use crate::kafka::client::context::LogOnly;
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
-use crate::kafka::cluster::describe::{self, Found, TopicId};
+use crate::kafka::cluster::describe::{self, Found};
 use crate::kafka::cluster::questions::Questions;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::{Purpose, ReplyPartition};
@@ -43,6 +47,8 @@ const BATCHES_UNDER_WAY: usize = 16;
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often that question is asked while the partition has no leader, as for a moment after its topic was created.
 const WATERMARK_TRIES: u32 = 20;
+/// How often the reader is looked at that is waited for.
+const END_TURN: Duration = Duration::from_millis(50);
 
 /// The consumer, on which topics are opened and checked. Clones share it; the last one dropped ends the reading thread.
 #[derive(Clone)]
@@ -55,6 +61,8 @@ struct Shared {
     /// Asks about topics, since the consumer's own connections are busy with fetches.
     questions: Arc<dyn Questions>,
     admin: TopicAdmin,
+    /// What topics are created for.
+    purpose: Purpose,
     /// Which partitions of a topic are read.
     choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
     /// Chooses the partition under `auto`.
@@ -68,19 +76,22 @@ impl Drop for Shared {
     }
 }
 
+/// The records that a selection takes, in batches.
+pub type Batches<S> = mpsc::Receiver<Vec<<S as Selection>::Item>>;
+
 impl ReplyStream {
-    /// Starts the consumer and its thread. `questions` asks about topics. Replies that are not of `own` are counted and dropped.
+    /// Starts the consumer and its thread. `questions` asks about topics. What `selection` does not take is dropped.
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn start(
+    pub fn start<S: Selection>(
         config: &ClientConfig,
         questions: Arc<dyn Questions>,
         admin: TopicAdmin,
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
-        own: OwnReplies,
-    ) -> Result<(Self, mpsc::Receiver<Vec<ReplyRecord>>), KafkaError> {
+        selection: S,
+    ) -> Result<(Self, Batches<S>), KafkaError> {
         let consumer = Arc::new(BaseConsumer::from_config_and_context(config, LogOnly)?);
         let fetched = Arc::new(FetchQueue::new(consumer.clone()));
         let (batches, receiver) = mpsc::channel(BATCHES_UNDER_WAY);
@@ -88,13 +99,12 @@ impl ReplyStream {
         let reader = Reader {
             consumer: consumer.clone(),
             stop: stop.clone(),
-            own,
+            selection,
             fetched: fetched.clone(),
             detours: HashMap::new(),
-            topic: Arc::from(""),
         };
         std::thread::Builder::new()
-            .name("khp-replies".into())
+            .name(S::THREAD.into())
             .spawn(move || reader.run(&batches))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok((
@@ -103,6 +113,7 @@ impl ReplyStream {
                 consumer,
                 questions,
                 admin,
+                purpose: S::PURPOSE,
                 choice: Box::new(choice),
                 ordinal,
                 stop,
@@ -111,7 +122,7 @@ impl ReplyStream {
         ))
     }
 
-    /// Makes sure that the topic exists, resolves positions to numbers and starts to read there: a reply produced after this returns
+    /// Makes sure that the topic exists, resolves positions to numbers and starts to read there: a record produced after this returns
     /// is never skipped. Blocks.
     ///
     /// # Errors
@@ -120,7 +131,7 @@ impl ReplyStream {
         let shared = &self.0;
         let partitions = shared
             .questions
-            .ensure(&shared.admin, name, Purpose::Replies, may_create)?;
+            .ensure(&shared.admin, name, shared.purpose, may_create)?;
         // The identity is asked for before the positions: if the topic is recreated in between, the next check sees another identity.
         let described = self
             .describe([&**name])
@@ -137,6 +148,7 @@ impl ReplyStream {
             id: known.and_then(|known| known.id),
             partitions,
             readable: true,
+            writable: true,
         };
         let topic = self.position(name, found, (shared.choice)(name), |(_low, high)| high)?;
         // Partitions left assigned from an earlier opening would make librdkafka refuse the assignment.
@@ -172,7 +184,7 @@ impl ReplyStream {
         })
     }
 
-    /// `TopicAdmin::ensure` for a request topic, with the producer's client; returns the topic's identity. Blocks.
+    /// `TopicAdmin::ensure` for a topic that is written to, with the producer's client; describes the topic, where Kafka does. Blocks.
     ///
     /// # Errors
     /// See there.
@@ -180,10 +192,46 @@ impl ReplyStream {
         &self,
         client: &rdkafka::client::Client<C>,
         name: &str,
+        purpose: Purpose,
         may_create: bool,
-    ) -> Result<Option<TopicId>, TopicError> {
-        self.0.admin.ensure(client, name, Purpose::Requests, may_create)?;
-        Ok(describe::topic(client, name).and_then(|found| found.id))
+    ) -> Result<Option<Found>, TopicError> {
+        self.0.admin.ensure(client, name, purpose, may_create)?;
+        Ok(describe::topic(client, name))
+    }
+
+    /// Whether everything of a partition was read that was there when this was called, within `patience`. False also where Kafka does not
+    /// tell. Blocks.
+    pub fn is_at_end(&self, name: &str, partition: i32, patience: Duration) -> bool {
+        self.reads_to_end(name, (partition, i64::MAX), patience)
+    }
+
+    /// The same for all partitions of an open topic.
+    pub fn is_at_all_ends(&self, topic: &OpenTopic, patience: Duration) -> bool {
+        let mut partitions = topic.partitions.iter();
+        partitions.all(|partition| self.reads_to_end(&topic.name, *partition, patience))
+    }
+
+    /// `start`: where the partition began to be read. There is no position before the first record.
+    fn reads_to_end(&self, name: &str, (partition, start): (i32, i64), patience: Duration) -> bool {
+        let Ok((_, end)) = self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) else {
+            return false;
+        };
+        let is_there = || {
+            let positions = self.0.consumer.position().ok()?;
+            match positions.find_partition(name, partition)?.offset() {
+                Offset::Offset(next) => Some(next >= end),
+                _ if start == i64::MAX => None,
+                _ => Some(start >= end),
+            }
+        };
+        let until = Instant::now() + patience;
+        loop {
+            match is_there() {
+                Some(true) => return true,
+                Some(false) if Instant::now() < until => std::thread::sleep(END_TURN),
+                _ => return false,
+            }
+        }
     }
 
     /// Describes these topics. Blocks.

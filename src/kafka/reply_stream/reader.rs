@@ -1,19 +1,20 @@
-//! The thread that reads replies, finds those of this instance, and hands them over in batches.
+//! The thread that reads records, chooses those that are wanted, and hands them over in batches.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use prometheus::IntCounter;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 
 use crate::kafka::client::context::LogOnly;
+use crate::kafka::config::Purpose;
 use crate::kafka::detour::{Detour, Step};
 use crate::kafka::fetch_queue::{FetchQueue, Place, high_watermark, seek};
 use crate::kafka::record::Fetched;
-use crate::wire::{CorrelationId, RawRecord, headers, json};
 
 /// The most records read for one batch: enough to batch under load, and few enough that the router handles a batch in well under a
 /// millisecond.
@@ -21,50 +22,38 @@ const BATCH: usize = 256;
 /// How long one poll waits; `stop` is seen that often.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A reply to a request of this instance.
-#[derive(Debug)]
-pub struct ReplyRecord {
-    pub id: CorrelationId,
-    pub record: RawRecord,
-}
+/// Chooses what a reader hands over.
+pub trait Selection: Send + 'static {
+    /// What is made of a record that is wanted.
+    type Item: Send + 'static;
+    /// What topics that are missing are created for.
+    const PURPOSE: Purpose;
+    /// The name of the reading thread.
+    const THREAD: &'static str;
 
-/// Which records are replies to this instance.
-pub struct OwnReplies {
-    /// Of this instance's correlation ids.
-    pub tag: u16,
-    /// Bytes of one record.
-    pub max_record: usize,
-    pub strangers: StrangerCounters,
-}
+    /// The record, as it is handed over; `None`: it is not wanted. Nothing of others should be copied.
+    fn take(&mut self, message: Fetched<'_>) -> Option<Self::Item>;
 
-/// Counts of what is no reply to give.
-#[derive(Clone)]
-pub struct StrangerCounters {
-    /// Another instance's: normal where a partition is shared.
-    pub foreign: IntCounter,
-    /// Without a readable correlation id.
-    pub unmatched: IntCounter,
-    /// Larger than is taken.
-    pub oversized: IntCounter,
-    /// Batches that cannot be unpacked.
-    pub poisoned: IntCounter,
+    /// The consumer met a fatal error, and its thread ends.
+    fn beyond_repair(&self, code: RDKafkaErrorCode, reason: &str);
+
+    /// The batch at these offsets cannot be unpacked, and is passed over.
+    fn passed_over(&self, topic: &str, partition: i32, batch: &Range<i64>);
 }
 
 /// What the thread works with.
-pub(super) struct Reader {
+pub(super) struct Reader<S> {
     pub(super) consumer: Arc<BaseConsumer<LogOnly>>,
     /// The records of all partitions.
     pub(super) fetched: Arc<FetchQueue<LogOnly>>,
     pub(super) stop: Arc<AtomicBool>,
-    pub(super) own: OwnReplies,
+    pub(super) selection: S,
     /// By topic and partition: batches that cannot be unpacked.
     pub(super) detours: HashMap<(String, i32), Detour>,
-    /// The last record's topic, so that its name is not allocated for each.
-    pub(super) topic: Arc<str>,
 }
 
-impl Reader {
-    pub(super) fn run(mut self, batches: &mpsc::Sender<Vec<ReplyRecord>>) {
+impl<S: Selection> Reader<S> {
+    pub(super) fn run(mut self, batches: &mpsc::Sender<Vec<S::Item>>) {
         while !self.stop.load(Ordering::Relaxed) {
             let mut batch = Vec::new();
             let (consumer, fetched) = (self.consumer.clone(), self.fetched.clone());
@@ -74,7 +63,7 @@ impl Reader {
                     Ok(message) => batch.extend(self.take(Fetched::from(&message))),
                     Err(error) => {
                         if let Some((code, reason)) = consumer.client().fatal_error() {
-                            tracing::error!(%code, reason, "the reply consumer is beyond repair: the reply router is replaced, and its client with it");
+                            self.selection.beyond_repair(code, &reason);
                             // librdkafka 2.12.1 never gets done with destroying such a client: its main thread spins.
                             std::mem::forget(consumer);
                             std::mem::forget(fetched);
@@ -104,8 +93,8 @@ impl Reader {
         }
     }
 
-    /// The reply, if it answers a request of this instance, and no search for the end of a batch found it.
-    fn take(&mut self, message: Fetched<'_>) -> Option<ReplyRecord> {
+    /// The record, if it is wanted, and no search for the end of a batch found it.
+    fn take(&mut self, message: Fetched<'_>) -> Option<S::Item> {
         if !self.detours.is_empty() {
             let place = (message.topic().to_owned(), message.partition());
             match self.detours.get_mut(&place) {
@@ -118,36 +107,7 @@ impl Reader {
                 None => {}
             }
         }
-        self.ours(message)
-    }
-
-    /// Nothing of other records is copied.
-    fn ours(&mut self, message: Fetched<'_>) -> Option<ReplyRecord> {
-        let strangers = &self.own.strangers;
-        if message.exceeds(self.own.max_record) {
-            strangers.oversized.inc();
-            return None;
-        }
-        let Some(id) = correlation_id(message) else {
-            strangers.unmatched.inc();
-            return None;
-        };
-        // A dead letter carries its request's correlation id; do not take it for the reply.
-        if message.header(headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some() {
-            strangers.unmatched.inc();
-            return None;
-        }
-        if id.tag() != self.own.tag {
-            strangers.foreign.inc();
-            return None;
-        }
-        if &*self.topic != message.topic() {
-            self.topic = Arc::from(message.topic());
-        }
-        Some(ReplyRecord {
-            id,
-            record: message.copy(&self.topic, self.own.max_record).record,
-        })
+        self.selection.take(message)
     }
 
     /// A batch cannot be unpacked. It would be read again and again.
@@ -187,21 +147,14 @@ impl Reader {
             Step::Pass(batch) => {
                 self.detours.remove(place);
                 seek(&self.consumer, topic, *partition, batch.end);
-                self.own.strangers.poisoned.inc();
-                tracing::error!(
-                    topic,
-                    partition,
-                    first = batch.start,
-                    last = batch.end - 1,
-                    "a batch of replies cannot be unpacked and is passed over: their clients get 504"
-                );
+                self.selection.passed_over(topic, *partition, &batch);
             }
         }
     }
 
-    /// False: the router is gone. It waits in short turns and looks at `stop` between them: a frozen router must not keep this thread for
-    /// ever.
-    fn hand_over(&self, mut batch: Vec<ReplyRecord>, batches: &mpsc::Sender<Vec<ReplyRecord>>) -> bool {
+    /// False: the receiver is gone. It waits in short turns and looks at `stop` between them: a frozen receiver must not keep this thread
+    /// for ever.
+    fn hand_over(&self, mut batch: Vec<S::Item>, batches: &mpsc::Sender<Vec<S::Item>>) -> bool {
         loop {
             match batches.try_send(batch) {
                 Ok(()) => return true,
@@ -214,13 +167,4 @@ impl Reader {
             std::thread::park_timeout(Duration::from_millis(1));
         }
     }
-}
-
-/// The id from where each format has it. The value is parsed only if no header names an id; records of our own format have one.
-fn correlation_id(message: Fetched<'_>) -> Option<CorrelationId> {
-    let named = |name: &str| message.header(name.as_bytes(), CorrelationId::from_bytes);
-    let in_envelope = || CorrelationId::from_bytes(&json::envelope_id(message.value()?)?);
-    named(headers::KAFKA_CORRELATION_ID)
-        .or_else(|| named(headers::CORRELATION_ID))
-        .unwrap_or_else(in_envelope)
 }

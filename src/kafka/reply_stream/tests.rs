@@ -10,6 +10,7 @@ use rdkafka_sys as rdsys;
 
 use super::*;
 use crate::kafka::client::properties;
+use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::config::{CreateTopics, Kafka, Purpose};
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::test_kafka;
@@ -55,11 +56,7 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         admin,
         |_| ReplyPartition::All,
         0,
-        OwnReplies {
-            tag: TAG,
-            max_record: usize::MAX,
-            strangers,
-        },
+        OwnReplies::new(TAG, usize::MAX, strangers, mpsc::channel(1).0),
     )
     .unwrap()
 }
@@ -120,6 +117,7 @@ fn a_reply_between_position_and_assignment_is_read() {
         id: None,
         partitions,
         readable: true,
+        writable: true,
     };
     let open = stream
         .position(&topic, found, ReplyPartition::All, |(_low, high)| high)
@@ -237,6 +235,7 @@ fn a_topic_is_told_by_its_identity_before_its_size() {
         id,
         partitions,
         readable: true,
+        writable: true,
     };
     let (one, other) = (Some(TopicId::of(1)), Some(TopicId::of(2)));
     for (before, now, same) in [

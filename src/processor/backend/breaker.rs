@@ -379,6 +379,7 @@ mod tests {
                 status,
                 headers: vec![],
                 body: Bytes::new(),
+                rest: None,
             })
         };
         for (status, expected) in [

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Uri};
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+use crate::processor::backend::open_body::{OpenBody, ReadError, WholeAnswers};
 use crate::processor::backend::tls::Connector;
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
@@ -35,7 +37,10 @@ pub struct Answer {
     pub status: u16,
     /// End-to-end fields only.
     pub headers: Fields,
+    /// The whole body, or what came of it so far.
     pub body: Bytes,
+    /// The rest of the body, where it is streamed. `None`: there is none.
+    pub rest: Option<OpenBody>,
 }
 
 /// Why there is no answer. The text is for logs and dead letters; clients see only the code.
@@ -111,17 +116,23 @@ impl Backend {
         })
     }
 
-    /// Sends the request and reads the whole answer within `timeout`.
+    /// Sends the request and reads the whole answer within `timeout`, or as much of it as `whole` allows: then the rest is streamed, and
+    /// `timeout` is the time to its head. `None`: every answer is read to its end.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
-    pub async fn call(&self, request: &Request, timeout: Duration) -> Result<Answer, BackendError> {
-        within(timeout, self.exchange(request))
+    pub async fn call(
+        &self,
+        request: &Request,
+        timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
+    ) -> Result<Answer, BackendError> {
+        within(timeout, self.exchange(request, whole))
             .await
             .unwrap_or(Err(BackendError::Timeout(timeout)))
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Answer, BackendError> {
+    async fn exchange(&self, request: &Request, whole: Option<&WholeAnswers<'_>>) -> Result<Answer, BackendError> {
         let response = self.client.request(self.outgoing(request)?).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -132,13 +143,13 @@ impl Backend {
         if let Some(coding) = other_transfer_coding(&head.headers) {
             return Err(BackendError::NotHttp(format!("transfer coding {coding:?}")));
         }
-        let body = Limited::new(body, self.max_body).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                BackendError::TooLarge(self.max_body)
-            } else {
-                no_answer(&*error)
-            }
-        })?;
+        let (body, rest) = match whole {
+            Some(whole) if !body.is_end_stream() => whole
+                .read(&head.headers, body, self.max_body)
+                .await
+                .map_err(read_error)?,
+            _ => (read_to_end(body, self.max_body).await?, None),
+        };
         let connection = head
             .headers
             .get_all(header::CONNECTION)
@@ -152,7 +163,8 @@ impl Backend {
         Ok(Answer {
             status,
             headers: fields,
-            body: body.to_bytes(),
+            body,
+            rest,
         })
     }
 
@@ -212,6 +224,25 @@ fn send_error(error: legacy::Error) -> BackendError {
     match error.is_connect() {
         true => BackendError::Unreachable(causes(&error)),
         false => no_answer(&error),
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn read_to_end(body: Incoming, limit: usize) -> Result<Bytes, BackendError> {
+    let body = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            BackendError::TooLarge(limit)
+        } else {
+            no_answer(&*error)
+        }
+    })?;
+    Ok(body.to_bytes())
+}
+
+fn read_error(error: ReadError) -> BackendError {
+    match error {
+        ReadError::BrokenOff(error) => no_answer(&error),
+        ReadError::TooLarge(limit) => BackendError::TooLarge(limit),
     }
 }
 

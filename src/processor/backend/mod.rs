@@ -1,6 +1,7 @@
 //! One topic's backend.
 //!
 //! - [`client`]: calls it over HTTP.
+//! - [`open_body`]: the body of an answer that is passed on as it comes.
 //! - [`tls`]: opens its connections.
 //! - [`call_pool`]: how many calls may be under way.
 //! - [`retry`]: whether and when a call is repeated.
@@ -12,6 +13,7 @@ pub mod breaker;
 pub mod call_pool;
 pub mod client;
 pub mod health;
+pub mod open_body;
 pub mod retry;
 pub mod retry_budget;
 pub mod tls;

@@ -103,6 +103,7 @@ mod tests {
             status,
             headers: vec![],
             body: Bytes::new(),
+            rest: None,
         })
     }
 
@@ -111,6 +112,7 @@ mod tests {
             status: 503,
             headers: vec![("retry-after".into(), Bytes::copy_from_slice(value.as_bytes()))],
             body: Bytes::new(),
+            rest: None,
         })
     }
 

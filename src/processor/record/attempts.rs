@@ -28,8 +28,8 @@ pub enum End {
 }
 
 /// One record's attempts.
-pub struct Attempts<'a, C> {
-    caller: &'a Caller,
+pub struct Attempts<'c, 'a, C> {
+    caller: &'c Caller,
     policy: Policy<'a>,
     /// Makes one call, within the time it is given.
     call: C,
@@ -40,6 +40,14 @@ pub struct Attempts<'a, C> {
     turn: Turn,
     /// At most once: given up as the first attempt begins.
     not_begun: Option<Counted>,
+    /// The place of the last attempt, while the body of its answer is open.
+    place: Option<CallPlace<'c>>,
+}
+
+/// What a call that streams its answer holds until the end of that.
+pub struct HeldByCall<'a> {
+    pub place: Option<CallPlace<'a>>,
+    pub turn: Turn,
 }
 
 /// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
@@ -95,9 +103,9 @@ enum Next {
     NewRound(Duration),
 }
 
-impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
+impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
     pub fn new(
-        caller: &'a Caller,
+        caller: &'c Caller,
         request: &'a Request,
         call: C,
         deadline: &'a Deadline,
@@ -114,6 +122,15 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
             entry: Entry::Waits,
             turn,
             not_begun,
+            place: None,
+        }
+    }
+
+    /// What is held by the call whose answer stands, if that is still open.
+    pub fn into_held(self) -> HeldByCall<'c> {
+        HeldByCall {
+            place: self.place,
+            turn: self.turn,
         }
     }
 
@@ -149,6 +166,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
                     wait
                 }
             };
+            self.place = None;
             tokio::select! {
                 biased;
                 () = self.lease.revoked() => return End::Released,
@@ -165,7 +183,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
     }
 
     /// Waits until an attempt may be made. No place is held meanwhile.
-    async fn right(&mut self, repeated: bool) -> Result<Right<'a>, Refused> {
+    async fn right(&mut self, repeated: bool) -> Result<Right<'c>, Refused> {
         // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
         self.enter(repeated).await?;
         let caller = self.caller;
@@ -284,7 +302,7 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
     }
 
     /// Makes one attempt; `None`: the partition went to another owner meanwhile.
-    async fn attempt(&mut self, right: Right<'a>, round: &mut Round, before: Option<Made>) -> Option<(Made, Verdict)> {
+    async fn attempt(&mut self, right: Right<'c>, round: &mut Round, before: Option<Made>) -> Option<(Made, Verdict)> {
         let (caller, timeout) = (self.caller, self.caller.topic.timeout);
         let left = round.begin_attempt();
         self.not_begun = None;
@@ -299,8 +317,9 @@ impl<'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'a, C> {
             () = self.lease.cut_off() => return None,
             outcome = (self.call)(limit) => outcome,
         };
-        // A wait for the next attempt holds nobody else up.
-        drop(right.place);
+        // A wait for the next attempt holds nobody else up. A body that is still open holds its place.
+        let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());
+        self.place = is_open.then_some(right.place);
         let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;
         let verdict = match breaker::failed(&outcome) {
             _ if cut_short => Verdict::CutShort,

@@ -7,6 +7,7 @@ use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, ProbeSlot, State};
 use crate::processor::backend::call_pool::CallPlaces;
 use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::open_body::WholeAnswers;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::rate_limit::RateLimit;
@@ -33,13 +34,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Calls the backend once, within `timeout`.
+    /// Calls the backend once, within `timeout`. `whole`: which answers are read to their end; `None`: all.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
-    pub async fn call(&self, request: &Request, timeout: Duration) -> Result<Answer, BackendError> {
+    pub async fn call(
+        &self,
+        request: &Request,
+        timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
+    ) -> Result<Answer, BackendError> {
         let began = Instant::now();
-        let outcome = self.backend.call(request, timeout).await;
+        let outcome = self.backend.call(request, timeout, whole).await;
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
             if !matches!(error, BackendError::BadMessage(_)) {

@@ -11,6 +11,7 @@
 //! - [`error_reply`]: the replies that a processor writes itself.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
+//! - [`streamed`]: requests whose answers may come in several records.
 //! - [`settlement`]: the end of a record, and what is committed of it.
 //! - [`headers`]: which header fields an operator adds to requests, and keeps out of answers.
 //! - [`rate_limit`]: how often a record of one topic may begin.
@@ -31,6 +32,7 @@ pub mod reply_seal;
 pub mod reply_topics;
 pub mod round;
 pub mod settlement;
+pub mod streamed;
 pub mod topic_lookup;
 
 use std::panic::AssertUnwindSafe;
@@ -43,7 +45,7 @@ use futures_util::FutureExt;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
-use crate::processor::record::attempts::{Attempts, End};
+use crate::processor::record::attempts::{Attempts, End, HeldByCall};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
@@ -53,6 +55,10 @@ use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::{Destination, ReplyTopics};
 use crate::processor::record::settlement::{Ledger, Settlement};
+use crate::processor::record::streamed::{Awaited, Place, is_ended};
+use crate::processor::stream::answer::{self as stream, Means};
+use crate::processor::stream::calls::OpenCall;
+use crate::processor::stream::shared::WorkerStreams;
 use crate::processor::worker::lanes::Turn;
 use crate::settings::Delivery;
 use crate::supervision::spawn_watched::panic_message;
@@ -74,12 +80,16 @@ pub struct RecordProcessor {
     pub header_rules: HeaderRules,
     /// What was executed of late.
     pub recent_ids: RecentIds,
+    /// `None`: all answers are whole.
+    pub streams: Option<WorkerStreams>,
 }
 
 /// What becomes of a record.
-enum Processed {
+enum Processed<'p> {
     /// It is done once Kafka has these.
     Answered(Vec<Parcel>),
+    /// The first piece of its answer is on its way; it is done once Kafka has that.
+    Streams(Box<stream::Answer<'p>>),
     /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply.
     PassedOver,
     /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
@@ -94,19 +104,32 @@ impl RecordProcessor {
         let settlement = self.ledger.open(&intake);
         let ahead = intake.ahead.take();
         let work = async {
-            let processed = self.work(&intake, turn, ahead).await;
-            self.settle(&settlement, processed);
+            let processed = self.work(&intake, &settlement, turn, ahead).await;
+            self.settle(&settlement, processed)
         };
-        if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+        let worked = AssertUnwindSafe(work).catch_unwind().await;
+        let stream = worked.unwrap_or_else(|panic| {
             let (cause, record) = (panic_message(&*panic), &intake.record);
             let reply_to = self.seal.reply_address(record);
             let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
-            self.settle(&settlement, processed);
+            self.settle(&settlement, processed)
+        });
+        if let Some(stream) = stream {
+            // The record is done, and its bytes are not held for as long as its answer streams.
+            drop((intake, settlement));
+            // In a box of its own: all other records would carry its room.
+            Box::pin(stream.run()).await;
         }
     }
 
     /// Decode → deadline → destination → attempts → reply.
-    async fn work(&self, intake: &Intake, turn: Turn, ahead: Option<Ahead>) -> Processed {
+    async fn work<'p>(
+        &'p self,
+        intake: &Intake,
+        settlement: &Arc<Settlement>,
+        turn: Turn,
+        ahead: Option<Ahead>,
+    ) -> Processed<'p> {
         let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
         let Intake { record, lease, .. } = intake;
         if let Some(size) = intake.oversized {
@@ -128,16 +151,26 @@ impl RecordProcessor {
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
+        let Ok(call) = streamed::begin_call(self.streams.as_ref(), record, &request) else {
+            return self.cancelled();
+        };
         if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
             return Processed::PassedOver;
         }
         let destination = self
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition);
-        let call = async |timeout| self.caller.call(&request, timeout).await;
-        let end = Attempts::new(&self.caller, &request, call, &deadline, lease, turn, not_begun)
-            .run()
-            .await;
+        let whole = call
+            .as_ref()
+            .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
+        let make_call = async |timeout| self.caller.call(&request, timeout, whole.as_ref()).await;
+        let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
+        let end = tokio::select! {
+            biased;
+            () = is_ended(call.as_ref()) => return self.cancelled(),
+            end = attempts.run() => end,
+        };
+        let held = attempts.into_held();
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
@@ -159,22 +192,67 @@ impl RecordProcessor {
             }
             End::Outcome(Ok(mut answer), _) => {
                 self.header_rules.withhold(&mut answer.headers);
+                if let (Some(call), Some(whole)) = (call, &whole)
+                    && let Some(place) = streamed::place_of(&answer, whole)
+                {
+                    let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
+                    return self.stream(intake, settlement, calls, answer, awaited);
+                }
                 self.answer(record, response(request, answer), None, destination, until)
             }
         }
     }
 
-    /// The last step: the record ends, or waits for the acknowledgement of what it caused.
-    fn settle(&self, settlement: &Arc<Settlement>, processed: Processed) {
+    /// The last step: the record ends, or waits for the acknowledgement of what it caused. Returns what goes on after that.
+    fn settle<'p>(&self, settlement: &Arc<Settlement>, processed: Processed<'p>) -> Option<Box<stream::Answer<'p>>> {
         match processed {
+            Processed::Streams(stream) => return Some(stream),
             Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
             Processed::PassedOver => settlement.done(),
             Processed::Released => settlement.release(),
         }
+        None
+    }
+
+    /// Streams an answer to where it is awaited.
+    fn stream<'p>(
+        &'p self,
+        intake: &Intake,
+        settlement: &Arc<Settlement>,
+        (call, held): (OpenCall, HeldByCall<'p>),
+        answer: (Answer, Place),
+        awaited: Awaited,
+    ) -> Processed<'p> {
+        let Some(streams) = &self.streams else {
+            return self.cancelled();
+        };
+        let means = Means {
+            outbox: &self.outbox,
+            seal: &self.seal,
+            caller: &self.caller,
+            kafka: &self.kafka,
+            streams: &streams.shared,
+            open: &self.caller.metrics.streams_open,
+        };
+        let correlation_id = call.correlation_id.clone();
+        let (destination, until) = (awaited.destination.clone(), awaited.until);
+        match streamed::begin(means, intake, settlement, (call, held), answer, awaited) {
+            Some(answer) => Processed::Streams(Box::new(answer)),
+            None => {
+                let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
+                self.answer(&intake.record, too_large, None, destination, until)
+            }
+        }
+    }
+
+    /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
+    fn cancelled(&self) -> Processed<'_> {
+        self.caller.metrics.finished("cancelled");
+        Processed::PassedOver
     }
 
     /// Nobody waits for the record any more: it is committed at once, without a reply.
-    fn expire(&self) -> Processed {
+    fn expire(&self) -> Processed<'_> {
         self.caller.metrics.expired.inc();
         self.caller.metrics.finished("expired");
         Processed::PassedOver
@@ -192,7 +270,13 @@ impl RecordProcessor {
 
     /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
     /// dead-lettered where there is a topic for that. A native record without a reply topic wants no reply.
-    fn give_up(&self, record: &RawRecord, cause: &str, code: ReplyError, reply_to: Option<WireError>) -> Processed {
+    fn give_up<'p>(
+        &'p self,
+        record: &RawRecord,
+        cause: &str,
+        code: ReplyError,
+        reply_to: Option<WireError>,
+    ) -> Processed<'p> {
         tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
         self.caller.metrics.finished(code.as_str());
         let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
@@ -236,7 +320,7 @@ impl RecordProcessor {
         dead_letter: Option<Parcel>,
         destination: Destination,
         until: Option<Instant>,
-    ) -> Processed {
+    ) -> Processed<'_> {
         let format = Format::of(record);
         let correlation_id = response.correlation_id.clone();
         let mut status = response.status;

@@ -19,6 +19,7 @@ use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
 use crate::processor::record::topic_lookup::{Needs, TopicLookup};
+use crate::processor::stream::acks::Acks;
 use crate::wire::Record;
 use crate::wire::dead_letter::DeadLetter;
 
@@ -72,8 +73,18 @@ impl Content {
     }
 }
 
+/// What comes back with a record's delivery report.
+pub enum Ticket {
+    /// An answer, or a dead letter.
+    Record(RecordTicket),
+    /// A further piece of a streamed answer. It is not sent again.
+    Piece(Arc<Acks>),
+    /// Nobody asks what became of it.
+    Unheeded,
+}
+
 /// A record on its way into Kafka, kept whole until it is there.
-pub struct Ticket {
+pub struct RecordTicket {
     outbox: Arc<Outbox>,
     settlement: Arc<Settlement>,
     parcel: Parcel,
@@ -85,11 +96,13 @@ pub struct Ticket {
     counted: bool,
     /// Held while the dead letter topic does not take this.
     trouble: Option<Trouble>,
+    /// Set for the first piece of a streamed answer, whose others wait for it.
+    stream: Option<Arc<Acks>>,
 }
 
 /// A record that Kafka did not take, on its way back to the worker.
 pub struct Undelivered {
-    ticket: Box<Ticket>,
+    ticket: RecordTicket,
     code: RDKafkaErrorCode,
 }
 
@@ -103,12 +116,20 @@ impl DeliveryListener for Deliveries {
     type Ticket = Box<Ticket>;
 
     fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
+        let ticket = match *ticket {
+            Ticket::Record(ticket) => ticket,
+            Ticket::Piece(acks) => return acks.delivered(outcome),
+            Ticket::Unheeded => return,
+        };
         match outcome {
             Ok(()) => {
                 if let Content::DeadLetter(_) = ticket.parcel.content {
                     ticket.outbox.metrics.dead_letters.inc();
                 }
                 ticket.settlement.acknowledged();
+                if let Some(acks) = ticket.stream {
+                    acks.delivered(outcome);
+                }
             }
             Err(why) => {
                 let returns = ticket.outbox.undelivered.clone();
@@ -124,15 +145,45 @@ impl Outbox {
     pub fn dispatch(self: &Arc<Self>, settlement: &Arc<Settlement>, parcels: Vec<Parcel>) {
         settlement.await_acks(parcels.len());
         for parcel in parcels {
-            send(Box::new(Ticket {
-                outbox: self.clone(),
-                settlement: settlement.clone(),
-                parcel,
-                since: Instant::now(),
-                measured: false,
-                counted: false,
-                trouble: None,
-            }));
+            send(self.ticket(settlement, parcel, None));
+        }
+    }
+
+    /// Sends the first piece of a streamed answer: with its acknowledgement the record is done.
+    pub fn begin_stream(self: &Arc<Self>, settlement: &Arc<Settlement>, parcel: Parcel, acks: &Arc<Acks>) {
+        settlement.await_acks(1);
+        send(self.ticket(settlement, parcel, Some(acks.clone())));
+    }
+
+    /// Sends a further piece. What becomes of it, `acks` hears.
+    pub fn send_piece(&self, destination: &Destination, piece: &Record, acks: &Arc<Acks>) {
+        let ticket = Box::new(Ticket::Piece(acks.clone()));
+        self.producer
+            .send(&destination.topic, destination.partition, piece, ticket);
+    }
+
+    /// Sends a record that is sent again in any case, and that may be lost.
+    pub fn send_unheeded(&self, destination: &Destination, record: &Record) {
+        let ticket = Box::new(Ticket::Unheeded);
+        self.producer
+            .send(&destination.topic, destination.partition, record, ticket);
+    }
+
+    fn ticket(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        parcel: Parcel,
+        stream: Option<Arc<Acks>>,
+    ) -> RecordTicket {
+        RecordTicket {
+            outbox: self.clone(),
+            settlement: settlement.clone(),
+            parcel,
+            since: Instant::now(),
+            measured: false,
+            counted: false,
+            trouble: None,
+            stream,
         }
     }
 
@@ -151,18 +202,18 @@ impl Outbox {
     }
 }
 
-fn send(ticket: Box<Ticket>) {
+fn send(ticket: RecordTicket) {
     let producer = ticket.outbox.producer.clone();
     let Destination { topic, partition } = ticket.parcel.destination.clone();
     // The content is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
     match &ticket.parcel.content {
         Content::Reply { record, .. } => {
             let record = record.clone();
-            producer.send(&topic, partition, &record, ticket);
+            producer.send(&topic, partition, &record, Box::new(Ticket::Record(ticket)));
         }
         Content::DeadLetter(letter) => {
             let letter = letter.clone();
-            producer.send_dead_letter(&topic, &letter, ticket);
+            producer.send_dead_letter(&topic, &letter, Box::new(Ticket::Record(ticket)));
         }
     }
 }
@@ -180,6 +231,8 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         // The topic may have grown since our client last looked; a reply elsewhere would not be read.
         match std::mem::replace(&mut ticket.counted, true) {
             false => outbox.look_up(&topic, Needs::BegunAfter(failed)).await,
+            // The other pieces would not follow it there.
+            true if ticket.stream.is_some() => return give_up(&ticket, code),
             true => ticket.parcel.destination.partition = None,
         }
         return send(ticket);
@@ -194,7 +247,11 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
     let young = ticket.since.elapsed() < TOPIC_PATIENCE;
     match (&mut ticket.parcel.content, class) {
         (Content::Reply { record, .. }, CodeClass::TooLarge) => match outbox.seal.too_large(record, &topic) {
-            Some(smaller) => *record = smaller,
+            Some(smaller) => {
+                *record = smaller;
+                // The client gets an error in the place of the answer.
+                ticket.stream.take().inspect(|acks| acks.fail());
+            }
             None => return give_up(&ticket, code),
         },
         (Content::DeadLetter(letter), class) => {
@@ -218,7 +275,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
 
 /// Whether a record that the broker found too large may fit all the same. A batch is refused as a whole, and this record may only have
 /// happened to be in it; or the limit of its topic was not known yet, or has been lowered.
-fn may_fit(ticket: &mut Ticket) -> bool {
+fn may_fit(ticket: &mut RecordTicket) -> bool {
     let limit = ticket.outbox.limits.known(&ticket.parcel.destination.topic);
     let small_enough = limit.map_or(!ticket.measured, |limit| ticket.parcel.content.encoded_size() <= limit);
     ticket.measured = true;
@@ -242,8 +299,9 @@ fn shrink(letter: &mut DeadLetter, limit: usize) -> bool {
 }
 
 /// Ends a reply that Kafka will not take: its client gets 504 in the end, and the group goes on.
-fn give_up(ticket: &Ticket, code: RDKafkaErrorCode) {
+fn give_up(ticket: &RecordTicket, code: RDKafkaErrorCode) {
     let outbox = &ticket.outbox;
+    ticket.stream.as_ref().inspect(|acks| acks.fail());
     outbox.metrics.undeliverable.inc();
     if outbox.undeliverable_logged.is_first() {
         tracing::error!(topic = %ticket.parcel.destination.topic, %code,

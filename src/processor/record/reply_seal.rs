@@ -32,7 +32,12 @@ impl ReplySeal {
 
     /// The reply, sealed if its request was. `None`: it cannot be, and must not go out in clear.
     pub fn seal(&self, request: &RawRecord, reply: Record, reply_topic: &str) -> Option<Record> {
-        match is_sealed(request) {
+        self.seal_if(is_sealed(request), reply, reply_topic)
+    }
+
+    /// The same, for a request that was sealed or was not.
+    pub fn seal_if(&self, was_sealed: bool, reply: Record, reply_topic: &str) -> Option<Record> {
+        match was_sealed {
             true => self.sealed(reply, reply_topic),
             false => Some(reply),
         }

@@ -5,10 +5,11 @@
 //! new one.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, StreamHandler};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,8 @@ use crate::kafka::group_pump::intake::Intake;
 use crate::process::progress::Progress;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::outbox::{Undelivered, UndeliveredReceiver, redeliver};
+use crate::processor::stream::calls::Event;
+use crate::processor::stream::shared::Upkeep;
 use crate::processor::worker::lanes::Lanes;
 
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ pub struct TopicWorker {
 pub struct Inputs {
     pub records: mpsc::Receiver<Intake>,
     pub undelivered: UndeliveredReceiver,
+    /// What comes on the control topic. `None`: answers are not streamed.
+    pub heard: Option<broadcast::Receiver<Arc<[Event]>>>,
 }
 
 impl TopicWorker {
@@ -65,8 +70,36 @@ impl Actor for TopicWorker {
         if let Some(inputs) = self.inputs.take() {
             ctx.add_stream(ReceiverStream::new(inputs.records));
             ctx.add_stream(UnboundedReceiverStream::new(inputs.undelivered));
+            if let Some(heard) = inputs.heard {
+                self.spawn(hear(self.processor.clone(), heard));
+            }
         }
-        ctx.run_interval(SIGN_OF_LIFE_EVERY, |worker, _| worker.progress.touch());
+        let mut upkeep = Upkeep::new();
+        ctx.run_interval(SIGN_OF_LIFE_EVERY, move |worker, _| {
+            worker.progress.touch();
+            let RecordProcessor {
+                streams, outbox, kafka, ..
+            } = &*worker.processor;
+            if let Some(streams) = streams {
+                upkeep.tick(streams, outbox, kafka);
+            }
+        });
+    }
+}
+
+/// Steers the open calls by what comes on the control topic.
+async fn hear(processor: Rc<RecordProcessor>, mut heard: broadcast::Receiver<Arc<[Event]>>) {
+    let Some(streams) = &processor.streams else { return };
+    loop {
+        match heard.recv().await {
+            Ok(events) => events.iter().for_each(|event| streams.calls.hear(event)),
+            Err(broadcast::error::RecvError::Lagged(batches)) => tracing::warn!(
+                topic = %streams.control.name,
+                batches,
+                "a worker was too busy for its control topic: streams that missed their credit end"
+            ),
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
+use crate::processor::stream::shared::{Streams, WorkerStreams};
 use crate::processor::worker::actor::{Inputs, TopicWorker};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::spawn_watched::spawn_watched;
@@ -79,6 +80,8 @@ pub struct Shared {
     pub remembered_ids: IntGauge,
     pub kafka: KafkaHealth,
     pub sealing: Arc<Sealing>,
+    /// Of the whole process.
+    pub streams: Streams,
 }
 
 impl Supervised for WorkerFactory {
@@ -116,15 +119,17 @@ impl Supervised for WorkerFactory {
             undeliverable_logged: LoggedOnce::default(),
         };
         let ledger = Ledger::new(topic, handle.clone(), self.view.metrics.clone());
-        let inputs = Inputs {
-            records: records_receiver,
-            undelivered: undelivered_receiver,
-        };
         let progress = Progress::default();
         let make = {
             let (view, shared, sign_of_life) = (self.view.clone(), self.shared.clone(), progress.clone());
             let (rate_limit, retry_budget) = (self.rate_limit.clone(), self.retry_budget.clone());
             let over = home.over.clone();
+            let heard = shared.streams.control_of(topic).map(|control| control.listen());
+            let inputs = Inputs {
+                records: records_receiver,
+                undelivered: undelivered_receiver,
+                heard,
+            };
             move |_: &mut actix::Context<TopicWorker>| {
                 let caller = caller(&view, &shared, rate_limit, retry_budget);
                 let processor = record_processor(caller, &shared, ledger, outbox, response_topic);
@@ -203,6 +208,7 @@ fn record_processor(
         kafka: shared.kafka.clone(),
         header_rules: HeaderRules::new(topic),
         recent_ids: RecentIds::new(shared.remembered_ids.clone()),
+        streams: WorkerStreams::new(&shared.streams, topic, &caller.metrics),
         caller,
     }
 }

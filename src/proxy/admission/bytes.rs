@@ -39,6 +39,20 @@ impl ByteBudget {
     }
 }
 
+impl ByteBudget {
+    /// Holds bytes of an answer that comes in pieces. They have come: what is too much is felt by the next request.
+    pub fn hold(&self, bytes: usize) {
+        self.0.held.fetch_add(bytes, Ordering::Relaxed);
+        self.0.gauge.add(bytes as i64);
+    }
+
+    /// Gives back bytes that `hold` took.
+    pub fn give_back(&self, bytes: usize) {
+        self.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.gauge.sub(bytes as i64);
+    }
+}
+
 impl HeldBytes {
     /// Holds more. False: they do not fit.
     pub fn grow(&mut self, bytes: usize) -> bool {

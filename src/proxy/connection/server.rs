@@ -99,6 +99,8 @@ where
                 };
                 Ok::<_, ()>(fn_service(move |io: TcpStream| {
                     let (http, secure, stopping) = (http.clone(), secure.clone(), stopping.clone());
+                    // Each piece of a streamed answer leaves at once. Err: the client has left already.
+                    let _ = io.set_nodelay(true);
                     let place = places.take(io.peer_addr().ok().map(|peer| peer.ip()));
                     async move {
                         // None: there are too many, and it closes here.

@@ -30,10 +30,13 @@ use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, t
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
-use crate::proxy::reply_router::messages::{Forward, ReplyResult};
+use crate::proxy::reply_router::control_trouble::MissingControl;
+use crate::proxy::reply_router::messages::{Answer, Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
+use crate::proxy::stream::body::{self as stream_body, Source};
+use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::{Origin, TrustedProxies};
 use crate::wire::{CorrelationId, headers};
 
@@ -56,7 +59,10 @@ pub struct Proxy {
     pub bytes: ByteBudget,
     pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
+    pub streams: StreamPlaces,
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
+    /// Control topics that routes require, and that cannot be used.
+    pub missing_control: MissingControl,
     pub kafka: KafkaHealth,
     pub phase: Phase,
     /// Who asks.
@@ -247,6 +253,7 @@ impl Proxy {
             record,
             deadline: deadline.into_std(),
             queue: permit.queue(),
+            offer: self.streams.offer(request, &route.streams),
             reply_tx,
         });
         let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
@@ -259,11 +266,23 @@ impl Proxy {
             Ok(result) => result,
         };
         forget.disarm();
-        let record = result.map_err(|error| match error {
+        let answer = result.map_err(|error| match error {
             RequestError::ReplyLost => Failure::Sent(error),
             error => Failure::NotSent(error),
         })?;
         topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
+        let record = match answer {
+            Answer::Whole(record) => record,
+            Answer::Stream(streamed) => {
+                let published = self.router.clone();
+                let source = Source { id, router, published };
+                return stream_body::respond(*streamed, source, request.method(), permit).map_err(|error| {
+                    self.metrics.malformed_replies.inc();
+                    tracing::warn!(topic = %reply_topic.name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");
+                    Failure::Sent(RequestError::ReplyLost)
+                });
+            }
+        };
         held.replace(record.value.as_ref().map_or(0, |body| body.len()));
         let response = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use crate::proxy::admission::bytes::HeldBytes;
 use crate::proxy::admission::in_flight::Permit;
-use crate::wire::{self, CorrelationId, RawRecord, Response, WireError, headers};
+use crate::wire::stream::StreamHead;
+use crate::wire::{self, CorrelationId, Fields, RawRecord, Response, WireError, headers};
 
 /// An answer of this many bytes or more holds its permit while it is written. A socket takes a smaller one at once.
 const LARGE_ANSWER: u64 = 64 << 10;
@@ -65,22 +66,60 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
         body,
         ..
     } = wire::decode_response(record)?;
-    let malformed = |reason: &str| WireError {
+    let malformed = |reason: &'static str| WireError {
         reason: reason.into(),
         correlation_id: None,
         reply_topic: None,
         reply_partition: None,
     };
-    let status = StatusCode::from_u16(status).map_err(|_| malformed("status out of range"))?;
+    let (response, content) = head(status, fields, id, method).map_err(malformed)?;
+    Ok(match content {
+        Content::Nothing => response,
+        Content::Follows(_) => response.set_body(body).map_into_boxed_body(),
+    })
+}
+
+/// What follows a head.
+pub enum Content {
+    /// Nothing: the answer is whole.
+    Nothing,
+    /// A body; its length, if that was told.
+    Follows(Option<u64>),
+}
+
+/// HTTP cannot carry the head of a streamed answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StreamHeadError(&'static str);
+
+/// The head of an answer that comes in pieces, and what follows it.
+///
+/// # Errors
+/// HTTP cannot carry it.
+pub fn stream_head(
+    streamed: StreamHead,
+    id: CorrelationId,
+    method: &Method,
+) -> Result<(HttpResponse, Content), StreamHeadError> {
+    head(streamed.status, streamed.headers, id, method).map_err(StreamHeadError)
+}
+
+fn head(
+    status: u16,
+    fields: Fields,
+    id: CorrelationId,
+    method: &Method,
+) -> Result<(HttpResponse, Content), &'static str> {
+    let status = StatusCode::from_u16(status).map_err(|_| "status out of range")?;
     let mut response = HttpResponse::new(status);
     let mut length: Option<u64> = None;
     for (name, value) in fields {
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed("illegal header value"))?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| "illegal header value")?;
         if name == "content-length" {
             length = value.to_str().ok().and_then(|length| length.parse().ok());
             continue;
         }
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("illegal header name"))?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "illegal header name")?;
         response.headers_mut().append(name, value);
     }
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
@@ -95,17 +134,17 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        return Ok(without_body(response));
+        return Ok((without_body(response), Content::Nothing));
     }
     // These have no content (RFC 9110 15.3.5, 15.3.6), whatever a replier wrote. Behind a 204 a client would take it for the next answer.
     if status == StatusCode::NO_CONTENT {
-        return Ok(without_body(response));
+        return Ok((without_body(response), Content::Nothing));
     }
     if status == StatusCode::RESET_CONTENT {
-        return Ok(response.set_body(Bytes::new()).map_into_boxed_body());
+        return Ok((response.set_body(Bytes::new()).map_into_boxed_body(), Content::Nothing));
     }
     if *method == Method::HEAD {
-        return Ok(match length {
+        let response = match length {
             Some(length) => response
                 .set_body(SizedStream::new(
                     length,
@@ -113,9 +152,10 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
                 ))
                 .map_into_boxed_body(),
             None => without_body(response),
-        });
+        };
+        return Ok((response, Content::Nothing));
     }
-    Ok(response.set_body(body).map_into_boxed_body())
+    Ok((response, Content::Follows(length)))
 }
 
 /// Sends no Content-Length, unlike `drop_body`, which sends 0.

@@ -9,28 +9,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, StreamHandler};
+use actix::{Actor, AsyncContext, Context, Handler};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::cadence::{Cadence, Tick};
-use super::messages::{Drain, Forget, Forward, RequestLost, TopicEvent, refusal};
-use super::pending::{Awaited, Completed, Pending, Waiting};
-use super::seal::{open, seal};
+use super::control::{ALIVE_EVERY, ControlTopics};
+use super::control_trouble::MissingControl;
+use super::liveness::Processors;
+use super::messages::{Forward, TopicEvent};
+use super::pending::{Awaited, Pending, Waiting};
+use super::seal::seal;
 use super::slot::{LostRequests, RouterHandle, RouterSlot};
+use super::strays::Strays;
+use super::streams::OpenStreams;
 use super::topic_tasks::TopicTasks;
 use super::topics::{Ready, TopicStates};
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
-use crate::kafka::codes::CodeClass;
-use crate::kafka::producer::{Producer, Undelivered};
+use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{ReplyRecord, ReplyStream};
 use crate::process::progress::Progress;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
-use crate::wire::{Format, Sealing, native};
+use crate::wire::beside::InstanceId;
+use crate::wire::native::{self, EncodedOffer};
+use crate::wire::{Format, Sealing};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
 /// not remove, which are counted and expected to be none.
@@ -56,38 +63,72 @@ pub struct RouterParts {
     pub sealing: Arc<Sealing>,
     pub kafka: KafkaHealth,
     pub progress: Progress,
+    pub streams: StreamParts,
+}
+
+/// What answers that come in pieces need.
+pub struct StreamParts {
+    /// This process.
+    pub instance: InstanceId,
+    /// Bytes of one answer that may be on their way.
+    pub window: u64,
+    /// Both of them, as requests have them.
+    pub offer: EncodedOffer,
+    /// Holds the bytes of answers.
+    pub budget: ByteBudget,
+    /// The request topics of the configuration whose answers may come in pieces.
+    pub topics: Vec<Arc<KnownTopic>>,
+    pub missing: MissingControl,
 }
 
 /// Pairs replies with the requests that wait.
 pub struct ReplyRouter {
-    pending: Pending,
-    topics: TopicStates,
+    pub(super) pending: Pending,
+    pub(super) topics: TopicStates,
+    pub(super) streams: OpenStreams,
+    pub(super) controls: ControlTopics,
+    pub(super) processors: Processors,
+    pub(super) strays: Strays,
+    /// Until then, silence is nobody's fault.
+    pub(super) well_since: Instant,
     /// Requests whose topics are still opening; bounded by permits.
-    parked: Vec<Forward>,
+    pub(super) parked: Vec<Forward>,
     /// Every warm-up topic is read. Shown by readiness.
     positioned: Arc<AtomicBool>,
     /// A reply that is not believed was logged.
-    unbelieved_logged: bool,
+    pub(super) unbelieved_logged: bool,
     /// This router is in the slot. It is published once.
     published: bool,
     /// Taken when the actor starts.
     replies: Option<mpsc::Receiver<Vec<ReplyRecord>>>,
-    tasks: TopicTasks,
-    parts: RouterParts,
+    /// Signs of life of processors; as `replies`.
+    alive: Option<mpsc::Receiver<InstanceId>>,
+    pub(super) tasks: TopicTasks,
+    pub(super) parts: RouterParts,
 }
 
 impl ReplyRouter {
     /// Made within its own context: tasks of the router report to its address.
-    pub fn new(parts: RouterParts, replies: mpsc::Receiver<Vec<ReplyRecord>>, ctx: &mut Context<Self>) -> Self {
+    pub fn new(
+        parts: RouterParts,
+        (replies, alive): (mpsc::Receiver<Vec<ReplyRecord>>, mpsc::Receiver<InstanceId>),
+        ctx: &mut Context<Self>,
+    ) -> Self {
         parts.metrics.router_entries.set(0);
         ReplyRouter {
             pending: Pending::default(),
             topics: TopicStates::default(),
+            streams: OpenStreams::default(),
+            controls: ControlTopics::new(parts.streams.missing.clone(), parts.metrics.streams.clone()),
+            processors: Processors::default(),
+            strays: Strays::default(),
+            well_since: Instant::now(),
             parked: Vec::new(),
             positioned: Arc::default(),
             unbelieved_logged: false,
             published: false,
             replies: Some(replies),
+            alive: Some(alive),
             tasks: TopicTasks {
                 producer: parts.producer.clone(),
                 stream: parts.stream.clone(),
@@ -99,7 +140,7 @@ impl ReplyRouter {
     }
 
     /// Sends a request on its way, or parks it while a topic opens, or refuses it.
-    fn route(&mut self, forward: Forward) {
+    fn route(&mut self, mut forward: Forward) {
         if forward.reply_tx.is_closed() {
             return;
         }
@@ -108,6 +149,11 @@ impl ReplyRouter {
             .ready(&forward.request_topic, &forward.reply_topic, &self.tasks)
         {
             Ready::Yes(reply_partition) => {
+                match self.may_stream(&forward) {
+                    Some(true) => native::set_offer(&mut forward.record, &self.parts.streams.offer),
+                    Some(false) => forward.offer = None,
+                    None => return self.parked.push(forward),
+                }
                 // Also where a name was forgotten, and comes again before its topic is let go.
                 self.parts.known.opened(&forward.request_topic);
                 self.parts.known.opened(&forward.reply_topic);
@@ -115,6 +161,14 @@ impl ReplyRouter {
             }
             Ready::NotYet => self.parked.push(forward),
             Ready::No => forward.refuse(RequestError::KafkaUnavailable),
+        }
+    }
+
+    /// Whether a request may be answered in pieces; `None`: that is not known yet.
+    fn may_stream(&mut self, forward: &Forward) -> Option<bool> {
+        match &forward.offer {
+            Some(_) => self.controls.ready(&forward.request_topic, &self.tasks),
+            None => Some(false),
         }
     }
 
@@ -145,6 +199,7 @@ impl ReplyRouter {
             sent: Instant::now(),
             deadline: forward.deadline,
             queue: forward.queue,
+            offer: forward.offer,
             reply_tx: forward.reply_tx,
         };
         if let Err(refused) = self.pending.register(waiting) {
@@ -152,27 +207,6 @@ impl ReplyRouter {
         }
         self.parts.producer.send(&topic, None, &record, key as usize);
         self.show_entries();
-    }
-
-    /// Kafka did not take a request's record.
-    fn not_taken(&mut self, key: u64, why: Undelivered) {
-        let Some(waiting) = self.pending.remove(key) else {
-            return;
-        };
-        let topic = &waiting.request_topic.name;
-        tracing::warn!(%topic, code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
-        let class = CodeClass::from(why.code);
-        if class.is_not_found() {
-            self.topics.request_topic_is_gone(topic);
-        }
-        if class == CodeClass::TooLarge {
-            self.parts.limits.ask_again();
-        }
-        waiting.answer(Err(if why.not_persisted {
-            refusal(class)
-        } else {
-            RequestError::ReplyLost
-        }));
     }
 
     /// A topic opened or failed: the requests that waited for it go on.
@@ -205,32 +239,14 @@ impl ReplyRouter {
 
     /// Lets go the topics that are known no more.
     fn let_go(&mut self) {
-        let (pending, parked) = (&self.pending, &self.parked);
+        let (pending, parked, streams) = (&self.pending, &self.parked, &self.streams);
         let is_used = |name: &str| {
             pending.any(|waiting| *waiting.reply_topic.name == *name)
+                || streams.0.values().any(|stream| *stream.reply_topic.name == *name)
                 || parked.iter().any(|forward| *forward.reply_topic.name == *name)
         };
         self.topics.let_go(&self.parts.known, is_used, &self.tasks);
-    }
-
-    /// Nobody waits for a request any more: its deadline passed, or its client left before.
-    fn given_up(&mut self, waiting: &Waiting) {
-        let now = Instant::now();
-        if now >= waiting.deadline {
-            waiting.queue.waited_in_vain();
-        }
-        self.topics.unanswered(waiting, now, &self.tasks);
-    }
-
-    /// Ends the requests that wait for a reply on a topic that is gone or another one now.
-    fn lose_replies_of(&mut self, topic: &str) {
-        let lost = self.pending.extract(|waiting| &*waiting.reply_topic.name == topic);
-        let count = lost.len();
-        lost.into_iter()
-            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
-        if count > 0 {
-            tracing::warn!(topic, count, "requests in flight lost their replies");
-        }
+        self.controls.upkeep(&self.parts.known, &self.tasks);
     }
 
     fn sweep(&mut self, tick: Tick, now: Instant) {
@@ -238,7 +254,10 @@ impl ReplyRouter {
         match tick {
             Tick::Repeated => return,
             // The handlers of requests that are past their deadline have not run yet.
-            Tick::Late => self.topics.skip_pace(),
+            Tick::Late => {
+                self.topics.skip_pace();
+                self.excuse_silence(now);
+            }
             Tick::OnTime => {
                 self.topics.keep_pace();
                 let outlived = |waiting: &Waiting| now >= waiting.deadline + SWEEP_GRACE;
@@ -247,6 +266,7 @@ impl ReplyRouter {
             }
         }
         self.refuse_hopeless(now);
+        self.watch_streams(now);
         self.show_entries();
         let queued = self.parts.producer.queued();
         self.parts.metrics.producer_queue.set(queued as i64);
@@ -263,7 +283,7 @@ impl ReplyRouter {
         self.parked.retain(|forward| !forward.reply_tx.is_closed());
     }
 
-    fn show_entries(&self) {
+    pub(super) fn show_entries(&self) {
         self.parts.metrics.router_entries.set(self.pending.len() as i64);
     }
 }
@@ -274,6 +294,9 @@ impl Actor for ReplyRouter {
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(replies) = self.replies.take() {
             ctx.add_stream(ReceiverStream::new(replies));
+        }
+        if let Some(alive) = self.alive.take() {
+            ctx.add_stream(ReceiverStream::new(alive));
         }
         let (mut sweeps, mut checks) = (
             Cadence::new(HOUSEKEEPING_EVERY, Instant::now()),
@@ -288,9 +311,13 @@ impl Actor for ReplyRouter {
             if checks.tick(Instant::now()) != Tick::Repeated {
                 router.topics.end_searches(&router.tasks);
                 router.let_go();
-                router.topics.check(&router.tasks);
+                router.topics.check(router.controls.usable(), &router.tasks);
             }
         });
+        ctx.run_interval(ALIVE_EVERY, |router, _| router.show_life(Instant::now()));
+        for topic in &self.parts.streams.topics {
+            self.controls.open(topic, &self.tasks);
+        }
         for topic in &self.parts.request_topics {
             self.topics.open_request(topic, &self.tasks);
         }
@@ -306,49 +333,6 @@ impl Handler<Forward> for ReplyRouter {
     fn handle(&mut self, forward: Forward, _: &mut Self::Context) {
         self.parts.progress.touch();
         self.route(forward);
-    }
-}
-
-impl Handler<Forget> for ReplyRouter {
-    type Result = ();
-    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) {
-        match self.pending.remove(id.low64()) {
-            Some(waiting) => self.given_up(&waiting),
-            None => self.parked.retain(|forward| forward.id != id),
-        }
-        self.show_entries();
-    }
-}
-
-impl StreamHandler<Vec<ReplyRecord>> for ReplyRouter {
-    fn handle(&mut self, batch: Vec<ReplyRecord>, _: &mut Self::Context) {
-        self.parts.progress.touch();
-        for run in batch.chunk_by(|a, b| a.record.partition == b.record.partition && a.record.topic == b.record.topic) {
-            let (topic, partition) = (&run[0].record.topic, run[0].record.partition);
-            if self.topics.reply_came(topic, partition) {
-                self.pending.await_on_any_partition(topic);
-            }
-        }
-        for ReplyRecord { id, record } in batch {
-            let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
-            let open_reply = |waiting: &Waiting, reply| open(sealing, logged, waiting, reply);
-            match self.pending.complete(id, record, open_reply) {
-                Completed::Given => {}
-                Completed::Late => self.parts.metrics.late_replies.inc(),
-                Completed::NotBelieved => self.parts.metrics.unbelieved_replies.inc(),
-                Completed::Misplaced => self.parts.metrics.misplaced_replies.inc(),
-            }
-        }
-        self.show_entries();
-    }
-    // finished(): the default stops the actor, which is right: no replies can come any more.
-}
-
-impl Handler<RequestLost> for ReplyRouter {
-    type Result = ();
-    fn handle(&mut self, lost: RequestLost, _: &mut Self::Context) {
-        self.not_taken(lost.key, lost.why);
-        self.show_entries();
     }
 }
 
@@ -371,7 +355,15 @@ impl Handler<TopicEvent> for ReplyRouter {
             }
             TopicEvent::RetryRequestTopic(topic) => self.topics.retry_request(&topic, tasks),
             TopicEvent::RetryReplyTopic(topic) => self.topics.retry_reply(&topic, tasks),
-            TopicEvent::Checked(changes) => {
+            TopicEvent::ControlTopicOpened { topic, result } => {
+                self.controls.opened(&topic, result);
+                self.unpark(ctx);
+            }
+            TopicEvent::WasRead { instance, all } => self.processors.was_read(instance, all, Instant::now()),
+            TopicEvent::Checked(mut changes) => {
+                for (topic, now) in changes.controls.drain(..) {
+                    self.controls.checked(&topic, now);
+                }
                 let lost = self.topics.checked(changes, warmup, tasks);
                 let denied = warmup.iter().any(|topic| self.topics.is_denied(&topic.name));
                 self.parts.metrics.replies_denied.set(denied.into());
@@ -380,21 +372,5 @@ impl Handler<TopicEvent> for ReplyRouter {
             }
             TopicEvent::SearchBegan { topic, result } => self.topics.search_began(topic, result, tasks),
         }
-    }
-}
-
-impl Handler<Drain> for ReplyRouter {
-    type Result = usize;
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> usize {
-        let left = self.pending.len() + self.parked.len();
-        self.pending
-            .extract(|_| true)
-            .into_iter()
-            .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
-        self.parked
-            .drain(..)
-            .for_each(|forward| forward.refuse(RequestError::Draining));
-        self.show_entries();
-        left
     }
 }

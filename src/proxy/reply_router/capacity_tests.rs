@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
 use bytes::Bytes;
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::{ReplyRouter, RouterParts};
+use super::actor::{ReplyRouter, RouterParts, StreamParts};
+use super::control_trouble::MissingControl;
 use super::messages::{Forget, Forward};
 use super::pending::{Awaited, Pending, Waiting};
 use super::slot::{LostRequests, RouterSlot};
@@ -22,9 +23,11 @@ use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{OwnReplies, ReplyRecord, ReplyStream, StrangerCounters};
 use crate::process::progress::Progress;
+use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
+use crate::wire::beside::{InstanceId, StreamOffer};
 use crate::wire::{CorrelationId, Fields, RawRecord, Record};
 
 /// `KHP_LONG=1` as in the integration tests.
@@ -71,6 +74,7 @@ fn an_entry_is_small() {
                 sent: Instant::now(),
                 deadline,
                 queue: queue.clone(),
+                offer: None,
                 reply_tx,
             };
             assert!(pending.register(entry).is_ok());
@@ -150,17 +154,14 @@ async fn a_router_carries_many() {
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let ((alive, signs_of_life), instance) = (mpsc::channel(1), InstanceId::new());
     let (stream, _nobody_replies) = ReplyStream::start(
         &consumer,
         producer.clone(),
         admin,
         |_| ReplyPartition::Auto,
         0,
-        OwnReplies {
-            tag: 7,
-            max_record: settings.max_record_size,
-            strangers,
-        },
+        OwnReplies::new(7, settings.max_record_size, strangers, alive),
     )
     .unwrap();
     let parts = RouterParts {
@@ -176,10 +177,20 @@ async fn a_router_carries_many() {
         metrics,
         kafka: KafkaHealth::default(),
         progress: Progress::default(),
+        streams: StreamParts {
+            instance,
+            window: 1,
+            offer: StreamOffer { window: 1, instance }.into(),
+            budget: ByteBudget::new(0, IntGauge::new("e", "e").unwrap()),
+            topics: Vec::new(),
+            missing: MissingControl::default(),
+        },
     };
     let (replies, receiver) = mpsc::channel(4);
     let arbiter = Arbiter::new();
-    let router = ReplyRouter::start_in_arbiter(&arbiter.handle(), move |ctx| ReplyRouter::new(parts, receiver, ctx));
+    let router = ReplyRouter::start_in_arbiter(&arbiter.handle(), move |ctx| {
+        ReplyRouter::new(parts, (receiver, signs_of_life), ctx)
+    });
     tokio::time::timeout(Duration::from_secs(30), published.wait_for(Option::is_some))
         .await
         .unwrap()
@@ -205,6 +216,7 @@ async fn a_router_carries_many() {
         record: record.clone(),
         deadline: Instant::now() + Duration::from_secs(30),
         queue: request_topic.load.queue(Duration::from_secs(30)),
+        offer: None,
         reply_tx,
     };
     // Until its request topic is open, a router keeps what comes.

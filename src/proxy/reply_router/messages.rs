@@ -6,6 +6,7 @@ use std::time::Instant;
 use actix::Message;
 use tokio::sync::oneshot;
 
+use super::control_trouble::ControlError;
 use super::search::Partitions;
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::TopicError;
@@ -15,10 +16,21 @@ use crate::kafka::producer::Undelivered;
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
 use crate::proxy::admission::in_flight::Queue;
 use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::stream::Streamed;
+use crate::proxy::stream::places::Offer;
+use crate::wire::beside::InstanceId;
 use crate::wire::{CorrelationId, RawRecord, Record};
 
-/// What a waiting request gets: the reply record, or why there is none.
-pub type ReplyResult = Result<RawRecord, RequestError>;
+/// What a waiting request gets: its answer, or why there is none.
+pub type ReplyResult = Result<Answer, RequestError>;
+
+/// An answer.
+pub enum Answer {
+    /// The reply record.
+    Whole(RawRecord),
+    /// The first piece has come.
+    Stream(Box<Streamed>),
+}
 
 /// Registers a request and produces its record. Sent by `proxy::handler`. Never blocks: librdkafka queues the record.
 #[derive(Message)]
@@ -27,11 +39,13 @@ pub struct Forward {
     pub id: CorrelationId,
     pub request_topic: Arc<KnownTopic>,
     pub reply_topic: Arc<KnownTopic>,
-    /// Encoded, except for the reply partition: only the router knows that.
+    /// Encoded, except for the reply partition and the offer: only the router knows those.
     pub record: Record,
     pub deadline: Instant,
     /// Counts whether the request was answered.
     pub queue: Arc<Queue>,
+    /// It may be answered in pieces, if its control topic can be used.
+    pub offer: Option<Offer>,
     /// Takes the reply. Closed once the client has left.
     pub reply_tx: oneshot::Sender<ReplyResult>,
 }
@@ -43,10 +57,16 @@ impl Forward {
     }
 }
 
-/// Nobody waits for this request any more. Sent by `proxy::handler` when the client left or the deadline passed.
+/// Nobody waits for the answer, or reads it, any more. Sent by `proxy::handler` when the client left or the deadline passed, and by the body
+/// of an answer that comes in pieces.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Forget(pub CorrelationId);
+
+/// The client has taken some of the answer that comes in pieces. Sent by the answer's body.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Progress(pub CorrelationId);
 
 /// Kafka did not take a request's record. Sent by the request producer.
 #[derive(Message)]
@@ -80,6 +100,13 @@ pub enum TopicEvent {
     RetryRequestTopic(Arc<KnownTopic>),
     /// A reply topic that the router cannot do without failed to open a while ago.
     RetryReplyTopic(Arc<KnownTopic>),
+    /// A control topic was opened, or cannot be used.
+    ControlTopicOpened {
+        topic: Arc<str>,
+        result: Result<(), ControlError>,
+    },
+    /// Whether all was read of the partition on which a silent processor answers.
+    WasRead { instance: InstanceId, all: bool },
     /// All open topics were compared with what Kafka has.
     Checked(TopicChanges),
     /// A search of a reply topic's other partitions began, or could not.
@@ -97,6 +124,8 @@ pub struct TopicChanges {
     pub readable: Vec<(Arc<str>, bool)>,
     /// `None`: Kafka does not know the topic. Topics that Kafka told nothing about are left out.
     pub requests: Vec<(Arc<str>, Option<Found>)>,
+    /// As `requests`.
+    pub controls: Vec<(Arc<str>, Option<Found>)>,
 }
 
 /// What a client gets for a record that certainly was not sent.

@@ -4,6 +4,14 @@
 //! - [`slot`]: where handlers and the producer find the present router.
 //! - [`actor`]: the actor, which owns everything below; it counts the replies that nobody waits for any more.
 //! - [`pending`]: the correlation table, one entry for each request in flight.
+//! - [`endings`]: requests that end without an answer.
+//! - [`streams`]: the answers that come in pieces.
+//! - [`control`]: the control topics, and what is written there.
+//! - [`control_trouble`]: why a control topic cannot be used.
+//! - [`liveness`]: which processors that stream are gone; a pure machine.
+//! - [`replies`]: what becomes of a record that was read.
+//! - [`steering`]: what is written to the control topics, and when.
+//! - [`strays`]: calls that were cancelled already.
 //! - [`seal`]: seals requests and opens their replies.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.
@@ -17,13 +25,23 @@ pub mod actor;
 mod cadence;
 #[cfg(test)]
 mod capacity_tests;
+mod control;
+pub mod control_trouble;
+mod endings;
 mod let_go;
+mod liveness;
 pub mod messages;
 pub mod pending;
+mod replies;
 mod seal;
 mod search;
 mod search_replies;
 pub mod slot;
+mod steering;
+mod strays;
+#[cfg(test)]
+mod stream_properties;
+pub mod streams;
 mod topic_check;
 mod topic_tasks;
 mod topics;

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::messages::ReplyResult;
+use super::messages::{Answer, ReplyResult};
 use crate::proxy::admission::in_flight::Queue;
 use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::stream::places::Offer;
 use crate::wire::{CorrelationId, RawRecord};
 
 /// One request in flight.
@@ -23,6 +25,8 @@ pub struct Waiting {
     pub deadline: Instant,
     /// Counts whether the request was answered.
     pub queue: Arc<Queue>,
+    /// Its record says that it may be answered in pieces.
+    pub offer: Option<Offer>,
     /// Takes the reply. Closed once the client has left.
     pub reply_tx: oneshot::Sender<ReplyResult>,
 }
@@ -38,11 +42,9 @@ pub enum Awaited {
     OnPartition(i32),
 }
 
-/// What became of a reply.
+/// Why a reply is given to nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completed {
-    /// The request that waited for it has it.
-    Given,
+pub enum NotGiven {
     /// Nobody waits for it any more.
     Late,
     /// Its request waits for it on another topic or partition.
@@ -52,18 +54,42 @@ pub enum Completed {
 }
 
 impl Waiting {
-    fn awaits(&self, record: &RawRecord) -> bool {
-        let topic = record.topic == self.reply_topic.name;
+    /// Ends the request. A failed send means that the client has left.
+    pub fn answer(self, result: ReplyResult) {
+        let _ = self.reply_tx.send(result);
+    }
+
+    /// Ends the request with a reply, and counts that in its queue.
+    pub fn reply(self, record: RawRecord) {
+        self.queue.answered(self.sent.elapsed());
+        self.answer(Ok(Answer::Whole(record)));
+    }
+
+    /// The id as its record has it.
+    pub fn id_on_wire(&self) -> Bytes {
         match self.awaited {
+            Awaited::Anywhere => self.id.to_string().into(),
+            Awaited::OnTopic | Awaited::OnPartition(_) => Bytes::copy_from_slice(&self.id.to_bytes()),
+        }
+    }
+}
+
+impl Awaited {
+    /// Whether a reply is awaited where this record was read. `reply_topic` is the one that the request names.
+    pub fn takes(self, record: &RawRecord, reply_topic: &Arc<str>) -> bool {
+        let topic = record.topic == *reply_topic;
+        match self {
             Awaited::Anywhere => true,
             Awaited::OnTopic => topic,
             Awaited::OnPartition(partition) => topic && record.partition == partition,
         }
     }
 
-    /// Ends the request. A failed send means that the client has left.
-    pub fn answer(self, result: ReplyResult) {
-        let _ = self.reply_tx.send(result);
+    /// The replier turned out to ignore the partition that its request names.
+    pub fn allow_any_partition(&mut self) {
+        if let Awaited::OnPartition(_) = self {
+            *self = Awaited::OnTopic;
+        }
     }
 }
 
@@ -87,31 +113,29 @@ impl Pending {
         }
     }
 
-    /// Gives a reply to the request that waits for it there, and counts that in its queue. A record that was read from the request topic
-    /// is no reply: where a client names one topic for both, its own request lies among the replies. `open` takes the seal off; without
-    /// that the request goes on to wait.
-    pub fn complete(
+    /// Takes out the request that waits for a reply there, with the reply. A record that was read from the request topic is no reply: where
+    /// a client names one topic for both, its own request lies among the replies. `open` takes the seal off; without that the request goes
+    /// on to wait.
+    ///
+    /// # Errors
+    /// The reply is given to nobody.
+    pub fn claim(
         &mut self,
         id: CorrelationId,
         record: RawRecord,
         open: impl FnOnce(&Waiting, RawRecord) -> Option<RawRecord>,
-    ) -> Completed {
+    ) -> Result<(Waiting, RawRecord), NotGiven> {
         let key = id.low64();
         let is_its_reply = |waiting: &&Waiting| waiting.id == id && waiting.request_topic.name != record.topic;
         let Some(waiting) = self.0.get(&key).filter(is_its_reply) else {
-            return Completed::Late;
+            return Err(NotGiven::Late);
         };
-        if !waiting.awaits(&record) {
-            return Completed::Misplaced;
+        if !waiting.awaited.takes(&record, &waiting.reply_topic.name) {
+            return Err(NotGiven::Misplaced);
         }
-        let Some(record) = open(waiting, record) else {
-            return Completed::NotBelieved;
-        };
-        if let Some(waiting) = self.remove(key) {
-            waiting.queue.answered(waiting.sent.elapsed());
-            waiting.answer(Ok(record));
-        }
-        Completed::Given
+        let record = open(waiting, record).ok_or(NotGiven::NotBelieved)?;
+        let waiting = self.remove(key).ok_or(NotGiven::Late)?;
+        Ok((waiting, record))
     }
 
     /// The repliers of this topic turned out to ignore the partition that requests name.
@@ -121,9 +145,7 @@ impl Pending {
             .values_mut()
             .filter(|waiting| &*waiting.reply_topic.name == topic)
         {
-            if let Awaited::OnPartition(_) = waiting.awaited {
-                waiting.awaited = Awaited::OnTopic;
-            }
+            waiting.awaited.allow_any_partition();
         }
     }
 
@@ -138,6 +160,11 @@ impl Pending {
         ended.map(|(_, waiting)| waiting).collect()
     }
 
+    /// Whether a request waits.
+    pub fn has(&self, id: CorrelationId) -> bool {
+        self.0.get(&id.low64()).is_some_and(|waiting| waiting.id == id)
+    }
+
     /// Whether `is` is true of an entry.
     pub fn any(&self, is: impl Fn(&Waiting) -> bool) -> bool {
         self.0.values().any(is)
@@ -145,6 +172,10 @@ impl Pending {
 
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.0.values()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -176,14 +207,48 @@ mod tests {
             awaited,
             sent: Instant::now(),
             deadline: Instant::now(),
+            offer: None,
             reply_tx,
         };
         assert!(pending.register(waiting).is_ok());
         (pending, id, reply_rx)
     }
 
+    /// What became of a reply.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Completed {
+        Given,
+        Late,
+        Misplaced,
+        NotBelieved,
+    }
+
+    fn complete_with(
+        pending: &mut Pending,
+        id: CorrelationId,
+        record: RawRecord,
+        open: impl FnOnce(&Waiting, RawRecord) -> Option<RawRecord>,
+    ) -> Completed {
+        match pending.claim(id, record, open) {
+            Ok((waiting, record)) => {
+                waiting.reply(record);
+                Completed::Given
+            }
+            Err(NotGiven::Late) => Completed::Late,
+            Err(NotGiven::Misplaced) => Completed::Misplaced,
+            Err(NotGiven::NotBelieved) => Completed::NotBelieved,
+        }
+    }
+
     fn complete(pending: &mut Pending, id: CorrelationId, record: RawRecord) -> Completed {
-        pending.complete(id, record, |_, record| Some(record))
+        complete_with(pending, id, record, |_, record| Some(record))
+    }
+
+    fn given(reply_rx: &mut oneshot::Receiver<ReplyResult>) -> RawRecord {
+        match reply_rx.try_recv().unwrap().unwrap() {
+            Answer::Whole(record) => record,
+            Answer::Stream(_) => unreachable!("it is one record"),
+        }
     }
 
     fn record(topic: &str, partition: i32) -> RawRecord {
@@ -205,7 +270,7 @@ mod tests {
             complete(&mut pending, id, record("common-responses", 0)),
             Completed::Given
         );
-        assert_eq!(&*reply_rx.try_recv().unwrap().unwrap().topic, "common-responses");
+        assert_eq!(&*given(&mut reply_rx).topic, "common-responses");
         assert_eq!(
             complete(&mut pending, id, record("common-responses", 0)),
             Completed::Late
@@ -242,17 +307,17 @@ mod tests {
     #[test]
     fn a_reply_that_is_not_believed_leaves_its_request_waiting() {
         let (mut pending, id, mut reply_rx) = one(Awaited::OnTopic);
-        let now = pending.complete(id, record("common-responses", 0), |_, _| None);
+        let now = complete_with(&mut pending, id, record("common-responses", 0), |_, _| None);
         assert_eq!((now, pending.len()), (Completed::NotBelieved, 1));
         let opened = |waiting: &Waiting, record| {
             assert_eq!(&*waiting.request_topic.name, "common-requests");
             Some(RawRecord { offset: 7, ..record })
         };
         assert_eq!(
-            pending.complete(id, record("common-responses", 0), opened),
+            complete_with(&mut pending, id, record("common-responses", 0), opened),
             Completed::Given
         );
-        assert_eq!(reply_rx.try_recv().unwrap().unwrap().offset, 7);
+        assert_eq!(given(&mut reply_rx).offset, 7);
     }
 
     #[test]

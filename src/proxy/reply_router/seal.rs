@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::messages::Forward;
-use super::pending::Waiting;
 use crate::wire::sealing::{Binding, NotSealed};
 use crate::wire::{RawRecord, Sealing};
 
@@ -19,10 +18,15 @@ pub(super) fn seal(sealing: &Sealing, forward: &mut Forward) -> Result<(), NotSe
 }
 
 /// A reply as it was before it was sealed, where it is believed. `logged`: that one was not.
-pub(super) fn open(sealing: &Sealing, logged: &mut bool, waiting: &Waiting, reply: RawRecord) -> Option<RawRecord> {
+pub(super) fn open(
+    sealing: &Sealing,
+    logged: &mut bool,
+    (request_topic, reply_topic): (&str, &str),
+    reply: RawRecord,
+) -> Option<RawRecord> {
     let binding = Binding::Reply {
-        request_topic: &waiting.request_topic.name,
-        reply_topic: &waiting.reply_topic.name,
+        request_topic,
+        reply_topic,
     };
     let opened = sealing.open(&reply, binding).map(|opened| match opened {
         Cow::Owned(opened) => Some(opened),

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::Recipient;
 use tokio::sync::watch;
 
-use super::messages::{Drain, Forget, Forward, RequestLost};
+use super::messages::{Drain, Forget, Forward, Progress, RequestLost};
 use crate::kafka::producer::{Delivered, DeliveryListener};
 use crate::wire::CorrelationId;
+
+/// The ticket of control records: no `CorrelationId::low64` is 0.
+pub(super) const CONTROL_TICKET: usize = 0;
 
 /// A published router. Shared in an `Arc`: cloning a recipient allocates.
 pub struct RouterHandle {
@@ -18,6 +21,7 @@ pub struct RouterHandle {
     positioned: Arc<AtomicBool>,
     forward: Recipient<Forward>,
     forget: Recipient<Forget>,
+    progress: Recipient<Progress>,
     lost: Recipient<RequestLost>,
     drain: Recipient<Drain>,
 }
@@ -28,6 +32,7 @@ impl RouterHandle {
         A: Clone
             + Into<Recipient<Forward>>
             + Into<Recipient<Forget>>
+            + Into<Recipient<Progress>>
             + Into<Recipient<RequestLost>>
             + Into<Recipient<Drain>>,
     {
@@ -36,6 +41,7 @@ impl RouterHandle {
             positioned,
             forward: router.clone().into(),
             forget: router.clone().into(),
+            progress: router.clone().into(),
             lost: router.clone().into(),
             drain: router.into(),
         }
@@ -59,6 +65,11 @@ impl RouterHandle {
     /// Lets go of a request that nobody waits for any more.
     pub fn forget(&self, id: CorrelationId) {
         self.forget.do_send(Forget(id));
+    }
+
+    /// The client has taken some of the answer that comes in pieces.
+    pub fn progress(&self, id: CorrelationId) {
+        self.progress.do_send(Progress(id));
     }
 
     /// Ends every request that the router still has; returns how many there were.
@@ -117,10 +128,17 @@ impl RouterSlot {
 pub struct LostRequests(pub watch::Receiver<Option<Arc<RouterHandle>>>);
 
 impl DeliveryListener for LostRequests {
-    /// `CorrelationId::low64`.
+    /// `CorrelationId::low64`, or `CONTROL_TICKET`.
     type Ticket = usize;
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {
+        if ticket == CONTROL_TICKET {
+            // What matters is written again, and the check of topics finds a missing right.
+            if let Err(why) = outcome {
+                tracing::debug!(code = %why.code, "Kafka did not take a control record");
+            }
+            return;
+        }
         if let (Err(why), Some(router)) = (outcome, &*self.0.borrow()) {
             router.lost.do_send(RequestLost {
                 key: ticket as u64,

@@ -11,8 +11,8 @@ use crate::kafka::reply_stream::{OpenTopic, TopicChange};
 use crate::proxy::routing::topics::KnownTopic;
 
 impl TopicStates {
-    /// Begins a check of all open topics, unless one is under way.
-    pub(super) fn check(&mut self, tasks: &TopicTasks) {
+    /// Begins a check of all open topics, and of `controls`, unless one is under way.
+    pub(super) fn check(&mut self, controls: Vec<Arc<str>>, tasks: &TopicTasks) {
         let open = self.replies.values().filter_map(TopicState::open);
         let replies: Vec<OpenTopic> = open.map(|open| open.topic.clone()).collect();
         let requests: Vec<Arc<str>> = self
@@ -20,11 +20,11 @@ impl TopicStates {
             .iter()
             .filter_map(|(name, state)| state.open().map(|_| name.clone()))
             .collect();
-        if self.is_checking || (replies.is_empty() && requests.is_empty()) {
+        if self.is_checking || (replies.is_empty() && requests.is_empty() && controls.is_empty()) {
             return;
         }
         self.is_checking = true;
-        tasks.check(requests, replies, self.suspects.clone());
+        tasks.check((requests, controls), replies, self.suspects.clone());
     }
 
     /// Takes in what a check found; returns the reply topics whose replies under way are lost. Those of `warmup` are opened again.

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use actix::Recipient;
 use rdkafka::producer::Producer as _;
 
+use super::control_trouble::ControlError;
+use super::liveness::Suspect;
 use super::messages::{TopicChanges, TopicEvent};
 use super::search::Partitions;
 use super::slot::LostRequests;
@@ -14,12 +16,15 @@ use crate::kafka::client::context::is_denied;
 use crate::kafka::cluster::admin::TopicError;
 use crate::kafka::cluster::describe::{self, Found};
 use crate::kafka::cluster::record_limits::RecordLimits;
+use crate::kafka::config::Purpose;
 use crate::kafka::producer::Producer;
 use crate::kafka::reply_stream::{OpenTopic, ReplyStream, TopicChange};
 use crate::proxy::routing::topics::{KnownTopic, TopicInUse};
 
 /// How long to wait before a topic is opened again, where Kafka did not answer or the router must have the topic.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long it may take until all is read that a partition has.
+const READ_IN: Duration = Duration::from_secs(2);
 
 /// The clients that the tasks use, and the router that they report to.
 pub(super) struct TopicTasks {
@@ -48,9 +53,10 @@ impl TopicTasks {
             pause(wait).await;
             let opened = topic.clone();
             let ensure = move || {
-                let id = stream.ensure(producer.client().client(), &opened.name, opened.may_create)?;
+                let client = producer.client();
+                let found = stream.ensure(client.client(), &opened.name, Purpose::Requests, opened.may_create)?;
                 limits.learn(&opened.name);
-                Ok(id)
+                Ok(found.and_then(|found| found.id))
             };
             let result = blocking(&topic.name, ensure).await;
             TopicEvent::RequestTopicOpened { topic, result }
@@ -62,6 +68,45 @@ impl TopicTasks {
         self.spawn(async move {
             pause(RETRY).await;
             TopicEvent::RetryRequestTopic(topic)
+        });
+    }
+
+    /// Makes sure that the control topic of a request topic exists, and that it may be written to.
+    pub(super) fn open_control(&self, request_topic: Arc<KnownTopic>) {
+        let (producer, stream) = (self.producer.clone(), self.stream.clone());
+        let topic = request_topic.control.clone();
+        let in_use = TopicInUse::new(request_topic.clone());
+        self.spawn(async move {
+            let _in_use = in_use;
+            let name = topic.clone();
+            let ensure = move || {
+                let client = producer.client();
+                stream.ensure(client.client(), &name, Purpose::Control, request_topic.may_create)
+            };
+            let result = match blocking(&topic, ensure).await {
+                Ok(Some(found)) if !found.writable => Err(ControlError::NotWritable),
+                // Who may write to a topic may describe it.
+                Err(TopicError::Denied { .. }) => Err(ControlError::NotWritable),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            TopicEvent::ControlTopicOpened { topic, result }
+        });
+    }
+
+    /// Asks whether all was read of the partition on which a silent processor answers.
+    pub(super) fn was_read(&self, suspect: Suspect) {
+        let stream = self.stream.clone();
+        self.spawn(async move {
+            let Suspect {
+                instance,
+                topic,
+                partition,
+            } = suspect;
+            let ask = move || stream.is_at_end(&topic, partition, READ_IN);
+            // A panic in it is logged by the panic hook, and counts as not read.
+            let all = tokio::task::spawn_blocking(ask).await.unwrap_or(false);
+            TopicEvent::WasRead { instance, all }
         });
     }
 
@@ -106,9 +151,14 @@ impl TopicTasks {
     }
 
     /// Compares the open topics with what Kafka has. A reply topic that is missing now and is among `suspects` is let go.
-    pub(super) fn check(&self, requests: Vec<Arc<str>>, replies: Vec<OpenTopic>, suspects: HashSet<Arc<str>>) {
+    pub(super) fn check(
+        &self,
+        (requests, controls): (Vec<Arc<str>>, Vec<Arc<str>>),
+        replies: Vec<OpenTopic>,
+        suspects: HashSet<Arc<str>>,
+    ) {
         let stream = self.stream.clone();
-        let check = move || changes(&stream, &requests, &replies, &suspects);
+        let check = move || changes(&stream, (&requests, &controls), &replies, &suspects);
         // A panic in it is logged by the panic hook and counts as nothing found.
         self.spawn(async { TopicEvent::Checked(tokio::task::spawn_blocking(check).await.unwrap_or_default()) });
     }
@@ -161,11 +211,11 @@ async fn blocking<T: Send + 'static>(
 /// Asks Kafka about all open topics in one call, then about each reply topic. Blocks.
 fn changes(
     stream: &ReplyStream,
-    requests: &[Arc<str>],
+    (requests, controls): (&[Arc<str>], &[Arc<str>]),
     replies: &[OpenTopic],
     suspects: &HashSet<Arc<str>>,
 ) -> TopicChanges {
-    let names = replies.iter().map(|topic| &topic.name).chain(requests);
+    let names = replies.iter().map(|topic| &topic.name).chain(requests).chain(controls);
     let found = stream.describe(names.map(|name| &**name)).unwrap_or_else(|error| {
         tracing::debug!(%error, "topics not checked");
         HashMap::new()
@@ -179,13 +229,17 @@ fn changes(
         })
     };
     let readable = |topic: &OpenTopic| Some((topic.name.clone(), is_readable(found.get(&*topic.name)?)?));
+    let now = |names: &[Arc<str>]| {
+        let known = names
+            .iter()
+            .filter_map(|name| Some((name.clone(), known(found.get(&**name))?)));
+        known.collect()
+    };
     TopicChanges {
         readable: replies.iter().filter_map(readable).collect(),
         replies: replies.iter().filter_map(change).collect(),
-        requests: requests
-            .iter()
-            .filter_map(|name| Some((name.clone(), known(found.get(&**name))?)))
-            .collect(),
+        requests: now(requests),
+        controls: now(controls),
     }
 }
 

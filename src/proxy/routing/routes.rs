@@ -15,6 +15,7 @@ use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
 use crate::wire::{Fields, Format, path};
 
@@ -31,6 +32,8 @@ pub struct Route {
     pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
+    /// Whether and how its answers come in pieces.
+    pub streams: Arc<StreamTerms>,
     /// What proves who asks.
     pub demands: Demands,
     key: Option<RecordKey>,
@@ -52,6 +55,7 @@ impl Routes {
                 reply_topic: topics.configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
+                streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 withheld: globs(&route.withhold_headers),
@@ -68,6 +72,7 @@ impl Routes {
             reply_topic: topics.configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
+            streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             withheld: globs(&proxy.withhold_headers),

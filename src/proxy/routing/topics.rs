@@ -17,7 +17,7 @@ use crate::kafka::topic_name::{globs, is_legal, is_private};
 use crate::proxy::admission::consumers::Consumers;
 use crate::proxy::admission::in_flight::TopicLoad;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, TopicMetrics};
-use crate::settings::{CreateTopics, Proxy};
+use crate::settings::{CreateTopics, Proxy, Streams};
 
 const REQUESTS_END: &str = "-requests";
 const REPLIES_END: &str = "-responses";
@@ -34,6 +34,8 @@ pub enum TopicUse {
 /// A topic that requests go to, or replies come from.
 pub struct KnownTopic {
     pub name: Arc<str>,
+    /// Where whoever sends requests to it steers their answers.
+    pub control: Arc<str>,
     /// What the configuration uses it for; `None`: only clients name it.
     configured_for: Option<TopicUse>,
     pub load: Arc<TopicLoad>,
@@ -154,6 +156,7 @@ impl KnownTopics {
             .map(|(name, used_for)| {
                 let name: Arc<str> = Arc::from(name);
                 let topic = KnownTopic {
+                    control: Arc::from(proxy.control_topic_of(&name)),
                     name: name.clone(),
                     configured_for: Some(used_for),
                     load: Arc::default(),
@@ -210,6 +213,7 @@ impl KnownTopics {
         }
         let name: Arc<str> = Arc::from(name);
         let topic = self.used(Arc::new(KnownTopic {
+            control: Streams::default_control_topic(&name).into(),
             name: name.clone(),
             configured_for: None,
             load: Arc::default(),
@@ -315,96 +319,4 @@ enum Room {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::{Mode, load};
-
-    fn topics(limit: usize) -> KnownTopics {
-        topics_with(limit, Some("letters-requests"))
-    }
-
-    fn topics_with(limit: usize, dead_letter_topic: Option<&str>) -> KnownTopics {
-        let mut settings = load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
-        settings.proxy.max_client_topics = limit;
-        let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
-        KnownTopics::new(&settings.proxy, &settings.create_topics, dead_letter_topic, metrics)
-    }
-
-    fn name(topics: &KnownTopics, name: &str) -> Result<TopicInUse, RequestError> {
-        topics.named_by_client(name, TopicUse::Requests)
-    }
-
-    #[test]
-    fn a_name_is_for_the_use_that_it_says() {
-        let topics = topics(9);
-        for (name, requests, replies) in [
-            ("a-requests", true, false),
-            ("a-responses", false, true),
-            ("common-requests", true, false),
-            ("common-responses", false, true),
-            ("payments", false, false),
-            ("_a-requests", false, false),
-            ("connect-a-requests", false, false),
-            ("letters-requests", false, false),
-            ("failed-requests", false, false),
-        ] {
-            for (wanted, expected) in [(TopicUse::Requests, requests), (TopicUse::Replies, replies)] {
-                assert_eq!(
-                    topics.named_by_client(name, wanted).is_ok(),
-                    expected,
-                    "{name} {wanted:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_proxy_that_knows_no_dead_letters_keeps_clients_off_the_predecessors() {
-        let topics = topics_with(9, None);
-        assert!(name(&topics, "failed-requests").is_err());
-        assert!(name(&topics, "letters-requests").is_ok());
-    }
-
-    #[test]
-    fn invented_names_cost_no_name_that_opened() {
-        let topics = topics(3);
-        let good = name(&topics, "good-requests").ok().unwrap();
-        topics.opened(&good);
-        drop(good);
-        for number in 0..120 {
-            drop(name(&topics, &format!("invented-{number}-requests")).ok().unwrap());
-        }
-        assert!(topics.has("good-requests"));
-        assert_eq!(
-            topics.known.load().len(),
-            2 + 1 + 3,
-            "the configured, the good one, and the latest"
-        );
-        assert!(topics.metrics.client_topics_limited.get() > 100);
-        topics.forget("invented-119-requests");
-        topics.forget("good-requests");
-        assert!(!topics.has("invented-119-requests") && topics.has("good-requests"));
-    }
-
-    #[test]
-    fn the_one_that_was_unused_longest_makes_room() {
-        let topics = topics(2);
-        let held = name(&topics, "a-requests").ok().unwrap();
-        for each in ["a-requests", "b-requests", "c-requests"] {
-            let topic = name(&topics, each).ok().unwrap();
-            topics.opened(&topic);
-        }
-        assert!(topics.has("a-requests") && !topics.has("b-requests") && topics.has("c-requests"));
-        assert_eq!(topics.metrics.client_topics.get(), 2);
-        drop(held);
-    }
-
-    #[test]
-    fn no_more_names_are_opening_than_the_limit() {
-        let topics = topics(2);
-        let held = [name(&topics, "a-requests"), name(&topics, "b-requests")];
-        assert_eq!(name(&topics, "c-requests").err(), Some(RequestError::Overloaded));
-        drop(held);
-        assert!(name(&topics, "c-requests").is_ok());
-    }
-}
+mod tests;

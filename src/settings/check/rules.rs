@@ -16,7 +16,7 @@ use crate::settings::parse::routing;
 use crate::wire::Format;
 
 /// Room in a record for the head of a request beside its body.
-const HEAD_ROOM: usize = 64 * 1024;
+pub const HEAD_ROOM: usize = 64 * 1024;
 
 /// Defaults that the rules need where `kafka.properties` does not set them: librdkafka's own, and for the session timeout the one that
 /// this service sets, so that a group moves on after a crash well within the default timeout of 30 s.

@@ -10,7 +10,7 @@ use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
 use crate::settings::model::routes::Route;
-use crate::settings::model::streams::Streams;
+use crate::settings::model::streams::{Streaming, Streams};
 use crate::wire::Format;
 
 /// The proxy's settings.
@@ -125,6 +125,31 @@ impl Proxy {
         } else {
             self.reply_partition
         }
+    }
+
+    /// The control topic of a request topic.
+    pub fn control_topic_of(&self, request_topic: &str) -> String {
+        let routes = self.routes.iter().map(|route| (&route.request_topic, &route.streams));
+        let mut all = routes.chain([(&self.request_topic, &self.streams)]);
+        let found = all.find(|(topic, _)| *topic == request_topic);
+        found.map_or_else(
+            || Streams::default_control_topic(request_topic),
+            |(_, streams)| streams.control_topic.clone(),
+        )
+    }
+
+    /// The request topics whose answers may come in pieces. True: they must.
+    pub fn streamed_topics(&self) -> BTreeMap<&str, bool> {
+        let own = (self.routes.is_empty()).then_some((&self.request_topic, &self.streams, self.wire_format));
+        let routes = self.routes.iter();
+        let routes = routes.map(|route| (&route.request_topic, &route.streams, route.wire_format));
+        let mut topics = BTreeMap::new();
+        for (topic, streams, format) in own.into_iter().chain(routes) {
+            if streams.streaming != Streaming::Off && format == Format::Native {
+                *topics.entry(topic.as_str()).or_default() |= streams.streaming == Streaming::Required;
+            }
+        }
+        topics
     }
 
     /// The longest that a client may wait.

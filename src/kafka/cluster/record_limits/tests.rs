@@ -51,8 +51,7 @@ fn start(config: impl Fn(&str) -> TopicConfig + Send + Sync + 'static, read: &[&
 fn of_size(bytes: usize) -> TopicConfig {
     TopicConfig {
         max_message_bytes: Some(bytes),
-        compacted: false,
-        packed: false,
+        ..TopicConfig::default()
     }
 }
 

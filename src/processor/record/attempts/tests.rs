@@ -102,6 +102,7 @@ async fn run(
                 status,
                 headers: vec![],
                 body: Bytes::new(),
+                rest: None,
             }),
             Does::Reset => Err(BackendError::Reset(String::new())),
             Does::Refuse => Err(BackendError::Unreachable(String::new())),

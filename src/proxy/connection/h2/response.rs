@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use actix_http::body::{BodySize, MessageBody};
@@ -45,7 +46,17 @@ where
         BodySize::Sized(size) => Some(size),
         _ => None,
     };
-    while let Some(chunk) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await {
+    loop {
+        // A body may be quiet for long, and its client gone meanwhile.
+        let next = poll_fn(|cx| match stream.poll_reset(cx) {
+            Poll::Ready(reset) => Poll::Ready(Err(reset)),
+            Poll::Pending => Pin::new(&mut body).poll_next(cx).map(Ok),
+        });
+        let chunk = match next.await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(reset) => return Err(reset?.into()),
+        };
         let Ok(mut chunk) = chunk else {
             stream.send_reset(Reason::INTERNAL_ERROR);
             return Ok(());

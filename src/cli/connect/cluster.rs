@@ -1,0 +1,112 @@
+//! Asks Kafka, with the credentials of the service.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use crate::cli::connect::expected::{Expected, TopicUse};
+use crate::cli::connect::finding::{Finding, Kind};
+use crate::cli::connect::groups;
+use crate::cli::connect::report::Report;
+use crate::cli::connect::topics::{self, Creation, Topic};
+use crate::kafka::client::complaints::Complaints;
+use crate::kafka::client::{oauth, properties};
+use crate::kafka::cluster::create;
+use crate::kafka::cluster::survey::{self, GroupState, Surveyed, TopicState};
+use crate::kafka::cluster::topic_config::{TopicConfig, topic_configs};
+use crate::kafka::config::Purpose;
+use crate::settings::Settings;
+
+/// What Kafka answered.
+struct Survey<'a> {
+    brokers: usize,
+    topics: BTreeMap<&'a str, Surveyed<TopicState>>,
+    configs: HashMap<String, TopicConfig>,
+    groups: BTreeMap<&'a str, Surveyed<GroupState>>,
+}
+
+/// Asks about every topic and group that the configuration names. A Kafka that does not answer is one finding, for nothing else is known then.
+pub fn check(settings: &Settings, report: &mut Report) {
+    let subject = &format!("kafka {}", settings.kafka.bootstrap_servers);
+    let unreachable = |why: String| {
+        let cure = "check kafka.bootstrap_servers and kafka.properties";
+        Finding::stops(Kind::Kafka, subject, why, cure)
+    };
+    let config = properties::reply_producer(&settings.kafka, settings.proxy.default_timeout);
+    let client = match BaseProducer::from_config_and_context(&config, Complaints::default()) {
+        Ok(client) => client,
+        Err(error) => return report.add(subject, [unreachable(format!("no client can be made ({error})"))]),
+    };
+    oauth::sign_in(client.client());
+    let expected = Expected::of(settings);
+    match ask(&client, &expected) {
+        Ok(survey) => {
+            report.add(subject, []);
+            survey.judge(settings, &client, &expected, report);
+        }
+        Err(error) => {
+            let why = Complaints::of_producer(&client).unwrap_or_else(|| error.to_string());
+            report.add(subject, [unreachable(format!("it does not answer ({why})"))]);
+        }
+    }
+}
+
+fn ask<'a>(client: &BaseProducer<Complaints>, expected: &Expected<'a>) -> KafkaResult<Survey<'a>> {
+    let names: Vec<&str> = expected.topics.keys().copied().collect();
+    let client = client.client();
+    Ok(Survey {
+        // First: this waits for the connection.
+        brokers: survey::brokers(client, names.first().copied().unwrap_or_default())?,
+        topics: survey::topics(client, names.iter().copied())?,
+        configs: topic_configs(client, &names)?,
+        groups: survey::groups(client, expected.groups.keys().copied())?,
+    })
+}
+
+impl Survey<'_> {
+    fn judge(
+        &self,
+        settings: &Settings,
+        client: &BaseProducer<Complaints>,
+        expected: &Expected<'_>,
+        report: &mut Report,
+    ) {
+        for (name, uses) in &expected.topics {
+            let Some(surveyed) = self.topics.get(name) else {
+                continue;
+            };
+            let topic = Topic {
+                name,
+                uses,
+                config: self.configs.get(*name).copied(),
+                brokers: self.brokers,
+            };
+            let findings = topic.findings(surveyed, || creation(settings, client, name, uses));
+            report.add(&topics::subject(name), findings);
+        }
+        let partitions = |topic: &str| match self.topics.get(topic) {
+            Some(Surveyed::Found(found)) => Some(found.partitions),
+            _ => None,
+        };
+        for (name, uses) in &expected.groups {
+            if let Some(group) = self.groups.get(name) {
+                report.add(&groups::subject(name), groups::findings(name, uses, group, partitions));
+            }
+        }
+    }
+}
+
+/// What would become of a topic that does not exist.
+fn creation(settings: &Settings, client: &BaseProducer<Complaints>, name: &str, uses: &[TopicUse]) -> Creation {
+    if !settings.create_topics.enabled {
+        return Creation::Off;
+    }
+    let purpose = uses.first().map_or(Purpose::Replies, |used| used.purpose());
+    match create::refusal(client.client(), name, &settings.create_topics, purpose) {
+        Ok(None) => Creation::AtStart,
+        Ok(Some(why)) => Creation::Refused(why),
+        Err(error) => Creation::Refused(error.to_string()),
+    }
+}

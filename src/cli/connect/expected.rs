@@ -1,0 +1,152 @@
+//! What a configuration expects of topics and groups.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::kafka::cluster::rights::Right;
+use crate::kafka::config::Purpose;
+use crate::proxy::instance;
+use crate::settings::{Processor, Proxy, ReplyPartition, Settings};
+
+/// What a role does with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicUse {
+    /// A proxy writes requests, with bodies of up to `max_body` bytes. Their clients wait for `deadline` at most.
+    SendsRequests { max_body: usize, deadline: Duration },
+    /// A proxy reads replies. `partition`: the number that the configuration asks for, if it does.
+    AwaitsReplies { partition: Option<i64>, deadline: Duration },
+    /// The workers of a processor read requests, each of up to `max_record` bytes, and have `deadline` for a call.
+    TakesRequests {
+        workers: usize,
+        max_record: usize,
+        deadline: Duration,
+    },
+    /// A processor writes replies.
+    SendsReplies,
+    /// A processor writes what it gave up.
+    SendsDeadLetters,
+}
+
+/// What a role does with a consumer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupUse<'a> {
+    /// A processor joins it with so many workers.
+    Joins { topic: &'a str, workers: usize },
+    /// A proxy asks whether it has members.
+    Watches,
+}
+
+/// All topics and groups that a configuration names.
+#[derive(Debug, Default)]
+pub struct Expected<'a> {
+    pub topics: BTreeMap<&'a str, Vec<TopicUse>>,
+    pub groups: BTreeMap<&'a str, Vec<GroupUse<'a>>>,
+}
+
+impl TopicUse {
+    /// The right without which it cannot be done.
+    pub fn right(self) -> Right {
+        match self {
+            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } => Right::Read,
+            TopicUse::SendsRequests { .. } | TopicUse::SendsReplies | TopicUse::SendsDeadLetters => Right::Write,
+        }
+    }
+
+    /// What the topic is created for.
+    pub fn purpose(self) -> Purpose {
+        match self {
+            TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
+            TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
+            TopicUse::SendsDeadLetters => Purpose::DeadLetters,
+        }
+    }
+
+    /// For how long its records are of use, where that is known.
+    pub fn deadline(self) -> Option<Duration> {
+        match self {
+            TopicUse::SendsRequests { deadline, .. }
+            | TopicUse::AwaitsReplies { deadline, .. }
+            | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
+            TopicUse::SendsReplies | TopicUse::SendsDeadLetters => None,
+        }
+    }
+}
+
+impl GroupUse<'_> {
+    /// The right without which it cannot be done.
+    pub fn right(&self) -> Right {
+        match self {
+            GroupUse::Joins { .. } => Right::Read,
+            GroupUse::Watches => Right::Describe,
+        }
+    }
+}
+
+impl<'a> Expected<'a> {
+    /// Of the roles that the settings are for.
+    pub fn of(settings: &'a Settings) -> Self {
+        let mut expected = Expected::default();
+        if settings.mode.is_proxy() {
+            expected.add_proxy(&settings.proxy);
+        }
+        if settings.mode.is_processor() {
+            expected.add_processor(&settings.processor, settings.max_record_size);
+        }
+        expected
+    }
+
+    fn add_proxy(&mut self, proxy: &'a Proxy) {
+        let deadline_on = |topic: &str| {
+            let routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
+            routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout)
+        };
+        for topic in proxy.request_topics() {
+            let max_body = proxy.max_body_size;
+            let deadline = deadline_on(topic);
+            self.topic(topic, TopicUse::SendsRequests { max_body, deadline });
+        }
+        let default = proxy.routes.is_empty().then_some(proxy.response_topic.as_str());
+        for topic in proxy.reply_topics().into_iter().chain(default) {
+            let partition = match proxy.reply_partition_of(topic) {
+                ReplyPartition::All => None,
+                ReplyPartition::Number(number) => Some(number.into()),
+                ReplyPartition::Auto => proxy.instance_id.as_deref().and_then(instance::ordinal).map(i64::from),
+            };
+            let deadline = proxy.longest_timeout();
+            self.topic(topic, TopicUse::AwaitsReplies { partition, deadline });
+        }
+        for group in proxy.consumer_groups().into_keys() {
+            self.groups.entry(group).or_default().push(GroupUse::Watches);
+        }
+    }
+
+    fn add_processor(&mut self, processor: &'a Processor, max_record: usize) {
+        for topic in &processor.topics {
+            let (workers, deadline) = (topic.workers, topic.timeout);
+            let takes = TopicUse::TakesRequests {
+                workers,
+                max_record,
+                deadline,
+            };
+            self.topic(&topic.request_topic, takes);
+            self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            self.groups
+                .entry(&topic.consumer_group)
+                .or_default()
+                .push(GroupUse::Joins {
+                    topic: &topic.request_topic,
+                    workers,
+                });
+        }
+        if let Some(topic) = &processor.dead_letter_topic {
+            self.topic(topic, TopicUse::SendsDeadLetters);
+        }
+    }
+
+    fn topic(&mut self, name: &'a str, used: TopicUse) {
+        let uses = self.topics.entry(name).or_default();
+        if !uses.contains(&used) {
+            uses.push(used);
+        }
+    }
+}

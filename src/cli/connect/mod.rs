@@ -1,0 +1,67 @@
+//! `check --connect`: what is wrong around the service, found before there is traffic. Nothing is written and nothing is created.
+//!
+//! - [`finding`]: one thing that is wrong.
+//! - [`report`]: all of them, as a table or as JSON.
+//! - [`expected`]: what a configuration expects of topics and groups.
+//! - [`cluster`]: asks Kafka.
+//! - [`topics`]: what is wrong with a topic. Pure.
+//! - [`groups`]: what is wrong with a consumer group. Pure.
+//! - [`backends`]: asks backends for their health pages.
+//! - [`certificates`]: when certificates expire.
+
+mod backends;
+mod certificates;
+mod cluster;
+mod expected;
+mod finding;
+mod groups;
+mod report;
+mod topics;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+
+use crate::cli::connect::report::Report;
+use crate::process::{exit, output};
+use crate::settings::{Mode, Settings};
+
+/// How the report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Asks Kafka and the backends, and prints what is wrong. Returns the exit code: `UNAVAILABLE` where something stops traffic.
+pub fn run(settings: &Settings, form: Form) -> u8 {
+    if settings.mode == Mode::Demo {
+        output::complain("the demo brings its own Kafka and its own backend: there is nothing to connect to");
+        return exit::USAGE;
+    }
+    let mut report = Report::default();
+    progress(format_args!("asking Kafka at {}", settings.kafka.bootstrap_servers));
+    cluster::check(settings, &mut report);
+    if settings.mode.is_processor() {
+        progress("asking the backends");
+        backends::check(&settings.processor.topics, &mut report);
+    }
+    progress("reading certificates");
+    certificates::check(settings, &mut report);
+    let printed = match form {
+        Form::Table => output::print(report.table()),
+        Form::Json => output::print(format_args!("{}\n", report.json())),
+    };
+    match (output::exit_code(printed), report.stops_traffic()) {
+        (exit::OK, true) => exit::UNAVAILABLE,
+        (code, _) => code,
+    }
+}
+
+/// Tells a person who waits what is being done.
+fn progress(step: impl Display) {
+    if io::stderr().is_terminal() {
+        output::complain(format_args!("{step} …"));
+    }
+}

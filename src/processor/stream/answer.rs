@@ -1,0 +1,391 @@
+//! One answer that is streamed, from its first piece to its last.
+//!
+//! It waits for four things at once: bytes of the backend, acknowledgements, credit, and an end from outside. The backend is read only as
+//! far as there is room for a piece, so whoever reads slowly slows it down. Dropped before its end, as with its worker, it says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::IntGauge;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
+
+use crate::kafka::cluster::health::KafkaHealth;
+use crate::kafka::group_pump::intake::{Lease, LeaseHold};
+use crate::process::progress::monotonic_ms;
+use crate::processor::backend::open_body::{OpenBody, ReadError};
+use crate::processor::metrics::Counted;
+use crate::processor::record::attempts::HeldByCall;
+use crate::processor::record::caller::Caller;
+use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::reply_seal::ReplySeal;
+use crate::processor::record::settlement::Settlement;
+use crate::processor::stream::acks::Acks;
+use crate::processor::stream::calls::{Ending, OpenCall, Streamed};
+use crate::processor::stream::pieces::{Cut, Cutter, Sizes};
+use crate::processor::stream::shared::Streams;
+use crate::wire::stream::{MAX_PIECE, Piece, StreamError, StreamHead, Then, encode_piece};
+use crate::wire::{Fields, Record};
+
+/// Room for what the size of an empty piece does not show: the digits of its number, the word of an error.
+const SLACK: usize = 64;
+/// A timer that is later than this shows a process that stood still: silence was its own.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// What is to be streamed.
+pub struct Begun {
+    pub status: u16,
+    pub headers: Fields,
+    /// What came of the body so far.
+    pub body: Bytes,
+    /// `None`: that is all.
+    pub rest: Option<OpenBody>,
+    /// The place among the streams of the process, where `rest` has none.
+    pub place: Option<OwnedSemaphorePermit>,
+    pub streamed: Streamed,
+    /// The request was sealed, and its answer is to be.
+    pub is_sealed: bool,
+    /// When nobody waits for the first piece any more.
+    pub until: Option<std::time::Instant>,
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// All of it was acknowledged.
+    Complete,
+    Cut(StreamError),
+    /// Whoever asked has left, and nothing more was sent.
+    Cancelled,
+    RequesterGone,
+    /// Kafka did not take a piece.
+    Undelivered,
+}
+
+impl Outcome {
+    /// As metrics and logs call it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::Cut(error) => error.as_str(),
+            Outcome::Cancelled => StreamError::ClientLeft.as_str(),
+            Outcome::RequesterGone => "requester-gone",
+            Outcome::Undelivered => "undelivered",
+        }
+    }
+}
+
+/// A stream under way, and what it holds until its end.
+pub struct Answer<'a> {
+    sender: Sender<'a>,
+    cutter: Cutter,
+    rest: Option<OpenBody>,
+    call: OpenCall,
+    caller: &'a Caller,
+    kafka: &'a KafkaHealth,
+    streams: &'a Streams,
+    /// Set under `ordering`: the partition's next owner must not overtake it.
+    lease: Option<(Lease, LeaseHold)>,
+    /// Its end was decided: only acknowledgements are waited for.
+    is_cut: bool,
+    _held: HeldByCall<'a>,
+    _place: Option<OwnedSemaphorePermit>,
+    _open: Counted,
+}
+
+/// Sends the pieces of one stream. Dropped before the last one, it sends that one: `processor-failed`.
+struct Sender<'a> {
+    outbox: &'a Arc<Outbox>,
+    seal: &'a ReplySeal,
+    is_sealed: bool,
+    correlation_id: Bytes,
+    streamed: Streamed,
+    acks: Arc<Acks>,
+    /// The number of the next piece.
+    seq: u64,
+    is_over: bool,
+}
+
+/// What ends the wait for a next step.
+enum Step {
+    Ended(Ending),
+    Steered,
+    Acked,
+    Came(Option<Result<Bytes, ReadError>>),
+    Draining,
+    Time,
+}
+
+/// What an answer is streamed with: the worker's, and the process's.
+pub struct Means<'a> {
+    pub outbox: &'a Arc<Outbox>,
+    pub seal: &'a ReplySeal,
+    pub caller: &'a Caller,
+    pub kafka: &'a KafkaHealth,
+    pub streams: &'a Streams,
+    pub open: &'a IntGauge,
+}
+
+impl<'a> Answer<'a> {
+    /// Sends the first piece, with whose acknowledgement the record is done. `None`: its topic takes no piece with this head, or it cannot
+    /// be sealed.
+    pub fn begin(
+        means: Means<'a>,
+        begun: Begun,
+        call: OpenCall,
+        held: HeldByCall<'a>,
+        lease: Option<&Lease>,
+        settlement: &Arc<Settlement>,
+    ) -> Option<Self> {
+        let mut sender = Sender {
+            outbox: means.outbox,
+            seal: means.seal,
+            is_sealed: begun.is_sealed,
+            correlation_id: call.correlation_id.clone(),
+            streamed: begun.streamed,
+            acks: Arc::default(),
+            seq: 0,
+            // Until the first piece is sent.
+            is_over: true,
+        };
+        let head = StreamHead {
+            status: begun.status,
+            headers: begun.headers,
+            instance: Some(means.streams.instance),
+        };
+        let sizes = sender.sizes(&head)?;
+        let mut cutter = Cutter::new(sizes, call.credit());
+        cutter.push(begun.body);
+        if begun.rest.as_ref().is_none_or(OpenBody::is_over) {
+            cutter.end(Then::End);
+        }
+        let first = cutter.next_piece()?;
+        call.streams(sender.streamed.clone());
+        sender.begin(first, head, begun.until, settlement)?;
+        means.caller.metrics.finished(&begun.status.to_string());
+        Some(Answer {
+            sender,
+            cutter,
+            rest: begun.rest,
+            call,
+            caller: means.caller,
+            kafka: means.kafka,
+            streams: means.streams,
+            is_cut: false,
+            lease: lease.map(|lease| (lease.clone(), lease.hold())),
+            _held: held,
+            _place: begun.place,
+            _open: Counted::new(means.open),
+        })
+    }
+
+    /// Streams to the end.
+    pub async fn run(mut self) {
+        let outcome = self.outcome().await;
+        self.sender.is_over = true;
+        let topic = &self.caller.topic;
+        self.caller.metrics.stream_ended(outcome.as_str());
+        if outcome != Outcome::Complete {
+            tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, outcome = outcome.as_str(), "a streamed answer was cut off");
+        }
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        let streams = self.streams;
+        let mut draining = std::pin::pin!(streams.ending.cancelled());
+        let whole = deadline(Instant::now(), self.caller.topic.streams.max_duration);
+        let mut progress = Instant::now();
+        // Since when nothing may be sent. What the backend writes meanwhile is no progress.
+        let mut starved: Option<Instant> = None;
+        let mut timer = std::pin::pin!(sleep_until(Instant::now()));
+        loop {
+            if self.sender.acks.has_failed() {
+                return Outcome::Undelivered;
+            }
+            if self.cutter.acked(self.sender.acks.count()) | self.cutter.credit(self.call.credit()) {
+                progress = Instant::now();
+            }
+            while let Some(cut) = self.cutter.next_piece() {
+                if !self.sender.send(cut) {
+                    return Outcome::Undelivered;
+                }
+                progress = Instant::now();
+            }
+            if self.cutter.is_finished() {
+                self.rest = None;
+                if self.cutter.is_acked() {
+                    return match self.cutter.ended() {
+                        Some(Then::Cut(error)) => Outcome::Cut(error),
+                        _ => Outcome::Complete,
+                    };
+                }
+            }
+            match self.cutter.waits_for_credit() {
+                true => drop(starved.get_or_insert_with(Instant::now)),
+                false => starved = None,
+            }
+            let silence = deadline(starved.unwrap_or(progress), self.caller.topic.streams.idle_timeout);
+            let next = silence.into_iter().chain(whole).min();
+            if let Some(next) = next.filter(|next| *next != timer.deadline()) {
+                timer.as_mut().reset(next);
+            }
+            let is_open = !self.is_cut && !self.cutter.is_finished();
+            let wants_more = self.cutter.wants_more();
+            let lease = self.lease.as_ref();
+            let cut_off = async {
+                match lease {
+                    Some((lease, _)) => lease.cut_off().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let rest = &mut self.rest;
+            let came = async {
+                match rest {
+                    Some(rest) if wants_more => rest.next().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            let step = tokio::select! {
+                biased;
+                () = self.call.changed() => self.call.ending().map_or(Step::Steered, Step::Ended),
+                () = self.sender.acks.changed() => Step::Acked,
+                () = &mut draining, if is_open => Step::Draining,
+                () = cut_off, if is_open => Step::Draining,
+                came = came => Step::Came(came),
+                () = &mut timer, if next.is_some() && is_open => Step::Time,
+            };
+            match step {
+                Step::Ended(Ending::Cancelled) => return Outcome::Cancelled,
+                Step::Ended(Ending::RequesterGone) => return Outcome::RequesterGone,
+                Step::Steered | Step::Acked => {}
+                Step::Draining => self.cut_off(StreamError::Draining),
+                Step::Came(Some(Ok(bytes))) => {
+                    progress = Instant::now();
+                    self.cutter.push(bytes);
+                    if self.rest.as_ref().is_some_and(OpenBody::is_over) {
+                        self.cutter.end(Then::End);
+                    }
+                }
+                Step::Came(Some(Err(error))) => self.broke_off(&error),
+                Step::Came(None) => self.cutter.end(Then::End),
+                Step::Time => {
+                    let now = Instant::now();
+                    if whole.is_some_and(|whole| now >= whole) {
+                        self.cut_off(StreamError::StreamIdle);
+                    } else if next.is_some_and(|next| now - next > STANDSTILL) || !self.kafka.is_up() {
+                        progress = now;
+                        starved = None;
+                    } else if starved.is_some() {
+                        self.cut_off(StreamError::NoCredit);
+                    } else if wants_more {
+                        self.cut_off(StreamError::StreamIdle);
+                    } else {
+                        // It is Kafka's turn, whose own limits end it.
+                        progress = now;
+                    }
+                }
+            }
+        }
+    }
+
+    fn cut_off(&mut self, error: StreamError) {
+        self.is_cut = true;
+        self.rest = None;
+        self.cutter.cut_off(error);
+    }
+
+    /// What came is sent; then it is said that more was to come. The breaker counted a success at the head, and counts a failure now.
+    fn broke_off(&mut self, error: &ReadError) {
+        let topic = &self.caller.topic;
+        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, %error, "the backend broke off an answer that streams");
+        self.caller.metrics.backend_errors.inc();
+        if let Some(breaker) = &self.caller.breaker {
+            breaker.record(true, None, monotonic_ms());
+        }
+        self.rest = None;
+        self.cutter.end(Then::Cut(StreamError::BackendReset));
+    }
+}
+
+impl Sender<'_> {
+    /// The sizes of pieces that the topic takes.
+    fn sizes(&self, head: &StreamHead) -> Option<Sizes> {
+        let limit = self.outbox.limits.of(&self.streamed.destination.topic);
+        let room = |head: Option<StreamHead>| {
+            let empty = self.encode(0, head, Bytes::new(), Then::More)?;
+            let room = limit.checked_sub(empty.encoded_size() + SLACK)?;
+            Some(room.min(MAX_PIECE))
+        };
+        let (first, further) = (room(Some(head.clone()))?, room(None)?);
+        (further > 0).then_some(Sizes { first, further })
+    }
+
+    /// The first piece, which is sent again until its client is gone.
+    fn begin(
+        &mut self,
+        cut: Cut,
+        head: StreamHead,
+        until: Option<std::time::Instant>,
+        settlement: &Arc<Settlement>,
+    ) -> Option<()> {
+        let is_last = cut.then != Then::More;
+        let record = self.encode(cut.seq, Some(head), cut.body, cut.then)?;
+        let parcel = Parcel {
+            destination: self.streamed.destination.clone(),
+            content: Content::Reply { record, until },
+        };
+        self.outbox.begin_stream(settlement, parcel, &self.acks);
+        self.seq = 1;
+        self.is_over = is_last;
+        Some(())
+    }
+
+    /// False: one before it was not taken, or it cannot be sealed and must not go out in clear.
+    fn send(&mut self, cut: Cut) -> bool {
+        if self.acks.has_failed() {
+            return false;
+        }
+        self.seq = cut.seq + 1;
+        self.is_over = cut.then != Then::More;
+        let Some(record) = self.encode(cut.seq, None, cut.body, cut.then) else {
+            self.is_over = true;
+            return false;
+        };
+        self.outbox.send_piece(&self.streamed.destination, &record, &self.acks);
+        true
+    }
+
+    fn encode(&self, seq: u64, head: Option<StreamHead>, body: Bytes, then: Then) -> Option<Record> {
+        let mut record = encode_piece(Piece {
+            correlation_id: self.correlation_id.clone(),
+            stream: self.streamed.id,
+            seq,
+            head,
+            body,
+            then,
+        });
+        record.key.clone_from(&self.streamed.key);
+        self.seal
+            .seal_if(self.is_sealed, record, &self.streamed.destination.topic)
+    }
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        if self.is_over || self.acks.has_failed() || self.acks.count() == 0 {
+            return;
+        }
+        let last = Cut {
+            seq: self.seq,
+            body: Bytes::new(),
+            then: Then::Cut(StreamError::ProcessorFailed),
+        };
+        self.send(last);
+    }
+}
+
+/// `None`: as long as it likes.
+fn deadline(since: Instant, limit: Duration) -> Option<Instant> {
+    (!limit.is_zero()).then(|| since.checked_add(limit)).flatten()
+}

@@ -1,0 +1,17 @@
+//! Answers in several records, as the processor sends them, and the calls that requesters can end.
+//!
+//! - [`pieces`]: cuts a body into pieces.
+//! - [`answer`]: one answer that is streamed, from its first piece to its last.
+//! - [`acks`]: what Kafka took of it.
+//! - [`calls`]: the calls of one worker that can be cancelled and given credit; [`early_cancels`]: cancels that came before their requests.
+//! - [`control`]: a control topic, as its reader and the workers share it; [`control_reader`]: the actor that reads them.
+//! - [`shared`]: what all workers of the process share, and one worker's part.
+
+pub mod acks;
+pub mod answer;
+pub mod calls;
+pub mod control;
+pub mod control_reader;
+pub mod early_cancels;
+pub mod pieces;
+pub mod shared;

@@ -1,0 +1,196 @@
+//! What is written to the control topics, and when: credit, cancels, and that this process lives. And which streams end by themselves.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::Handler;
+use bytes::Bytes;
+
+use super::actor::ReplyRouter;
+use super::control::ALIVE_EVERY;
+use super::messages::Progress;
+use super::pending::Waiting;
+use super::streams::OpenStream;
+use crate::proxy::stream::outcome::Outcome;
+use crate::wire::CorrelationId;
+use crate::wire::control::Control;
+use crate::wire::stream::StreamId;
+
+impl ReplyRouter {
+    /// Nobody waits for the answer to this request.
+    pub(super) fn cancel_request(&self, waiting: &Waiting) {
+        let cancel = Control::Cancel {
+            correlation_id: waiting.id_on_wire(),
+            stream: None,
+        };
+        self.controls.send(&waiting.request_topic.control, cancel, &self.tasks);
+    }
+
+    /// Nobody reads this answer any more.
+    pub(super) fn cancel_stream(&self, stream: &OpenStream) {
+        self.cancel_call(stream, stream.stream);
+    }
+
+    /// Nobody reads what this call answers.
+    fn cancel_call(&self, stream: &OpenStream, call: StreamId) {
+        let cancel = Control::Cancel {
+            correlation_id: Bytes::copy_from_slice(&stream.id.to_bytes()),
+            stream: Some(call),
+        };
+        self.controls.send(&stream.request_topic.control, cancel, &self.tasks);
+    }
+
+    fn give_credit(&self, stream: &OpenStream, total: u64) {
+        let credit = Control::Credit {
+            correlation_id: Bytes::copy_from_slice(&stream.id.to_bytes()),
+            stream: stream.stream,
+            total,
+        };
+        self.controls.send(&stream.request_topic.control, credit, &self.tasks);
+    }
+
+    /// A piece of a second answer came. `call`: it is to be cancelled.
+    pub(super) fn drop_piece(&self, id: CorrelationId, call: Option<StreamId>) {
+        self.parts.metrics.streams.dropped_pieces.inc();
+        if let (Some(call), Some(stream)) = (call, self.streams.0.get(&id.low64())) {
+            self.cancel_call(stream, call);
+        }
+    }
+
+    /// A piece came that nobody reads: its client had another router, or another answer. Its call is cancelled once. Which control topic it
+    /// listens to is not known.
+    pub(super) fn stray_piece(&mut self, id: CorrelationId, call: Option<StreamId>) {
+        let Some(call) = call.filter(|call| !self.pending.has(id) && self.strays.note(id, *call)) else {
+            return;
+        };
+        for topic in self.controls.usable() {
+            let cancel = Control::Cancel {
+                correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
+                stream: Some(call),
+            };
+            self.controls.send(&topic, cancel, &self.tasks);
+        }
+    }
+
+    /// A stream is over, or its client left.
+    pub(super) fn remove_stream(&mut self, id: CorrelationId) -> Option<OpenStream> {
+        let stream = self.streams.remove(id)?;
+        self.let_go_of(&stream);
+        Some(stream)
+    }
+
+    fn let_go_of(&mut self, stream: &OpenStream) {
+        self.strays.note(stream.id, stream.stream);
+        if let Some(instance) = stream.instance {
+            self.processors.end(instance);
+        }
+    }
+
+    /// The client of a stream left. False: there is no such stream.
+    pub(super) fn leave_stream(&mut self, id: CorrelationId) -> bool {
+        let Some(stream) = self.remove_stream(id) else {
+            return false;
+        };
+        if stream.is_open() {
+            self.cancel_stream(&stream);
+        }
+        true
+    }
+
+    /// Cuts off the clients of these streams, and cancels the calls.
+    pub(super) fn cut_streams(&mut self, ends: impl Fn(&OpenStream) -> bool, outcome: Outcome) {
+        let ended = |stream: &&OpenStream| stream.is_open() && ends(stream);
+        let ended: Vec<CorrelationId> = self.streams.0.values().filter(ended).map(|stream| stream.id).collect();
+        for id in ended {
+            self.cut_stream(id, outcome);
+        }
+    }
+
+    fn cut_stream(&mut self, id: CorrelationId, outcome: Outcome) {
+        if let Some(stream) = self.streams.0.get(&id.low64()) {
+            self.cancel_stream(stream);
+        }
+        let is_over = self.streams.of(id).is_some_and(|stream| {
+            stream.end(outcome);
+            stream.is_over()
+        });
+        if is_over {
+            self.remove_stream(id);
+        }
+    }
+
+    /// Kafka or this process was not well until now: silence is nobody's fault.
+    pub(super) fn excuse_silence(&mut self, now: Instant) {
+        self.well_since = now;
+        self.processors.excuse(now);
+    }
+
+    /// Ends the streams that took too long, and those of processors that are gone. Called each `span::TICK`.
+    pub(super) fn watch_streams(&mut self, now: Instant) {
+        if self.parts.kafka.is_down() {
+            self.excuse_silence(now);
+        }
+        if self.streams.0.is_empty() {
+            return;
+        }
+        for stream in self.streams.remove_over() {
+            self.let_go_of(&stream);
+        }
+        let well_since = self.well_since;
+        let overdue = |stream: &mut OpenStream| Some((stream.id, stream.overdue(now, well_since)?));
+        let overdue: Vec<_> = self.streams.0.values_mut().filter_map(overdue).collect();
+        for (id, outcome) in overdue {
+            self.cut_stream(id, outcome);
+        }
+        for suspect in self.processors.suspects(now) {
+            self.tasks.was_read(suspect);
+        }
+        for dead in self.processors.dead(now) {
+            let of_dead = |stream: &OpenStream| stream.instance == Some(dead);
+            let streams = self.streams.0.values().filter(|stream| of_dead(stream)).count();
+            tracing::warn!(
+                streams,
+                "a processor that streams was not heard for 20 s; its answers are cut off"
+            );
+            self.cut_streams(of_dead, Outcome::ProcessorDead);
+        }
+    }
+
+    /// Shows on each control topic in use that this process lives, and gives again the credit that may have been lost.
+    pub(super) fn show_life(&mut self, now: Instant) {
+        let accepting = self.pending.iter().filter(|waiting| waiting.offer.is_some());
+        let accepting = accepting.map(|waiting| &waiting.request_topic.control);
+        let streaming = self.streams.0.values().map(|stream| &stream.request_topic.control);
+        let mut topics: HashSet<&Arc<str>> = HashSet::new();
+        topics.extend(accepting.chain(streaming));
+        let instance = self.parts.streams.instance;
+        for topic in topics {
+            self.controls.send(topic, Control::Alive { instance }, &self.tasks);
+        }
+        let Some(before) = now.checked_sub(ALIVE_EVERY) else {
+            return;
+        };
+        for stream in self.streams.0.values() {
+            if let Some(total) = stream.lost_credit(before) {
+                self.give_credit(stream, total);
+            }
+        }
+    }
+}
+
+impl Handler<Progress> for ReplyRouter {
+    type Result = ();
+    fn handle(&mut self, Progress(id): Progress, _: &mut Self::Context) {
+        let Some(stream) = self.streams.of(id) else {
+            return;
+        };
+        let (credit, is_over) = (stream.progress(Instant::now()), stream.is_over());
+        if let (Some(total), Some(stream)) = (credit, self.streams.0.get(&id.low64())) {
+            self.give_credit(stream, total);
+        }
+        if is_over {
+            self.remove_stream(id);
+        }
+    }
+}
