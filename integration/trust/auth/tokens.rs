@@ -53,9 +53,13 @@ async fn a_token_proves_who_asks_and_goes_no_further() {
     assert_eq!(received.all("x-principal"), ["orders"]);
 
     let expired = r#"Bearer realm="actix-khp", error="invalid_token", error_description="the token has expired""#;
+    let endless = &expired.replace("the token has expired", "the token says nowhere when it expires");
+    let early = &expired.replace("the token has expired", "the token is not valid yet");
     let invalid = r#"Bearer realm="actix-khp", error="invalid_token""#;
     for (authorization, challenge) in [
         (issuer.bearer(&json!({"exp": 1_700_000_000})), expired),
+        (issuer.bearer(&json!({"exp": null})), endless),
+        (issuer.bearer(&json!({"nbf": 4_000_000_000_u64})), early),
         (issuer.bearer(&json!({"aud": "else"})), invalid),
         (issuer.bearer(&json!({"iss": "https://else"})), invalid),
         (issuer.bearer(&json!({"sub": "a\u{7}"})), invalid),
@@ -131,6 +135,11 @@ async fn a_proxy_starts_without_keys_and_old_ones_stay_good() {
         .await
         .assert_problem(401, "unauthenticated");
     let line = "keys of tokens cannot be read";
+    eventually("it is logged", async || match pair.proxy.logged(line) {
+        0 => Err("nothing".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
     let jwks = issuer.jwks();
     let login = Backend::start_on(&address, move |_| Answer::body(&*jwks)).await;
     eventually("the keys are there", async || match pair.request(get(&token)).await {

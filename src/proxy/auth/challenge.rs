@@ -12,7 +12,10 @@ impl Demands {
     pub fn challenge(&self, error: RequestError, response: &mut HttpResponse) {
         let of_token = match error {
             RequestError::Unauthenticated(Unproven::NoCredentials | Unproven::UnknownKey) => String::new(),
-            RequestError::Unauthenticated(why) => format!(r#", error="invalid_token", error_description="{why}""#),
+            RequestError::Unauthenticated(
+                why @ (Unproven::ExpiredToken | Unproven::EndlessToken | Unproven::EarlyToken),
+            ) => format!(r#", error="invalid_token", error_description="{why}""#),
+            RequestError::Unauthenticated(_) => r#", error="invalid_token""#.to_owned(),
             RequestError::Forbidden => r#", error="insufficient_scope""#.to_owned(),
             _ => return,
         };
