@@ -65,7 +65,7 @@ async fn a_large_download_is_whole_and_takes_little_memory() {
     let mut call = both.backend.next().await;
     let download = async {
         let began = Instant::now();
-        let got = client.bytes_to_end().await;
+        let got = client.bytes_until_end().await;
         println!("{SIZE} bytes in {:?}", began.elapsed());
         got
     };

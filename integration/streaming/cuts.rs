@@ -52,7 +52,7 @@ async fn a_body_of_another_length_than_told_is_cut_off() {
         played
             .piece(&request, 1, body, if what == "short" { &[] } else { &[MORE] })
             .await;
-        let text = client.to_end().await;
+        let text = client.until_end().await;
         let got = if what == "short" { "0123456" } else { "01234" };
         assert!(text.ends_with(&format!("\r\n\r\n{got}")), "{what}: {text}");
         played.wait_for_outcome("bad-length").await;
@@ -98,7 +98,7 @@ async fn pieces_for_a_request_that_takes_none_are_no_answer() {
         .await;
     assert!(request.header("khp-accept").is_none());
     played.piece(&request, 0, b"begun", &FIRST).await;
-    let text = client.to_end().await;
+    let text = client.until_end().await;
     assert!(text.starts_with("HTTP/1.1 502") && !text.contains("begun"), "{text}");
     played
         .proxy

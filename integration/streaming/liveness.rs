@@ -56,7 +56,7 @@ async fn the_streams_of_a_processor_that_is_gone_are_cut_off() {
             tokio::time::sleep(Duration::from_secs(4)).await;
         }
     };
-    let ((), text) = tokio::join!(alive, dead.to_end());
+    let ((), text) = tokio::join!(alive, dead.until_end());
     assert!(text.ends_with("dies\r\n"), "{text}");
     played.assert_cancelled(&of_dead, Some(b"call-002")).await;
     let metrics = played.proxy.metrics().await;

@@ -166,11 +166,11 @@ impl Client {
     }
 
     /// Waits for the end of the connection, and returns all that came.
-    async fn to_end(self) -> String {
-        String::from_utf8_lossy(&self.bytes_to_end().await).into_owned()
+    async fn until_end(self) -> String {
+        String::from_utf8_lossy(&self.bytes_until_end().await).into_owned()
     }
 
-    async fn bytes_to_end(mut self) -> Vec<u8> {
+    async fn bytes_until_end(mut self) -> Vec<u8> {
         // Err: it was reset.
         let end = timeout(PATIENCE, self.stream.read_to_end(&mut self.got)).await;
         let _ = end.expect("the connection ends");
@@ -183,7 +183,7 @@ impl Client {
 
     /// Asserts that the connection ends, and that the answer in it does not.
     async fn assert_cut(self, last: &str) {
-        let text = self.to_end().await;
+        let text = self.until_end().await;
         assert!(text.contains("transfer-encoding: chunked"), "{text}");
         assert!(text.ends_with(&format!("{last}\r\n")), "{text}");
     }

@@ -47,7 +47,12 @@ fn rules(roles: &[(&str, &str)]) -> Vec<Rule> {
 /// A Kafka that has the page's topics and rights.
 async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
     kafka
-        .create_topics(&["orders-requests", "orders-requests-control", "orders-responses", DEAD_LETTERS])
+        .create_topics(&[
+            "orders-requests",
+            "orders-requests-control",
+            "orders-responses",
+            DEAD_LETTERS,
+        ])
         .await;
     kafka.allow(rules(roles)).await;
 }

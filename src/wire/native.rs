@@ -19,7 +19,8 @@ const ELSEWHERE: &[u8] = b"elsewhere";
 const STREAM: &[u8] = b"stream";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
-const OWN_REQUEST_HEADERS: usize = 13;
+/// With the reply partition and the offer, which are added where replies are read.
+const OWN_REQUEST_HEADERS: usize = 16;
 const OWN_REPLY_HEADERS: usize = 4;
 
 /// True if a record is of this format; any other can only be `json`.

@@ -76,6 +76,9 @@ impl Drop for Shared {
     }
 }
 
+/// The records that a selection takes, in batches.
+pub type Batches<S> = mpsc::Receiver<Vec<<S as Selection>::Item>>;
+
 impl ReplyStream {
     /// Starts the consumer and its thread. `questions` asks about topics. What `selection` does not take is dropped.
     ///
@@ -88,7 +91,7 @@ impl ReplyStream {
         choice: impl Fn(&str) -> ReplyPartition + Send + Sync + 'static,
         ordinal: u32,
         selection: S,
-    ) -> Result<(Self, mpsc::Receiver<Vec<S::Item>>), KafkaError> {
+    ) -> Result<(Self, Batches<S>), KafkaError> {
         let consumer = Arc::new(BaseConsumer::from_config_and_context(config, LogOnly)?);
         let fetched = Arc::new(FetchQueue::new(consumer.clone()));
         let (batches, receiver) = mpsc::channel(BATCHES_UNDER_WAY);

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
-use crate::processor::backend::open_body::{OpenBody, WholeAnswers};
+use crate::processor::backend::open_body::{OpenBody, ReadError, WholeAnswers};
 use crate::processor::backend::tls::Connector;
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
@@ -144,7 +144,10 @@ impl Backend {
             return Err(BackendError::NotHttp(format!("transfer coding {coding:?}")));
         }
         let (body, rest) = match whole {
-            Some(whole) if !body.is_end_stream() => whole.read(&head.headers, body, self.max_body).await?,
+            Some(whole) if !body.is_end_stream() => whole
+                .read(&head.headers, body, self.max_body)
+                .await
+                .map_err(read_error)?,
             _ => (read_to_end(body, self.max_body).await?, None),
         };
         let connection = head
@@ -236,8 +239,15 @@ async fn read_to_end(body: Incoming, limit: usize) -> Result<Bytes, BackendError
     Ok(body.to_bytes())
 }
 
+fn read_error(error: ReadError) -> BackendError {
+    match error {
+        ReadError::BrokenOff(error) => no_answer(&error),
+        ReadError::TooLarge(limit) => BackendError::TooLarge(limit),
+    }
+}
+
 /// Tells what breaks off from what is no HTTP.
-pub(super) fn no_answer(error: &(dyn std::error::Error + 'static)) -> BackendError {
+fn no_answer(error: &(dyn std::error::Error + 'static)) -> BackendError {
     let is_not_http = |error: &(dyn std::error::Error + 'static)| {
         // hyper's own errors of framing (a chunk's size, say) are io errors of these kinds.
         let framing = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -11,8 +11,6 @@ use hyper::header::{self, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::processor::backend::client::{BackendError, no_answer};
-
 /// An answer that is complete so soon after its head is passed on whole.
 const WHOLE_WITHIN: Duration = Duration::from_millis(20);
 
@@ -22,6 +20,15 @@ pub struct WholeAnswers<'a> {
     pub most: usize,
     /// The streams that the process may have at once.
     pub places: &'a Arc<Semaphore>,
+}
+
+/// Why a body is not read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{0}")]
+    BrokenOff(#[from] hyper::Error),
+    #[error("more than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// A body that goes on. Dropped, its connection is closed.
@@ -34,7 +41,7 @@ pub struct OpenBody {
 
 impl OpenBody {
     /// The next bytes, as they come; `None`: that was all. Cancel safe.
-    pub async fn next(&mut self) -> Option<Result<Bytes, BackendError>> {
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         loop {
             match self.body.frame().await? {
                 Ok(frame) => {
@@ -43,7 +50,7 @@ impl OpenBody {
                         return Some(Ok(bytes));
                     }
                 }
-                Err(error) => return Some(Err(no_answer(&error))),
+                Err(error) => return Some(Err(error.into())),
             }
         }
     }
@@ -65,7 +72,7 @@ impl WholeAnswers<'_> {
         head: &HeaderMap,
         mut body: Incoming,
         limit: usize,
-    ) -> Result<(Bytes, Option<OpenBody>), BackendError> {
+    ) -> Result<(Bytes, Option<OpenBody>), ReadError> {
         let mut place = is_event_stream(head).then(|| self.place()).flatten();
         let mut read = Read::default();
         let end = Instant::now() + WHOLE_WITHIN;
@@ -88,7 +95,7 @@ impl WholeAnswers<'_> {
             let Some(frame) = frame else {
                 return Ok((read.into_bytes(), None));
             };
-            if let Ok(bytes) = frame.map_err(|error| no_answer(&error))?.into_data() {
+            if let Ok(bytes) = frame?.into_data() {
                 read.push(bytes);
             }
             if body.is_end_stream() {
@@ -98,7 +105,7 @@ impl WholeAnswers<'_> {
                 place = self.place();
             }
             if place.is_none() && read.length > limit {
-                return Err(BackendError::TooLarge(limit));
+                return Err(ReadError::TooLarge(limit));
             }
         }
         Ok((read.into_bytes(), place.map(|place| OpenBody { body, place })))

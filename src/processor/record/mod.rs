@@ -45,7 +45,7 @@ use futures_util::FutureExt;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
-use crate::processor::record::attempts::{Attempts, End};
+use crate::processor::record::attempts::{Attempts, End, HeldByCall};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
@@ -55,8 +55,9 @@ use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::{Destination, ReplyTopics};
 use crate::processor::record::settlement::{Ledger, Settlement};
-use crate::processor::record::streamed::is_ended;
-use crate::processor::stream::answer as stream;
+use crate::processor::record::streamed::{Awaited, Place, is_ended};
+use crate::processor::stream::answer::{self as stream, Means};
+use crate::processor::stream::calls::OpenCall;
 use crate::processor::stream::shared::WorkerStreams;
 use crate::processor::worker::lanes::Turn;
 use crate::settings::Delivery;
@@ -150,7 +151,7 @@ impl RecordProcessor {
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
             return self.expire();
         };
-        let Ok(call) = self.begin_call(record, &request) else {
+        let Ok(call) = streamed::begin_call(self.streams.as_ref(), record, &request) else {
             return self.cancelled();
         };
         if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
@@ -159,7 +160,9 @@ impl RecordProcessor {
         let destination = self
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition);
-        let whole = call.as_ref().and_then(|_| self.whole_answers(&destination));
+        let whole = call
+            .as_ref()
+            .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
         let make_call = async |timeout| self.caller.call(&request, timeout, whole.as_ref()).await;
         let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
         let end = tokio::select! {
@@ -192,7 +195,8 @@ impl RecordProcessor {
                 if let (Some(call), Some(whole)) = (call, &whole)
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
-                    return self.stream(intake, settlement, (call, held), (answer, place), destination, until);
+                    let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
+                    return self.stream(intake, settlement, calls, answer, awaited);
                 }
                 self.answer(record, response(request, answer), None, destination, until)
             }
@@ -208,6 +212,43 @@ impl RecordProcessor {
             Processed::Released => settlement.release(),
         }
         None
+    }
+
+    /// Streams an answer to where it is awaited.
+    fn stream<'p>(
+        &'p self,
+        intake: &Intake,
+        settlement: &Arc<Settlement>,
+        (call, held): (OpenCall, HeldByCall<'p>),
+        answer: (Answer, Place),
+        awaited: Awaited,
+    ) -> Processed<'p> {
+        let Some(streams) = &self.streams else {
+            return self.cancelled();
+        };
+        let means = Means {
+            outbox: &self.outbox,
+            seal: &self.seal,
+            caller: &self.caller,
+            kafka: &self.kafka,
+            streams: &streams.shared,
+            open: &self.caller.metrics.streams_open,
+        };
+        let correlation_id = call.correlation_id.clone();
+        let (destination, until) = (awaited.destination.clone(), awaited.until);
+        match streamed::begin(means, intake, settlement, (call, held), answer, awaited) {
+            Some(answer) => Processed::Streams(Box::new(answer)),
+            None => {
+                let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
+                self.answer(&intake.record, too_large, None, destination, until)
+            }
+        }
+    }
+
+    /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
+    fn cancelled(&self) -> Processed<'_> {
+        self.caller.metrics.finished("cancelled");
+        Processed::PassedOver
     }
 
     /// Nobody waits for the record any more: it is committed at once, without a reply.

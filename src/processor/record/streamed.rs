@@ -9,16 +9,16 @@ use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::client::Answer;
 use crate::processor::backend::open_body::WholeAnswers;
 use crate::processor::record::attempts::HeldByCall;
-use crate::processor::record::error_reply::error_response;
+use crate::processor::record::outbox::Outbox;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
-use crate::processor::record::{Processed, RecordProcessor};
 use crate::processor::stream::answer::{self as stream, Begun, Means};
 use crate::processor::stream::calls::{OpenCall, Streamed};
+use crate::processor::stream::shared::WorkerStreams;
 use crate::settings::Ordering;
 use crate::wire::sealing::is_sealed;
 use crate::wire::stream::StreamId;
-use crate::wire::{RawRecord, ReplyError, Request, redrive};
+use crate::wire::{RawRecord, Request, redrive};
 
 /// Room in a record for what an answer's reply has besides its fields and its body: ours, and a seal.
 const OWN: usize = 512;
@@ -54,84 +54,71 @@ pub async fn is_ended(call: Option<&OpenCall>) {
     }
 }
 
-impl RecordProcessor {
-    /// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none, or is a dead letter that went back: whoever
-    /// asked first is gone, and the letter is to be executed all the same.
-    ///
-    /// # Errors
-    /// It was cancelled before it came.
-    pub(super) fn begin_call(&self, record: &RawRecord, request: &Request) -> Result<Option<OpenCall>, Cancelled> {
-        let offer = request.accepts_stream.filter(|_| redrive::rounds(record) == 0);
-        let (Some(streams), Some(offer)) = (&self.streams, offer) else {
-            return Ok(None);
-        };
-        let call = streams.calls.begin(&request.correlation_id, offer);
-        call.map(Some).ok_or(Cancelled)
-    }
+/// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none, or is a dead letter that went back: whoever asked
+/// first is gone, and the letter is to be executed all the same.
+///
+/// # Errors
+/// It was cancelled before it came.
+pub fn begin_call(
+    streams: Option<&WorkerStreams>,
+    record: &RawRecord,
+    request: &Request,
+) -> Result<Option<OpenCall>, Cancelled> {
+    let offer = request.accepts_stream.filter(|_| redrive::rounds(record) == 0);
+    let (Some(streams), Some(offer)) = (streams, offer) else {
+        return Ok(None);
+    };
+    let call = streams.calls.begin(&request.correlation_id, offer);
+    call.map(Some).ok_or(Cancelled)
+}
 
-    /// Which answers to this place are whole. `None`: all, since nobody could steer a stream now.
-    pub(super) fn whole_answers(&self, destination: &Destination) -> Option<WholeAnswers<'_>> {
-        let streams = self.streams.as_ref().filter(|streams| streams.control.is_read())?;
-        Some(WholeAnswers {
-            most: self.outbox.limits.of(&destination.topic),
-            places: &streams.shared.places,
-        })
-    }
+/// Which answers to this place are whole. `None`: all, since nobody could steer a stream now.
+pub fn whole_answers<'s>(
+    streams: Option<&'s WorkerStreams>,
+    outbox: &Outbox,
+    destination: &Destination,
+) -> Option<WholeAnswers<'s>> {
+    let streams = streams.filter(|streams| streams.control.is_read())?;
+    Some(WholeAnswers {
+        most: outbox.limits.of(&destination.topic),
+        places: &streams.shared.places,
+    })
+}
 
-    /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
-    pub(super) fn cancelled(&self) -> Processed<'_> {
-        self.caller.metrics.finished("cancelled");
-        Processed::PassedOver
-    }
+/// Where an answer is streamed to, and until when anybody waits for its first piece.
+pub struct Awaited {
+    pub destination: Destination,
+    pub until: Option<Instant>,
+}
 
-    /// Begins to stream an answer.
-    pub(super) fn stream<'p>(
-        &'p self,
-        intake: &Intake,
-        settlement: &Arc<Settlement>,
-        (call, held): (OpenCall, HeldByCall<'p>),
-        (answer, place): (Answer, Place),
-        destination: Destination,
-        until: Option<Instant>,
-    ) -> Processed<'p> {
-        let Some(streams) = &self.streams else {
-            return self.cancelled();
-        };
-        let (record, correlation_id) = (&intake.record, call.correlation_id.clone());
-        let begun = Begun {
-            status: answer.status,
-            headers: answer.headers,
-            body: answer.body,
-            rest: answer.rest,
-            place: match place {
-                Place::OfBody => None,
-                Place::Own(place) => Some(place),
-            },
-            streamed: Streamed {
-                id: StreamId::new(),
-                // Pieces with the same key go to the same partition.
-                key: destination.partition.is_none().then(|| correlation_id.clone()),
-                destination: destination.clone(),
-            },
-            is_sealed: is_sealed(record),
-            until,
-        };
-        let means = Means {
-            outbox: &self.outbox,
-            seal: &self.seal,
-            caller: &self.caller,
-            kafka: &self.kafka,
-            streams: &streams.shared,
-            open: &self.caller.metrics.streams_open,
-        };
-        let is_ordered = self.caller.topic.ordering != Ordering::Unordered;
-        let lease = is_ordered.then_some(&intake.lease);
-        match stream::Answer::begin(means, begun, call, held, lease, settlement) {
-            Some(answer) => Processed::Streams(Box::new(answer)),
-            None => {
-                let response = error_response(correlation_id, ReplyError::ResponseTooLarge);
-                self.answer(record, response, None, destination, until)
-            }
-        }
-    }
+/// Begins to stream an answer. `None`: its topic takes no piece with this head, or it cannot be sealed.
+pub fn begin<'p>(
+    means: Means<'p>,
+    intake: &Intake,
+    settlement: &Arc<Settlement>,
+    (call, held): (OpenCall, HeldByCall<'p>),
+    (answer, place): (Answer, Place),
+    Awaited { destination, until }: Awaited,
+) -> Option<stream::Answer<'p>> {
+    let begun = Begun {
+        status: answer.status,
+        headers: answer.headers,
+        body: answer.body,
+        rest: answer.rest,
+        place: match place {
+            Place::OfBody => None,
+            Place::Own(place) => Some(place),
+        },
+        streamed: Streamed {
+            id: StreamId::new(),
+            // Pieces with the same key go to the same partition.
+            key: destination.partition.is_none().then(|| call.correlation_id.clone()),
+            destination,
+        },
+        is_sealed: is_sealed(&intake.record),
+        until,
+    };
+    let is_ordered = means.caller.topic.ordering != Ordering::Unordered;
+    let lease = is_ordered.then_some(&intake.lease);
+    stream::Answer::begin(means, begun, call, held, lease, settlement)
 }

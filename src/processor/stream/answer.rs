@@ -14,8 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Lease, LeaseHold};
 use crate::process::progress::monotonic_ms;
-use crate::processor::backend::client::BackendError;
-use crate::processor::backend::open_body::OpenBody;
+use crate::processor::backend::open_body::{OpenBody, ReadError};
 use crate::processor::metrics::Counted;
 use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::caller::Caller;
@@ -113,7 +112,7 @@ enum Step {
     Ended(Ending),
     Steered,
     Acked,
-    Came(Option<Result<Bytes, BackendError>>),
+    Came(Option<Result<Bytes, ReadError>>),
     Draining,
     Time,
 }
@@ -161,7 +160,7 @@ impl<'a> Answer<'a> {
         if begun.rest.as_ref().is_none_or(OpenBody::is_over) {
             cutter.end(Then::End);
         }
-        let first = cutter.next()?;
+        let first = cutter.next_piece()?;
         call.streams(sender.streamed.clone());
         sender.begin(first, head, begun.until, settlement)?;
         means.caller.metrics.finished(&begun.status.to_string());
@@ -207,7 +206,7 @@ impl<'a> Answer<'a> {
             if self.cutter.acked(self.sender.acks.count()) | self.cutter.credit(self.call.credit()) {
                 progress = Instant::now();
             }
-            while let Some(cut) = self.cutter.next() {
+            while let Some(cut) = self.cutter.next_piece() {
                 if !self.sender.send(cut) {
                     return Outcome::Undelivered;
                 }
@@ -297,7 +296,7 @@ impl<'a> Answer<'a> {
     }
 
     /// What came is sent; then it is said that more was to come. The breaker counted a success at the head, and counts a failure now.
-    fn broke_off(&mut self, error: &BackendError) {
+    fn broke_off(&mut self, error: &ReadError) {
         let topic = &self.caller.topic;
         tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, %error, "the backend broke off an answer that streams");
         self.caller.metrics.backend_errors.inc();

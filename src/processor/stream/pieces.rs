@@ -111,7 +111,7 @@ impl Cutter {
     }
 
     /// The next piece, if one is to be sent now.
-    pub fn next(&mut self) -> Option<Cut> {
+    pub fn next_piece(&mut self) -> Option<Cut> {
         if self.is_finished || (self.seq > 0 && self.acked == 0) {
             return None;
         }

@@ -155,8 +155,7 @@ fn fields(request: &HttpRequest, id: CorrelationId, target: &Target<'_>, peer: O
     for (name, value) in headers::end_to_end(own.iter().map(|(name, value)| (name.as_str(), value)), &connection) {
         let passes_for = |known: &&str| headers::passes_for(name.as_bytes(), known);
         // These are added below.
-        let is_ours = ADDED.iter().any(|known| passes_for(&known))
-            || (passes_for(&headers::X_FORWARDED_CLIENT_CERT) && peer.is_some());
+        let is_ours = ADDED.iter().any(passes_for) || (passes_for(&headers::X_FORWARDED_CLIENT_CERT) && peer.is_some());
         if !is_ours && !headers::is_of_each_hop(name) && (origin.is_trusted || !headers::is_about_client(name)) {
             fields.push((name.to_string().into(), Bytes::copy_from_slice(value.as_bytes())));
         }

@@ -140,11 +140,11 @@ mod tests {
             topic: topic.clone(),
             partition: 3,
         };
-        assert_eq!(processors.suspects(at(20.0)), [suspect.clone()]);
+        assert_eq!(processors.suspects(at(20.0)), std::slice::from_ref(&suspect));
         assert_eq!(processors.suspects(at(21.0)), [], "asked once");
         processors.was_read(id, false, at(22.0));
         assert_eq!(processors.dead(at(29.0)), []);
-        assert_eq!(processors.suspects(at(30.0)), [suspect.clone()]);
+        assert_eq!(processors.suspects(at(30.0)), std::slice::from_ref(&suspect));
         processors.was_read(id, true, at(31.0));
         assert_eq!(processors.dead(at(32.0)), []);
         assert_eq!(processors.dead(at(32.5)), [id]);

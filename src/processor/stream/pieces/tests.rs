@@ -13,7 +13,7 @@ fn push(cutter: &mut Cutter, text: &'static str) {
 }
 
 fn next(cutter: &mut Cutter) -> Option<(u64, String, Then)> {
-    let cut = cutter.next()?;
+    let cut = cutter.next_piece()?;
     Some((cut.seq, String::from_utf8(cut.body.to_vec()).unwrap(), cut.then))
 }
 
@@ -125,7 +125,7 @@ proptest! {
                     cutter.end(Then::End);
                 }
             }
-            while let Some(cut) = cutter.next() {
+            while let Some(cut) = cutter.next_piece() {
                 prop_assert_eq!(cut.seq, seq);
                 prop_assert!(seq == 0 || acked > 0, "the first is acknowledged before others follow");
                 let largest = if seq == 0 { first } else { further };
