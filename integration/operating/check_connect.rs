@@ -79,6 +79,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     ];
     let mut rules: Vec<Rule> = sent.iter().flat_map(|name| allow("topic", name, REQUESTS)).collect();
     rules.extend(allow("topic", "well-responses", REQUESTS));
+    rules.extend(allow("topic", "well-requests-control", &["Write"]));
     rules.extend(allow("topic", "narrow-responses", &["Read", "DescribeConfigs"]));
     rules.extend(allow("topic", "unreadable-responses", &["Write", "DescribeConfigs"]));
     rules.extend(allow("topic", "unwritable-requests", &["Read", "DescribeConfigs"]));
@@ -91,7 +92,16 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     kafka.allow(rules).await;
 
     let routes = |pairs: &[(&str, &str)]| -> Value {
-        let route = |(index, (request, response)): (usize, &(&str, &str))| json!({"path": format!("/{index}"), "request_topic": request, "response_topic": response});
+        let route = |(index, (request, response)): (usize, &(&str, &str))| {
+            // The first one's answers are streamed, where its control topic allows that.
+            let streaming = if index == 0 { "auto" } else { "off" };
+            json!({
+                "path": format!("/{index}"),
+                "request_topic": request,
+                "response_topic": response,
+                "streaming": streaming,
+            })
+        };
         pairs.iter().enumerate().map(route).collect()
     };
     let authority = Authority::for_days(100);
@@ -106,6 +116,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
             "backend_url": backend,
             "consumer_group": group,
             "workers": workers,
+            "streaming": "off",
         })
     };
     let mut encrypted = topic("encrypted-group", &expiring.url_by_name(), 1);
@@ -117,6 +128,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
         .set("instance_id", "orders-1")
         .set("warmup_topics", json!([]))
         .set("create_topics.enabled", false)
+        .set("streaming", "off")
         .set(
             "routes",
             routes(&[
@@ -150,6 +162,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
         "stops missing-right topic hidden-requests".into(),
         "stops missing-right group unjoinable-group".into(),
         "warns missing-right topic opaque-requests".into(),
+        "warns missing-topic topic well-requests-control".into(),
         "warns record-size topic small-requests".into(),
         "stops replication topic strict-requests".into(),
         "stops compaction topic compacted-requests".into(),
@@ -170,7 +183,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     table.assert_shows(&[
         "ok     topic well-requests",
         "--operation Read --topic unreadable-responses",
-        "8 stop traffic, 9 warn",
+        "8 stop traffic, 10 warn",
     ]);
     assert!(!table.text().contains(PASSWORD));
 
@@ -192,7 +205,7 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     let topics = Topics::unique("orders");
     create_topic(&topics.request, 2).await;
     let backend = Backend::echo().await;
-    let spec = processor(&[(&topics, &backend.url())]);
+    let spec = processor(&[(&topics, &backend.url())]).set_topics("streaming", "off");
     let ended = check_json(&spec, "processor").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(
@@ -201,12 +214,13 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     );
     create_topic(&topics.response, 2).await;
     assert_eq!(findings(&check_json(&spec, "processor").await), [""; 0]);
-    let ended = run(&proxy(&topics), &["check", "--connect", "--mode", "proxy"]).await;
+    let proxy = || proxy(&topics).set("streaming", "off");
+    let ended = run(&proxy(), &["check", "--connect", "--mode", "proxy"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.assert_shows(&["0 stop traffic, 0 warn, 3 ok"]);
     // Nothing was created, and the same again finds the same.
     set_topic(&topics.response, "retention.ms", "100").await;
-    let ended = check_json(&proxy(&topics), "proxy").await;
+    let ended = check_json(&proxy(), "proxy").await;
     assert_eq!(findings(&ended), [format!("warns retention topic {}", topics.response)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }

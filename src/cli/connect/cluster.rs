@@ -53,8 +53,8 @@ pub fn check(settings: &Settings, report: &mut Report) {
     }
 }
 
-fn ask<'a>(client: &BaseProducer<Complaints>, expected: &Expected<'a>) -> KafkaResult<Survey<'a>> {
-    let names: Vec<&str> = expected.topics.keys().copied().collect();
+fn ask<'a>(client: &BaseProducer<Complaints>, expected: &'a Expected<'_>) -> KafkaResult<Survey<'a>> {
+    let names: Vec<&str> = expected.topics.keys().map(String::as_str).collect();
     let client = client.client();
     Ok(Survey {
         // First: this waits for the connection.
@@ -74,13 +74,13 @@ impl Survey<'_> {
         report: &mut Report,
     ) {
         for (name, uses) in &expected.topics {
-            let Some(surveyed) = self.topics.get(name) else {
+            let Some(surveyed) = self.topics.get(&**name) else {
                 continue;
             };
             let topic = Topic {
                 name,
                 uses,
-                config: self.configs.get(*name).copied(),
+                config: self.configs.get(name).copied(),
                 brokers: self.brokers,
             };
             let findings = topic.findings(surveyed, || creation(settings, client, name, uses));

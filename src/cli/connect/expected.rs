@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::kafka::cluster::rights::Right;
 use crate::kafka::config::Purpose;
 use crate::proxy::instance;
-use crate::settings::{Processor, Proxy, ReplyPartition, Settings};
+use crate::settings::{Processor, Proxy, ReplyPartition, Settings, Streaming};
 use crate::wire::Format;
 
 /// What a role does with a topic.
@@ -27,6 +27,10 @@ pub enum TopicUse {
     SendsReplies,
     /// A processor writes what it gave up.
     SendsDeadLetters,
+    /// A proxy steers answers that are streamed to it. Unless they are `required`, it does without.
+    SteersStreams { required: bool },
+    /// A processor reads how its streams are steered, or does without.
+    HeedsControl { required: bool },
 }
 
 /// What a role does with a consumer group.
@@ -41,7 +45,7 @@ pub enum GroupUse<'a> {
 /// All topics and groups that a configuration names.
 #[derive(Debug, Default)]
 pub struct Expected<'a> {
-    pub topics: BTreeMap<&'a str, Vec<TopicUse>>,
+    pub topics: BTreeMap<String, Vec<TopicUse>>,
     pub groups: BTreeMap<&'a str, Vec<GroupUse<'a>>>,
 }
 
@@ -49,8 +53,13 @@ impl TopicUse {
     /// The right without which it cannot be done.
     pub fn right(self) -> Right {
         match self {
-            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } => Right::Read,
-            TopicUse::SendsRequests { .. } | TopicUse::SendsReplies | TopicUse::SendsDeadLetters => Right::Write,
+            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } | TopicUse::HeedsControl { .. } => {
+                Right::Read
+            }
+            TopicUse::SendsRequests { .. }
+            | TopicUse::SendsReplies
+            | TopicUse::SendsDeadLetters
+            | TopicUse::SteersStreams { .. } => Right::Write,
         }
     }
 
@@ -60,6 +69,7 @@ impl TopicUse {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
+            TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
         }
     }
 
@@ -69,8 +79,19 @@ impl TopicUse {
             TopicUse::SendsRequests { deadline, .. }
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
-            TopicUse::SendsReplies | TopicUse::SendsDeadLetters => None,
+            TopicUse::SendsReplies
+            | TopicUse::SendsDeadLetters
+            | TopicUse::SteersStreams { .. }
+            | TopicUse::HeedsControl { .. } => None,
         }
+    }
+
+    /// Requests are carried without it: only answers are not streamed.
+    pub fn is_optional(self) -> bool {
+        matches!(
+            self,
+            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false }
+        )
     }
 }
 
@@ -122,6 +143,9 @@ impl<'a> Expected<'a> {
             let deadline = proxy.longest_timeout();
             self.topic(topic, TopicUse::AwaitsReplies { partition, deadline });
         }
+        for (topic, required) in proxy.streamed_topics() {
+            self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
+        }
         for group in proxy.consumer_groups().into_keys() {
             self.groups.entry(group).or_default().push(GroupUse::Watches);
         }
@@ -150,8 +174,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    fn topic(&mut self, name: &'a str, used: TopicUse) {
-        let uses = self.topics.entry(name).or_default();
+    fn topic(&mut self, name: &str, used: TopicUse) {
+        let uses = self.topics.entry(name.to_owned()).or_default();
         if !uses.contains(&used) {
             uses.push(used);
         }

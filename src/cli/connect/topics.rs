@@ -8,7 +8,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::cli::connect::expected::TopicUse;
-use crate::cli::connect::finding::{Finding, Kind};
+use crate::cli::connect::finding::{Finding, Kind, Severity};
 use crate::kafka::cluster::rights::{Right, Rights};
 use crate::kafka::cluster::survey::{Surveyed, TopicState};
 use crate::kafka::cluster::topic_config::TopicConfig;
@@ -44,6 +44,17 @@ pub fn subject(name: &str) -> String {
 impl Topic<'_> {
     /// Everything that is wrong with it. `creation` tells what would become of it if it does not exist.
     pub fn findings(&self, surveyed: &Surveyed<TopicState>, creation: impl FnOnce() -> Creation) -> Vec<Finding> {
+        let mut found = self.found(surveyed, creation);
+        if self.uses.iter().all(|used| used.is_optional()) {
+            for finding in &mut found {
+                finding.severity = Severity::Warns;
+                finding.problem.push_str("; without it answers are not streamed");
+            }
+        }
+        found
+    }
+
+    fn found(&self, surveyed: &Surveyed<TopicState>, creation: impl FnOnce() -> Creation) -> Vec<Finding> {
         match surveyed {
             Surveyed::Missing => vec![self.missing(creation())],
             Surveyed::Denied => {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::cli::connect::finding::Severity;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -158,6 +157,16 @@ fn each_fault_is_found_once_and_no_other() {
             "{used:?} {state:?} {config:?}"
         );
     }
+    // What requests can do without stops nothing.
+    let steers = |required| TopicUse::SteersStreams { required };
+    assert_eq!(
+        found(steers(false), only(Right::Read), config()),
+        [(Warns, MissingRight)]
+    );
+    assert_eq!(
+        found(steers(true), only(Right::Read), config()),
+        [(Stops, MissingRight)]
+    );
     // Whoever only reads does not need enough replicas in sync.
     assert_eq!(found(TAKES, well(), with(|config| config.min_in_sync = Some(4))), []);
 }
