@@ -214,6 +214,15 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     );
     create_topic(&topics.response, 2).await;
     assert_eq!(findings(&check_json(&spec, "processor").await), [""; 0]);
+    let required = spec
+        .clone()
+        .set_topics("streaming", "required")
+        .set("create_topics.enabled", false);
+    let ended = check_json(&required, "processor").await;
+    assert_eq!(
+        findings(&ended),
+        [format!("stops missing-topic topic {}-control", topics.request)]
+    );
     let proxy = || proxy(&topics).set("streaming", "off");
     let ended = run(&proxy(), &["check", "--connect", "--mode", "proxy"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");

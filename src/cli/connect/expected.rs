@@ -161,6 +161,11 @@ impl<'a> Expected<'a> {
             };
             self.topic(&topic.request_topic, takes);
             self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            let streaming = topic.streams.streaming;
+            if streaming != Streaming::Off {
+                let required = streaming == Streaming::Required;
+                self.topic(&topic.streams.control_topic, TopicUse::HeedsControl { required });
+            }
             self.groups
                 .entry(&topic.consumer_group)
                 .or_default()
