@@ -40,9 +40,15 @@ async fn run(pair: &Pair, command: &[&str]) {
     );
 }
 
+/// A proxy that takes no large bodies.
+async fn pair() -> Pair {
+    let backend = Backend::start(script).await;
+    Pair::start_with(backend, |proxy| proxy.set("max_body_size", "900KiB")).await
+}
+
 #[tokio::test]
 async fn curl() {
-    let pair = Pair::start(Backend::start(script).await).await;
+    let pair = pair().await;
     const SCRIPT: &str = r#"
 set -eu
 dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
@@ -75,7 +81,7 @@ echo ok
 
 #[tokio::test]
 async fn python() {
-    let pair = Pair::start(Backend::start(script).await).await;
+    let pair = pair().await;
     const SCRIPT: &str = r#"
 import http.client, json, os, urllib.error, urllib.request
 url = os.environ["URL"]
@@ -108,7 +114,7 @@ print("ok")
 
 #[tokio::test]
 async fn node() {
-    let pair = Pair::start(Backend::start(script).await).await;
+    let pair = pair().await;
     const SCRIPT: &str = r#"
 const assert = require('node:assert'), http = require('node:http');
 const url = process.env.URL;

@@ -22,6 +22,8 @@ mod pieces;
 mod processor;
 /// The control topic and its rights.
 mod rights;
+/// Bodies of requests that are larger than a record.
+mod uploads;
 
 use std::time::Duration;
 

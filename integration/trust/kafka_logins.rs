@@ -49,6 +49,7 @@ async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
     kafka
         .create_topics(&[
             "orders-requests",
+            "orders-requests-bodies",
             "orders-requests-control",
             "orders-responses",
             DEAD_LETTERS,
@@ -121,6 +122,9 @@ async fn the_rights_of_the_page_are_all_that_each_role_needs() {
     let proxy = proxy_at(&kafka, login("orders-proxy")).start().await;
     let answer = proxy.request(Request::post("/", "hello")).await;
     answer.assert_echo("hello");
+    backend.answer_with(|received| Answer::body(received.body.len().to_string()));
+    let answer = proxy.request(Request::post("/", vec![b'x'; 2_000_000])).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "2000000"));
     lacks_nothing(&proxy);
     lacks_nothing(&processor);
 

@@ -18,6 +18,8 @@ use crate::settings::{Mode, Settings, Topic, plain_topic};
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
 const PARTITIONS: i32 = 4;
+/// The mock keeps 5 MB of a partition and drops what is older (`rdkafka_mock.c`, `partition_defaults`): a body must be read before that.
+const LARGEST_BODY: usize = 2 << 20;
 
 /// Starts the embedded broker, the echo backend, and both roles on them. The broker lives as long as the process.
 ///
@@ -28,15 +30,19 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
     actix_web::rt::spawn(
-        HttpServer::new(|| WebApp::new().default_service(web::to(echo)))
-            .workers(1)
-            .disable_signals()
-            .listen(backend)?
-            .run(),
+        HttpServer::new(|| {
+            WebApp::new()
+                .app_data(web::PayloadConfig::new(LARGEST_BODY))
+                .default_service(web::to(echo))
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(backend)?
+        .run(),
     );
 
     let topic = demo_topic(&settings, &backend_address.to_string());
-    for name in [&topic.request_topic, &topic.response_topic] {
+    for name in [&topic.request_topic, &topic.response_topic, &topic.streams.bodies_topic] {
         broker.create_topic(name, PARTITIONS, 1).map_err(AssembleError::Kafka)?;
     }
     settings.kafka.bootstrap_servers = broker.bootstrap_servers();
@@ -49,7 +55,14 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     for route in &mut settings.proxy.routes {
         route.request_topic.clone_from(&topic.request_topic);
         route.response_topic.clone_from(&topic.response_topic);
+        route.streams.bodies_topic.clone_from(&topic.streams.bodies_topic);
     }
+    settings
+        .proxy
+        .streams
+        .bodies_topic
+        .clone_from(&topic.streams.bodies_topic);
+    settings.proxy.max_body_size = settings.proxy.largest_body().min(LARGEST_BODY);
     settings.processor.topics = vec![topic];
     settings.processor.dead_letter_topic = None;
     settings.pre_stop = Duration::ZERO;

@@ -90,7 +90,14 @@ fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
     let default_reply_topic = (!routed).then_some(settings.proxy.response_topic.as_str());
     let requests = |name| (name, Purpose::Requests);
     let replies = |name| (name, Purpose::Replies);
-    let proxy = settings.proxy.request_topics().into_iter().map(requests);
+    let bodies = |name| (name, Purpose::Bodies);
+    let request_topics = settings.proxy.request_topics();
+    let bodies_topics: Vec<String> = request_topics
+        .iter()
+        .map(|topic| settings.proxy.bodies_topic_of(topic))
+        .collect();
+    let proxy = request_topics.into_iter().map(requests);
+    let proxy = proxy.chain(bodies_topics.iter().map(|name| bodies(name.as_str())));
     let proxy = proxy.chain(
         settings
             .proxy
@@ -109,7 +116,13 @@ fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
     let processor = own
         .topics
         .iter()
-        .flat_map(|topic| [requests(topic.request_topic.as_str()), replies(&topic.response_topic)])
+        .flat_map(|topic| {
+            [
+                requests(topic.request_topic.as_str()),
+                replies(&topic.response_topic),
+                bodies(&topic.streams.bodies_topic),
+            ]
+        })
         .chain(
             own.topics
                 .iter()

@@ -8,12 +8,16 @@ use crate::wire::headers;
 pub const MASK: &str = "*** (--reveal shows it)";
 
 /// Header fields of records and of HTTP, in lower case.
-const HARMLESS: [&str; 70] = [
+const HARMLESS: [&str; 74] = [
     // Ours, and Spring Kafka's.
     headers::KHP_VERSION,
     headers::KHP_DEADLINE,
     headers::KHP_TIMEOUT,
     headers::KHP_BODY,
+    headers::KHP_BODY_PARTITION,
+    headers::KHP_BODY_FIRST,
+    headers::KHP_BODY_LAST,
+    headers::KHP_BODY_LENGTH,
     headers::KHP_CLIENT_IP,
     headers::KHP_ERROR,
     headers::KHP_ATTEMPTS,

@@ -88,6 +88,10 @@ impl Letters {
         &self.topic
     }
 
+    pub(super) fn consumer(&self) -> &BaseConsumer<Complaints> {
+        &self.consumer
+    }
+
     /// Does Kafka have this topic?
     ///
     /// # Errors

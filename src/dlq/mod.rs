@@ -7,11 +7,13 @@
 //! - [`transactions`]: a batch of letters that is redriven as a whole or not at all.
 //! - [`letters`]: the topic, read from its beginning to its end.
 //! - [`letter`]: one dead letter.
+//! - [`body`]: the body of a letter that is larger than a record.
 //! - [`filter`]: which letters are meant.
 //! - [`harmless`]: what is printed without `--reveal`.
 //! - [`printable`]: foreign bytes, safe to print.
 //! - [`error`]: why a command failed, and its exit code.
 
+mod body;
 mod error;
 mod filter;
 mod harmless;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::dlq::body::{self, Kept};
 use crate::dlq::error::DlqError;
 use crate::dlq::harmless::{MASK, is_harmless, is_harmless_member, without_query};
 use crate::dlq::letter::Letter;
@@ -13,6 +14,7 @@ use crate::dlq::options::Show;
 use crate::dlq::printable::{hex, line, lines, value};
 use crate::process::output;
 use crate::settings::Settings;
+use crate::wire::beside::BodyPlace;
 use crate::wire::correlation::id_text;
 use crate::wire::sealing::is_sealed;
 use crate::wire::{Format, RawRecord, headers};
@@ -23,17 +25,39 @@ pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
     let none = || DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place));
     let letters = Letters::open(settings)?.ok_or_else(none)?;
     let record = letters.at(show.place)?.ok_or_else(none)?;
-    let opened = letters.opened(&record);
-    output::print(text(&record, opened, show))?;
+    let letter = Letter {
+        opened: letters.opened(&record),
+        record,
+        redriven: false,
+    };
+    let beside = body::place(&letter).map(|place| {
+        let named = letter.original_topic().unwrap_or_default();
+        let topic = body::topic_of(settings, &named);
+        beside(place, &topic, letters.has_body(&topic, place))
+    });
+    output::print(text(letter, show) + beside.as_deref().unwrap_or_default())?;
     Ok(())
 }
 
-fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
-    let letter = Letter {
-        record: record.clone(),
-        redriven: false,
-        opened,
+/// What is told of a body that is not in the letter.
+fn beside(place: BodyPlace, topic: &str, kept: Kept) -> String {
+    let kept = match kept {
+        Kept::Whole => "still there",
+        Kept::Gone => "no longer there: the letter cannot be redriven",
+        Kept::Unknown => "Kafka does not tell whether it is still there",
     };
+    let BodyPlace {
+        partition,
+        first,
+        last,
+        length,
+    } = place;
+    let topic = line(topic);
+    format!("(a body of {length} bytes in {topic}, partition {partition}, offsets {first} to {last}: {kept})\n")
+}
+
+fn text(letter: Letter, show: &Show) -> String {
+    let record = &letter.record;
     let content = letter.content();
     let mut text = format!("letter     {}\ngiven up   {}\n", letter.place(), letter.time());
     if let Some(key) = &content.key {
@@ -63,7 +87,7 @@ fn text(record: &RawRecord, opened: Option<RawRecord>, show: &Show) -> String {
         let size = record.value.as_ref().map_or(0, Bytes::len);
         return text + &format!("({size} bytes, sealed; no key of sealing.keys opens them)\n");
     }
-    text += &body(content, show);
+    text += &body_of(content, show);
     text
 }
 
@@ -81,11 +105,22 @@ fn harmless_header(name: &[u8], content: &[u8]) -> String {
 fn header(name: &[u8], content: &[u8]) -> String {
     let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
     let number = match (content.len(), content) {
-        (4, _) if is(headers::DLT_ORIGINAL_PARTITION) || is(headers::KAFKA_REPLY_PARTITION) => content
-            .try_into()
-            .ok()
-            .map(|bytes| i64::from(i32::from_be_bytes(bytes))),
-        (8, _) if is(headers::DLT_ORIGINAL_OFFSET) || is(headers::DLT_ORIGINAL_TIMESTAMP) => {
+        (4, _)
+            if is(headers::DLT_ORIGINAL_PARTITION)
+                || is(headers::KAFKA_REPLY_PARTITION)
+                || is(headers::KHP_BODY_PARTITION) =>
+        {
+            content
+                .try_into()
+                .ok()
+                .map(|bytes| i64::from(i32::from_be_bytes(bytes)))
+        }
+        (8, _)
+            if is(headers::DLT_ORIGINAL_OFFSET)
+                || is(headers::DLT_ORIGINAL_TIMESTAMP)
+                || is(headers::KHP_BODY_FIRST)
+                || is(headers::KHP_BODY_LAST) =>
+        {
             content.try_into().ok().map(i64::from_be_bytes)
         }
         _ => None,
@@ -97,7 +132,7 @@ fn header(name: &[u8], content: &[u8]) -> String {
     }
 }
 
-fn body(record: &RawRecord, show: &Show) -> String {
+fn body_of(record: &RawRecord, show: &Show) -> String {
     let Some(value) = record.value.as_deref() else {
         return "(no value: null)\n".into();
     };
@@ -172,7 +207,12 @@ mod tests {
             reveal,
             full,
         };
-        text(record, None, &show)
+        let letter = Letter {
+            record: record.clone(),
+            opened: None,
+            redriven: false,
+        };
+        text(letter, &show)
     }
 
     #[test]

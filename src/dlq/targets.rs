@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::dlq::body::{self, Kept};
 use crate::dlq::error::DlqError;
 use crate::dlq::letter::{Letter, Place};
 use crate::dlq::letters::{Letters, derive};
@@ -11,6 +12,7 @@ use crate::dlq::printable::line;
 use crate::kafka::topic_name::{is_internal, is_legal};
 use crate::settings::Settings;
 use crate::wire::Sealing;
+use crate::wire::beside::BodyPlace;
 use crate::wire::redrive::{Redriven, Stays};
 use crate::wire::sealing::is_sealed;
 
@@ -36,12 +38,17 @@ pub enum Left {
     NotAllowed(String),
     #[error("came from topic {0}, which does not exist")]
     Missing(String),
+    #[error("has lost its body, which topic {0} no longer has")]
+    BodyGone(String),
+    #[error("has its body in topic {from}, and a letter to that topic must have it in {to}")]
+    OtherBodies { from: String, to: String },
     #[error("is not taken by topic {topic}: {code}")]
     Refused { topic: String, code: String },
 }
 
 /// Which topics may be written to. A letter's headers are a client's: only names that the operator gave count.
-pub struct Targets {
+pub struct Targets<'a> {
+    settings: &'a Settings,
     to: Option<Arc<str>>,
     allowed: HashSet<String>,
     sealing: Sealing,
@@ -49,10 +56,10 @@ pub struct Targets {
     known: HashMap<String, Option<Arc<str>>>,
 }
 
-impl Targets {
+impl<'a> Targets<'a> {
     /// # Errors
     /// A name that no letter can be sent to.
-    pub fn new(settings: &Settings, redrive: &Redrive, dead_letter_topic: &str) -> Result<Self, DlqError> {
+    pub fn new(settings: &'a Settings, redrive: &Redrive, dead_letter_topic: &str) -> Result<Self, DlqError> {
         for name in redrive.to.iter().chain(&redrive.allow) {
             if !is_legal(name) || is_internal(name) || name == dead_letter_topic {
                 let name = line(name);
@@ -67,6 +74,7 @@ impl Targets {
             .iter()
             .map(|topic| topic.request_topic.clone());
         Ok(Targets {
+            settings,
             to: redrive.to.as_deref().map(Arc::from),
             allowed: configured
                 .chain(redrive.allow.iter().cloned())
@@ -98,6 +106,11 @@ impl Targets {
             self.known
                 .insert(named.clone(), exists.then(|| Arc::from(named.as_str())));
         }
+        if let Some(body) = body::place(letter)
+            && let Err(why) = self.has_body(letter, &named, body, letters)?
+        {
+            return Ok(Err(why));
+        }
         let place = letter.place();
         Ok(match self.known.get(&named).cloned().flatten() {
             Some(topic) => {
@@ -112,5 +125,24 @@ impl Targets {
             }
             None => Err(Left::Missing(named)),
         })
+    }
+    /// Whether whoever works on the letter again finds its body; the inner error says why not.
+    fn has_body(
+        &self,
+        letter: &Letter,
+        target: &str,
+        place: BodyPlace,
+        letters: &Letters,
+    ) -> Result<Result<(), Left>, DlqError> {
+        let from = body::topic_of(self.settings, &letter.original_topic().unwrap_or_default());
+        let to = body::topic_of(self.settings, target);
+        if from != to {
+            return Ok(Err(Left::OtherBodies { from: line(&from), to }));
+        }
+        match letters.has_body(&to, place) {
+            Kept::Whole => Ok(Ok(())),
+            Kept::Gone => Ok(Err(Left::BodyGone(to))),
+            Kept::Unknown => Err(DlqError::Silent(format!("no answer about topic {to}"))),
+        }
     }
 }

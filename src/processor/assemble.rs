@@ -24,6 +24,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
+use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
@@ -88,7 +89,15 @@ pub fn assemble(
     metrics.calls_borrowable.set(calls.most_borrowed() as i64);
     let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
     let connectors = Connectors::new(own.topics.iter().map(|topic| &topic.tls)).map_err(AssembleError::Backend)?;
+    let sealing = Arc::new(settings.sealing.derive()?);
     let shared = Shared {
+        body_readers: BodyReaders::new(
+            properties::body_reader(&settings.kafka),
+            own.body_readers,
+            settings.max_record_size,
+            sealing.clone(),
+            metrics.bodies.clone(),
+        ),
         producer: producer.clone(),
         limits,
         calls: calls.clone(),
@@ -101,7 +110,7 @@ pub fn assemble(
         max_clock_skew: own.max_clock_skew,
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
-        sealing: Arc::new(settings.sealing.derive()?),
+        sealing,
         streams: Streams::new(settings),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
@@ -226,13 +235,15 @@ fn pump_plan(
     }
 }
 
-/// Topics that a reply must not go to: there it would be executed as a request, taken for a dead letter, or steer streams.
+/// Topics that a reply must not go to: there it would be executed as a request, taken for a dead letter or a piece of a body, or steer
+/// streams.
 fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
-    let requests = own.topics.iter().map(|topic| &topic.request_topic);
-    let controls = own.topics.iter().map(|topic| &topic.streams.control_topic);
-    requests
-        .chain(controls)
-        .chain(&own.dead_letter_topic)
-        .cloned()
-        .collect()
+    let topics = own.topics.iter().flat_map(|topic| {
+        [
+            &topic.request_topic,
+            &topic.streams.control_topic,
+            &topic.streams.bodies_topic,
+        ]
+    });
+    topics.chain(&own.dead_letter_topic).cloned().collect()
 }

@@ -5,6 +5,7 @@ use prometheus::{
 };
 
 use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::processor::bodies::metrics::BodyMetrics;
 
 /// Every metric of the processor.
 #[derive(Clone)]
@@ -32,6 +33,7 @@ pub struct ProcessorMetrics {
     pub remembered_ids: IntGauge,
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
+    pub bodies: BodyMetrics,
     pub ready: IntGauge,
     streams: IntCounterVec,
     cancels: IntCounterVec,
@@ -226,6 +228,7 @@ impl ProcessorMetrics {
                 "processor_messages_in_flight",
                 "Records between intake and the end of their work",
             )?,
+            bodies: BodyMetrics::register(registry)?,
             ready: gauge("processor_ready", "1 while /health/ready is true")?,
             streams: counters(
                 "processor_streams_total",

@@ -5,11 +5,13 @@
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
 //! - [`stream`]: answers in several records, and the calls that requesters can end.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
+//! - [`bodies`]: bodies that are larger than a record.
 //! - [`lag`]: the consumer's lag, gathered when it is asked for.
 //! - [`metrics`]: what the processor counts.
 
 pub mod assemble;
 pub mod backend;
+pub mod bodies;
 pub mod lag;
 pub mod metrics;
 pub mod record;

@@ -24,6 +24,7 @@ use crate::proxy::auth::jwks::Jwks;
 use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::body::BodyLimits;
+use crate::proxy::handler::receive::Bodies;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
@@ -33,6 +34,7 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::TrustedProxies;
+use crate::proxy::uploads::Uploads;
 use crate::settings::{self, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
@@ -83,6 +85,7 @@ pub fn assemble(
         .map(configured)
         .collect::<Result<_, _>>()?;
     watch_consumers(own, &topics, &producer);
+    let sealing = Arc::new(settings.sealing.derive()?);
     let bytes = ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone());
     let streamed = own.streamed_topics();
     let required = streamed.iter().filter(|(_, required)| **required);
@@ -94,12 +97,12 @@ pub fn assemble(
         bytes: bytes.clone(),
         missing_control: missing_control.clone(),
         producer: producer.clone(),
-        limits,
+        limits: limits.clone(),
         config: properties::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(settings.create_topics.clone()),
         settings: own.clone(),
         max_record: settings.max_record_size,
-        sealing: Arc::new(settings.sealing.derive()?),
+        sealing: sealing.clone(),
         instance: instance.clone(),
         topics: topics.clone(),
         request_topics,
@@ -127,11 +130,15 @@ pub fn assemble(
         routes,
         unrouted: metrics.topic(OTHER_TOPIC),
         topic_headers: own.topic_headers,
-        body: BodyLimits {
-            size: own.max_body_size,
-            rate: own.min_body_rate,
+        bodies: Bodies {
+            limits: BodyLimits {
+                size: own.largest_body(),
+                rate: own.min_body_rate,
+            },
+            records: limits,
+            uploads: Uploads::new(settings, sealing, bytes.clone(), metrics.uploads.clone()),
+            bytes,
         },
-        bytes,
         client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
         streams: StreamPlaces::new(settings.max_streams, metrics.streams.places.clone()),
         missing_control,

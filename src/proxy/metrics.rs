@@ -9,6 +9,7 @@ use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
+use crate::proxy::uploads::metrics::UploadMetrics;
 
 /// The label of topics that no configuration names.
 pub const OTHER_TOPIC: &str = "other";
@@ -45,6 +46,7 @@ pub struct ProxyMetrics {
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
     pub jwks: JwksMetrics,
+    pub uploads: UploadMetrics,
     pub streams: StreamMetrics,
 }
 
@@ -205,6 +207,7 @@ impl ProxyMetrics {
                 refreshes: counters("proxy_jwks_refreshes_total", "Reads of the keys of tokens", &["result"])?,
                 keys: gauge("proxy_jwks_keys", "Keys that tokens may be signed with")?,
             },
+            uploads: UploadMetrics::register(registry)?,
             streams: StreamMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
@@ -269,6 +272,11 @@ impl Drop for OpenConnection {
 }
 
 impl TopicMetrics {
+    /// What this topic is called in metrics.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// What is counted of streams, of all topics.
     pub fn streams(&self) -> &StreamMetrics {
         &self.all.streams

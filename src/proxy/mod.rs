@@ -8,6 +8,7 @@
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
@@ -23,3 +24,4 @@ pub mod reply_router;
 pub mod routing;
 pub mod stream;
 pub mod trust;
+pub mod uploads;

@@ -36,6 +36,11 @@ impl BodyPiece {
         }
     }
 
+    /// Which one a record claims to be.
+    pub fn seq_of(record: &RawRecord) -> Option<u64> {
+        record.header(headers::KHP_SEQ).and_then(|seq| number(seq))
+    }
+
     /// Reads it.
     ///
     /// # Errors
@@ -47,10 +52,7 @@ impl BodyPiece {
             correlation_id: id
                 .cloned()
                 .ok_or_else(|| format!("no {}", headers::KAFKA_CORRELATION_ID))?,
-            seq: record
-                .header(headers::KHP_SEQ)
-                .and_then(|seq| number(seq))
-                .ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
+            seq: Self::seq_of(record).ok_or_else(|| format!("{} is not a number", headers::KHP_SEQ))?,
             more: record.header(headers::KHP_MORE).is_some_and(|more| more == MORE),
             body: record.value.clone().unwrap_or_default(),
         })
@@ -59,18 +61,10 @@ impl BodyPiece {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn raw(record: Record) -> RawRecord {
-        let headers = record.headers.into_iter();
-        RawRecord {
-            value: Some(record.value),
-            headers: headers
-                .map(|(name, value)| (Bytes::from(name.into_owned()), Some(value)))
-                .collect(),
-            ..RawRecord::empty(&"orders-requests-bodies".into())
-        }
-    }
+    use super::*;
+    use crate::wire::invariants::{record, sent};
 
     #[test]
     fn a_piece_is_read_as_it_was_written() {
@@ -81,7 +75,22 @@ mod tests {
                 more,
                 body: Bytes::from_static(b"\0\xff"),
             };
-            assert_eq!(BodyPiece::decode(&raw(piece.clone().encode())), Ok(piece));
+            assert_eq!(BodyPiece::decode(&sent(piece.clone().encode())), Ok(piece));
+        }
+    }
+
+    proptest! {
+        /// Whatever a record holds: it is no piece, or one that survives the wire once more.
+        #[test]
+        fn any_record_is_a_piece_or_none(input in prop::collection::vec(any::<u8>(), 0..200), seq: u64) {
+            let mut any = record(&input);
+            for (name, value) in [(headers::KAFKA_CORRELATION_ID, "id".to_owned()), (headers::KHP_SEQ, seq.to_string())] {
+                any.headers.push((Bytes::from(name), Some(value.into())));
+            }
+            if let Ok(piece) = BodyPiece::decode(&any) {
+                prop_assert_eq!(piece.seq, seq);
+                prop_assert_eq!(BodyPiece::decode(&sent(piece.clone().encode())), Ok(piece));
+            }
         }
     }
 }

@@ -73,6 +73,13 @@ pub fn set_reply_partition(record: &mut Record, partition: i32) {
         .push((Cow::Borrowed(headers::KAFKA_REPLY_PARTITION), value));
 }
 
+/// Says in an encoded request that its body lies elsewhere.
+pub fn set_place(record: &mut Record, place: BodyPlace) {
+    let mut own = Own(Fields::with_capacity(5));
+    put_place(place, &mut own);
+    record.headers.extend(own.0);
+}
+
 /// What an encoded request says that may be answered in several records. Written once for a process, and shared by all its requests.
 #[derive(Debug, Clone)]
 pub struct EncodedOffer {
@@ -132,6 +139,11 @@ pub fn encode_response(response: Response) -> Record {
 pub fn decode_request(record: &RawRecord) -> Result<Request, WireError> {
     let reply_to = ReplyTo::read(record);
     read_request(record, &reply_to).map_err(|reason| reply_to.error(reason))
+}
+
+/// Where the body of a request lies that is larger than a record; `None`: it is in the record, there is none, or it cannot be read where.
+pub fn body_place(record: &RawRecord) -> Option<BodyPlace> {
+    read_place(record).ok().flatten()
 }
 
 /// Reads a reply, of our processor or of anything that echoes `kafka_correlationId`.

@@ -52,6 +52,12 @@ pub enum Binding<'a> {
         request_topic: &'a str,
         reply_topic: &'a str,
     },
+    /// A piece of a request's body. It belongs to one request, and to one place in its body.
+    Body {
+        bodies_topic: &'a str,
+        correlation_id: &'a [u8],
+        seq: u64,
+    },
 }
 
 /// Why a record is not believed.
@@ -237,16 +243,31 @@ fn authenticated<'a>(
 ) -> Vec<u8> {
     let mut aad = Vec::with_capacity(256);
     put(&mut aad, Some(b"khp-sealed 1"));
-    let (direction, request_topic, reply_topic) = match binding {
-        Binding::Request { request_topic } => ("request", request_topic, None),
+    match binding {
+        Binding::Request { request_topic } => {
+            put(&mut aad, Some(b"request"));
+            put(&mut aad, Some(request_topic.as_bytes()));
+            put(&mut aad, None);
+        }
         Binding::Reply {
             request_topic,
             reply_topic,
-        } => ("reply", request_topic, Some(reply_topic.as_bytes())),
-    };
-    put(&mut aad, Some(direction.as_bytes()));
-    put(&mut aad, Some(request_topic.as_bytes()));
-    put(&mut aad, reply_topic);
+        } => {
+            put(&mut aad, Some(b"reply"));
+            put(&mut aad, Some(request_topic.as_bytes()));
+            put(&mut aad, Some(reply_topic.as_bytes()));
+        }
+        Binding::Body {
+            bodies_topic,
+            correlation_id,
+            seq,
+        } => {
+            put(&mut aad, Some(b"body"));
+            put(&mut aad, Some(bodies_topic.as_bytes()));
+            put(&mut aad, Some(correlation_id));
+            put(&mut aad, Some(&seq.to_be_bytes()));
+        }
+    }
     put(&mut aad, Some(key_id));
     put(&mut aad, record_key);
     for (name, value) in clear {

@@ -7,11 +7,13 @@ use crate::kafka::cluster::rights::Right;
 use crate::kafka::config::Purpose;
 use crate::proxy::instance;
 use crate::settings::{Processor, Proxy, ReplyPartition, Settings, Streaming};
+use crate::wire::Format;
 
 /// What a role does with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicUse {
-    /// A proxy writes requests, with bodies of up to `max_body` bytes. Their clients wait for `deadline` at most.
+    /// A proxy writes requests, with bodies of up to `max_body` bytes that have to fit into their records; 0: larger ones go elsewhere. Their
+    /// clients wait for `deadline` at most.
     SendsRequests { max_body: usize, deadline: Duration },
     /// A proxy reads replies. `partition`: the number that the configuration asks for, if it does.
     AwaitsReplies { partition: Option<i64>, deadline: Duration },
@@ -122,7 +124,12 @@ impl<'a> Expected<'a> {
             routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout)
         };
         for topic in proxy.request_topics() {
-            let max_body = proxy.max_body_size;
+            let mut routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
+            let is_json = match proxy.routes.is_empty() {
+                true => proxy.wire_format == Format::Json,
+                false => routes.any(|route| route.wire_format == Format::Json),
+            };
+            let max_body = if is_json { proxy.largest_body() } else { 0 };
             let deadline = deadline_on(topic);
             self.topic(topic, TopicUse::SendsRequests { max_body, deadline });
         }

@@ -190,7 +190,7 @@ impl Topic<'_> {
     fn sizes(&self, limit: usize) -> Vec<Finding> {
         let of = |used: &TopicUse| {
             match *used {
-            TopicUse::SendsRequests { max_body, .. } if limit < max_body.saturating_add(HEAD_ROOM) => Some(self.warns(
+            TopicUse::SendsRequests { max_body, .. } if max_body > 0 && limit < max_body.saturating_add(HEAD_ROOM) => Some(self.warns(
                 Kind::RecordSize,
                 format!(
                     "max.message.bytes is {limit}: bodies over about {} bytes get 413, though max_body_size is {max_body}",

@@ -17,6 +17,9 @@ const SHORTEST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A producer's queue has at least this many places: few requests in flight can still be many a second.
 const LEAST_QUEUED: usize = 1000;
 
+/// How long Kafka may take for a piece of a body before its client is told to try again: a broker that restarts takes less.
+const BODY_PIECE_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long a transaction of `dlq redrive` may stay open; a batch takes milliseconds.
 const REDRIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -174,6 +177,24 @@ pub fn request_producer(kafka: &Kafka, longest_timeout: Duration, max_pending: u
     // Twice: a reply may come before the acknowledgement of its request, which is in the queue until then.
     let queued = max_pending.saturating_mul(2).clamp(LEAST_QUEUED, i32::MAX as usize);
     config.set("queue.buffering.max.messages", queued.to_string());
+    finish(config, kafka)
+}
+
+/// The producer of large bodies of requests. How much it queues is bounded by each body's window, and by the bytes that a proxy holds.
+pub fn body_producer(kafka: &Kafka) -> ClientConfig {
+    finish(producer(kafka, BODY_PIECE_WITHIN), kafka)
+}
+
+/// A consumer of large bodies: assigned by hand to a range of one partition, and used for one body after the other.
+pub fn body_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("group.id", "actix-khp-bodies")
+        // A piece that retention has removed must not be passed over.
+        .set("auto.offset.reset", "error")
+        // What is fetched ahead of a backend that reads slowly. With the answer under way, and a backend's pieces, that is what a body takes.
+        .set("queued.max.messages.kbytes", "1024")
+        .set("fetch.wait.max.ms", "10");
     finish(config, kafka)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rdkafka::ClientContext;
+use rdkafka::Message as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
@@ -11,8 +12,9 @@ use rdkafka_sys as rdsys;
 
 use crate::kafka::client::context::log_through_tracing;
 
-/// What became of a produced record.
-pub type Delivered = Result<(), Undelivered>;
+/// What became of a produced record: its offset, or why there is none. The offset is negative where the broker did not tell it, as of a
+/// repeat whose first copy it took long ago.
+pub type Delivered = Result<i64, Undelivered>;
 
 /// A record that Kafka did not acknowledge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,7 @@ impl<L: DeliveryListener> ProducerContext for Context<L> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: L::Ticket) {
         let outcome = match result {
-            Ok(_) => Ok(()),
+            Ok(message) => Ok(message.offset()),
             Err((error, message)) => {
                 // SAFETY: the message is valid for the time of this callback.
                 let status = unsafe { rdsys::rd_kafka_message_status(message.ptr()) };

@@ -72,7 +72,7 @@ fn a_fatal_error_costs_one_client_and_not_the_next_record() {
     producer.heal();
     assert!(!Arc::ptr_eq(&before, &producer.client()));
     producer.send(&topic, None, &record(0), 2);
-    assert_eq!(reports.blocking_recv(), Some((2, Ok(()))));
+    assert_eq!(reports.blocking_recv(), Some((2, Ok(0))));
     let healthy = producer.client();
     producer.heal();
     assert!(Arc::ptr_eq(&healthy, &producer.client()));
@@ -101,7 +101,7 @@ fn rate(producer: &Producer<Reports>, reports: &mut mpsc::UnboundedReceiver<(usi
     (0..RECORDS).for_each(|number| producer.send(topic, None, &record, number));
     for _ in 0..RECORDS {
         let (number, outcome) = reports.blocking_recv().unwrap();
-        assert_eq!(outcome, Ok(()), "{number}");
+        assert!(outcome.is_ok(), "{number} {outcome:?}");
     }
     RECORDS as f64 / began.elapsed().as_secs_f64()
 }
@@ -155,7 +155,7 @@ fn many_small_topics_share_few_clients_and_a_raised_limit_leads_back() {
     assert!(producer.queued() > 0, "of all clients");
     assert!(producer.flush(Duration::from_secs(30)), "all clients");
     assert_eq!(producer.queued(), 0);
-    assert!((0..1_000).all(|_| reports.blocking_recv().unwrap().1 == Ok(())));
+    assert!((0..1_000).all(|_| reports.blocking_recv().unwrap().1.is_ok()));
     for topic in &topics {
         producer.limit_batches(topic, 1_000_000);
     }

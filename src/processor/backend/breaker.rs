@@ -227,7 +227,7 @@ pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
             BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_),
         ) => Some(true),
         Err(BackendError::TooLarge(_)) => Some(false),
-        Err(BackendError::BadMessage(_)) => None,
+        Err(BackendError::BadMessage(_) | BackendError::Body(_)) => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use crate::processor::backend::open_body::{OpenBody, ReadError, WholeAnswers};
 use crate::processor::backend::tls::Connector;
+use crate::processor::bodies::BodyError;
+use crate::processor::bodies::stream::StreamedBody;
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
 use crate::wire::{self, Fields, ReplyError, Request, headers};
@@ -59,6 +61,9 @@ pub enum BackendError {
     TooLarge(usize),
     #[error("cannot be sent as HTTP: {0}")]
     BadMessage(String),
+    /// Nothing of it is the backend's doing. Where the call had begun, the backend saw its connection break off.
+    #[error(transparent)]
+    Body(#[from] BodyError),
 }
 
 impl BackendError {
@@ -69,14 +74,18 @@ impl BackendError {
             BackendError::Timeout(_) => ReplyError::BackendTimeout,
             BackendError::Reset(_) | BackendError::NotHttp(_) => ReplyError::BackendReset,
             BackendError::TooLarge(_) => ReplyError::ResponseTooLarge,
-            BackendError::BadMessage(_) => ReplyError::BadMessage,
+            BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)) => ReplyError::BadMessage,
+            BackendError::Body(BodyError::Unread(_)) => ReplyError::ProcessorFailed,
         }
     }
 }
 
+/// A body in memory, or one that is read while it is sent.
+type Outgoing = Either<Full<Bytes>, StreamedBody>;
+
 /// One backend as one worker sees it: address and connections, which live on the Arbiter that calls it.
 pub struct Backend {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Connector, Outgoing>,
     scheme: Scheme,
     authority: Authority,
     base_path: String,
@@ -118,22 +127,30 @@ impl Backend {
 
     /// Sends the request and reads the whole answer within `timeout`, or as much of it as `whole` allows: then the rest is streamed, and
     /// `timeout` is the time to its head. `None`: every answer is read to its end.
+    /// `request_body`: the one that lies elsewhere.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
     pub async fn call(
         &self,
         request: &Request,
+        request_body: Option<StreamedBody>,
         timeout: Duration,
         whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
-        within(timeout, self.exchange(request, whole))
+        within(timeout, self.exchange(request, request_body, whole))
             .await
             .unwrap_or(Err(BackendError::Timeout(timeout)))
     }
 
-    async fn exchange(&self, request: &Request, whole: Option<&WholeAnswers<'_>>) -> Result<Answer, BackendError> {
-        let response = self.client.request(self.outgoing(request)?).await.map_err(send_error)?;
+    async fn exchange(
+        &self,
+        request: &Request,
+        request_body: Option<StreamedBody>,
+        whole: Option<&WholeAnswers<'_>>,
+    ) -> Result<Answer, BackendError> {
+        let outgoing = self.outgoing(request, request_body)?;
+        let response = self.client.request(outgoing).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
         // No reply can carry another one: 101 ends HTTP on that connection, and beyond 599 there is nothing (RFC 9110 15).
@@ -168,9 +185,17 @@ impl Backend {
         })
     }
 
-    fn outgoing(&self, request: &Request) -> Result<hyper::Request<Full<Bytes>>, BackendError> {
+    fn outgoing(
+        &self,
+        request: &Request,
+        body: Option<StreamedBody>,
+    ) -> Result<hyper::Request<Outgoing>, BackendError> {
         let bad = |error: &dyn std::fmt::Display| BackendError::BadMessage(error.to_string());
-        let mut outgoing = hyper::Request::new(Full::new(request.body.clone().unwrap_or_default()));
+        let body = match body {
+            Some(body) => Either::Right(body),
+            None => Either::Left(Full::new(request.body.clone().unwrap_or_default())),
+        };
+        let mut outgoing = hyper::Request::new(body);
         *outgoing.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad(&error))?;
         *outgoing.uri_mut() = self.uri(&request.path)?;
         let fields = outgoing.headers_mut();
@@ -184,7 +209,7 @@ impl Backend {
                 HeaderValue::from_maybe_shared(value.clone()).map_err(|error| bad(&error))?,
             );
         }
-        if request.body.as_ref().is_some_and(Bytes::is_empty) {
+        if request.body_elsewhere.is_none() && request.body.as_ref().is_some_and(Bytes::is_empty) {
             // Tells an empty body from none; of others the client writes the length itself.
             fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }

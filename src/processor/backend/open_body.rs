@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::processor::bodies::stream::Reading;
 /// An answer that is complete so soon after its head is passed on whole.
 const WHOLE_WITHIN: Duration = Duration::from_millis(20);
 
@@ -37,6 +38,8 @@ pub struct OpenBody {
     body: Incoming,
     /// Its place among the streams of the process.
     pub place: OwnedSemaphorePermit,
+    /// Of the request's body, where that lies elsewhere and may still be taken.
+    pub reading: Option<Reading>,
 }
 
 impl OpenBody {
@@ -108,7 +111,14 @@ impl WholeAnswers<'_> {
                 return Err(ReadError::TooLarge(limit));
             }
         }
-        Ok((read.into_bytes(), place.map(|place| OpenBody { body, place })))
+        Ok((
+            read.into_bytes(),
+            place.map(|place| OpenBody {
+                body,
+                place,
+                reading: None,
+            }),
+        ))
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use rand::RngExt;
 
 use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::bodies::BodyError;
 use crate::settings::{Delivery, RetryOn, Topic};
 use crate::wire::{Request, headers};
 
@@ -32,7 +33,14 @@ impl<'a> Policy<'a> {
             Err(BackendError::Unreachable(_)) => true,
             Err(BackendError::Timeout(_)) => is_on(RetryOn::Timeout),
             Err(BackendError::Reset(_)) => is_on(RetryOn::Reset),
-            Err(BackendError::NotHttp(_) | BackendError::TooLarge(_) | BackendError::BadMessage(_)) => false,
+            // The backend may have begun to work on what it got.
+            Err(BackendError::Body(BodyError::Unread(_))) => is_on(RetryOn::Reset),
+            Err(
+                BackendError::NotHttp(_)
+                | BackendError::TooLarge(_)
+                | BackendError::BadMessage(_)
+                | BackendError::Body(BodyError::Gone(_)),
+            ) => false,
             Ok(answer) => is_on(RetryOn::Status(answer.status)),
         }
     }

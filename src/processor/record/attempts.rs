@@ -1,7 +1,10 @@
 //! All attempts of one record to call its backend: each waits for its right to begin, and a failure for its repetition.
 
+mod parts;
+
 use std::time::Duration;
 
+use self::parts::{Entry, Made, Next, Refused, Right, Verdict};
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
@@ -9,6 +12,7 @@ use crate::processor::backend::call_pool::CallPlace;
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::backend::health;
 use crate::processor::backend::retry::Policy;
+use crate::processor::bodies::readers::ReaderPlace;
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::round::Round;
@@ -40,6 +44,8 @@ pub struct Attempts<'c, 'a, C> {
     turn: Turn,
     /// At most once: given up as the first attempt begins.
     not_begun: Option<Counted>,
+    /// Its body lies elsewhere.
+    needs_reader: bool,
     /// The place of the last attempt, while the body of its answer is open.
     place: Option<CallPlace<'c>>,
 }
@@ -50,60 +56,7 @@ pub struct HeldByCall<'a> {
     pub turn: Turn,
 }
 
-/// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
-#[derive(PartialEq)]
-enum Entry {
-    Waits,
-    Entered,
-}
-
-/// The right to one attempt.
-struct Right<'a> {
-    /// Its result decides what the breaker does next.
-    probe: Option<Probe>,
-    place: CallPlace<'a>,
-}
-
-/// Why there is no right to an attempt.
-enum Refused {
-    DeadlinePassed,
-    /// The round is over.
-    TimeIsUp,
-    Revoked,
-    BreakerOpen,
-}
-
-/// The attempts that were made.
-struct Made {
-    count: u32,
-    /// What stands if no further attempt is made.
-    outcome: Result<Answer, BackendError>,
-    /// When the last one began (monotonic ms).
-    asked: u64,
-}
-
-/// What one attempt says of the backend.
-#[derive(Clone, Copy, PartialEq)]
-enum Verdict {
-    Works,
-    Fails,
-    /// Nothing: it was cut short, since nobody waits longer.
-    CutShort,
-    /// Nothing: the request could not even be sent.
-    Unsent,
-}
-
-/// What follows an attempt.
-enum Next {
-    /// Its outcome stands.
-    Stands,
-    /// Another one of the same round, after a wait.
-    Repeat(Duration),
-    /// The first of a new round, after a wait: the backend is out, which is not the record's fault.
-    NewRound(Duration),
-}
-
-impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
+impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
     pub fn new(
         caller: &'c Caller,
         request: &'a Request,
@@ -122,6 +75,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<
             entry: Entry::Waits,
             turn,
             not_begun,
+            needs_reader: request.body_elsewhere.is_some(),
             place: None,
         }
     }
@@ -187,6 +141,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<
         // The turn comes first: with a probe in hand it would wait for the record before it, and that one for the probe.
         self.enter(repeated).await?;
         let caller = self.caller;
+        let mut reader = None;
         loop {
             let changed = caller.breaker_changed();
             match self.pass().await? {
@@ -210,10 +165,20 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<
                         // It opened while this waited for its place.
                         continue;
                     }
-                    return Ok(Right { probe, place });
+                    if self.needs_reader && reader.is_none() {
+                        reader = caller.body_readers.try_place();
+                    }
+                    if self.needs_reader && reader.is_none() {
+                        // Readers are taken for as long as backends take bodies: no call's place is held meanwhile.
+                        drop((probe, place));
+                        reader = unless_refused(self.lease, self.deadline, caller.body_readers.place()).await?;
+                        continue;
+                    }
+                    return Ok(Right { probe, place, reader });
                 }
                 Pass::Wait(_) if !self.waits_for_the_breaker(repeated) => return Err(Refused::BreakerOpen),
                 Pass::Wait(wait) => {
+                    reader = None;
                     let wait = async {
                         tokio::select! {
                             biased;
@@ -315,7 +280,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration) -> Result<Answer, BackendError>> Attempts<
         let outcome = tokio::select! {
             biased;
             () = self.lease.cut_off() => return None,
-            outcome = (self.call)(limit) => outcome,
+            outcome = (self.call)(limit, right.reader) => outcome,
         };
         // A wait for the next attempt holds nobody else up. A body that is still open holds its place.
         let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());

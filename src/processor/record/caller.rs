@@ -9,6 +9,9 @@ use crate::processor::backend::call_pool::CallPlaces;
 use crate::processor::backend::client::{Answer, Backend, BackendError};
 use crate::processor::backend::open_body::WholeAnswers;
 use crate::processor::backend::retry_budget::RetryBudget;
+use crate::processor::bodies::BodyError;
+use crate::processor::bodies::assembly::Wanted;
+use crate::processor::bodies::readers::{BodyReaders, ReaderPlace};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::rate_limit::RateLimit;
 use crate::settings::{BreakerMode, Topic};
@@ -28,32 +31,75 @@ pub struct Caller {
     pub breaker: Option<Arc<Breaker>>,
     /// Held by the one attempt of this worker that probes a half-open breaker.
     pub probe: ProbeSlot,
+    /// Of the whole process.
+    pub body_readers: BodyReaders,
+    /// Where large bodies lie.
+    pub bodies_topic: Arc<str>,
     /// Health checks are switched on, so the backend's health page may be asked for.
     pub asks_health: bool,
     pub metrics: TopicMetrics,
 }
 
 impl Caller {
-    /// Calls the backend once, within `timeout`. `whole`: which answers are read to their end; `None`: all.
+    /// Calls the backend once, within `timeout`. `reader`: for a body that lies elsewhere. `whole`: which answers are read to their end;
+    /// `None`: all.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
     pub async fn call(
         &self,
         request: &Request,
+        reader: Option<ReaderPlace>,
         timeout: Duration,
         whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
         let began = Instant::now();
-        let outcome = self.backend.call(request, timeout, whole).await;
+        let outcome = match (request.body_elsewhere, reader) {
+            (Some(place), Some(reader)) => {
+                let wanted = Wanted {
+                    topic: self.bodies_topic.clone(),
+                    correlation_id: request.correlation_id.clone(),
+                    place,
+                };
+                self.call_with_body(request, (reader, wanted), timeout, whole).await
+            }
+            _ => self.backend.call(request, None, timeout, whole).await,
+        };
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
-            if !matches!(error, BackendError::BadMessage(_)) {
+            if !matches!(error, BackendError::BadMessage(_) | BackendError::Body(_)) {
                 self.metrics.backend_errors.inc();
             }
             tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
         }
         outcome
+    }
+
+    /// The backend is called once the body's first piece is there: one that is gone costs no call.
+    async fn call_with_body(
+        &self,
+        request: &Request,
+        (reader, wanted): (ReaderPlace, Wanted),
+        timeout: Duration,
+        whole: Option<&WholeAnswers<'_>>,
+    ) -> Result<Answer, BackendError> {
+        let began = Instant::now();
+        let opened = tokio::time::timeout(timeout, reader.open(wanted)).await;
+        let late = |_| BodyError::Unread("Kafka gave none of it in time".into());
+        let (body, reading) = opened.map_err(late)??;
+        let left = timeout.saturating_sub(began.elapsed());
+        let outcome = self.backend.call(request, Some(body), left, whole).await;
+        match (outcome, reading.failure()) {
+            (Err(_), Some(failure)) => Err(failure.into()),
+            (Err(error), None) => Err(error),
+            (Ok(mut answer), _) => {
+                // A backend may still take the body while it answers.
+                if let Some(rest) = &mut answer.rest {
+                    rest.reading = Some(reading);
+                }
+                Ok(answer)
+            }
+        }
     }
 
     /// Records wait while the breaker is open, instead of being answered 503.

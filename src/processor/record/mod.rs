@@ -45,6 +45,7 @@ use futures_util::FutureExt;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::bodies::BodyError;
 use crate::processor::record::attempts::{Attempts, End, HeldByCall};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
@@ -163,7 +164,7 @@ impl RecordProcessor {
         let whole = call
             .as_ref()
             .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
-        let make_call = async |timeout| self.caller.call(&request, timeout, whole.as_ref()).await;
+        let make_call = async |timeout, reader| self.caller.call(&request, reader, timeout, whole.as_ref()).await;
         let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
         let end = tokio::select! {
             biased;
@@ -181,8 +182,10 @@ impl RecordProcessor {
                 let response = error_response(request.correlation_id, ReplyError::BreakerOpen);
                 self.answer(record, response, None, destination, until)
             }
-            // The HTTP client refuses what the wire format allows; the record is as malformed as one that cannot be decoded.
-            End::Outcome(Err(BackendError::BadMessage(cause)), _) => {
+            // The HTTP client refuses what the wire format allows, or the body is gone; the record is as malformed as one that cannot be
+            // decoded.
+            End::Outcome(Err(error @ (BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)))), _) => {
+                let cause = error.to_string();
                 self.give_up(record, &cause, ReplyError::BadMessage, self.seal.reply_address(record))
             }
             End::Outcome(Err(error), attempts) => {
@@ -307,7 +310,8 @@ impl RecordProcessor {
             BackendError::Unreachable(_)
             | BackendError::Timeout(_)
             | BackendError::Reset(_)
-            | BackendError::NotHttp(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
+            | BackendError::NotHttp(_)
+            | BackendError::Body(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
             BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
         }
     }

@@ -122,7 +122,7 @@ impl DeliveryListener for Deliveries {
             Ticket::Unheeded => return,
         };
         match outcome {
-            Ok(()) => {
+            Ok(_offset) => {
                 if let Content::DeadLetter(_) = ticket.parcel.content {
                     ticket.outbox.metrics.dead_letters.inc();
                 }

@@ -20,6 +20,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
+use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::age::Ages;
 use crate::processor::record::caller::Caller;
@@ -66,6 +67,7 @@ pub struct Shared {
     pub limits: RecordLimits,
     /// The places for backend calls.
     pub calls: Arc<CallPool>,
+    pub body_readers: BodyReaders,
     /// Open connections to backends.
     pub connectors: Connectors,
     /// Health checks are switched on.
@@ -179,6 +181,8 @@ fn caller(
         retry_budget,
         breaker: view.breaker.clone(),
         probe: ProbeSlot::default(),
+        body_readers: shared.body_readers.clone(),
+        bodies_topic: Arc::from(topic.streams.bodies_topic.as_str()),
         asks_health: shared.asks_health,
         metrics: view.metrics.clone(),
     }

@@ -69,6 +69,14 @@ impl HeldBytes {
         grown
     }
 
+    /// Holds so much less, of what it holds.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+        self.budget.gauge.sub(bytes as i64);
+    }
+
     /// Holds an answer instead. It has come, and is held in any case: what is too much is felt by the next request.
     pub fn replace(&mut self, bytes: usize) {
         self.budget.held.fetch_add(bytes, Ordering::Relaxed);
@@ -97,6 +105,8 @@ mod tests {
         assert!(budget.begin(41).is_none());
         let mut other = budget.begin(0).unwrap();
         assert!(other.grow(40) && !other.grow(1));
+        one.shrink(20);
+        assert!(one.grow(20) && !one.grow(1));
         one.replace(500);
         assert_eq!(gauge.get(), 540);
         assert!(!other.grow(1));

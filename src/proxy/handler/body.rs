@@ -35,7 +35,16 @@ pub fn declared_length(request: &HttpRequest) -> Option<Option<usize>> {
     Some(declared.and_then(|length| length.to_str().ok()?.parse().ok()))
 }
 
-/// Reads the whole body of a request that has one, and counts in `held` what it takes as it comes. `declared`: the length that was told.
+/// What was read of a body.
+pub enum Part {
+    /// All of it.
+    Whole(Bytes),
+    /// More than was asked for, and there may be more.
+    Beyond(Bytes),
+}
+
+/// Reads the body of a request that has one, as far as `most` bytes or a little beyond, and counts in `held` what it takes as it comes.
+/// `declared`: the length that was told.
 ///
 /// # Errors
 /// `BodyTooLarge`: it is over its limit. `Overloaded`: no more bytes may be held. `BodyTimeout` past `deadline`, when nothing comes for
@@ -43,42 +52,61 @@ pub fn declared_length(request: &HttpRequest) -> Option<Option<usize>> {
 pub async fn read_body(
     payload: &mut web::Payload,
     declared: Option<usize>,
-    limits: &BodyLimits,
+    (limits, most): (&BodyLimits, usize),
     deadline: Instant,
     held: &mut HeldBytes,
-) -> Result<Bytes, RequestError> {
+) -> Result<Part, RequestError> {
     let mut body = Body::Empty;
-    let expected = declared.unwrap_or(limits.size);
+    let expected = declared.unwrap_or(limits.size.min(most));
     let began = Instant::now();
     let read = async {
-        loop {
-            let until = limits.latest(began, body.len()).min(Instant::now() + BODY_PAUSE);
-            let next = tokio::time::timeout_at(until, payload.next()).await;
-            let Some(chunk) = next.map_err(|_| RequestError::BodyTimeout)? else {
-                break;
-            };
-            let chunk = chunk.map_err(|_| RequestError::BadRequest)?;
-            if body.len() + chunk.len() > limits.size {
-                return Err(RequestError::BodyTooLarge);
-            }
+        while let Some(chunk) = next_chunk(payload, limits, began, body.len() as u64).await? {
             let room = body.room_with(chunk.len(), expected);
             if !held.grow(room - body.room()) {
                 return Err(RequestError::Overloaded);
             }
             body.push(chunk, room);
+            if body.len() > most {
+                // Whoever writes it elsewhere counts it anew.
+                held.shrink(body.room());
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     };
-    tokio::time::timeout_at(deadline, read)
-        .await
-        .unwrap_or(Err(RequestError::BodyTimeout))?;
-    Ok(body.into_bytes())
+    let read = tokio::time::timeout_at(deadline, read).await;
+    match read.unwrap_or(Err(RequestError::BodyTimeout))? {
+        true => Ok(Part::Beyond(body.into_bytes())),
+        false => Ok(Part::Whole(body.into_bytes())),
+    }
+}
+
+/// The next bytes of a body that began then and of which so many have come; `None`: that was all.
+///
+/// # Errors
+/// As `read_body`, but for those of `held` and of the deadline.
+pub async fn next_chunk(
+    payload: &mut web::Payload,
+    limits: &BodyLimits,
+    began: Instant,
+    have: u64,
+) -> Result<Option<Bytes>, RequestError> {
+    let until = limits.latest(began, have).min(Instant::now() + BODY_PAUSE);
+    let next = tokio::time::timeout_at(until, payload.next()).await;
+    let Some(chunk) = next.map_err(|_| RequestError::BodyTimeout)? else {
+        return Ok(None);
+    };
+    let chunk = chunk.map_err(|_| RequestError::BadRequest)?;
+    match have + chunk.len() as u64 > limits.size as u64 {
+        true => Err(RequestError::BodyTooLarge),
+        false => Ok(Some(chunk)),
+    }
 }
 
 impl BodyLimits {
     /// When more must have come than `bytes`.
-    fn latest(&self, began: Instant, bytes: usize) -> Instant {
-        match (bytes as u64).checked_div(self.rate) {
+    fn latest(&self, began: Instant, bytes: u64) -> Instant {
+        match bytes.checked_div(self.rate) {
             Some(seconds) => began + SLOW_START + Duration::from_secs(seconds),
             None => began + FOREVER,
         }
@@ -167,7 +195,7 @@ mod tests {
     #[test]
     fn a_body_may_be_slow_at_first_and_then_must_keep_its_rate() {
         let began = Instant::now();
-        let seconds = |rate: u64, bytes: usize| BodyLimits { size: 0, rate }.latest(began, bytes) - began;
+        let seconds = |rate: u64, bytes: u64| BodyLimits { size: 0, rate }.latest(began, bytes) - began;
         assert_eq!(seconds(240, 0), SLOW_START);
         assert_eq!(seconds(240, 2400), SLOW_START + Duration::from_secs(10));
         assert_eq!(seconds(0, 0), FOREVER);

@@ -2,9 +2,11 @@
 //!
 //! - [`request`]: from HTTP to the wire.
 //! - [`body`]: reads the body.
+//! - [`receive`]: takes it in, into its record or beside it.
 //! - [`response`]: from the wire to HTTP.
 
 pub mod body;
+pub mod receive;
 pub mod request;
 pub mod response;
 
@@ -20,12 +22,12 @@ use tokio::time::Instant;
 use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
-use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::{BodyLimits, declared_length, read_body};
+use crate::proxy::handler::body::declared_length;
+use crate::proxy::handler::receive::{Bodies, Owner, Received};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
@@ -55,8 +57,7 @@ pub struct Proxy {
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
     pub topic_headers: bool,
-    pub body: BodyLimits,
-    pub bytes: ByteBudget,
+    pub bodies: Bodies,
     pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
     pub streams: StreamPlaces,
@@ -212,27 +213,35 @@ impl Proxy {
                 .admit(&request_topic.load, route.timeout)
                 .ok_or(OVERLOADED)
         };
-        let deadline = arrived + route.timeout;
-        let mut held = self.bytes.begin(0).ok_or(OVERLOADED)?;
+        let mut deadline = arrived + route.timeout;
+        let mut held = self.bodies.bytes.begin(0).ok_or(OVERLOADED)?;
         if !held.grow(many_heads(request)) {
             return Err(OVERLOADED);
         }
-        let mut body = None;
-        if let Some(declared) = declared_length(request) {
-            if declared.is_some_and(|length| length > self.body.size) {
-                return Err(Failure::NotSent(RequestError::BodyTooLarge));
-            }
+        let owner = Owner {
+            id,
+            topic: &request_topic,
+            format: route.wire_format,
+        };
+        let mut body = Received::None;
+        if declared_length(request).is_some() {
             // A body that would be refused is not read. One that comes slowly takes no place until it is there.
             drop(admit()?);
-            drop(self.bytes.begin(declared.unwrap_or(0)).ok_or(OVERLOADED)?);
-            let read = read_body(payload, declared, &self.body, deadline, &mut held).await;
-            body = Some(read.map_err(Failure::NotSent)?);
+            let received = self.bodies.receive(request, payload, owner, deadline, &mut held).await;
+            body = received.map_err(Failure::NotSent)?;
+        }
+        if let Received::Elsewhere(_) = body {
+            // A large body may take as long as it comes. From here on its client waits for an answer.
+            deadline = Instant::now() + route.timeout;
         }
         let permit = admit()?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let mut content = to_wire(request, &target, route, body, id, &reply_topic.name, remaining);
+        let (inline, later) = body.split(route.wire_format);
+        let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
-        let record = route.wire_format.encode_request(content);
+        let mut record = route.wire_format.encode_request(content);
+        let completed = self.bodies.put_into(&mut record, later, owner).await;
+        completed.map_err(Failure::NotSent)?;
         let router = self
             .positioned_router(deadline)
             .await

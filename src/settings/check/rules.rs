@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
+use crate::settings::check::bodies;
 use crate::settings::check::doors;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
@@ -33,6 +34,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         consumer_groups(settings, report);
         doors::validate(settings, report);
     }
+    bodies::check(settings, message_max_bytes(&settings.kafka), report);
     sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);
@@ -98,28 +100,6 @@ fn proxy(settings: &Settings, report: &mut Report) {
             top::WIRE_FORMAT.name
         ));
     }
-    let limit = message_max_bytes(&settings.kafka);
-    let needed = proxy.max_body_size.saturating_add(HEAD_ROOM);
-    report.rule(needed as u64 <= limit, &[top::MAX_BODY_SIZE.name], || {
-        let largest = limit.saturating_sub(HEAD_ROOM as u64);
-        format!(
-            "{} bytes do not fit into a record: at most {largest} with message.max.bytes at {limit}; raise that in {}",
-            proxy.max_body_size,
-            top::PROPERTIES.name
-        )
-    });
-    report.rule(
-        proxy.max_pending_bytes >= proxy.max_body_size,
-        &[top::MAX_PENDING_BYTES.name, top::MAX_BODY_SIZE.name],
-        || {
-            format!(
-                "{} bytes are below {} ({})",
-                proxy.max_pending_bytes,
-                top::MAX_BODY_SIZE.name,
-                proxy.max_body_size
-            )
-        },
-    );
     let moved_on =
         Duration::from_millis(property(settings, "session.timeout.ms", SESSION_TIMEOUT_MS)) + Duration::from_secs(5);
     let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);

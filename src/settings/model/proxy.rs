@@ -60,7 +60,7 @@ pub struct Proxy {
     pub max_pending_per_topic: usize,
     /// How often one client may ask; `None`: as often as it likes.
     pub rate_limit: Option<ClientRate>,
-    /// Bytes of a request body.
+    /// Bytes of a request body; 0 = any number.
     pub max_body_size: usize,
     /// Bytes of request bodies and answers that are held, in all.
     pub max_pending_bytes: usize,
@@ -77,6 +77,25 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Bytes of a request body, at most.
+    pub fn largest_body(&self) -> usize {
+        match self.max_body_size {
+            0 => usize::MAX,
+            bytes => bytes,
+        }
+    }
+
+    /// The topic where large bodies of requests to this topic go.
+    pub fn bodies_topic_of(&self, request_topic: &str) -> String {
+        let routes = self.routes.iter().map(|route| (&route.request_topic, &route.streams));
+        let own = std::iter::once((&self.request_topic, &self.streams));
+        let of = routes.chain(own).find(|(topic, _)| *topic == request_topic);
+        of.map_or_else(
+            || Streams::default_bodies_topic(request_topic),
+            |(_, streams)| streams.bodies_topic.clone(),
+        )
+    }
+
     /// The topics that requests go to unless a client names another.
     pub fn request_topics(&self) -> BTreeSet<&str> {
         match self.routes.as_slice() {

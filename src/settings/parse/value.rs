@@ -64,6 +64,14 @@ pub fn size(text: &str) -> Parsed<usize> {
         .ok_or(ALLOWED)
 }
 
+/// A number of bytes, 0 included.
+pub fn size_or_zero(text: &str) -> Parsed<usize> {
+    match number::whole(text) {
+        Some(0) => Ok(0),
+        _ => size(text).map_err(|_| r#"a size, 0 or more (bytes, or "900KiB", "1MB")"#),
+    }
+}
+
 /// A whole number, 0 included.
 pub fn whole<T: TryFrom<i128>>(text: &str) -> Parsed<T> {
     number::whole(text).ok_or("a whole number, 0 or more")

@@ -130,7 +130,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         max_pending,
         max_pending_per_topic: reader.or(&top::MAX_PENDING_PER_TOPIC, half, value::positive),
         rate_limit: rate_limit(reader),
-        max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size),
+        max_body_size: reader.required(&top::MAX_BODY_SIZE, value::size_or_zero),
         max_pending_bytes: reader.or(
             &top::MAX_PENDING_BYTES,
             defaults::max_pending_bytes().to_string(),

@@ -12,7 +12,7 @@ bind: localhost
 default_timeout: soon
 warmup_topics: [ok, __bad, 'a b']
 max_pending: 0
-max_body_size: 2MB
+max_body_size: 2 bananas
 create_topics: {partitions: 0, replicas: 3}
 log: verbose
 topics:
@@ -38,7 +38,7 @@ topics:
         r#"warmup_topics[1]: "__bad" is not a topic name"#,
         r#"warmup_topics[2]: "a b" is not a topic name"#,
         r#"max_pending: "0" is not a whole number, 1 or more"#,
-        "max_body_size: 2000000 bytes do not fit into a record: at most 934464",
+        r#"max_body_size: "2 bananas" is not a size, 0 or more"#,
         r#"create_topics.partitions: "0" is not a whole number, 1 or more, or -1"#,
         r#"topics[0].backend_url: "http://…" is not an http:// or https:// URL"#,
         r#"topics[0].start: "now" is not earliest or latest"#,
@@ -174,8 +174,12 @@ fn rules_across_settings() {
             "revoke_timeout: 5m is not below max.poll.interval.ms (5m)",
         ),
         (
-            "max_body_size: 934465".to_owned(),
-            "max_body_size: 934465 bytes do not fit into a record: at most 934464",
+            "max_pending_bytes: 999999".to_owned(),
+            "max_pending_bytes: 999999 bytes are below the 1000000 of one body in a record (max_body_size, or message.max.bytes where that is less)",
+        ),
+        (
+            "bodies_topic: common-responses".to_owned(),
+            "bodies_topic: \"common-responses\" is the same as response_topic: pieces of bodies need a topic of their own",
         ),
         (
             "management_port: 8080".to_owned(),
@@ -262,10 +266,11 @@ fn the_same_topic_for_two_groups_is_fine() {
 #[test]
 fn limits_follow_the_properties() {
     let properties = "kafka: {properties: {message.max.bytes: 4000000, max.poll.interval.ms: 600000}}\n";
-    let yaml = format!("{properties}max_body_size: 3MB\nrevoke_timeout: 400");
+    let yaml = format!("{properties}max_pending_bytes: 4MB\nrevoke_timeout: 400");
     assert!(faults(Mode::Proxy, &yaml, &[]).is_empty());
-    let small = "kafka: {properties: {message.max.bytes: 500000}}\n";
+    let small = "kafka: {properties: {message.max.bytes: 500000}}\nmax_pending_bytes: 499999\n";
     assert_eq!(faults(Mode::Proxy, small, &[]).len(), 1);
+    assert!(faults(Mode::Proxy, &format!("{small}max_body_size: 400000"), &[]).is_empty());
     // The limit is the proxy's.
     assert!(faults(Mode::Processor, &format!("{small}{ONE_TOPIC}"), &[]).is_empty());
 }

@@ -22,7 +22,7 @@ fn the_defaults() {
     assert_eq!(proxy.reply_partition, ReplyPartition::Auto);
     assert_eq!(
         (proxy.max_pending, proxy.max_pending_per_topic, proxy.max_body_size),
-        (10_000, 5_000, 921_600)
+        (10_000, 5_000, 64 << 20)
     );
     let processor = settings.processor;
     assert!(processor.topics.is_empty() && processor.dead_letter_topic.is_none());

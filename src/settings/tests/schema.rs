@@ -119,6 +119,8 @@ fn of_words(words: &str) -> Value {
         vec![json!({"enum": one_of})]
     } else if begins("a size above 0") {
         vec![integer(1), text("^[0-9]+ ?([kKMG]i?)?[bB]$")]
+    } else if begins("a size, 0 or more") {
+        vec![integer(0), text("^[0-9]+ ?([kKMG]i?)?[bB]$")]
     } else if begins("a port") {
         vec![json!({"type": "integer", "minimum": 0, "maximum": 65535})]
     } else if begins("a whole number, 1 or more, or -1") {

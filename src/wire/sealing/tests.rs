@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::body_pieces::BodyPiece;
 use crate::wire::dead_letter::{Cause, DeadLetter};
 use crate::wire::invariants::sent;
 use crate::wire::native::properties::{any_request, any_response};
@@ -115,6 +116,48 @@ fn a_record_opens_only_as_what_it_is() {
         },
     ] {
         assert_eq!(one().open(&record, binding), Err(SealError::Broken), "{binding:?}");
+    }
+}
+
+#[test]
+fn a_piece_of_a_body_opens_only_in_its_place() {
+    let place = Binding::Body {
+        bodies_topic: "orders-bodies",
+        correlation_id: b"id",
+        seq: 7,
+    };
+    let piece = BodyPiece {
+        correlation_id: Bytes::from_static(b"id"),
+        seq: 7,
+        more: true,
+        body: Bytes::from_static(b"secret"),
+    };
+    let record = sent(one().seal(piece.clone().encode(), place).unwrap());
+    assert!(!record.value.as_ref().unwrap().windows(6).any(|part| part == b"secret"));
+    let opened = one().open(&record, place).unwrap();
+    assert_eq!(BodyPiece::decode(&opened), Ok(piece));
+    let elsewhere = |bodies_topic, correlation_id, seq| Binding::Body {
+        bodies_topic,
+        correlation_id,
+        seq,
+    };
+    for binding in [
+        elsewhere("users-bodies", b"id", 7),
+        elsewhere("orders-bodies", b"other", 7),
+        elsewhere("orders-bodies", b"id", 8),
+        REQUEST,
+        REPLY,
+    ] {
+        assert_eq!(one().open(&record, binding), Err(SealError::Broken), "{binding:?}");
+    }
+    // Its number, and whether more comes, are in clear, and cannot be changed there.
+    for (name, value) in [("khp-seq", "8"), ("khp-more", "0")] {
+        let mut changed = record.clone();
+        let fields = changed.headers.iter_mut();
+        fields
+            .filter(|(field, _)| field == name)
+            .for_each(|(_, field)| *field = Some(Bytes::from(value)));
+        assert_eq!(one().open(&changed, place), Err(SealError::Broken), "{name}");
     }
 }
 

@@ -14,13 +14,14 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connector;
+use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::age::Ages;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::worker::lanes::Lanes;
 use crate::settings::{HostHeader, Topic, plain_topic};
-use crate::wire::{self, RawRecord};
+use crate::wire::{self, RawRecord, Sealing};
 
 /// What attempts need; the backend is never called, since the tests make the calls.
 fn caller(topic: Topic) -> Caller {
@@ -40,6 +41,17 @@ fn caller(topic: Topic) -> Caller {
         retry_budget: Arc::new(RetryBudget::new(topic.retry.budget, monotonic_ms())),
         breaker: None,
         probe: ProbeSlot::default(),
+        body_readers: BodyReaders::new(
+            rdkafka::ClientConfig::new(),
+            1,
+            1000,
+            Arc::new(Sealing {
+                keys: Vec::new(),
+                require: false,
+            }),
+            metrics.bodies.clone(),
+        ),
+        bodies_topic: Arc::from("a-bodies"),
         asks_health: false,
         metrics: metrics.topic("a", "c"),
         topic,
@@ -88,7 +100,7 @@ async fn run(
     };
     let record = RawRecord::empty(&"a".into());
     let calls = RefCell::new(Vec::new());
-    let call = async |timeout: Duration| {
+    let call = async |timeout: Duration, _| {
         let began = Instant::now();
         let number = calls.borrow().len();
         let (does, after) = script[number % script.len()];

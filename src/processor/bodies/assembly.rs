@@ -1,0 +1,100 @@
+//! Which records of a range are a body, and whether it is whole. Pure.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::processor::bodies::BodyError;
+use crate::wire::beside::BodyPlace;
+use crate::wire::body_pieces::BodyPiece;
+use crate::wire::sealing::Binding;
+use crate::wire::{RawRecord, Sealing, headers};
+
+/// Whose body is wanted, and where it lies.
+#[derive(Clone)]
+pub struct Wanted {
+    /// The configured topic, never a record's.
+    pub topic: Arc<str>,
+    pub correlation_id: Bytes,
+    pub place: BodyPlace,
+}
+
+/// A body as it is put together. What is not its next piece is passed over, be it another body's, a repeat, or not believed; a piece that
+/// is missing ends it.
+pub struct Assembly<'a> {
+    wanted: &'a Wanted,
+    sealing: &'a Sealing,
+    /// Of the next piece.
+    seq: u64,
+    /// Bytes so far.
+    length: u64,
+    is_whole: bool,
+}
+
+impl<'a> Assembly<'a> {
+    pub fn new(wanted: &'a Wanted, sealing: &'a Sealing) -> Self {
+        Assembly {
+            wanted,
+            sealing,
+            seq: 0,
+            length: 0,
+            is_whole: false,
+        }
+    }
+
+    /// The last piece has come, and the length is the one that the request tells.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// The bytes of the next piece, if this record is it.
+    ///
+    /// # Errors
+    /// `Gone`: the body is not the one that its request describes.
+    pub fn take(&mut self, record: &RawRecord) -> Result<Option<Bytes>, BodyError> {
+        let Wanted {
+            topic,
+            correlation_id,
+            place,
+        } = self.wanted;
+        if self.is_whole || record.header(headers::KAFKA_CORRELATION_ID) != Some(correlation_id) {
+            return Ok(None);
+        }
+        let binding = Binding::Body {
+            bodies_topic: topic,
+            correlation_id,
+            seq: self.seq,
+        };
+        let seq = BodyPiece::seq_of(record);
+        if seq.is_none_or(|seq| seq < self.seq) {
+            return Ok(None);
+        }
+        if seq > Some(self.seq) {
+            return Err(BodyError::Gone(format!("piece {} is missing", self.seq)));
+        }
+        let Ok(opened) = self.sealing.open(record, binding) else {
+            return Ok(None);
+        };
+        let Ok(piece) = BodyPiece::decode(&opened) else {
+            return Ok(None);
+        };
+        let is_first = record.offset == place.first;
+        let is_last = record.offset == place.last;
+        if is_first != (self.seq == 0) || is_last == piece.more {
+            return Err(BodyError::Gone(format!(
+                "piece {} is not where its request says",
+                self.seq
+            )));
+        }
+        self.length += piece.body.len() as u64;
+        if self.length > place.length || (!piece.more && self.length < place.length) {
+            return Err(BodyError::Gone("its length is not what its request says".into()));
+        }
+        self.seq += 1;
+        self.is_whole = !piece.more;
+        Ok(Some(piece.body))
+    }
+}
+
+#[cfg(test)]
+mod tests;
