@@ -203,7 +203,12 @@ async fn backends(table: &mut Table, topics: &Topics, backend: &Backend, unreach
     .set_topic(2, "timeout", 1)
     .start()
     .await;
-    let proxy = proxy(topics).set("max_pending_per_topic", 1).start().await;
+    // An answer that is larger than a record would be streamed.
+    let proxy = proxy(topics)
+        .set("max_pending_per_topic", 1)
+        .set("streaming", "off")
+        .start()
+        .await;
     let via = |topics: &Topics| Request::get("/").via(&topics.request, &topics.response);
     table.check(&proxy.request(via(&unreachable)).await, 502, "backend-unreachable");
     backend.answer_with(|_| Answer::Close);
