@@ -15,7 +15,10 @@ const LIMIT: usize = 20_000;
 
 /// A proxy that may not create the topic where bodies go that are larger than a record.
 fn without_bodies_topic(topics: &Topics) -> Spec {
-    proxy(topics).set("create_topics.enabled", false)
+    // An answer that is larger than a record would be streamed.
+    proxy(topics)
+        .set("create_topics.enabled", false)
+        .set("streaming", "off")
 }
 
 /// Runs `large` beside small requests, all of which must be answered.

@@ -10,6 +10,8 @@ use crate::wire::message::{Fields, RawRecord};
 
 /// The format's version.
 pub const VERSION: &[u8] = b"1";
+/// Of a request whose body lies elsewhere. Who knows version 1 alone would take its body for an empty one.
+pub const VERSION_ELSEWHERE: &[u8] = b"2";
 
 /// A null header, to be read as an empty one.
 static NULL: Bytes = Bytes::new();
@@ -36,11 +38,16 @@ impl Own {
 
 /// Checks what makes the rest of the record worth reading.
 pub fn check_frame(record: &RawRecord) -> Result<(), String> {
+    check_frame_of(record, VERSION)
+}
+
+/// The same of a record that must have another version.
+pub fn check_frame_of(record: &RawRecord, expected: &[u8]) -> Result<(), String> {
     if record.headers.len() > MAX_HEADERS {
         return Err(format!("more than {MAX_HEADERS} headers"));
     }
     match record.header(headers::KHP_VERSION) {
-        Some(version) if version != VERSION => Err("unknown khp-version".into()),
+        Some(version) if version != expected => Err("unknown khp-version".into()),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::wire::beside::{BodyPlace, InstanceId, StreamOffer};
-use crate::wire::frame::{Own, VERSION, check_frame, http_fields, number};
+use crate::wire::frame::{Own, VERSION, VERSION_ELSEWHERE, check_frame, check_frame_of, http_fields, number};
 use crate::wire::headers;
 use crate::wire::http::{self, MAX_TIME_MS};
 use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
@@ -35,7 +35,10 @@ pub fn is_native(record: &RawRecord) -> bool {
 /// forge ours.
 pub fn encode_request(request: Request) -> Record {
     let mut own = Own(Fields::with_capacity(OWN_REQUEST_HEADERS + request.headers.len()));
-    own.put(headers::KHP_VERSION, Bytes::from_static(VERSION));
+    own.put(
+        headers::KHP_VERSION,
+        Bytes::from_static(version_of(request.body_elsewhere)),
+    );
     own.put(headers::KAFKA_CORRELATION_ID, request.correlation_id);
     own.put_some(headers::KAFKA_REPLY_TOPIC, request.reply_topic);
     let partition = request
@@ -75,6 +78,10 @@ pub fn set_reply_partition(record: &mut Record, partition: i32) {
 
 /// Says in an encoded request that its body lies elsewhere.
 pub fn set_place(record: &mut Record, place: BodyPlace) {
+    let mut fields = record.headers.iter_mut();
+    if let Some((_, version)) = fields.find(|(name, _)| name == headers::KHP_VERSION) {
+        *version = Bytes::from_static(version_of(Some(place)));
+    }
     let mut own = Own(Fields::with_capacity(5));
     put_place(place, &mut own);
     record.headers.extend(own.0);
@@ -203,8 +210,18 @@ fn read_partition(bytes: &[u8]) -> Option<i32> {
     }
 }
 
+/// The version of a request, by where its body lies.
+fn version_of(body_elsewhere: Option<BodyPlace>) -> &'static [u8] {
+    if body_elsewhere.is_some() {
+        VERSION_ELSEWHERE
+    } else {
+        VERSION
+    }
+}
+
 fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, String> {
-    check_frame(record)?;
+    let body_elsewhere = read_place(record)?;
+    check_frame_of(record, version_of(body_elsewhere))?;
     let correlation_id = reply_to.correlation_id.clone().ok_or(NO_CORRELATION_ID)?;
     let required = |name| text(record, name)?.ok_or_else(|| format!("no {name}"));
     let method = required(headers::METHOD)?;
@@ -213,7 +230,6 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
     let value = record.value.clone().unwrap_or_default();
     // The value decides if the two disagree: bytes that were sent are never lost.
     let no_body = record.value.is_none() || record.header(headers::KHP_BODY).is_some_and(|body| body == NO_BODY);
-    let body_elsewhere = read_place(record)?;
     Ok(Request {
         correlation_id,
         method,

@@ -207,7 +207,9 @@ pub fn decode_piece(record: &RawRecord) -> Result<Piece, String> {
     let then = match (error, record.header(headers::KHP_MORE)) {
         (Some(error), _) => Then::Cut(StreamError::from_text(error)),
         (None, Some(more)) if more == MORE => Then::More,
-        (None, _) => Then::End,
+        // A part must not pass for the whole because somebody writes it otherwise.
+        (None, Some(_)) => return Err(format!("{} is not 1", headers::KHP_MORE)),
+        (None, None) => Then::End,
     };
     Ok(Piece {
         correlation_id,

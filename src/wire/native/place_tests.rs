@@ -58,3 +58,38 @@ fn a_place_that_cannot_be_is_refused() {
         assert!(read(headers).is_err(), "{name} {}", value.escape_ascii());
     }
 }
+
+/// Before this version, such a request was executed with an empty body.
+#[test]
+fn who_does_not_know_bodies_elsewhere_refuses_the_request() {
+    let place = BodyPlace {
+        partition: 0,
+        first: 1,
+        last: 2,
+        length: 3,
+    };
+    let request = || Request {
+        correlation_id: Bytes::from_static(b"id"),
+        method: "PUT".into(),
+        path: "/".into(),
+        ..Request::default()
+    };
+    let encoded = encode_request(Request {
+        body_elsewhere: Some(place),
+        ..request()
+    });
+    let mut added = encode_request(Request {
+        body: Some(Bytes::new()),
+        ..request()
+    });
+    set_place(&mut added, place);
+    for record in [encoded, added] {
+        let record = sent(record);
+        assert_eq!(record.header(headers::KHP_VERSION).unwrap(), VERSION_ELSEWHERE);
+        assert_eq!(decode_request(&record).unwrap().body_elsewhere, Some(place));
+    }
+    assert_eq!(
+        sent(encode_request(request())).header(headers::KHP_VERSION).unwrap(),
+        VERSION
+    );
+}

@@ -88,6 +88,10 @@ fn what_is_no_piece_is_refused_by_name() {
             ":status is not 200 to 599",
         ),
         (
+            vec![id, stream, (headers::KHP_SEQ, "1"), (headers::KHP_MORE, "true")],
+            "khp-more is not 1",
+        ),
+        (
             vec![id, stream, (headers::KHP_SEQ, "0"), (headers::KHP_VERSION, "2")],
             "unknown khp-version",
         ),
