@@ -28,6 +28,8 @@ struct Limits {
 pub struct TopicLoad {
     /// All of them. Written as permits are taken and given back.
     pending: AtomicUsize,
+    /// Those whose answer has not begun.
+    waiting: AtomicUsize,
     /// One for each timeout that its requests have, in the order in which they first came. Routes bound their number.
     queues: ArcSwap<Vec<Arc<Queue>>>,
 }
@@ -37,6 +39,7 @@ pub struct TopicLoad {
 #[derive(Debug)]
 pub struct Queue {
     timeout: Duration,
+    /// Requests whose answer has not begun.
     pending: AtomicUsize,
     /// Requests that may be in flight. Written each tick, from the estimate.
     limit: AtomicUsize,
@@ -53,12 +56,23 @@ pub struct Permit {
     limits: Arc<Limits>,
     load: Arc<TopicLoad>,
     queue: Arc<Queue>,
+    /// Its answer has not begun.
+    waits: bool,
 }
 
 impl Permit {
     /// The queue that its request belongs to.
     pub fn queue(&self) -> Arc<Queue> {
         self.queue.clone()
+    }
+
+    /// The answer has begun: its request waits no more. The places in the topic and in all are held on, until drop. Without this, streams
+    /// that stay open would count as a queue that does not move.
+    pub fn head_came(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.queue.pending.fetch_sub(1, Ordering::Relaxed);
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -78,7 +92,7 @@ impl Admission {
         let queue = load.queue(timeout);
         queue.came.store(true, Ordering::Relaxed);
         // Beyond them, a timeout with nothing in flight still admits one, to learn whether the queue moves.
-        let few = load.pending.load(Ordering::Relaxed) < ALWAYS_ADMITTED;
+        let few = load.waiting.load(Ordering::Relaxed) < ALWAYS_ADMITTED;
         if !few && !queue.moves() {
             queue.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -89,11 +103,13 @@ impl Admission {
             return None;
         }
         self.0.gauge.inc();
+        load.waiting.fetch_add(1, Ordering::Relaxed);
         queue.pending.fetch_add(1, Ordering::Relaxed);
         Some(Permit {
             limits: self.0.clone(),
             load: load.clone(),
             queue,
+            waits: true,
         })
     }
 }
@@ -196,7 +212,7 @@ fn take(count: &AtomicUsize, limit: usize) -> Option<usize> {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.queue.pending.fetch_sub(1, Ordering::Relaxed);
+        self.head_came();
         self.load.pending.fetch_sub(1, Ordering::Relaxed);
         self.limits.total.fetch_sub(1, Ordering::Relaxed);
         self.limits.gauge.dec();
@@ -243,5 +259,29 @@ mod tests {
             load.tick(&mut paces);
         }
         assert!(admission.admit(&load, TIMEOUT).is_some());
+    }
+    #[test]
+    fn open_streams_are_no_queue_but_hold_their_places() {
+        let admission = Admission::new(1000, 21, IntGauge::new("g", "g").unwrap());
+        let (load, mut paces) = (Arc::new(TopicLoad::default()), Vec::new());
+        let queue = load.queue(TIMEOUT);
+        let mut streams: Vec<_> = (0..20).map(|_| admission.admit(&load, TIMEOUT).unwrap()).collect();
+        streams.iter_mut().for_each(Permit::head_came);
+        // One that waits, so that the queue is not empty.
+        let waits = admission.admit(&load, TIMEOUT).unwrap();
+        for _ in 0..2 {
+            queue.waited_in_vain();
+            load.tick(&mut paces);
+        }
+        assert!(
+            admission.admit(&load, TIMEOUT).is_none(),
+            "the topic's places are taken"
+        );
+        streams.pop();
+        assert!(admission.admit(&load, TIMEOUT).is_some());
+        drop((streams, waits));
+        assert_eq!(queue.pending.load(Ordering::Relaxed), 0);
+        assert_eq!(load.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(load.pending.load(Ordering::Relaxed), 0);
     }
 }

@@ -36,7 +36,7 @@ pub struct Source {
     pub published: watch::Receiver<Option<Arc<RouterHandle>>>,
 }
 
-/// The answer that a client gets for a stream. `permit` is held until its end.
+/// The answer that a client gets for a stream. `permit` is held until its end, but its request waits no more.
 ///
 /// # Errors
 /// HTTP cannot carry its head.
@@ -44,8 +44,9 @@ pub fn respond(
     streamed: Streamed,
     source: Source,
     method: &Method,
-    permit: Permit,
+    mut permit: Permit,
 ) -> Result<HttpResponse, StreamHeadError> {
+    permit.head_came();
     let Streamed {
         head,
         outlet,
