@@ -42,7 +42,10 @@ async fn a_cancel_ends_the_call_before_its_head_and_in_the_middle() {
     requester.next().await.assert_goes_on(1);
     requester.cancel("middle", Some(&head.stream())).await;
     closes_soon(&mut middle).await;
-    // Nobody reads an end.
+    // Whoever wrote that cancel: a reader that is still there is told.
+    let end = requester.next().await;
+    assert_eq!(end.0.correlation_id(), b"middle");
+    assert_eq!((end.seq(), &*end.error()), (Some(2), "client-left"));
     other.chunk("data").await;
     assert_eq!(requester.next().await.0.correlation_id(), b"other");
     other.last_chunk().await;

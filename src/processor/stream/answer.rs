@@ -56,7 +56,7 @@ enum Outcome {
     /// All of it was acknowledged.
     Complete,
     Cut(StreamError),
-    /// Whoever asked has left, and nothing more was sent.
+    /// Whoever asked has left.
     Cancelled,
     RequesterGone,
     /// Kafka did not take a piece.
@@ -104,7 +104,10 @@ struct Sender<'a> {
     acks: Arc<Acks>,
     /// The number of the next piece.
     seq: u64,
+    /// The end was sent, or nothing was begun.
     is_over: bool,
+    /// Why it ends, where nothing else says it.
+    last_word: StreamError,
 }
 
 /// What ends the wait for a next step.
@@ -148,6 +151,7 @@ impl<'a> Answer<'a> {
             seq: 0,
             // Until the first piece is sent.
             is_over: true,
+            last_word: StreamError::ProcessorFailed,
         };
         let head = StreamHead {
             status: begun.status,
@@ -183,7 +187,12 @@ impl<'a> Answer<'a> {
     /// Streams to the end.
     pub async fn run(mut self) {
         let outcome = self.outcome().await;
-        self.sender.is_over = true;
+        if matches!(outcome, Outcome::Cancelled | Outcome::RequesterGone) {
+            self.sender.last_word = StreamError::ClientLeft;
+        } else if outcome == Outcome::Undelivered {
+            // The end may be among what Kafka did not take.
+            self.sender.is_over = false;
+        }
         let topic = &self.caller.topic;
         self.caller.metrics.stream_ended(outcome.as_str());
         if outcome != Outcome::Complete {
@@ -372,16 +381,15 @@ impl Sender<'_> {
 }
 
 impl Drop for Sender<'_> {
+    /// However a stream ends, its reader is told: silence would look like a backend that thinks. Behind a piece that Kafka did not take, the
+    /// reader sees the gap.
     fn drop(&mut self) {
-        if self.is_over || self.acks.has_failed() || self.acks.count() == 0 {
+        if self.is_over || self.seq == 0 {
             return;
         }
-        let last = Cut {
-            seq: self.seq,
-            body: Bytes::new(),
-            then: Then::Cut(StreamError::ProcessorFailed),
-        };
-        self.send(last);
+        if let Some(record) = self.encode(self.seq, None, Bytes::new(), Then::Cut(self.last_word)) {
+            self.outbox.send_piece(&self.streamed.destination, &record, &self.acks);
+        }
     }
 }
 

@@ -285,9 +285,11 @@ impl Proxy {
             Answer::Stream(streamed) => {
                 let published = self.router.clone();
                 let source = Source { id, router, published };
-                return stream_body::respond(*streamed, source, request.method(), permit).map_err(|error| {
+                let name = reply_topic.name.clone();
+                let topics = [request_topic, reply_topic];
+                return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
-                    tracing::warn!(topic = %reply_topic.name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");
+                    tracing::warn!(topic = %name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");
                     Failure::Sent(RequestError::ReplyLost)
                 });
             }

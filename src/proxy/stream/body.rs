@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::proxy::admission::in_flight::Permit;
 use crate::proxy::handler::response::{Content, StreamHeadError, stream_head};
 use crate::proxy::reply_router::slot::RouterHandle;
-use crate::proxy::routing::topics::KnownTopic;
+use crate::proxy::routing::topics::{KnownTopic, TopicInUse};
 use crate::proxy::stream::Streamed;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::stream::pipe::{Event, Outlet};
@@ -36,7 +36,8 @@ pub struct Source {
     pub published: watch::Receiver<Option<Arc<RouterHandle>>>,
 }
 
-/// The answer that a client gets for a stream. `permit` is held until its end, but its request waits no more.
+/// The answer that a client gets for a stream. `permit` is held until its end, but its request waits no more. So are its topics: one that a
+/// client named would be let go, and with it what steers the stream.
 ///
 /// # Errors
 /// HTTP cannot carry its head.
@@ -45,6 +46,7 @@ pub fn respond(
     source: Source,
     method: &Method,
     mut permit: Permit,
+    topics: [TopicInUse; 2],
 ) -> Result<HttpResponse, StreamHeadError> {
     permit.head_came();
     let Streamed {
@@ -54,7 +56,7 @@ pub fn respond(
         report_every,
         request_topic,
     } = streamed;
-    let mut body = StreamBody::new(outlet, source, request_topic, report_every, (offer, permit));
+    let mut body = StreamBody::new(outlet, source, request_topic, report_every, (offer, permit, topics));
     match stream_head(head, body.source.id, method) {
         Ok((response, Content::Follows(length))) => {
             body.left = length;
@@ -89,17 +91,14 @@ struct StreamBody {
     outcome: Option<Outcome>,
     /// What came before a cut is written.
     was_flushed: bool,
-    _place: (Offer, Permit),
+    _held: Held,
 }
 
+/// What a stream holds to its end.
+type Held = (Offer, Permit, [TopicInUse; 2]);
+
 impl StreamBody {
-    fn new(
-        outlet: Outlet,
-        source: Source,
-        request_topic: Arc<KnownTopic>,
-        report_every: u64,
-        place: (Offer, Permit),
-    ) -> Self {
+    fn new(outlet: Outlet, source: Source, request_topic: Arc<KnownTopic>, report_every: u64, held: Held) -> Self {
         request_topic.metrics.streams().open.inc();
         let (generation, mut published) = (source.router.generation, source.published.clone());
         let replaced = async move {
@@ -119,7 +118,7 @@ impl StreamBody {
             reported: 0,
             outcome: None,
             was_flushed: false,
-            _place: place,
+            _held: held,
         }
     }
 
