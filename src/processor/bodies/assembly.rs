@@ -60,21 +60,21 @@ impl<'a> Assembly<'a> {
         if self.is_whole || record.header(headers::KAFKA_CORRELATION_ID) != Some(correlation_id) {
             return Ok(None);
         }
+        let Some(seq) = BodyPiece::seq_of(record).filter(|seq| *seq >= self.seq) else {
+            return Ok(None);
+        };
         let binding = Binding::Body {
             bodies_topic: topic,
             correlation_id,
-            seq: self.seq,
+            seq,
         };
-        let seq = BodyPiece::seq_of(record);
-        if seq.is_none_or(|seq| seq < self.seq) {
-            return Ok(None);
-        }
-        if seq > Some(self.seq) {
-            return Err(BodyError::Gone(format!("piece {} is missing", self.seq)));
-        }
+        // Before its number is judged: a number that is not believed shows no gap.
         let Ok(opened) = self.sealing.open(record, binding) else {
             return Ok(None);
         };
+        if seq > self.seq {
+            return Err(BodyError::Gone(format!("piece {} is missing", self.seq)));
+        }
         let Ok(piece) = BodyPiece::decode(&opened) else {
             return Ok(None);
         };

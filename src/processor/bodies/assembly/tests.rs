@@ -92,10 +92,11 @@ fn a_piece_that_is_not_believed_stands_in_no_ones_way() {
         piece(&plain, ID, 0, true, b"forged", 3),
         piece(&sealed, ID, 0, true, b"abc", 4),
         piece(&plain, ID, 1, false, b"zz", 5),
-        piece(&sealed, ID, 1, false, b"de", 6),
+        piece(&plain, ID, 999, true, b"zz", 6),
+        piece(&sealed, ID, 1, false, b"de", 7),
     ];
     assert_eq!(
-        assembled(&wanted(4, 6, 5), &sealed, &records),
+        assembled(&wanted(4, 7, 5), &sealed, &records),
         (b"abcde".to_vec(), true)
     );
 }
