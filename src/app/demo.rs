@@ -42,7 +42,13 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     );
 
     let topic = demo_topic(&settings, &backend_address.to_string());
-    for name in [&topic.request_topic, &topic.response_topic, &topic.streams.bodies_topic] {
+    let streams = &topic.streams;
+    for name in [
+        &topic.request_topic,
+        &topic.response_topic,
+        &streams.control_topic,
+        &streams.bodies_topic,
+    ] {
         broker.create_topic(name, PARTITIONS, 1).map_err(AssembleError::Kafka)?;
     }
     settings.kafka.bootstrap_servers = broker.bootstrap_servers();
@@ -55,13 +61,12 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     for route in &mut settings.proxy.routes {
         route.request_topic.clone_from(&topic.request_topic);
         route.response_topic.clone_from(&topic.response_topic);
-        route.streams.bodies_topic.clone_from(&topic.streams.bodies_topic);
+        route.streams.control_topic.clone_from(&streams.control_topic);
+        route.streams.bodies_topic.clone_from(&streams.bodies_topic);
     }
-    settings
-        .proxy
-        .streams
-        .bodies_topic
-        .clone_from(&topic.streams.bodies_topic);
+    let own = &mut settings.proxy.streams;
+    own.control_topic.clone_from(&streams.control_topic);
+    own.bodies_topic.clone_from(&streams.bodies_topic);
     settings.proxy.max_body_size = settings.proxy.largest_body().min(LARGEST_BODY);
     settings.processor.topics = vec![topic];
     settings.processor.dead_letter_topic = None;
