@@ -113,17 +113,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn raw(record: Record) -> RawRecord {
-        let headers = record.headers.into_iter();
-        RawRecord {
-            value: Some(record.value),
-            headers: headers
-                .map(|(name, value)| (Bytes::from(name.into_owned()), Some(value)))
-                .collect(),
-            ..RawRecord::empty(&"orders-requests-control".into())
-        }
-    }
+    use crate::wire::invariants::sent;
 
     #[test]
     fn each_is_read_as_it_was_written() {
@@ -146,7 +136,7 @@ mod tests {
                 instance: InstanceId::new(),
             },
         ] {
-            let record = raw(control.clone().encode());
+            let record = sent(control.clone().encode());
             assert!(is_control(&record) && record.value.as_ref().is_some_and(Bytes::is_empty));
             assert_eq!(Control::decode(&record), Ok(control));
         }

@@ -3,17 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn raw(record: Record) -> RawRecord {
-    let headers = record.headers.into_iter();
-    RawRecord {
-        value: Some(record.value),
-        headers: headers
-            .map(|(name, value)| (Bytes::from(name.into_owned()), Some(value)))
-            .collect(),
-        ..RawRecord::empty(&"replies".into())
-    }
-}
+use crate::wire::invariants::sent;
 
 fn thens() -> impl Strategy<Value = Then> {
     prop_oneof![
@@ -39,7 +29,7 @@ proptest! {
             body: body.into(),
             then,
         };
-        let record = raw(encode_piece(piece.clone()));
+        let record = sent(encode_piece(piece.clone()));
         prop_assert!(is_piece(&record));
         prop_assert_eq!(decode_piece(&record), Ok(piece));
     }
