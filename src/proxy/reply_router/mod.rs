@@ -11,7 +11,7 @@
 //! - [`liveness`]: which processors that stream are gone; a pure machine.
 //! - [`replies`]: what becomes of a record that was read.
 //! - [`steering`]: what is written to the control topics, and when.
-//! - [`strays`]: calls that were cancelled already.
+//! - [`strays`]: calls that were cancelled a moment ago.
 //! - [`seal`]: seals requests and opens their replies.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.

@@ -77,17 +77,19 @@ impl ReplyRouter {
             request_topic: waiting.request_topic.clone(),
         };
         let is_gone = waiting.reply_tx.send(Ok(Answer::Stream(Box::new(streamed)))).is_err();
-        if is_gone || matches!(fault, Taken::Fault(_)) {
-            self.cancel_stream(&stream);
-        }
-        if is_gone || stream.is_over() {
-            // Its client hears the rest from the pipe, or nobody does.
-            return;
-        }
+        let is_over = stream.is_over();
         if let Some(instance) = stream.instance {
             self.processors.begin(instance, (&record.topic, record.partition), now);
         }
-        self.streams.0.insert(stream.id.low64(), stream);
+        let id = stream.id;
+        self.streams.0.insert(id.low64(), stream);
+        if is_gone || matches!(fault, Taken::Fault(_)) {
+            self.cancel_stream(id);
+        }
+        if is_gone || is_over {
+            // Its client hears the rest from the pipe, or nobody does.
+            self.remove_stream(id);
+        }
     }
 
     /// The client hears that there is no answer, rather than take a part of one for whole.
@@ -113,28 +115,30 @@ impl ReplyRouter {
         let topics = (&*stream.request_topic.name, &*stream.reply_topic.name);
         let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
         let record = open(sealing, logged, topics, record).ok_or(NotGiven::NotBelieved)?;
-        let taken = match stream::decode_piece(&record) {
+        let (taken, goes_on) = match stream::decode_piece(&record) {
             Ok(piece) => {
-                let other = piece.stream;
+                let (call, goes_on) = (piece.stream, piece.then == Then::More);
                 let taken = stream.take(piece, now);
-                if let Taken::Other { cancel } = taken {
-                    self.drop_piece(id, cancel.then_some(other));
+                if taken == Taken::Other {
+                    self.drop_piece(id, goes_on.then_some(call));
                     return Ok(());
                 }
-                taken
+                (taken, goes_on)
             }
             Err(_) => {
                 stream.end(Outcome::Malformed);
-                Taken::Fault(Outcome::Malformed)
+                (Taken::Fault(Outcome::Malformed), true)
             }
         };
         let instance = stream.instance;
+        // It was cut off before, and its call goes on.
+        let is_unread = goes_on && !stream.is_open();
         let (is_fault, is_over) = (matches!(taken, Taken::Fault(_)), stream.is_over());
         if let Some(instance) = instance {
             self.processors.heard(instance, now);
         }
-        if is_fault && let Some(stream) = self.streams.0.get(&id.low64()) {
-            self.cancel_stream(stream);
+        if is_fault || is_unread {
+            self.cancel_stream(id);
         }
         if is_over {
             self.remove_stream(id);

@@ -27,18 +27,21 @@ impl ReplyRouter {
         self.controls.send(&waiting.request_topic.control, cancel, &self.tasks);
     }
 
-    /// Nobody reads this answer any more.
-    pub(super) fn cancel_stream(&self, stream: &OpenStream) {
-        self.cancel_call(stream, stream.stream);
+    /// Nobody reads the answer to this request any more.
+    pub(super) fn cancel_stream(&mut self, id: CorrelationId) {
+        if let Some(call) = self.streams.of(id).map(|stream| stream.stream) {
+            self.cancel_call(id, call);
+        }
     }
 
-    /// Nobody reads what this call answers.
-    fn cancel_call(&self, stream: &OpenStream, call: StreamId) {
-        let cancel = Control::Cancel {
-            correlation_id: Bytes::copy_from_slice(&stream.id.to_bytes()),
-            stream: Some(call),
-        };
-        self.controls.send(&stream.request_topic.control, cancel, &self.tasks);
+    /// Nobody reads what this call answers; the request has an answer under way. One that was cancelled a moment ago is not cancelled again.
+    fn cancel_call(&mut self, id: CorrelationId, call: StreamId) {
+        if let Some(stream) = self.streams.of(id)
+            && self.strays.is_due(id, call, Instant::now())
+        {
+            let cancel = cancel_of(id, call);
+            self.controls.send(&stream.request_topic.control, cancel, &self.tasks);
+        }
     }
 
     fn give_credit(&self, stream: &OpenStream, total: u64) {
@@ -50,26 +53,23 @@ impl ReplyRouter {
         self.controls.send(&stream.request_topic.control, credit, &self.tasks);
     }
 
-    /// A piece of a second answer came. `call`: it is to be cancelled.
-    pub(super) fn drop_piece(&self, id: CorrelationId, call: Option<StreamId>) {
+    /// A piece of a second answer came. `call`: it goes on.
+    pub(super) fn drop_piece(&mut self, id: CorrelationId, call: Option<StreamId>) {
         self.parts.metrics.streams.dropped_pieces.inc();
-        if let (Some(call), Some(stream)) = (call, self.streams.0.get(&id.low64())) {
-            self.cancel_call(stream, call);
+        if let Some(call) = call {
+            self.cancel_call(id, call);
         }
     }
 
-    /// A piece came that nobody reads: its client had another router, or another answer. Its call is cancelled once. Which control topic it
-    /// listens to is not known.
+    /// A piece came that nobody reads: its client had another router, or another answer. Its call is cancelled as long as it goes on. Which
+    /// control topic it listens to is not known.
     pub(super) fn stray_piece(&mut self, id: CorrelationId, call: Option<StreamId>) {
-        let Some(call) = call.filter(|call| !self.pending.has(id) && self.strays.note(id, *call)) else {
+        let now = Instant::now();
+        let Some(call) = call.filter(|call| !self.pending.has(id) && self.strays.is_due(id, *call, now)) else {
             return;
         };
         for topic in self.controls.usable() {
-            let cancel = Control::Cancel {
-                correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
-                stream: Some(call),
-            };
-            self.controls.send(&topic, cancel, &self.tasks);
+            self.controls.send(&topic, cancel_of(id, call), &self.tasks);
         }
     }
 
@@ -81,7 +81,8 @@ impl ReplyRouter {
     }
 
     fn let_go_of(&mut self, stream: &OpenStream) {
-        self.strays.note(stream.id, stream.stream);
+        // What of it is still under way is no reason to cancel it.
+        self.strays.is_due(stream.id, stream.stream, Instant::now());
         if let Some(instance) = stream.instance {
             self.processors.end(instance);
         }
@@ -89,12 +90,13 @@ impl ReplyRouter {
 
     /// The client of a stream left. False: there is no such stream.
     pub(super) fn leave_stream(&mut self, id: CorrelationId) -> bool {
-        let Some(stream) = self.remove_stream(id) else {
+        let Some(stream) = self.streams.of(id) else {
             return false;
         };
         if stream.is_open() {
-            self.cancel_stream(&stream);
+            self.cancel_stream(id);
         }
+        self.remove_stream(id);
         true
     }
 
@@ -108,9 +110,7 @@ impl ReplyRouter {
     }
 
     fn cut_stream(&mut self, id: CorrelationId, outcome: Outcome) {
-        if let Some(stream) = self.streams.0.get(&id.low64()) {
-            self.cancel_stream(stream);
-        }
+        self.cancel_stream(id);
         let is_over = self.streams.of(id).is_some_and(|stream| {
             stream.end(outcome);
             stream.is_over()
@@ -176,6 +176,14 @@ impl ReplyRouter {
                 self.give_credit(stream, total);
             }
         }
+    }
+}
+
+/// Nobody reads what this call of a request answers.
+fn cancel_of(id: CorrelationId, call: StreamId) -> Control {
+    Control::Cancel {
+        correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
+        stream: Some(call),
     }
 }
 

@@ -38,8 +38,6 @@ pub struct OpenStream {
     inlet: Inlet,
     /// How it ended; what came before still goes to the client.
     ended: bool,
-    /// A call besides the one that is followed, which was cancelled.
-    other: Option<StreamId>,
 }
 
 /// How many bytes of the body may have come.
@@ -57,8 +55,8 @@ struct Allowed {
 pub enum Taken {
     /// It is on its way to the client, or needs no place there.
     Goes,
-    /// It is of another call. That one is to be cancelled, if that was not done.
-    Other { cancel: bool },
+    /// It is of another call, which nobody reads.
+    Other,
     /// The client is cut off, and the call is to be cancelled.
     Fault(Outcome),
 }
@@ -93,15 +91,13 @@ impl OpenStream {
             },
             inlet,
             ended: false,
-            other: None,
         }
     }
 
     /// Takes the next piece that came.
     pub fn take(&mut self, piece: Piece, now: Instant) -> Taken {
         if piece.stream != self.stream {
-            let cancel = self.other.replace(piece.stream) != Some(piece.stream);
-            return Taken::Other { cancel };
+            return Taken::Other;
         }
         // What was written twice.
         if self.ended || piece.seq < self.next {
