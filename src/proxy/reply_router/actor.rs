@@ -314,7 +314,7 @@ impl Actor for ReplyRouter {
                 router.topics.check(router.controls.usable(), &router.tasks);
             }
         });
-        ctx.run_interval(ALIVE_EVERY, |router, _| router.show_life(Instant::now()));
+        ctx.run_interval(ALIVE_EVERY, |router, _| router.show_life());
         for topic in &self.parts.streams.topics {
             self.controls.open(topic, &self.tasks);
         }

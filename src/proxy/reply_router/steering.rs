@@ -8,7 +8,6 @@ use actix::Handler;
 use bytes::Bytes;
 
 use super::actor::ReplyRouter;
-use super::control::ALIVE_EVERY;
 use super::messages::Progress;
 use super::pending::Waiting;
 use super::streams::OpenStream;
@@ -44,13 +43,15 @@ impl ReplyRouter {
         }
     }
 
-    fn give_credit(&self, stream: &OpenStream, total: u64) {
-        let credit = Control::Credit {
-            correlation_id: Bytes::copy_from_slice(&stream.id.to_bytes()),
-            stream: stream.stream,
-            total,
-        };
-        self.controls.send(&stream.request_topic.control, credit, &self.tasks);
+    fn give_credit(&mut self, id: CorrelationId, total: u64) {
+        if let Some(stream) = self.streams.of(id) {
+            let credit = Control::Credit {
+                correlation_id: Bytes::copy_from_slice(&id.to_bytes()),
+                stream: stream.stream,
+                total,
+            };
+            self.controls.send(&stream.request_topic.control, credit, &self.tasks);
+        }
     }
 
     /// A piece of a second answer came. `call`: it goes on.
@@ -126,7 +127,8 @@ impl ReplyRouter {
         self.processors.excuse(now);
     }
 
-    /// Ends the streams that took too long, and those of processors that are gone. Called each `span::TICK`.
+    /// Gives again the credit that may have been lost, and ends the streams that took too long and those of processors that are gone. Called
+    /// each `span::TICK`.
     pub(super) fn watch_streams(&mut self, now: Instant) {
         if self.parts.kafka.is_down() {
             self.excuse_silence(now);
@@ -136,6 +138,11 @@ impl ReplyRouter {
         }
         for stream in self.streams.remove_over() {
             self.let_go_of(&stream);
+        }
+        let lost = |stream: &mut OpenStream| Some((stream.id, stream.lost_credit(now)?));
+        let lost: Vec<_> = self.streams.0.values_mut().filter_map(lost).collect();
+        for (id, total) in lost {
+            self.give_credit(id, total);
         }
         let well_since = self.well_since;
         let overdue = |stream: &mut OpenStream| Some((stream.id, stream.overdue(now, well_since)?));
@@ -157,8 +164,8 @@ impl ReplyRouter {
         }
     }
 
-    /// Shows on each control topic in use that this process lives, and gives again the credit that may have been lost.
-    pub(super) fn show_life(&mut self, now: Instant) {
+    /// Shows on each control topic in use that this process lives.
+    pub(super) fn show_life(&self) {
         let accepting = self.pending.iter().filter(|waiting| waiting.offer.is_some());
         let accepting = accepting.map(|waiting| &waiting.request_topic.control);
         let streaming = self.streams.0.values().map(|stream| &stream.request_topic.control);
@@ -167,14 +174,6 @@ impl ReplyRouter {
         let instance = self.parts.streams.instance;
         for topic in topics {
             self.controls.send(topic, Control::Alive { instance }, &self.tasks);
-        }
-        let Some(before) = now.checked_sub(ALIVE_EVERY) else {
-            return;
-        };
-        for stream in self.streams.0.values() {
-            if let Some(total) = stream.lost_credit(before) {
-                self.give_credit(stream, total);
-            }
         }
     }
 }
@@ -194,8 +193,8 @@ impl Handler<Progress> for ReplyRouter {
             return;
         };
         let (credit, is_over) = (stream.progress(Instant::now()), stream.is_over());
-        if let (Some(total), Some(stream)) = (credit, self.streams.0.get(&id.low64())) {
-            self.give_credit(stream, total);
+        if let Some(total) = credit {
+            self.give_credit(id, total);
         }
         if is_over {
             self.remove_stream(id);

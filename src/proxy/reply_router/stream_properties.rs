@@ -127,13 +127,10 @@ impl Client {
 }
 
 fn run(topic: &Arc<KnownTopic>, steps: Vec<Step>) {
-    let (gauge, bytes) = (IntGauge::new("g", "g").unwrap(), IntGauge::new("b", "b").unwrap());
-    let (inlet, mut outlet) = pipe(&gauge, &ByteBudget::new(0, bytes));
-    let (followed, other, now) = (StreamId::new(), StreamId::new(), Instant::now());
-    let first = piece(followed, 0, b"", Then::More);
-    let terms = Offer::unlimited().terms.clone();
-    let mut stream = OpenStream::begin(&waiting(topic), terms, &first, WINDOW, inlet, now);
-    assert_eq!(stream.take(first.clone(), now), Taken::Goes);
+    let gauge = IntGauge::new("g", "g").unwrap();
+    let first = piece(StreamId::new(), 0, b"", Then::More);
+    let (followed, other, now) = (first.stream, StreamId::new(), Instant::now());
+    let (mut stream, mut outlet) = begun(topic, WINDOW, &first, &gauge, now);
     let (mut client, mut credit) = (Client::default(), WINDOW);
     // What the backend has written, and the pieces of it.
     let (mut body, mut pieces, mut is_whole) = (Vec::new(), vec![Some(first)], true);
@@ -194,6 +191,52 @@ fn run(topic: &Arc<KnownTopic>, steps: Vec<Step>) {
     }
     assert_eq!(gauge.get(), 0);
     assert_eq!(stream.is_over(), client.end.is_some());
+}
+
+/// A stream that has taken its first piece, and its client's end.
+fn begun(
+    topic: &Arc<KnownTopic>,
+    window: u64,
+    first: &Piece,
+    gauge: &IntGauge,
+    now: Instant,
+) -> (OpenStream, Outlet) {
+    let (inlet, outlet) = pipe(gauge, &ByteBudget::new(0, IntGauge::new("b", "b").unwrap()));
+    let terms = Offer::unlimited().terms.clone();
+    let mut stream = OpenStream::begin(&waiting(topic), terms, first, window, inlet, now);
+    assert_eq!(stream.take(first.clone(), now), Taken::Goes);
+    (stream, outlet)
+}
+
+/// Two of them here: of what was received, whoever answers used only the window, and both halves of it were credited.
+#[test]
+fn credit_is_given_again_however_often_it_was_lost() {
+    const LARGE: u64 = 1 << 20;
+    let (first, start) = (piece(StreamId::new(), 0, b"", Then::More), Instant::now());
+    let gauge = IntGauge::new("g", "g").unwrap();
+    let (mut stream, mut outlet) = begun(&topic(), LARGE, &first, &gauge, start);
+    let followed = first.stream;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let half = vec![0; LARGE as usize / 2];
+    assert_eq!(stream.lost_credit(at(60)), None, "none was given");
+    let mut given = None;
+    for seq in [1, 2] {
+        assert_eq!(stream.take(piece(followed, seq, &half, Then::More), start), Taken::Goes);
+        let taken = outlet.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(taken, Poll::Ready(Event::Bytes(_))));
+        outlet.took(half.len());
+        given = stream.progress(start);
+    }
+    assert_eq!(given, Some(2 * LARGE));
+    assert_eq!(stream.lost_credit(at(4)), None);
+    assert_eq!(stream.lost_credit(at(5)), given);
+    // It may be lost again. A client that still reads what came before is no sign that it was heard.
+    assert_eq!(stream.progress(at(9)), None);
+    assert_eq!((stream.lost_credit(at(9)), stream.lost_credit(at(10))), (None, given));
+    assert_eq!(stream.take(piece(followed, 3, &half, Then::More), at(14)), Taken::Goes);
+    assert_eq!((stream.lost_credit(at(18)), stream.lost_credit(at(19))), (None, given));
+    stream.end(Outcome::Idle);
+    assert_eq!(stream.lost_credit(at(60)), None);
 }
 
 proptest! {

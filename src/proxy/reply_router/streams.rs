@@ -10,11 +10,13 @@ use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::stream::pipe::Inlet;
 use crate::proxy::stream::places::StreamTerms;
 use crate::wire::beside::InstanceId;
-use crate::wire::stream::{MAX_PIECE, Piece, StreamId, Then};
+use crate::wire::stream::{Piece, StreamId, Then};
 use crate::wire::{CorrelationId, RawRecord};
 
 /// How long the end of an answer may take that its client does not wait for.
 const LEFT_FOR: Duration = Duration::from_secs(60);
+/// Credit is given again when nothing came for so long. It may be lost, any number of times, and whoever answers waits for it then.
+const CREDIT_AGAIN: Duration = Duration::from_secs(5);
 
 /// One answer that comes in pieces.
 pub struct OpenStream {
@@ -28,6 +30,8 @@ pub struct OpenStream {
     pub instance: Option<InstanceId>,
     terms: Arc<StreamTerms>,
     began: Instant,
+    /// When a piece came last.
+    came: Instant,
     /// When a piece came last, or the client took one.
     last: Instant,
     /// The number of the next piece.
@@ -44,9 +48,7 @@ pub struct OpenStream {
 struct Allowed {
     window: u64,
     now: u64,
-    /// Before the last credit: all that whoever answers knows of, if that was lost.
-    before: u64,
-    /// When the last credit was given.
+    /// When the last credit was given, the latest time.
     since: Instant,
 }
 
@@ -80,13 +82,13 @@ impl OpenStream {
             instance: first.head.as_ref().and_then(|head| head.instance),
             terms,
             began: now,
+            came: now,
             last: now,
             next: 0,
             received: 0,
             allowed: Allowed {
                 window,
                 now: window,
-                before: window,
                 since: now,
             },
             inlet,
@@ -107,7 +109,7 @@ impl OpenStream {
             return self.fault(Outcome::Gap);
         }
         self.next += 1;
-        self.last = now;
+        (self.came, self.last) = (now, now);
         self.received = self.received.saturating_add(piece.body.len() as u64);
         if self.received > self.allowed.now {
             return self.fault(Outcome::OverWindow);
@@ -139,19 +141,21 @@ impl OpenStream {
         let allowed = self.inlet.taken().saturating_add(self.allowed.window);
         let due = !self.ended && allowed - self.allowed.now >= report_every(self.allowed.window);
         due.then(|| {
-            self.allowed.before = self.allowed.now;
             self.allowed.now = allowed;
             self.allowed.since = now;
             allowed
         })
     }
 
-    /// The last credit again, if it may have been lost: nothing came since, and without it nothing can.
-    pub fn lost_credit(&self, before: Instant) -> Option<u64> {
-        let waits = self.received.saturating_add(MAX_PIECE as u64) > self.allowed.before;
+    /// The last credit again, if it may have been lost: nothing came since, or too little to tell.
+    pub fn lost_credit(&mut self, now: Instant) -> Option<u64> {
         let was_given = self.allowed.now > self.allowed.window;
-        (!self.ended && was_given && waits && self.allowed.since < before && self.last < before)
-            .then_some(self.allowed.now)
+        let quiet_since = self.came.max(self.allowed.since);
+        let is_due = !self.ended && was_given && now.saturating_duration_since(quiet_since) >= CREDIT_AGAIN;
+        is_due.then(|| {
+            self.allowed.since = now;
+            self.allowed.now
+        })
     }
 
     /// Why it is to end now. `well_since`: silence counts from then on.
