@@ -177,3 +177,23 @@ async fn a_slow_backend_takes_a_reader_and_no_memory() {
         assert_arrived(&answer, bytes, &sha);
     }
 }
+
+/// The answer is kept meanwhile: it stands where no better one comes.
+#[tokio::test]
+async fn a_request_that_waits_for_its_next_attempt_keeps_no_reader() {
+    let topics = Topics::unique("files");
+    let sink = Sink::scripted(|call| if call == 0 { Does::BusyAfter(MIB) } else { Does::Take }).await;
+    let _processor = processor(&[(&topics, &sink.url())])
+        .set("body_readers", 1)
+        .start()
+        .await;
+    let proxy = proxy(&topics).start().await;
+    let address = proxy.address();
+    let busy = tokio::spawn(async move { upload(&address, Framing::Length, 20 * MIB).await });
+    sink.wait_for(0, MIB).await;
+    let (answer, sha) = upload(&proxy.address(), Framing::Length, 2 * MIB).await;
+    assert_arrived(&answer, 2 * MIB, &sha);
+    assert_eq!(sink.calls().len(), 2, "the other has not begun its second attempt");
+    let (answer, sha) = busy.await.expect("no panic");
+    assert_arrived(&answer, 20 * MIB, &sha);
+}

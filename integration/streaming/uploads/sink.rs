@@ -21,7 +21,13 @@ pub enum Does {
     WaitAfter(u64),
     /// Takes so many bytes, then answers 413 and takes no more.
     RefuseAfter(u64),
+    /// Takes so many bytes, then begins to answer that it is busy for some seconds, and neither takes more nor ends the answer.
+    BusyAfter(u64),
 }
+
+/// An answer that goes on, to be asked for again.
+const BUSY: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 8\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n";
 
 /// A call, as far as it has come.
 #[derive(Debug, Clone, Default)]
@@ -119,18 +125,20 @@ async fn serve(mut stream: TcpStream, shared: Shared) {
             return change(&|call| call.cut = true);
         };
         let bytes = shared.calls.borrow()[number].bytes;
-        let (status, body) = match sha {
+        let is_refused = sha.is_none();
+        let answer = match sha {
             Some(sha) => {
                 change(&|call| call.sha = Some(sha.clone()));
-                ("200 OK", format!("{{\"sha256\":\"{sha}\",\"bytes\":{bytes}}}"))
+                let body = format!("{{\"sha256\":\"{sha}\",\"bytes\":{bytes}}}");
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
-            None => ("413 Content Too Large", "{}".to_owned()),
+            None if matches!((shared.does)(number), Does::BusyAfter(_)) => BUSY.to_owned(),
+            None => "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}".to_owned(),
         };
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
-        if status.starts_with("413") {
+        if is_refused {
             // It takes no more; whoever goes on to send notices that the connection does not move.
             tokio::time::sleep(Duration::from_secs(60)).await;
             return;
@@ -170,7 +178,7 @@ async fn take(
             }
             // Err: the test is over.
             Does::WaitAfter(bytes) if taken >= bytes => drop(gate.wait_for(|open| *open).await),
-            Does::RefuseAfter(bytes) if taken >= bytes => return Some(None),
+            Does::RefuseAfter(bytes) | Does::BusyAfter(bytes) if taken >= bytes => return Some(None),
             _ => {}
         }
     }

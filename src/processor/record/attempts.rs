@@ -109,7 +109,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
                 },
             };
             let since = made.as_ref().map(|made| made.asked);
-            let Some((attempt, verdict)) = self.attempt(right, &mut round, made).await else {
+            let Some((mut attempt, verdict)) = self.attempt(right, &mut round, made).await else {
                 return End::Released;
             };
             let wait = match self.next(&attempt, verdict, since.unwrap_or(attempt.asked), &round) {
@@ -120,7 +120,9 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
                     wait
                 }
             };
+            // The wait holds nobody else up.
             self.place = None;
+            attempt.give_back_reader();
             tokio::select! {
                 biased;
                 () = self.lease.revoked() => return End::Released,
@@ -282,7 +284,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
             () = self.lease.cut_off() => return None,
             outcome = (self.call)(limit, right.reader) => outcome,
         };
-        // A wait for the next attempt holds nobody else up. A body that is still open holds its place.
+        // A body that is still open holds its place.
         let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());
         self.place = is_open.then_some(right.place);
         let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;

@@ -41,6 +41,16 @@ pub(super) struct Made {
     pub(super) asked: u64,
 }
 
+impl Made {
+    /// Ends the reading of a body that the backend answered before it had taken all of it. Its answer may break off then; it counts only
+    /// where no later one comes.
+    pub(super) fn give_back_reader(&mut self) {
+        if let Ok(Answer { rest: Some(rest), .. }) = &mut self.outcome {
+            rest.reading = None;
+        }
+    }
+}
+
 /// What one attempt says of the backend.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Verdict {
