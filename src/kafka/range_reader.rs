@@ -30,6 +30,59 @@ pub struct Range {
     pub last: i64,
 }
 
+/// How far a range was read. What was fetched for the range before this one may come first, so offsets decide alone. Pure.
+struct Way<'r> {
+    range: &'r Range,
+    /// The offset of its last record that came.
+    at: Option<i64>,
+    /// Since when records come that lie behind the first one, which has not come.
+    passed_by: Option<Instant>,
+}
+
+/// What a record of the range's partition is.
+#[derive(Debug, PartialEq, Eq)]
+enum Met {
+    /// The next one of the range.
+    Next,
+    /// Of another range, or a repeat.
+    Other,
+    /// The range lies before it.
+    Behind,
+}
+
+impl<'r> Way<'r> {
+    fn new(range: &'r Range) -> Self {
+        Way {
+            range,
+            at: None,
+            passed_by: None,
+        }
+    }
+
+    fn meet(&mut self, offset: i64, now: Instant) -> Met {
+        match self.at {
+            None if offset == self.range.first => {}
+            None => {
+                if offset > self.range.first {
+                    self.passed_by.get_or_insert(now);
+                }
+                return Met::Other;
+            }
+            Some(at) if offset <= at => return Met::Other,
+            Some(_) if offset > self.range.last => return Met::Behind,
+            Some(_) => {}
+        }
+        self.at = Some(offset);
+        Met::Next
+    }
+
+    /// There is no record at its first offset: it would have come before those that came.
+    fn has_no_first(&self, now: Instant) -> bool {
+        let settled = |since: Instant| now.saturating_duration_since(since) >= SETTLES_WITHIN;
+        self.at.is_none() && self.passed_by.is_some_and(settled)
+    }
+}
+
 /// Why a range was not read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
@@ -116,9 +169,14 @@ impl RangeReader {
         wanted: &impl Fn() -> bool,
         mut take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
     ) -> Result<bool, RangeError> {
-        // The offset before what comes next. What was fetched for the range before this one may come first.
-        let mut at = None;
+        let mut way = Way::new(range);
         while wanted() {
+            if way.has_no_first(Instant::now()) {
+                return Err(RangeError::Gone(format!(
+                    "there is no record at offset {}",
+                    range.first
+                )));
+            }
             let message = match self.consumer.poll(POLL) {
                 None => continue,
                 Some(Ok(message)) => message,
@@ -128,21 +186,16 @@ impl RangeReader {
                 }
             };
             let fetched = Fetched::from(&message);
-            let offset = fetched.offset();
-            let is_ours = fetched.topic() == &*range.topic && fetched.partition() == range.partition;
-            let is_next = at.map_or(offset == range.first, |at| offset > at && offset <= range.last);
-            if !(is_ours && is_next) {
-                if is_ours && at.is_some_and(|_| offset > range.last) {
-                    return Ok(true);
-                }
+            if fetched.topic() != &*range.topic || fetched.partition() != range.partition {
                 continue;
             }
-            at = Some(offset);
-            if take(fetched).is_break() {
-                return Ok(false);
-            }
-            if offset == range.last {
-                return Ok(true);
+            let offset = fetched.offset();
+            match way.meet(offset, Instant::now()) {
+                Met::Other => continue,
+                Met::Behind => return Ok(true),
+                Met::Next if take(fetched).is_break() => return Ok(false),
+                Met::Next if offset == range.last => return Ok(true),
+                Met::Next => {}
             }
         }
         Ok(false)
@@ -174,4 +227,50 @@ impl RangeReader {
 fn denied(range: &Range, error: &KafkaError) -> RangeError {
     tracing::error!(topic = %range.topic, %error, "large bodies cannot be read: grant this processor READ on their topic");
     RangeError::Unread(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: i64, last: i64) -> Range {
+        Range {
+            topic: Arc::from("orders-bodies"),
+            partition: 0,
+            first,
+            last,
+        }
+    }
+
+    #[test]
+    fn offsets_tell_the_records_of_a_range_from_those_of_the_one_before() {
+        let (range, now) = (range(10, 12), Instant::now());
+        let mut way = Way::new(&range);
+        // Both were fetched before: one lies behind this range's first, too.
+        let met = [3, 11, 10, 10, 11, 12].map(|offset| way.meet(offset, now));
+        assert_eq!(
+            met,
+            [Met::Other, Met::Other, Met::Next, Met::Other, Met::Next, Met::Next]
+        );
+        assert!(!way.has_no_first(now + SETTLES_WITHIN), "it has come");
+        // The last is none: a mark of a transaction, say.
+        let mut way = Way::new(&range);
+        let met = [10, 11, 13].map(|offset| way.meet(offset, now));
+        assert_eq!(met, [Met::Next, Met::Next, Met::Behind]);
+    }
+
+    #[test]
+    fn a_first_record_that_is_not_there_is_not_waited_for() {
+        let (range, now) = (range(10, 12), Instant::now());
+        let mut way = Way::new(&range);
+        way.meet(9, now);
+        assert!(
+            !way.has_no_first(now + 2 * SETTLES_WITHIN),
+            "only those before it have come"
+        );
+        way.meet(11, now);
+        way.meet(12, now + SETTLES_WITHIN / 2);
+        assert!(!way.has_no_first(now + SETTLES_WITHIN / 2));
+        assert!(way.has_no_first(now + SETTLES_WITHIN));
+    }
 }

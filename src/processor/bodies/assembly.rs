@@ -20,7 +20,7 @@ pub struct Wanted {
 }
 
 /// A body as it is put together. What is not its next piece is passed over, be it another body's, a repeat, or not believed; a piece that
-/// is missing ends it.
+/// is missing ends it. So does another record where the first piece has to be: such a range may hold anything, and any amount of it.
 pub struct Assembly<'a> {
     wanted: &'a Wanted,
     sealing: &'a Sealing,
@@ -52,6 +52,24 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// `Gone`: the body is not the one that its request describes.
     pub fn take(&mut self, record: &RawRecord) -> Result<Option<Bytes>, BodyError> {
+        match self.next_piece(record)? {
+            None => self.pass_over(record.offset).map(|()| None),
+            piece => Ok(piece),
+        }
+    }
+
+    /// A record of the range is not this body's.
+    ///
+    /// # Errors
+    /// As `take`.
+    pub fn pass_over(&self, offset: i64) -> Result<(), BodyError> {
+        match self.seq == 0 && offset == self.wanted.place.first {
+            true => Err(misplaced(0)),
+            false => Ok(()),
+        }
+    }
+
+    fn next_piece(&mut self, record: &RawRecord) -> Result<Option<Bytes>, BodyError> {
         let Wanted {
             topic,
             correlation_id,
@@ -81,10 +99,7 @@ impl<'a> Assembly<'a> {
         let is_first = record.offset == place.first;
         let is_last = record.offset == place.last;
         if is_first != (self.seq == 0) || is_last == piece.more {
-            return Err(BodyError::Gone(format!(
-                "piece {} is not where its request says",
-                self.seq
-            )));
+            return Err(misplaced(self.seq));
         }
         self.length += piece.body.len() as u64;
         if self.length > place.length || (!piece.more && self.length < place.length) {
@@ -94,6 +109,10 @@ impl<'a> Assembly<'a> {
         self.is_whole = !piece.more;
         Ok(Some(piece.body))
     }
+}
+
+fn misplaced(seq: u64) -> BodyError {
+    BodyError::Gone(format!("piece {seq} is not where its request says"))
 }
 
 #[cfg(test)]

@@ -150,13 +150,13 @@ impl Shared {
         let is_ours = |id: &[u8]| id == wanted.correlation_id;
         let read = reader.read(&range, is_wanted, |fetched| {
             // Nothing of other bodies is copied. A piece is never larger than what is taken.
-            if fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) != Some(true)
-                || fetched.exceeds(self.max_record)
-            {
-                return ControlFlow::Continue(());
-            }
-            let record = fetched.copy(&wanted.topic, self.max_record).record;
-            match assembly.take(&record) {
+            let is_ours = fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) == Some(true)
+                && !fetched.exceeds(self.max_record);
+            let taken = match is_ours {
+                true => assembly.take(&fetched.copy(&wanted.topic, self.max_record).record),
+                false => assembly.pass_over(fetched.offset()).map(|()| None),
+            };
+            match taken {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(bytes)) => {
                     self.metrics.bytes.inc_by(bytes.len() as u64);

@@ -194,13 +194,7 @@ fn run(topic: &Arc<KnownTopic>, steps: Vec<Step>) {
 }
 
 /// A stream that has taken its first piece, and its client's end.
-fn begun(
-    topic: &Arc<KnownTopic>,
-    window: u64,
-    first: &Piece,
-    gauge: &IntGauge,
-    now: Instant,
-) -> (OpenStream, Outlet) {
+fn begun(topic: &Arc<KnownTopic>, window: u64, first: &Piece, gauge: &IntGauge, now: Instant) -> (OpenStream, Outlet) {
     let (inlet, outlet) = pipe(gauge, &ByteBudget::new(0, IntGauge::new("b", "b").unwrap()));
     let terms = Offer::unlimited().terms.clone();
     let mut stream = OpenStream::begin(&waiting(topic), terms, first, window, inlet, now);

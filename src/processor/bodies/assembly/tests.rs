@@ -85,6 +85,31 @@ fn a_body_that_its_request_does_not_describe_is_gone() {
     );
 }
 
+/// A range that is another body's, or all of a partition, is not read to its end.
+#[test]
+fn a_range_is_refused_whose_first_record_is_another() {
+    let (sealed, plain) = (sealing(true), sealing(false));
+    let wanted = wanted(4, 1_000_000, 5);
+    for (sealing, record) in [
+        (&plain, piece(&plain, b"other", 0, true, b"x", 4)),
+        (&plain, piece(&plain, ID, 1, true, b"de", 4)),
+        (&sealed, piece(&plain, ID, 0, true, b"abc", 4)),
+    ] {
+        let refused = BodyError::Gone("piece 0 is not where its request says".into());
+        assert_eq!(Assembly::new(&wanted, sealing).take(&record), Err(refused));
+    }
+    let mut assembly = Assembly::new(&wanted, &plain);
+    assert_eq!(
+        assembly.take(&piece(&plain, ID, 0, true, b"abc", 4)),
+        Ok(Some(Bytes::from_static(b"abc")))
+    );
+    assert_eq!(
+        (assembly.pass_over(4), assembly.pass_over(5)),
+        (Ok(()), Ok(())),
+        "it has begun"
+    );
+}
+
 #[test]
 fn a_piece_that_is_not_believed_stands_in_no_ones_way() {
     let (sealed, plain) = (sealing(true), sealing(false));
