@@ -32,6 +32,8 @@ enum Suspicion {
     Asked,
     /// All was read.
     Read(Instant),
+    /// It is gone, and that was said. What it streamed may still be on its way to a slow client.
+    Gone,
 }
 
 /// Where a suspect's signs of life would come.
@@ -75,11 +77,13 @@ impl Processors {
         }
     }
 
-    /// Kafka or this process was not well until now.
+    /// Kafka or this process was not well until now. Who is gone stays so until it is heard.
     pub fn excuse(&mut self, now: Instant) {
         for known in self.0.values_mut() {
-            known.heard = now;
-            known.suspicion = Suspicion::None;
+            if !matches!(known.suspicion, Suspicion::Gone) {
+                known.heard = now;
+                known.suspicion = Suspicion::None;
+            }
         }
     }
 
@@ -112,14 +116,16 @@ impl Processors {
         }
     }
 
-    /// Those that are gone.
-    pub fn dead(&self, now: Instant) -> Vec<InstanceId> {
-        let is_dead = |known: &Processor| match known.suspicion {
-            Suspicion::Read(at) => now.saturating_duration_since(at) >= HANDLED,
-            Suspicion::None | Suspicion::Asked => false,
-        };
-        let dead = self.0.iter().filter(|(_, known)| is_dead(known));
-        dead.map(|(instance, _)| *instance).collect()
+    /// Those that are gone; each once, unless it is heard again.
+    pub fn dead(&mut self, now: Instant) -> Vec<InstanceId> {
+        let mut dead = Vec::new();
+        for (instance, known) in &mut self.0 {
+            if matches!(known.suspicion, Suspicion::Read(at) if now.saturating_duration_since(at) >= HANDLED) {
+                known.suspicion = Suspicion::Gone;
+                dead.push(*instance);
+            }
+        }
+        dead
     }
 }
 
@@ -148,14 +154,17 @@ mod tests {
         processors.was_read(id, true, at(31.0));
         assert_eq!(processors.dead(at(32.0)), []);
         assert_eq!(processors.dead(at(32.5)), [id]);
-        processors.heard(id, at(32.6));
-        assert_eq!(processors.dead(at(40.0)), []);
-        assert_eq!(processors.suspects(at(53.0)), [suspect]);
-        // Kafka was away meanwhile, and what the question finds then says nothing.
-        processors.excuse(at(54.0));
-        processors.was_read(id, true, at(54.0));
+        assert_eq!(processors.dead(at(33.5)), [], "said once");
+        processors.excuse(at(33.5));
+        assert_eq!(processors.suspects(at(54.0)), [], "nor asked again");
+        processors.heard(id, at(54.0));
         assert_eq!(processors.dead(at(60.0)), []);
-        processors.begin(id, (&topic, 4), at(60.0));
+        assert_eq!(processors.suspects(at(74.0)), [suspect]);
+        // Kafka was away meanwhile, and what the question finds then says nothing.
+        processors.excuse(at(75.0));
+        processors.was_read(id, true, at(75.0));
+        assert_eq!(processors.dead(at(80.0)), []);
+        processors.begin(id, (&topic, 4), at(80.0));
         processors.end(id);
         processors.end(id);
         assert_eq!(

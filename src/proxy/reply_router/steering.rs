@@ -154,7 +154,7 @@ impl ReplyRouter {
             self.tasks.was_read(suspect);
         }
         for dead in self.processors.dead(now) {
-            let of_dead = |stream: &OpenStream| stream.instance == Some(dead);
+            let of_dead = |stream: &OpenStream| stream.is_open() && stream.instance == Some(dead);
             let streams = self.streams.0.values().filter(|stream| of_dead(stream)).count();
             tracing::warn!(
                 streams,
