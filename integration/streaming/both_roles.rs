@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{A_SECOND, Client, GET};
 use crate::harness::client::Request;
-use crate::harness::kafka::Cluster;
+use crate::harness::kafka::{Cluster, Node};
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
 use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::stream_backend::StreamBackend;
-use crate::harness::wait::within;
+use crate::harness::wait::{off_thread, within};
 
 /// In the order in which they end.
 struct Both {
@@ -224,4 +224,44 @@ async fn a_stream_goes_on_when_brokers_are_killed_one_after_the_other() {
     both.wait_for_outcome("complete").await;
     let cancels = both.proxy.metrics().await.sum("proxy_cancels_total", &[]);
     assert_eq!(cancels, 0.0);
+}
+
+/// How long a producer keeps a piece that Kafka does not take.
+const KEPT: Duration = Duration::from_secs(15);
+
+/// Neither side limits silence here, so nothing else would end it.
+#[tokio::test]
+async fn a_client_hears_of_an_end_that_came_while_kafka_was_away_for_long() {
+    let mut kafka = off_thread(Node::start).await;
+    let (topics, mut backend) = (Topics::unique("streams"), StreamBackend::start().await);
+    let processor = processor(&[(&topics, &backend.url())])
+        .on(kafka.brokers())
+        .set_topics("timeout", 2)
+        .set_topics("stream_idle_timeout", 0)
+        .start()
+        .await;
+    let proxy = proxy(&topics)
+        .on(kafka.brokers())
+        .set("stream_idle_timeout", 0)
+        .start()
+        .await;
+    let mut client = Client::send(&proxy, GET).await;
+    let mut call = backend.next().await;
+    call.chunked_head("text/event-stream").await;
+    call.chunk("begun").await;
+    client.until("begun").await;
+    kafka.kill();
+    drop(call);
+    let undelivered = [("outcome", "undelivered")];
+    processor
+        .wait_for_metric("processor_streams_total", &undelivered, 1.0)
+        .await;
+    // What was said then is given up as well, if it is said once.
+    tokio::time::sleep(KEPT + Duration::from_secs(2)).await;
+    let _kafka = off_thread(move || {
+        kafka.restart();
+        kafka
+    })
+    .await;
+    client.assert_cut("begun").await;
 }

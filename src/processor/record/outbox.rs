@@ -77,7 +77,7 @@ impl Content {
 pub enum Ticket {
     /// An answer, or a dead letter.
     Record(RecordTicket),
-    /// A further piece of a streamed answer. It is not sent again.
+    /// A further piece of a streamed answer. It is not sent again: nothing may follow it then but the last word.
     Piece(Arc<Acks>),
     /// Nobody asks what became of it.
     Unheeded,
@@ -86,7 +86,8 @@ pub enum Ticket {
 /// A record on its way into Kafka, kept whole until it is there.
 pub struct RecordTicket {
     outbox: Arc<Outbox>,
-    settlement: Arc<Settlement>,
+    /// `None`: the last word of a stream, whose record was settled with its first piece.
+    settlement: Option<Arc<Settlement>>,
     parcel: Parcel,
     /// When it was first sent.
     since: Instant,
@@ -98,6 +99,17 @@ pub struct RecordTicket {
     trouble: Option<Trouble>,
     /// Set for the first piece of a streamed answer, whose others wait for it.
     stream: Option<Arc<Acks>>,
+}
+
+impl RecordTicket {
+    /// Kafka has it, or it was given up.
+    fn settled(&self) {
+        self.settlement.as_ref().inspect(|settlement| settlement.acknowledged());
+    }
+
+    fn is_piece(&self) -> bool {
+        self.stream.is_some() || self.settlement.is_none()
+    }
 }
 
 /// A record that Kafka did not take, on its way back to the worker.
@@ -126,7 +138,7 @@ impl DeliveryListener for Deliveries {
                 if let Content::DeadLetter(_) = ticket.parcel.content {
                     ticket.outbox.metrics.dead_letters.inc();
                 }
-                ticket.settlement.acknowledged();
+                ticket.settled();
                 if let Some(acks) = ticket.stream {
                     acks.delivered(outcome);
                 }
@@ -145,14 +157,20 @@ impl Outbox {
     pub fn dispatch(self: &Arc<Self>, settlement: &Arc<Settlement>, parcels: Vec<Parcel>) {
         settlement.await_acks(parcels.len());
         for parcel in parcels {
-            send(self.ticket(settlement, parcel, None));
+            send(self.ticket(Some(settlement), parcel, None));
         }
     }
 
     /// Sends the first piece of a streamed answer: with its acknowledgement the record is done.
     pub fn begin_stream(self: &Arc<Self>, settlement: &Arc<Settlement>, parcel: Parcel, acks: &Arc<Acks>) {
         settlement.await_acks(1);
-        send(self.ticket(settlement, parcel, Some(acks.clone())));
+        send(self.ticket(Some(settlement), parcel, Some(acks.clone())));
+    }
+
+    /// Sends what ends a stream whose end nothing else tells, until Kafka takes it: its client would wait for as long as it may idle.
+    pub fn send_last_word(self: &Arc<Self>, destination: Destination, record: Record) {
+        let content = Content::Reply { record, until: None };
+        send(self.ticket(None, Parcel { destination, content }, None));
     }
 
     /// Sends a further piece. What becomes of it, `acks` hears.
@@ -171,13 +189,13 @@ impl Outbox {
 
     fn ticket(
         self: &Arc<Self>,
-        settlement: &Arc<Settlement>,
+        settlement: Option<&Arc<Settlement>>,
         parcel: Parcel,
         stream: Option<Arc<Acks>>,
     ) -> RecordTicket {
         RecordTicket {
             outbox: self.clone(),
-            settlement: settlement.clone(),
+            settlement: settlement.cloned(),
             parcel,
             since: Instant::now(),
             measured: false,
@@ -232,7 +250,7 @@ pub async fn redeliver(Undelivered { mut ticket, code }: Undelivered) {
         match std::mem::replace(&mut ticket.counted, true) {
             false => outbox.look_up(&topic, Needs::BegunAfter(failed)).await,
             // The other pieces would not follow it there.
-            true if ticket.stream.is_some() => return give_up(&ticket, code),
+            true if ticket.is_piece() => return give_up(&ticket, code),
             true => ticket.parcel.destination.partition = None,
         }
         return send(ticket);
@@ -307,5 +325,5 @@ fn give_up(ticket: &RecordTicket, code: RDKafkaErrorCode) {
         tracing::error!(topic = %ticket.parcel.destination.topic, %code,
             "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
     }
-    ticket.settlement.acknowledged();
+    ticket.settled();
 }

@@ -381,14 +381,14 @@ impl Sender<'_> {
 }
 
 impl Drop for Sender<'_> {
-    /// However a stream ends, its reader is told: silence would look like a backend that thinks. Behind a piece that Kafka did not take, the
-    /// reader sees the gap.
+    /// However a stream ends, its reader is told, also after an outage of Kafka: silence would look like a backend that thinks. Behind a piece
+    /// that Kafka did not take, the reader sees the gap.
     fn drop(&mut self) {
         if self.is_over || self.seq == 0 {
             return;
         }
         if let Some(record) = self.encode(self.seq, None, Bytes::new(), Then::Cut(self.last_word)) {
-            self.outbox.send_piece(&self.streamed.destination, &record, &self.acks);
+            self.outbox.send_last_word(self.streamed.destination.clone(), record);
         }
     }
 }
