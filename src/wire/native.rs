@@ -2,11 +2,16 @@
 //!
 //! Encoding consumes what it encodes, so that names and values move into the record instead of being copied. Decoding
 //! borrows, because a record that turns out malformed is still wanted, byte for byte, as a dead letter.
+//!
+//! - [`afterwards`]: what is known of a request only once it was encoded.
+
+mod afterwards;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use self::afterwards::{EncodedOffer, set_deadline, set_offer, set_place, set_reply_partition, set_timeout};
 use crate::wire::beside::{BodyPlace, InstanceId, StreamOffer};
 use crate::wire::frame::{Own, VERSION, VERSION_ELSEWHERE, check_frame, check_frame_of, http_fields, number};
 use crate::wire::headers;
@@ -65,58 +70,6 @@ pub fn encode_request(request: Request) -> Record {
         key: request.key,
         value: request.body.unwrap_or_default(),
         headers: own.and(request.headers),
-    }
-}
-
-/// Adds the reply partition to an encoded request: known only where replies are read, after encoding.
-pub fn set_reply_partition(record: &mut Record, partition: i32) {
-    let value = Bytes::copy_from_slice(&partition.to_be_bytes());
-    record
-        .headers
-        .push((Cow::Borrowed(headers::KAFKA_REPLY_PARTITION), value));
-}
-
-/// Says in an encoded request that its body lies elsewhere.
-pub fn set_place(record: &mut Record, place: BodyPlace) {
-    let mut fields = record.headers.iter_mut();
-    if let Some((_, version)) = fields.find(|(name, _)| name == headers::KHP_VERSION) {
-        *version = Bytes::from_static(version_of(Some(place)));
-    }
-    let mut own = Own(Fields::with_capacity(5));
-    put_place(place, &mut own);
-    record.headers.extend(own.0);
-}
-
-/// What an encoded request says that may be answered in several records. Written once for a process, and shared by all its requests.
-#[derive(Debug, Clone)]
-pub struct EncodedOffer {
-    window: Bytes,
-    instance: Bytes,
-}
-
-impl From<StreamOffer> for EncodedOffer {
-    fn from(offer: StreamOffer) -> Self {
-        EncodedOffer {
-            window: offer.window.to_string().into(),
-            instance: offer.instance.to_bytes(),
-        }
-    }
-}
-
-/// Adds to an encoded request that it may be answered in several records: whether it may is known only where replies are read.
-pub fn set_offer(record: &mut Record, offer: &EncodedOffer) {
-    let mut put = |name: &'static str, value: Bytes| record.headers.push((Cow::Borrowed(name), value));
-    put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
-    put(headers::KHP_WINDOW, offer.window.clone());
-    put(headers::KHP_INSTANCE, offer.instance.clone());
-}
-
-/// Says anew how long the client still waits, where the record says it: for one that was not sent as soon as it was written. Its deadline
-/// stays, so that deadline less timeout is when it was sent.
-pub fn set_timeout(record: &mut Record, remaining: std::time::Duration) {
-    let mut fields = record.headers.iter_mut();
-    if let Some((_, timeout)) = fields.find(|(name, _)| name == headers::KHP_TIMEOUT) {
-        *timeout = Bytes::from(remaining.as_millis().to_string());
     }
 }
 

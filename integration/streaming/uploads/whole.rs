@@ -232,3 +232,22 @@ async fn pieces_fit_their_topic() {
     assert_arrived(&answer, 2 * MIB, &sha);
     assert!(count(&bodies_topic(&topics)) > 40);
 }
+
+/// It takes no time of its client's, as any body that lies beside its request: what it took to come and to be written does not count.
+#[tokio::test]
+async fn the_deadline_of_a_body_that_fits_but_not_beside_its_head_begins_when_it_is_in() {
+    const BYTES: u64 = 999_800;
+    let topics = Topics::unique("files");
+    let proxy = proxy(&topics).set("default_timeout", 5).start().await;
+    let mut upload = Upload::begin(&proxy.address(), Framing::Length, BYTES, "").await;
+    upload.send(BYTES / 2).await.expect("taken");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    upload.send(BYTES - BYTES / 2).await.expect("taken");
+    let (answer, _) = upload.finish().await;
+    answer.assert_problem(504, "reply-timeout");
+    let requests = read_all(&topics.request).await;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header_text("khp-body-length"), BYTES.to_string());
+    assert_eq!(requests[0].header_text("khp-timeout"), "5000");
+    assert_eq!(proxy.metrics().await.sum("proxy_pending_bytes", &[]), 0.0);
+}

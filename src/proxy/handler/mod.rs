@@ -26,8 +26,7 @@ use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::declared_length;
-use crate::proxy::handler::receive::{Bodies, Owner, Received};
+use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
@@ -40,7 +39,7 @@ use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUs
 use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::{Origin, TrustedProxies};
-use crate::wire::{CorrelationId, headers};
+use crate::wire::{CorrelationId, headers, native};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -223,25 +222,23 @@ impl Proxy {
             topic: &request_topic,
             format: route.wire_format,
         };
-        let mut body = Received::None;
-        if declared_length(request).is_some() {
-            // A body that would be refused is not read. One that comes slowly takes no place until it is there.
-            drop(admit()?);
-            let received = self.bodies.receive(request, payload, owner, deadline, &mut held).await;
-            body = received.map_err(Failure::NotSent)?;
-        }
-        if let Received::Elsewhere(_) = body {
-            // A large body may take as long as it comes. From here on its client waits for an answer.
-            deadline = Instant::now() + route.timeout;
-        }
-        let permit = admit()?;
+        // A body that would be refused is not read. One that comes slowly takes no place until it is there.
+        drop(admit()?);
+        let received = self.bodies.receive(request, payload, owner, deadline, &mut held).await;
+        let body = received.map_err(Failure::NotSent)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
         let (inline, later) = body.split(route.wire_format);
         let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
         let mut record = route.wire_format.encode_request(content);
-        let completed = self.bodies.put_into(&mut record, later, owner).await;
-        completed.map_err(Failure::NotSent)?;
+        let is_elsewhere = self.bodies.put_into(&mut record, later, owner).await;
+        if is_elsewhere.map_err(Failure::NotSent)? {
+            // A large body may take as long as it comes. From here on its client waits for an answer, and nothing of it is held.
+            deadline = Instant::now() + route.timeout;
+            native::set_deadline(&mut record, route.timeout);
+            held.replace(many_heads(request));
+        }
+        let permit = admit()?;
         let router = self
             .positioned_router(deadline)
             .await

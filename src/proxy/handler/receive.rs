@@ -119,19 +119,19 @@ impl Bodies {
     }
 
     /// Completes a request of the native format that was encoded with an empty body. A body that does not fit beside its head goes
-    /// elsewhere after all.
+    /// elsewhere after all. True: it lies there.
     ///
     /// # Errors
     /// As `receive`.
-    pub async fn put_into(&self, record: &mut Record, body: Received, owner: Owner<'_>) -> Result<(), RequestError> {
+    pub async fn put_into(&self, record: &mut Record, body: Received, owner: Owner<'_>) -> Result<bool, RequestError> {
         let place = match body {
-            Received::None => return Ok(()),
+            Received::None => return Ok(false),
             Received::Elsewhere(place) => place,
             Received::Whole(body) => {
                 let size = record.encoded_size() + body.len() + LATER;
                 if size <= self.records.of(&owner.topic.name) || body.is_empty() {
                     record.value = body;
-                    return Ok(());
+                    return Ok(false);
                 }
                 let mut upload = self.uploads.begin(owner.topic, owner.id).await?;
                 if let Err(error) = upload.push(body).await {
@@ -142,6 +142,6 @@ impl Bodies {
             }
         };
         native::set_place(record, place);
-        Ok(())
+        Ok(true)
     }
 }

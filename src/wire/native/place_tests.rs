@@ -93,3 +93,27 @@ fn who_does_not_know_bodies_elsewhere_refuses_the_request() {
         VERSION
     );
 }
+
+/// The time that it took to write its body is not the client's.
+#[test]
+fn a_deadline_is_said_anew_where_it_was_said() {
+    let request = |timeout_ms: Option<i64>| Request {
+        correlation_id: Bytes::from_static(b"id"),
+        method: "PUT".into(),
+        path: "/".into(),
+        deadline_ms: timeout_ms.map(|_| 1),
+        timeout_ms,
+        ..Request::default()
+    };
+    let mut record = encode_request(request(Some(0)));
+    let before = crate::wire::now_ms();
+    set_deadline(&mut record, std::time::Duration::from_secs(3));
+    let read = decode_request(&sent(record)).unwrap();
+    assert_eq!(read.timeout_ms, Some(3_000));
+    let deadline = read.deadline_ms.unwrap();
+    assert!(deadline >= before + 3_000 && deadline <= crate::wire::now_ms() + 3_000);
+    let mut record = encode_request(request(None));
+    set_deadline(&mut record, std::time::Duration::from_secs(3));
+    let read = decode_request(&sent(record)).unwrap();
+    assert_eq!((read.timeout_ms, read.deadline_ms), (None, None));
+}
