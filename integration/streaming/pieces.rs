@@ -117,7 +117,7 @@ async fn sealed_pieces_are_opened_and_others_are_not_believed() {
     use actix_khp::wire::stream::{Piece, StreamHead, StreamId, Then, encode_piece};
     const SECRET: &str = "an old secret of at least 32 letters";
     let keys = json!({"keys": [{"id": "old", "secret": SECRET}], "require": true});
-    let played = Played::start(|spec| spec.set("sealing", keys)).await;
+    let mut played = Played::start(|spec| spec.set("sealing", keys)).await;
     let (mut client, request) = played.ask(GET).await;
     assert_eq!(request.header_text("khp-accept"), "stream", "in clear");
     assert!(request.header(":path").is_none());
@@ -169,6 +169,12 @@ async fn sealed_pieces_are_opened_and_others_are_not_believed() {
     sealed(1, "secret two", Then::End).await;
     client.until("secret two\r\n0\r\n\r\n").await;
     assert!(!client.text().contains("forged"));
+    // Who reads it has to believe that nobody waits.
+    let (client, _) = played.ask(GET).await;
+    drop(client);
+    let cancel = played.next_control().await;
+    assert_eq!(cancel.header_text("khp-control"), "cancel", "in clear");
+    assert_eq!(cancel.header_text("khp-seal-key"), "old");
 }
 
 /// TERM of the proxy: what has begun goes on until the drain limit, and new requests go elsewhere.

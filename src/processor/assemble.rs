@@ -166,6 +166,8 @@ pub fn assemble(
             config: properties::reply_consumer(&settings.kafka),
             questions: producer.clone(),
             admin,
+            sealing: shared.sealing.clone(),
+            unbelieved: metrics.unbelieved_controls.clone(),
         }));
     }
     registry.register(Box::new(ConsumerLag::new(workers.clone())?))?;

@@ -39,6 +39,7 @@ pub struct ProcessorMetrics {
     cancels: IntCounterVec,
     pub streams_open: IntGauge,
     pub early_cancels: IntGauge,
+    pub unbelieved_controls: IntCounter,
 }
 
 /// The metrics of one topic, found once.
@@ -244,6 +245,13 @@ impl ProcessorMetrics {
             early_cancels: gauge(
                 "processor_early_cancels",
                 "Cancels that are kept for requests that have not come yet",
+            )?,
+            unbelieved_controls: register(
+                registry,
+                IntCounter::new(
+                    "processor_unbelieved_controls_total",
+                    "Records of control topics that are not sealed though they must be, or whose seal does not open",
+                )?,
             )?,
         })
     }

@@ -239,6 +239,7 @@ impl Supervised for RouterFactory {
             unmatched: self.metrics.unmatched_replies.clone(),
             oversized: self.metrics.oversized_replies.clone(),
             poisoned: self.metrics.poisoned_batches.clone(),
+            unbelieved: self.metrics.unbelieved_replies.clone(),
         };
         let (alive, signs_of_life) = mpsc::channel(SIGNS_OF_LIFE);
         let settings = self.settings.clone();
@@ -248,7 +249,13 @@ impl Supervised for RouterFactory {
             self.admin.clone(),
             move |topic| settings.reply_partition_of(topic),
             self.instance.ordinal,
-            OwnReplies::new(self.instance.tag, self.max_record, strangers, alive),
+            OwnReplies::new(
+                self.instance.tag,
+                self.max_record,
+                strangers,
+                self.sealing.clone(),
+                alive,
+            ),
         )
         .map_err(|error| error.to_string())?;
         self.slot.begin(generation);

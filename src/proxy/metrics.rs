@@ -151,7 +151,7 @@ impl ProxyMetrics {
             )?,
             unbelieved_replies: counter(
                 "proxy_unbelieved_replies_total",
-                "Replies that are not sealed though they must be, or whose seal does not open",
+                "Replies and signs of life that are not sealed though they must be, or whose seal does not open",
             )?,
             foreign_replies: counter(
                 "proxy_foreign_replies_total",

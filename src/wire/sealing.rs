@@ -58,6 +58,10 @@ pub enum Binding<'a> {
         correlation_id: &'a [u8],
         seq: u64,
     },
+    /// A record of the control topic, or a sign of life on a reply topic.
+    Control {
+        topic: &'a str,
+    },
 }
 
 /// Why a record is not believed.
@@ -266,6 +270,11 @@ fn authenticated<'a>(
             put(&mut aad, Some(bodies_topic.as_bytes()));
             put(&mut aad, Some(correlation_id));
             put(&mut aad, Some(&seq.to_be_bytes()));
+        }
+        Binding::Control { topic } => {
+            put(&mut aad, Some(b"control"));
+            put(&mut aad, Some(topic.as_bytes()));
+            put(&mut aad, None);
         }
     }
     put(&mut aad, Some(key_id));

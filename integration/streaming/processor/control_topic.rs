@@ -1,5 +1,10 @@
 //! What a processor does with the records of the control topic, and without them.
 
+use actix_khp::wire::Sealing;
+use actix_khp::wire::control::Control;
+use actix_khp::wire::sealing::keys::SealingKey;
+use serde_json::json;
+
 use super::requester::Requester;
 use crate::harness::stream_backend::StreamBackend;
 use crate::harness::topics::{add_partitions, create_topic, delete_topic, partitions, topic_setting, wait_for_topic};
@@ -20,7 +25,8 @@ async fn a_processor_creates_its_control_topic_and_is_not_ready_before_it_reads_
     let head = requester.next().await;
     // Where it streams to, it shows that it lives.
     let alive = requester.next_alive().await;
-    assert_eq!(Some(alive.as_slice()), head.0.header("khp-instance"));
+    assert_eq!(alive.header("khp-instance"), head.0.header("khp-instance"));
+    assert!(alive.header("khp-instance").is_some() && alive.header("khp-seal-key").is_none());
     call.last_chunk().await;
     requester.next().await.assert_ends(1, "");
 }
@@ -83,4 +89,37 @@ async fn new_partitions_and_a_new_topic_of_that_name_are_read() {
     requester.cancel("hangs", None).await;
     call.closed().await;
     processor.assert_no_restarts().await;
+}
+
+/// Who has no key cannot end a call, and above all none that has not begun: its client would hear nothing.
+#[tokio::test]
+async fn where_seals_are_required_control_records_without_one_count_for_nothing() {
+    const SECRET: &str = "a secret of at least 32 letters, yes";
+    let keys = json!({"keys": [{"id": "k", "secret": SECRET}], "require": true});
+    let (requester, processor, mut backend) = Requester::with_processor(|spec| spec.set("sealing", keys)).await;
+    let sealing = Sealing {
+        keys: vec![SealingKey::new("k", SECRET).expect("OpenSSL works")],
+        require: true,
+    };
+    let unbelieved = "processor_unbelieved_controls_total";
+    requester.cancel("sealed", None).await;
+    processor.wait_for_metric(unbelieved, &[], 1.0).await;
+    requester.ask_sealed(&sealing, "sealed").await;
+    let mut call = backend.next().await;
+    call.chunked_head("text/event-stream").await;
+    requester.next().await;
+    requester.cancel("sealed", None).await;
+    processor.wait_for_metric(unbelieved, &[], 2.0).await;
+    assert!(requester.next_alive().await.header("khp-seal-key").is_some());
+    call.chunk("it goes on").await;
+    requester.next().await;
+    assert_eq!(processor.logged("a record of a control topic is not believed"), 1);
+    let correlation_id = "sealed".into();
+    let cancel = Control::Cancel {
+        correlation_id,
+        stream: None,
+    };
+    requester.steer_sealed(&sealing, cancel).await;
+    call.closed().await;
+    assert_eq!(processor.metrics().await.sum("processor_cancels_total", &[]), 1.0);
 }

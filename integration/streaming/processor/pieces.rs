@@ -1,10 +1,9 @@
 //! Which answers a processor streams, and what is in the pieces.
 
-use actix_khp::wire::beside::{InstanceId, StreamOffer};
 use actix_khp::wire::sealing::Binding;
 use actix_khp::wire::sealing::keys::SealingKey;
 use actix_khp::wire::stream::{StreamError, Then, decode_piece};
-use actix_khp::wire::{self, RawRecord, Request, Sealing};
+use actix_khp::wire::{RawRecord, Sealing};
 use serde_json::json;
 
 use super::requester::{Piece, Requester, WINDOW};
@@ -212,29 +211,7 @@ async fn pieces_of_a_sealed_request_are_sealed() {
         require: true,
     };
     let (request_topic, reply_topic) = (&*requester.topics.request, &*requester.topics.response);
-    let request = wire::native::encode_request(Request {
-        correlation_id: "sealed".into(),
-        method: "GET".into(),
-        path: "/sealed".into(),
-        authority: "orders".into(),
-        scheme: "http".into(),
-        reply_topic: Some(reply_topic.to_owned()),
-        reply_partition: Some(0),
-        accepts_stream: Some(StreamOffer {
-            window: 1000,
-            instance: InstanceId::new(),
-        }),
-        ..Request::default()
-    });
-    let request = sealing
-        .seal(request, Binding::Request { request_topic })
-        .expect("OpenSSL works");
-    let headers: Vec<_> = request
-        .headers
-        .iter()
-        .map(|(name, value)| (&**name, &value[..]))
-        .collect();
-    produce(request_topic, 0, &request.value, &headers).await;
+    requester.ask_sealed(&sealing, "sealed").await;
     let mut call = backend.next().await;
     call.chunked_head("text/event-stream").await;
     let opened = async || {

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use actix_khp::wire::beside::{InstanceId, StreamOffer};
+use actix_khp::wire::control::Control;
+use actix_khp::wire::sealing::Binding;
+use actix_khp::wire::{self, Request, Sealing};
+
 use crate::harness::names::Topics;
 use crate::harness::records::{Header, Reader, Record, produce, request_headers};
 use crate::harness::service::Service;
@@ -76,6 +81,41 @@ impl Requester {
         self.write(partition, id, &[&offer, more].concat()).await;
     }
 
+    /// Writes a sealed GET that takes a stream.
+    pub async fn ask_sealed(&self, sealing: &Sealing, id: &str) {
+        let request = wire::native::encode_request(Request {
+            correlation_id: id.to_owned().into(),
+            method: "GET".into(),
+            path: "/sealed".into(),
+            authority: "orders".into(),
+            scheme: "http".into(),
+            reply_topic: Some(self.topics.response.clone()),
+            reply_partition: Some(0),
+            accepts_stream: Some(StreamOffer {
+                window: 1000,
+                instance: InstanceId::new(),
+            }),
+            ..Request::default()
+        });
+        let request_topic = &*self.topics.request;
+        self.write_sealed(sealing, request_topic, request, Binding::Request { request_topic })
+            .await;
+    }
+
+    /// Writes a sealed control record.
+    pub async fn steer_sealed(&self, sealing: &Sealing, control: Control) {
+        let topic = &*self.control_topic();
+        self.write_sealed(sealing, topic, control.encode(), Binding::Control { topic })
+            .await;
+    }
+
+    async fn write_sealed(&self, sealing: &Sealing, topic: &str, record: wire::Record, binding: Binding<'_>) {
+        let sealed = sealing.seal(record, binding).expect("OpenSSL works");
+        let headers = sealed.headers.iter().map(|(name, value)| (&**name, &value[..]));
+        let headers: Vec<Header<'_>> = headers.collect();
+        produce(topic, 0, &sealed.value, &headers).await;
+    }
+
     /// Writes a GET that takes no stream.
     pub async fn ask_for_whole(&self, id: &str) {
         self.write(0, id, &[("kafka_replyTopic", self.topics.response.as_bytes())])
@@ -99,12 +139,12 @@ impl Requester {
         }
     }
 
-    /// The next sign of life of a processor: its instance.
-    pub async fn next_alive(&self) -> Vec<u8> {
+    /// The next sign of life of a processor.
+    pub async fn next_alive(&self) -> Record {
         loop {
             let record = self.replies.next().await;
             if record.header_text("khp-control") == "alive" {
-                return record.header("khp-instance").expect("an instance").to_vec();
+                return record;
             }
         }
     }

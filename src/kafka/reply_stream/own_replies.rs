@@ -11,7 +11,9 @@ use super::reader::Selection;
 use crate::kafka::config::Purpose;
 use crate::kafka::record::Fetched;
 use crate::wire::beside::InstanceId;
-use crate::wire::{CorrelationId, RawRecord, headers, json};
+use crate::wire::control::Control;
+use crate::wire::sealing::Binding;
+use crate::wire::{CorrelationId, RawRecord, Sealing, headers, json};
 
 /// A reply to a request of this instance.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct OwnReplies {
     /// Bytes of one record.
     pub max_record: usize,
     pub strangers: StrangerCounters,
+    /// Opens signs of life. Replies are opened by who knows their requests.
+    sealing: Arc<Sealing>,
     /// Takes the processes that show that they live. One that does not fit is dropped: they show it again and again.
     pub alive: mpsc::Sender<InstanceId>,
     /// The last record's topic, so that its name is not allocated for each.
@@ -40,6 +44,8 @@ pub struct StrangerCounters {
     pub foreign: IntCounter,
     /// Without a readable correlation id.
     pub unmatched: IntCounter,
+    /// Signs of life whose seal does not open.
+    pub unbelieved: IntCounter,
     /// Larger than is taken.
     pub oversized: IntCounter,
     /// Batches that cannot be unpacked.
@@ -48,13 +54,43 @@ pub struct StrangerCounters {
 
 impl OwnReplies {
     /// Those whose correlation ids have this tag, of at most so many bytes.
-    pub fn new(tag: u16, max_record: usize, strangers: StrangerCounters, alive: mpsc::Sender<InstanceId>) -> Self {
+    pub fn new(
+        tag: u16,
+        max_record: usize,
+        strangers: StrangerCounters,
+        sealing: Arc<Sealing>,
+        alive: mpsc::Sender<InstanceId>,
+    ) -> Self {
         OwnReplies {
             tag,
             max_record,
             strangers,
+            sealing,
             alive,
             topic: Arc::from(""),
+        }
+    }
+
+    fn copy(&mut self, message: Fetched<'_>) -> RawRecord {
+        if &*self.topic != message.topic() {
+            self.topic = Arc::from(message.topic());
+        }
+        message.copy(&self.topic, self.max_record).record
+    }
+
+    /// Without a correlation id, it may be that a process shows that it lives.
+    fn take_alive(&mut self, message: Fetched<'_>) {
+        if message.header(headers::KHP_CONTROL.as_bytes(), |_| ()).is_none() {
+            return self.strangers.unmatched.inc();
+        }
+        let record = self.copy(message);
+        let topic = &self.topic;
+        match self.sealing.open(&record, Binding::Control { topic }) {
+            Ok(opened) => match Control::decode(&opened) {
+                Ok(Control::Alive { instance }) => drop(self.alive.try_send(instance)),
+                Ok(_) | Err(_) => self.strangers.unmatched.inc(),
+            },
+            Err(_) => self.strangers.unbelieved.inc(),
         }
     }
 }
@@ -66,33 +102,26 @@ impl Selection for OwnReplies {
 
     /// Nothing of other records is copied.
     fn take(&mut self, message: Fetched<'_>) -> Option<ReplyRecord> {
-        let strangers = &self.strangers;
         if message.exceeds(self.max_record) {
-            strangers.oversized.inc();
+            self.strangers.oversized.inc();
             return None;
         }
         let Some(id) = correlation_id(message) else {
-            match alive(message) {
-                Some(instance) => drop(self.alive.try_send(instance)),
-                None => strangers.unmatched.inc(),
-            }
+            self.take_alive(message);
             return None;
         };
         // A dead letter carries its request's correlation id; do not take it for the reply.
         if message.header(headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some() {
-            strangers.unmatched.inc();
+            self.strangers.unmatched.inc();
             return None;
         }
         if id.tag() != self.tag {
-            strangers.foreign.inc();
+            self.strangers.foreign.inc();
             return None;
-        }
-        if &*self.topic != message.topic() {
-            self.topic = Arc::from(message.topic());
         }
         Some(ReplyRecord {
             id,
-            record: message.copy(&self.topic, self.max_record).record,
+            record: self.copy(message),
         })
     }
 
@@ -110,12 +139,6 @@ impl Selection for OwnReplies {
             "a batch of replies cannot be unpacked and is passed over: their clients get 504"
         );
     }
-}
-
-/// Who shows with this record that it lives.
-fn alive(message: Fetched<'_>) -> Option<InstanceId> {
-    message.header(headers::KHP_CONTROL.as_bytes(), |_| ())?;
-    message.header(headers::KHP_INSTANCE.as_bytes(), InstanceId::from_bytes)?
 }
 
 /// The id from where each format has it. The value is parsed only if no header names an id; records of our own format have one.

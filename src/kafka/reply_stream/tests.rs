@@ -14,7 +14,7 @@ use crate::kafka::cluster::describe::TopicId;
 use crate::kafka::config::{CreateTopics, Kafka, Purpose};
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::test_kafka;
-use crate::wire::CorrelationId;
+use crate::wire::{CorrelationId, Sealing};
 
 const TAG: u16 = 0x1234;
 
@@ -47,7 +47,12 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         unmatched: IntCounter::new("b", "b").unwrap(),
         oversized: IntCounter::new("c", "c").unwrap(),
         poisoned: IntCounter::new("d", "d").unwrap(),
+        unbelieved: IntCounter::new("e", "e").unwrap(),
     };
+    let sealing = Arc::new(Sealing {
+        keys: Vec::new(),
+        require: false,
+    });
     let producer = Producer::new(properties::reply_producer(&kafka(), Duration::from_secs(15)), Nobody).unwrap();
     let admin = TopicAdmin::new(create);
     ReplyStream::start(
@@ -56,7 +61,7 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         admin,
         |_| ReplyPartition::All,
         0,
-        OwnReplies::new(TAG, usize::MAX, strangers, mpsc::channel(1).0),
+        OwnReplies::new(TAG, usize::MAX, strangers, sealing, mpsc::channel(1).0),
     )
     .unwrap()
 }

@@ -53,12 +53,24 @@ impl ReplySeal {
         (smaller.encoded_size() < reply.encoded_size()).then_some(smaller)
     }
 
+    /// A sign of life, sealed as the pieces are that go to the same reply topic.
+    pub fn seal_alive(&self, is_sealed: bool, alive: Record, topic: &str) -> Option<Record> {
+        match is_sealed {
+            true => self.bound(alive, Binding::Control { topic }),
+            false => Some(alive),
+        }
+    }
+
     fn sealed(&self, reply: Record, reply_topic: &str) -> Option<Record> {
         let binding = Binding::Reply {
             request_topic: &self.request_topic,
             reply_topic,
         };
-        let sealed = self.sealing.seal(reply, binding);
+        self.bound(reply, binding)
+    }
+
+    fn bound(&self, record: Record, binding: Binding<'_>) -> Option<Record> {
+        let sealed = self.sealing.seal(record, binding);
         sealed
             .inspect_err(|error| tracing::error!(topic = %self.request_topic, %error, "a reply is not sent"))
             .ok()

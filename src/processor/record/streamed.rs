@@ -114,8 +114,8 @@ pub fn begin<'p>(
             // Pieces with the same key go to the same partition.
             key: destination.partition.is_none().then(|| call.correlation_id.clone()),
             destination,
+            is_sealed: is_sealed(&intake.record),
         },
-        is_sealed: is_sealed(&intake.record),
         until,
     };
     let is_ordered = means.caller.topic.ordering != Ordering::Unordered;

@@ -44,8 +44,6 @@ pub struct Begun {
     /// The place among the streams of the process, where `rest` has none.
     pub place: Option<OwnedSemaphorePermit>,
     pub streamed: Streamed,
-    /// The request was sealed, and its answer is to be.
-    pub is_sealed: bool,
     /// When nobody waits for the first piece any more.
     pub until: Option<std::time::Instant>,
 }
@@ -98,7 +96,6 @@ pub struct Answer<'a> {
 struct Sender<'a> {
     outbox: &'a Arc<Outbox>,
     seal: &'a ReplySeal,
-    is_sealed: bool,
     correlation_id: Bytes,
     streamed: Streamed,
     acks: Arc<Acks>,
@@ -144,7 +141,6 @@ impl<'a> Answer<'a> {
         let mut sender = Sender {
             outbox: means.outbox,
             seal: means.seal,
-            is_sealed: begun.is_sealed,
             correlation_id: call.correlation_id.clone(),
             streamed: begun.streamed,
             acks: Arc::default(),
@@ -375,8 +371,10 @@ impl Sender<'_> {
             then,
         });
         record.key.clone_from(&self.streamed.key);
-        self.seal
-            .seal_if(self.is_sealed, record, &self.streamed.destination.topic)
+        let Streamed {
+            destination, is_sealed, ..
+        } = &self.streamed;
+        self.seal.seal_if(*is_sealed, record, &destination.topic)
     }
 }
 

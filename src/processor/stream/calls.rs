@@ -62,6 +62,8 @@ pub struct Streamed {
     pub destination: Destination,
     /// Of each piece; keeps them together where no partition is named.
     pub key: Option<Bytes>,
+    /// The request was sealed, and so is what answers it.
+    pub is_sealed: bool,
 }
 
 impl Call {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
+use prometheus::IntCounter;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
@@ -24,8 +25,10 @@ use crate::processor::stream::calls::Event;
 use crate::processor::stream::control::{ControlTopic, Reading};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
+use crate::wire::Sealing;
 use crate::wire::beside::InstanceId;
 use crate::wire::control::Control;
+use crate::wire::sealing::{Binding, SealError};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often open topics are compared with what Kafka has.
@@ -43,10 +46,23 @@ pub struct Heard {
     control: Control,
 }
 
-/// Takes what is a record of a control topic.
+/// Takes what is a record of a control topic, and is believed: a cancel of who has no key would end requests of others.
 struct Controls {
     /// The last record's topic, so that its name is not allocated for each.
     topic: Arc<str>,
+    sealing: Arc<Sealing>,
+    unbelieved: IntCounter,
+    /// That one was not believed was logged.
+    is_logged: bool,
+}
+
+impl Controls {
+    fn not_believed(&mut self, partition: i32, offset: i64, error: &SealError) {
+        self.unbelieved.inc();
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::warn!(topic = %self.topic, partition, offset, %error, "a record of a control topic is not believed (said once)");
+        }
+    }
 }
 
 impl Selection for Controls {
@@ -61,11 +77,13 @@ impl Selection for Controls {
         if &*self.topic != message.topic() {
             self.topic = Arc::from(message.topic());
         }
-        let record = message.copy(&self.topic, LARGEST).record;
-        let control = Control::decode(&record).inspect_err(|error| {
-            tracing::debug!(topic = %self.topic, error, "a record of a control topic is not understood");
-        });
         let topic = self.topic.clone();
+        let record = message.copy(&topic, LARGEST).record;
+        let opened = self.sealing.open(&record, Binding::Control { topic: &topic });
+        let opened = opened.inspect_err(|error| self.not_believed(record.partition, record.offset, error));
+        let control = Control::decode(&opened.ok()?).inspect_err(|error| {
+            tracing::debug!(%topic, error, "a record of a control topic is not understood");
+        });
         control.ok().map(|control| Heard { topic, control })
     }
 
@@ -90,6 +108,9 @@ pub struct ControlReaderFactory {
     pub config: ClientConfig,
     pub questions: Arc<dyn Questions>,
     pub admin: TopicAdmin,
+    pub sealing: Arc<Sealing>,
+    /// Counts records that are not believed.
+    pub unbelieved: IntCounter,
 }
 
 impl Supervised for ControlReaderFactory {
@@ -104,7 +125,12 @@ impl Supervised for ControlReaderFactory {
             self.admin.clone(),
             |_| ReplyPartition::All,
             0,
-            Controls { topic: Arc::from("") },
+            Controls {
+                topic: Arc::from(""),
+                sealing: self.sealing.clone(),
+                unbelieved: self.unbelieved.clone(),
+                is_logged: false,
+            },
         )
         .map_err(|error| error.to_string())?;
         let (topics, progress) = (self.topics.clone(), Progress::default());

@@ -141,17 +141,19 @@ impl Upkeep {
             return;
         }
         self.alive = Instant::now();
-        let mut told: HashSet<(Arc<str>, Option<i32>)> = HashSet::new();
+        let mut told: HashSet<(Arc<str>, Option<i32>, bool)> = HashSet::new();
         for stream in streams.calls.streams() {
             let Destination { topic, partition } = &stream.destination;
             // Without a partition each has its own, by its key.
-            if partition.is_none() || told.insert((topic.clone(), *partition)) {
+            if partition.is_none() || told.insert((topic.clone(), *partition, stream.is_sealed)) {
                 let instance = streams.shared.instance;
                 let alive = Record {
                     key: stream.key,
                     ..Control::Alive { instance }.encode()
                 };
-                outbox.send_unheeded(&stream.destination, &alive);
+                if let Some(alive) = outbox.seal.seal_alive(stream.is_sealed, alive, topic) {
+                    outbox.send_unheeded(&stream.destination, &alive);
+                }
             }
         }
     }

@@ -119,7 +119,11 @@ impl ReplyRouter {
             pending: Pending::default(),
             topics: TopicStates::default(),
             streams: OpenStreams::default(),
-            controls: ControlTopics::new(parts.streams.missing.clone(), parts.metrics.streams.clone()),
+            controls: ControlTopics::new(
+                parts.streams.missing.clone(),
+                parts.sealing.clone(),
+                parts.metrics.streams.clone(),
+            ),
             processors: Processors::default(),
             strays: Strays::default(),
             well_since: Instant::now(),

@@ -151,9 +151,11 @@ async fn a_router_carries_many() {
         unmatched: IntCounter::new("b", "b").unwrap(),
         oversized: IntCounter::new("c", "c").unwrap(),
         poisoned: IntCounter::new("d", "d").unwrap(),
+        unbelieved: IntCounter::new("f", "f").unwrap(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let sealing = Arc::new(settings.sealing.derive().unwrap());
     let ((alive, signs_of_life), instance) = (mpsc::channel(1), InstanceId::new());
     let (stream, _nobody_replies) = ReplyStream::start(
         &consumer,
@@ -161,7 +163,7 @@ async fn a_router_carries_many() {
         admin,
         |_| ReplyPartition::Auto,
         0,
-        OwnReplies::new(7, settings.max_record_size, strangers, alive),
+        OwnReplies::new(7, settings.max_record_size, strangers, sealing.clone(), alive),
     )
     .unwrap();
     let parts = RouterParts {
@@ -172,7 +174,7 @@ async fn a_router_carries_many() {
         known,
         request_topics: vec![request_topic.clone()],
         warmup: vec![reply_topic.clone()],
-        sealing: Arc::new(settings.sealing.derive().unwrap()),
+        sealing,
         slot,
         metrics,
         kafka: KafkaHealth::default(),

@@ -12,7 +12,9 @@ use super::topic_tasks::TopicTasks;
 use crate::kafka::cluster::describe::Found;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::metrics::StreamMetrics;
+use crate::wire::Sealing;
 use crate::wire::control::Control;
+use crate::wire::sealing::Binding;
 
 /// How long a topic that cannot be used is not tried again.
 const TRIED_AGAIN: Duration = Duration::from_secs(5);
@@ -40,15 +42,17 @@ pub(super) struct ControlTopics {
     topics: HashMap<Arc<str>, ControlTopic>,
     required: BTreeSet<Arc<str>>,
     missing: MissingControl,
+    sealing: Arc<Sealing>,
     metrics: StreamMetrics,
 }
 
 impl ControlTopics {
-    pub(super) fn new(missing: MissingControl, metrics: StreamMetrics) -> Self {
+    pub(super) fn new(missing: MissingControl, sealing: Arc<Sealing>, metrics: StreamMetrics) -> Self {
         ControlTopics {
             topics: HashMap::new(),
             required: BTreeSet::clone(&missing.names()),
             missing,
+            sealing,
             metrics,
         }
     }
@@ -159,7 +163,7 @@ impl ControlTopics {
         }
     }
 
-    /// Writes a record, if the topic can be used.
+    /// Seals a record and writes it, if the topic can be used.
     pub(super) fn send(&self, name: &str, control: Control, tasks: &TopicTasks) {
         let is_usable = |topic: &ControlTopic| matches!(topic.state, State::Usable);
         if !self.topics.get(name).is_some_and(is_usable) {
@@ -168,6 +172,9 @@ impl ControlTopics {
         if let Control::Cancel { .. } = &control {
             self.metrics.cancels.inc();
         }
-        tasks.producer.send(name, None, &control.encode(), CONTROL_TICKET);
+        match self.sealing.seal(control.encode(), Binding::Control { topic: name }) {
+            Ok(record) => tasks.producer.send(name, None, &record, CONTROL_TICKET),
+            Err(error) => tracing::error!(topic = %name, %error, "a control record is not sent"),
+        }
     }
 }

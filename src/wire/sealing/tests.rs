@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::wire::body_pieces::BodyPiece;
+use crate::wire::control::Control;
 use crate::wire::dead_letter::{Cause, DeadLetter};
 use crate::wire::invariants::sent;
 use crate::wire::native::properties::{any_request, any_response};
@@ -117,6 +118,39 @@ fn a_record_opens_only_as_what_it_is() {
     ] {
         assert_eq!(one().open(&record, binding), Err(SealError::Broken), "{binding:?}");
     }
+}
+
+/// Nobody without a key cancels a request, and a cancel of one topic is none of another.
+#[test]
+fn a_control_record_opens_only_on_its_topic() {
+    let cancel = Control::Cancel {
+        correlation_id: Bytes::from_static(b"id"),
+        stream: None,
+    };
+    let (topic, other) = ("orders-control", "users-control");
+    let record = sent(one().seal(cancel.clone().encode(), Binding::Control { topic }).unwrap());
+    assert_eq!(
+        Control::decode(&record),
+        Ok(cancel.clone()),
+        "in clear for who has no key"
+    );
+    let opened = one().open(&record, Binding::Control { topic }).unwrap();
+    assert_eq!(Control::decode(&opened), Ok(cancel.clone()));
+    for binding in [Binding::Control { topic: other }, REQUEST, REPLY] {
+        assert_eq!(one().open(&record, binding), Err(SealError::Broken), "{binding:?}");
+    }
+    let mut changed = record;
+    let id = changed
+        .headers
+        .iter_mut()
+        .find(|(name, _)| name == headers::KAFKA_CORRELATION_ID);
+    id.unwrap().1 = Some(Bytes::from_static(b"another"));
+    assert_eq!(one().open(&changed, Binding::Control { topic }), Err(SealError::Broken));
+    let plain = sent(cancel.encode());
+    assert_eq!(
+        one().open(&plain, Binding::Control { topic }),
+        Err(SealError::NotSealed)
+    );
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn streams(call: &Call) -> StreamId {
         id,
         destination: Destination::any_partition(&"responses".into()),
         key: None,
+        is_sealed: false,
     });
     id
 }
