@@ -95,8 +95,8 @@ fn a_range_is_refused_whose_first_record_is_another() {
         (&plain, piece(&plain, ID, 1, true, b"de", 4)),
         (&sealed, piece(&plain, ID, 0, true, b"abc", 4)),
     ] {
-        let refused = BodyError::Gone("piece 0 is not where its request says".into());
-        assert_eq!(Assembly::new(&wanted, sealing).take(&record), Err(refused));
+        let taken = Assembly::new(&wanted, sealing).take(&record);
+        assert!(matches!(taken, Err(BodyError::Gone(_))), "{taken:?}");
     }
     let mut assembly = Assembly::new(&wanted, &plain);
     assert_eq!(
