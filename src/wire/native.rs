@@ -5,13 +5,12 @@
 //!
 //! - [`afterwards`]: what is known of a request only once it was encoded.
 
-mod afterwards;
+pub mod afterwards;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-pub use self::afterwards::{EncodedOffer, set_deadline, set_offer, set_place, set_reply_partition, set_timeout};
 use crate::wire::beside::{BodyPlace, InstanceId, StreamOffer};
 use crate::wire::frame::{Own, VERSION, VERSION_ELSEWHERE, check_frame, check_frame_of, http_fields, number};
 use crate::wire::headers;

@@ -39,7 +39,8 @@ use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUs
 use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::{Origin, TrustedProxies};
-use crate::wire::{CorrelationId, headers, native};
+use crate::wire::native::afterwards;
+use crate::wire::{CorrelationId, headers};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -235,7 +236,7 @@ impl Proxy {
         if is_elsewhere.map_err(Failure::NotSent)? {
             // A large body may take as long as it comes. From here on its client waits for an answer, and nothing of it is held.
             deadline = Instant::now() + route.timeout;
-            native::set_deadline(&mut record, route.timeout);
+            afterwards::set_deadline(&mut record, route.timeout);
             held.replace(many_heads(request));
         }
         let permit = admit()?;

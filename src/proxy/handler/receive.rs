@@ -11,7 +11,8 @@ use crate::proxy::handler::body::{BodyLimits, Part, declared_length, next_chunk,
 use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::uploads::Uploads;
 use crate::wire::beside::BodyPlace;
-use crate::wire::{CorrelationId, Format, Record, native};
+use crate::wire::native::afterwards;
+use crate::wire::{CorrelationId, Format, Record};
 
 /// What the seal of a record takes at most, and its reply partition, which is added later.
 const LATER: usize = 512;
@@ -141,7 +142,7 @@ impl Bodies {
                 upload.finish().await?
             }
         };
-        native::set_place(record, place);
+        afterwards::set_place(record, place);
         Ok(true)
     }
 }

@@ -36,7 +36,7 @@ use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::wire::beside::InstanceId;
-use crate::wire::native::{self, EncodedOffer};
+use crate::wire::native::afterwards::{self, EncodedOffer};
 use crate::wire::{Format, Sealing};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
@@ -154,7 +154,7 @@ impl ReplyRouter {
         {
             Ready::Yes(reply_partition) => {
                 match self.may_stream(&forward) {
-                    Some(true) => native::set_offer(&mut forward.record, &self.parts.streams.offer),
+                    Some(true) => afterwards::set_offer(&mut forward.record, &self.parts.streams.offer),
                     Some(false) => forward.offer = None,
                     None => return self.parked.push(forward),
                 }
@@ -179,7 +179,7 @@ impl ReplyRouter {
     /// Registers, then produces, in one go: no reply can overtake its registration.
     fn produce(&mut self, mut forward: Forward, reply_partition: Option<i32>) {
         if let Some(partition) = reply_partition {
-            native::set_reply_partition(&mut forward.record, partition);
+            afterwards::set_reply_partition(&mut forward.record, partition);
         }
         let awaited = match (forward.record.format(), reply_partition) {
             (Format::Json, _) => Awaited::Anywhere,
@@ -218,7 +218,7 @@ impl ReplyRouter {
         let now = Instant::now();
         for mut forward in std::mem::take(&mut self.parked) {
             // The processor would take the wait for a clock that differs.
-            native::set_timeout(&mut forward.record, forward.deadline.saturating_duration_since(now));
+            afterwards::set_timeout(&mut forward.record, forward.deadline.saturating_duration_since(now));
             self.route(forward);
         }
         self.publish_once_positioned(ctx);

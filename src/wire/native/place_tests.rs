@@ -1,5 +1,6 @@
 //! Where a body lies beside its request.
 
+use super::afterwards::*;
 use super::*;
 use crate::wire::invariants::sent;
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::afterwards::*;
 use super::*;
 use crate::wire::CorrelationId;
 use crate::wire::invariants::{received, sent};
