@@ -58,6 +58,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     for (name, partitions, settings) in [
         ("well-requests", 2, &[][..]),
         ("well-responses", 2, &[]),
+        ("well-bodies", 2, &[]),
         ("small-requests", 2, &[("max.message.bytes", "100000")]),
         ("strict-requests", 2, &[("min.insync.replicas", "2")]),
         ("compacted-requests", 2, &[("cleanup.policy", "compact")]),
@@ -80,6 +81,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     let mut rules: Vec<Rule> = sent.iter().flat_map(|name| allow("topic", name, REQUESTS)).collect();
     rules.extend(allow("topic", "well-responses", REQUESTS));
     rules.extend(allow("topic", "well-requests-control", &["Write"]));
+    rules.extend(allow("topic", "well-bodies", REQUESTS));
     rules.extend(allow("topic", "narrow-responses", &["Read", "DescribeConfigs"]));
     rules.extend(allow("topic", "unreadable-responses", &["Write", "DescribeConfigs"]));
     rules.extend(allow("topic", "unwritable-requests", &["Read", "DescribeConfigs"]));
@@ -103,6 +105,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
                 "response_topic": response,
                 "streaming": streaming,
                 "wire_format": format,
+                "bodies_topic": if *request == "hidden-requests" { "hidden-bodies" } else { "well-bodies" },
             })
         };
         pairs.iter().enumerate().map(route).collect()
@@ -120,6 +123,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
             "consumer_group": group,
             "workers": workers,
             "streaming": "off",
+            "bodies_topic": "well-bodies",
         })
     };
     let mut encrypted = topic("encrypted-group", &expiring.url_by_name(), 1);
@@ -166,6 +170,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
         "stops missing-right group unjoinable-group".into(),
         "warns missing-right topic opaque-requests".into(),
         "warns missing-topic topic well-requests-control".into(),
+        "warns missing-right topic hidden-bodies".into(),
         "warns record-size topic small-requests".into(),
         "stops replication topic strict-requests".into(),
         "stops compaction topic compacted-requests".into(),
@@ -186,7 +191,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     table.assert_shows(&[
         "ok     topic well-requests",
         "--operation Read --topic unreadable-responses",
-        "8 stop traffic, 10 warn",
+        "8 stop traffic, 11 warn",
     ]);
     assert!(!table.text().contains(PASSWORD));
 
@@ -213,9 +218,13 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(
         findings(&ended),
-        [format!("warns missing-topic topic {}", topics.response)]
+        [
+            format!("warns missing-topic topic {}-bodies", topics.request),
+            format!("warns missing-topic topic {}", topics.response)
+        ]
     );
     create_topic(&topics.response, 2).await;
+    create_topic(&format!("{}-bodies", topics.request), 2).await;
     assert_eq!(findings(&check_json(&spec, "processor").await), [""; 0]);
     let required = spec
         .clone()
@@ -229,7 +238,7 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     let proxy = || proxy(&topics).set("streaming", "off");
     let ended = run(&proxy(), &["check", "--connect", "--mode", "proxy"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    ended.assert_shows(&["0 stop traffic, 0 warn, 3 ok"]);
+    ended.assert_shows(&["0 stop traffic, 0 warn, 4 ok"]);
     // Nothing was created, and the same again finds the same.
     set_topic(&topics.response, "retention.ms", "100").await;
     let ended = check_json(&proxy(), "proxy").await;

@@ -31,6 +31,10 @@ pub enum TopicUse {
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
     HeedsControl { required: bool },
+    /// A proxy writes bodies that are larger than a record, or refuses them.
+    SendsBodies,
+    /// A processor reads such bodies.
+    ReadsBodies,
 }
 
 /// What a role does with a consumer group.
@@ -53,13 +57,15 @@ impl TopicUse {
     /// The right without which it cannot be done.
     pub fn right(self) -> Right {
         match self {
-            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } | TopicUse::HeedsControl { .. } => {
-                Right::Read
-            }
+            TopicUse::AwaitsReplies { .. }
+            | TopicUse::TakesRequests { .. }
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::ReadsBodies => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
-            | TopicUse::SteersStreams { .. } => Right::Write,
+            | TopicUse::SteersStreams { .. }
+            | TopicUse::SendsBodies => Right::Write,
         }
     }
 
@@ -70,6 +76,7 @@ impl TopicUse {
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
+            TopicUse::SendsBodies | TopicUse::ReadsBodies => Purpose::Bodies,
         }
     }
 
@@ -82,16 +89,22 @@ impl TopicUse {
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::SteersStreams { .. }
-            | TopicUse::HeedsControl { .. } => None,
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::SendsBodies
+            | TopicUse::ReadsBodies => None,
         }
     }
 
-    /// Requests are carried without it: only answers are not streamed.
-    pub fn is_optional(self) -> bool {
-        matches!(
-            self,
-            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false }
-        )
+    /// What there is not without it, where requests are carried all the same.
+    pub fn is_needed_for(self) -> Option<&'static str> {
+        match self {
+            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false } => {
+                Some("answers are not streamed")
+            }
+            TopicUse::SendsBodies => Some("bodies that are larger than a record get 413"),
+            TopicUse::ReadsBodies => Some("requests with such bodies become dead letters"),
+            _ => None,
+        }
     }
 }
 
@@ -146,6 +159,17 @@ impl<'a> Expected<'a> {
         for (topic, required) in proxy.streamed_topics() {
             self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
         }
+        let is_json = |topic: &str| match proxy.routes.as_slice() {
+            [] => proxy.wire_format == Format::Json,
+            routes => {
+                let mut own = routes.iter().filter(|route| route.request_topic == topic);
+                own.all(|route| route.wire_format == Format::Json)
+            }
+        };
+        // In the json format a body has to fit into its record.
+        for topic in proxy.request_topics().into_iter().filter(|topic| !is_json(topic)) {
+            self.topic(&proxy.bodies_topic_of(topic), TopicUse::SendsBodies);
+        }
         for group in proxy.consumer_groups().into_keys() {
             self.groups.entry(group).or_default().push(GroupUse::Watches);
         }
@@ -161,6 +185,7 @@ impl<'a> Expected<'a> {
             };
             self.topic(&topic.request_topic, takes);
             self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            self.topic(&topic.streams.bodies_topic, TopicUse::ReadsBodies);
             let streaming = topic.streams.streaming;
             if streaming != Streaming::Off {
                 let required = streaming == Streaming::Required;

@@ -45,10 +45,11 @@ impl Topic<'_> {
     /// Everything that is wrong with it. `creation` tells what would become of it if it does not exist.
     pub fn findings(&self, surveyed: &Surveyed<TopicState>, creation: impl FnOnce() -> Creation) -> Vec<Finding> {
         let mut found = self.found(surveyed, creation);
-        if self.uses.iter().all(|used| used.is_optional()) {
+        let lost: Option<Vec<&str>> = self.uses.iter().map(|used| used.is_needed_for()).collect();
+        if let Some(lost) = lost.as_ref().and_then(|lost| lost.first()) {
             for finding in &mut found {
                 finding.severity = Severity::Warns;
-                finding.problem.push_str("; without it answers are not streamed");
+                finding.problem.push_str(&format!("; without it {lost}"));
             }
         }
         found
@@ -87,6 +88,12 @@ impl Topic<'_> {
                 Kind::MissingTopic,
                 format!("it does not exist, and Kafka would not create it ({why})"),
                 "have it created, or correct create_topics",
+            ),
+            // It is made when the first large body comes.
+            Creation::AtStart if self.purpose() == Purpose::Bodies => self.warns(
+                Kind::MissingTopic,
+                "it does not exist yet",
+                "the service creates it for the first large body; create it before to choose its settings",
             ),
             Creation::AtStart => self.warns(
                 Kind::MissingTopic,
