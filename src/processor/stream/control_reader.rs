@@ -86,7 +86,7 @@ impl Selection for Controls {
 
 /// Makes the generations of the reader.
 pub struct ControlReaderFactory {
-    pub topics: Vec<Arc<ControlTopic>>,
+    pub streams: Streams,
     pub config: ClientConfig,
     pub questions: Arc<dyn Questions>,
     pub admin: TopicAdmin,
@@ -107,11 +107,11 @@ impl Supervised for ControlReaderFactory {
             Controls { topic: Arc::from("") },
         )
         .map_err(|error| error.to_string())?;
-        let (topics, progress) = (self.topics.clone(), Progress::default());
+        let (streams, progress) = (self.streams.clone(), Progress::default());
         let sign_of_life = progress.clone();
         spawn_watched(
             home,
-            move |_: &mut Context<ControlReader>| ControlReader::new(topics, stream, heard, sign_of_life),
+            move |_: &mut Context<ControlReader>| ControlReader::new(streams, stream, heard, sign_of_life),
             exited,
         )
         .ok_or("its thread could not be started")?;
@@ -122,12 +122,14 @@ impl Supervised for ControlReaderFactory {
     }
 
     fn generation_ended(&mut self) {
-        self.topics.iter().for_each(|topic| topic.set_reading(Reading::Opening));
+        let topics = self.streams.controls();
+        topics.iter().for_each(|topic| topic.set_reading(Reading::Opening));
     }
 }
 
 /// The actor.
 pub struct ControlReader {
+    streams: Streams,
     topics: HashMap<Arc<str>, Slot>,
     stream: ReplyStream,
     /// Taken when the actor starts.
@@ -171,25 +173,10 @@ enum What {
 }
 
 impl ControlReader {
-    fn new(
-        topics: Vec<Arc<ControlTopic>>,
-        stream: ReplyStream,
-        heard: mpsc::Receiver<Vec<Heard>>,
-        progress: Progress,
-    ) -> Self {
-        let slot = |topic: Arc<ControlTopic>| {
-            let slot = Slot {
-                topic: topic.clone(),
-                state: State::Closed(Instant::now()),
-                is_asked: false,
-                is_missing: false,
-                is_logged: false,
-                silent: HashSet::new(),
-            };
-            (topic.name.clone(), slot)
-        };
+    fn new(streams: Streams, stream: ReplyStream, heard: mpsc::Receiver<Vec<Heard>>, progress: Progress) -> Self {
         ControlReader {
-            topics: topics.into_iter().map(slot).collect(),
+            streams,
+            topics: HashMap::new(),
             stream,
             heard: Some(heard),
             progress,
@@ -199,6 +186,7 @@ impl ControlReader {
     /// Asks what is due.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.progress.touch();
+        self.follow();
         let now = Instant::now();
         for (name, slot) in &mut self.topics {
             let silent = std::mem::take(&mut slot.silent).into_iter().map(Event::Silent);
@@ -237,6 +225,27 @@ impl ControlReader {
         }
     }
 
+    /// Takes in topics that have come, and gives up those that nobody uses any more: streams of a topic that is not worked on any more are
+    /// steered to their end.
+    fn follow(&mut self) {
+        // One that comes back under a name that is given up is opened at the next tick, when its reading has ended.
+        for topic in self.streams.controls() {
+            let name = topic.name.clone();
+            self.topics.entry(name).or_insert_with(|| Slot::new(topic));
+        }
+        let stream = &self.stream;
+        self.topics.retain(|name, slot| {
+            let is_used = Arc::strong_count(&slot.topic) > 1;
+            if slot.is_asked || is_used {
+                return true;
+            }
+            let (stream, name) = (stream.clone(), name.clone());
+            // A panic in it is logged by the panic hook; the topic is then read in vain.
+            drop(tokio::task::spawn_blocking(move || stream.close(&name)));
+            false
+        });
+    }
+
     fn tell(&self, heard: Vec<Heard>) {
         let mut heard = heard.into_iter().peekable();
         while let Some(first) = heard.next() {
@@ -267,6 +276,17 @@ fn check(stream: &ReplyStream, open: &OpenTopic, missing_before: bool) -> Result
 }
 
 impl Slot {
+    fn new(topic: Arc<ControlTopic>) -> Self {
+        Slot {
+            topic,
+            state: State::Closed(Instant::now()),
+            is_asked: false,
+            is_missing: false,
+            is_logged: false,
+            silent: HashSet::new(),
+        }
+    }
+
     fn opened(&mut self, result: Result<OpenTopic, TopicError>) {
         match result {
             Ok(open) => {
@@ -281,7 +301,7 @@ impl Slot {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_logged, true) {
-                    match self.topic.is_required {
+                    match self.topic.is_required() {
                         true => tracing::error!(%error, "the control topic cannot be read, and streaming is required"),
                         false => tracing::warn!(%error, "the control topic cannot be read: answers are whole"),
                     }

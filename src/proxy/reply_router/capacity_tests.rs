@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use rdkafka::mocking::MockCluster;
@@ -26,6 +27,7 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::wanted::Wanted;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
 use crate::wire::beside::{InstanceId, StreamOffer};
 use crate::wire::{CorrelationId, Fields, RawRecord, Record};
@@ -170,9 +172,14 @@ async fn a_router_carries_many() {
         producer,
         stream,
         known,
-        request_topics: vec![request_topic.clone()],
-        warmup: vec![reply_topic.clone()],
-        sealing: Arc::new(settings.sealing.derive().unwrap()),
+        wanted: Arc::new(ArcSwap::from_pointee(Wanted {
+            request_topics: vec![request_topic.clone()],
+            warmup: vec![reply_topic.clone()],
+            settings: settings.proxy.clone(),
+            streamed: Vec::new(),
+            required_control: Default::default(),
+        })),
+        sealing: settings.sealing.shared().unwrap(),
         slot,
         metrics,
         kafka: KafkaHealth::default(),
@@ -182,7 +189,6 @@ async fn a_router_carries_many() {
             window: 1,
             offer: StreamOffer { window: 1, instance }.into(),
             budget: ByteBudget::new(0, IntGauge::new("e", "e").unwrap()),
-            topics: Vec::new(),
             missing: MissingControl::default(),
         },
     };

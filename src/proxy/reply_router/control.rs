@@ -47,10 +47,19 @@ impl ControlTopics {
     pub(super) fn new(missing: MissingControl, metrics: StreamMetrics) -> Self {
         ControlTopics {
             topics: HashMap::new(),
-            required: BTreeSet::clone(&missing.names()),
+            required: BTreeSet::new(),
             missing,
             metrics,
         }
+    }
+
+    /// The topics without which the process is not ready.
+    pub(super) fn require(&mut self, names: &BTreeSet<Arc<str>>) {
+        self.required.clone_from(names);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.topics.contains_key(name)
     }
 
     /// Whether the answers of a request topic can be steered. `None`: it is not known yet, and will be soon. Begins to open a topic that was
