@@ -122,9 +122,10 @@ impl DeliveryListener for Deliveries {
             Ticket::Unheeded => return,
         };
         match outcome {
-            Ok(_offset) => {
-                if let Content::DeadLetter(_) = ticket.parcel.content {
-                    ticket.outbox.metrics.dead_letters.inc();
+            Ok(offset) => {
+                match ticket.parcel.content {
+                    Content::DeadLetter(_) => ticket.outbox.metrics.dead_letters.inc(),
+                    Content::Reply { .. } => ticket.settlement.replied(offset),
                 }
                 ticket.settlement.acknowledged();
                 if let Some(acks) = ticket.stream {
@@ -307,5 +308,6 @@ fn give_up(ticket: &RecordTicket, code: RDKafkaErrorCode) {
         tracing::error!(topic = %ticket.parcel.destination.topic, %code,
             "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
     }
+    ticket.settlement.unreplied();
     ticket.settlement.acknowledged();
 }
