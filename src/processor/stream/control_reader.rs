@@ -80,8 +80,10 @@ impl Selection for Controls {
         let topic = self.topic.clone();
         let record = message.copy(&topic, LARGEST).record;
         let opened = self.sealing.open(&record, Binding::Control { topic: &topic });
-        let opened = opened.inspect_err(|error| self.not_believed(record.partition, record.offset, error));
-        let control = Control::decode(&opened.ok()?).inspect_err(|error| {
+        let opened = opened
+            .inspect_err(|error| self.not_believed(record.partition, record.offset, error))
+            .ok()?;
+        let control = Control::decode(&opened).inspect_err(|error| {
             tracing::debug!(%topic, error, "a record of a control topic is not understood");
         });
         control.ok().map(|control| Heard { topic, control })
