@@ -26,6 +26,7 @@ use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
+use crate::proxy::handler::body::declared_length;
 use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
@@ -224,7 +225,8 @@ impl Proxy {
             format: route.wire_format,
         };
         // A body that would be refused is not read. One that comes slowly takes no place until it is there.
-        drop(admit()?);
+        let permit = admit()?;
+        let permit = declared_length(request).is_none().then_some(permit);
         let received = self.bodies.receive(request, payload, owner, deadline, &mut held).await;
         let body = received.map_err(Failure::NotSent)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -239,7 +241,7 @@ impl Proxy {
             afterwards::set_deadline(&mut record, route.timeout);
             held.replace(many_heads(request));
         }
-        let permit = admit()?;
+        let permit = permit.map_or_else(admit, Ok)?;
         let router = self
             .positioned_router(deadline)
             .await
