@@ -21,7 +21,10 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 #[test]
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
-    let mut registered = found(r#""((?:proxy|processor|producer|actor|log)_[a-z_]+)""#, sources());
+    let mut registered = found(
+        r#""((?:proxy|processor|producer|actor|log|config)_[a-z_]+)""#,
+        sources(),
+    );
     // Those of actix-web-prom, by the prefix that it is given.
     registered.extend(
         [
@@ -88,7 +91,11 @@ fn message(rest: &str) -> String {
 
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
+    let pages = [
+        "docs/troubleshooting.md",
+        "docs/troubleshooting-streams.md",
+        "docs/reload.md",
+    ];
     pages.iter().flat_map(|name| page(name).rows(title)).collect()
 }
 

@@ -1,6 +1,9 @@
 //! Log output: one subscriber for our `tracing` events and for what libraries write through `log`.
 
+use std::sync::OnceLock;
+
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::process::log_writer::{LastLines, LogWriter};
 use crate::process::output;
@@ -27,6 +30,22 @@ pub enum LogFormat {
 /// Libraries whose lines repeat ours, or that any client can provoke. `log.level` and `RUST_LOG` can switch them on by name.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
+/// Sets another filter. One for the process, as the log itself is.
+static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// From now on this is logged, written as `log.level` is. False: `RUST_LOG` is set, and wins; or there is no log.
+///
+/// # Errors
+/// It is no filter.
+pub fn set_level(level: &str) -> Result<bool, ParseError> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))?;
+    match FILTER.get() {
+        Some(set) if EnvFilter::try_from_default_env().is_err() => set(filter),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// Starts logging to standard error, and sends panics there too, so that each is one line in the log's own format.
 /// `RUST_LOG`, where set and legal, wins over `log.level`. What is returned is to be dropped at the end of the process.
 pub fn init(log: &Log) -> Option<LastLines> {
@@ -44,8 +63,20 @@ pub fn init(log: &Log) -> Option<LastLines> {
         .log_internal_errors(false)
         .with_target(true);
     let started = match log.format {
-        LogFormat::Text => subscriber.with_ansi(false).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
+        LogFormat::Text => {
+            let subscriber = subscriber.with_ansi(false).with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber
+                .try_init()
+                .map(|()| keep(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber
+                .try_init()
+                .map(|()| keep(move |filter| handle.reload(filter)))
+        }
     };
     // Err: a test of this process has installed one already.
     if started.is_ok() {
@@ -55,4 +86,9 @@ pub fn init(log: &Log) -> Option<LastLines> {
         }));
     }
     Some(last_lines)
+}
+
+fn keep<E>(set: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static) {
+    // Err of the calls: the subscriber is the process's own, and lives as long; this is done once.
+    let _ = FILTER.set(Box::new(move |filter| drop(set(filter))));
 }

@@ -1,4 +1,7 @@
-//! The effective settings as YAML, written in the order in which they are read: what `actix-khp check` prints.
+//! The effective settings as YAML, written in the order in which they are read: what `actix-khp check` prints. Beside it, the values that
+//! are used.
+
+use crate::settings::difference::Values;
 
 /// YAML under construction. Scalars and lists of scalars at the top level, in sections, in the items of lists and in their sections.
 #[derive(Debug, Default)]
@@ -6,6 +9,7 @@ pub struct Yaml {
     text: String,
     /// What the last entry was in: empty, `kafka`, `topics[0]` or `topics[0].retry`.
     place: String,
+    values: Values,
 }
 
 impl Yaml {
@@ -15,9 +19,14 @@ impl Yaml {
         self.text.push_str(&format!("{indent}{name}: {value}\n"));
     }
 
-    /// The YAML that was written.
-    pub fn finish(self) -> String {
-        self.text
+    /// Notes what a setting is, its references followed.
+    pub fn value(&mut self, path: String, resolved: &str) {
+        self.values.set(path, resolved);
+    }
+
+    /// The YAML that was written, and the values.
+    pub fn finish(self) -> (String, Values) {
+        (self.text, self.values)
     }
 
     fn enter(&mut self, place: &str) -> &'static str {
@@ -179,6 +188,6 @@ mod tests {
         yaml.entry("topics[1]", "a", "5");
         yaml.entry("log", "level", "info");
         let expected = "kafka:\n  a: 1\n  b: {x.y: z}\nport: 2\ntopics:\n  - a: [x, \"*\"]\n    b: 4\n  - a: 5\nlog:\n  level: info\n";
-        assert_eq!(yaml.finish(), expected);
+        assert_eq!(yaml.finish().0, expected);
     }
 }

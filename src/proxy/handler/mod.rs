@@ -16,6 +16,7 @@ use std::time::Duration;
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -23,10 +24,9 @@ use crate::error::RequestError;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
-use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::auth::{Auth, Caller};
+use crate::proxy::auth::Caller;
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::declared_length;
+use crate::proxy::handler::body::{BodyLimits, declared_length};
 use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
@@ -35,11 +35,12 @@ use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
-use crate::proxy::routing::routes::{Route, Routes};
+use crate::proxy::routing::routes::Route;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
+use crate::proxy::rules::Rules;
 use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
-use crate::proxy::trust::{Origin, TrustedProxies};
+use crate::proxy::trust::Origin;
 use crate::wire::native::afterwards;
 use crate::wire::{CorrelationId, headers};
 
@@ -52,14 +53,12 @@ const START_WAIT: Duration = Duration::from_secs(3);
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    pub trusted: TrustedProxies,
+    /// Replaced by a reload.
+    pub rules: ArcSwap<Rules>,
     pub topics: Arc<KnownTopics>,
-    pub routes: Routes,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
-    pub topic_headers: bool,
     pub bodies: Bodies,
-    pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
     pub streams: StreamPlaces,
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
@@ -67,8 +66,6 @@ pub struct Proxy {
     pub missing_control: MissingControl,
     pub kafka: KafkaHealth,
     pub phase: Phase,
-    /// Who asks.
-    pub auth: Auth,
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
@@ -78,11 +75,16 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let origin = proxy.trusted.origin(&request);
-    let destination = proxy.destination(&request, origin).await;
+    let rules = proxy.rules.load_full();
+    let origin = rules.trusted.origin(&request);
+    let destination = proxy.destination(&request, &rules, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let answered = match destination {
-        Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
+        Ok(destination) => {
+            proxy
+                .carry(&request, &mut payload, id, destination, &rules.body, arrived)
+                .await
+        }
         Err(error) => Err(Failure::NotSent(error)),
     };
     let mut response = answered.unwrap_or_else(|failure| {
@@ -91,11 +93,11 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         }
         let mut response = failure.error().response(Some(id));
         if failure.error() == RequestError::MethodNotAllowed
-            && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
+            && let Ok(methods) = HeaderValue::from_str(&rules.routes.allow(request.uri().path()))
         {
             response.headers_mut().insert(header::ALLOW, methods);
         }
-        if let Ok(route) = proxy.routes.find(request.method(), request.uri().path()) {
+        if let Ok(route) = rules.routes.find(request.method(), request.uri().path()) {
             route.demands.challenge(failure.error(), &mut response);
         }
         if failure.error() == RequestError::BadRequest {
@@ -155,6 +157,7 @@ impl Proxy {
     async fn destination<'a>(
         &'a self,
         request: &'a HttpRequest,
+        rules: &'a Rules,
         origin: Origin,
     ) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
@@ -164,13 +167,13 @@ impl Proxy {
             return Err(RequestError::HeadTooLarge);
         }
         let target = Target::of(request, origin)?;
-        let route = self.routes.find(request.method(), request.uri().path())?;
+        let route = rules.routes.find(request.method(), request.uri().path())?;
         // Before topics are named, or a token is verified: both cost something.
-        if let Some(limit) = &self.client_limit {
+        if let Some(limit) = &rules.client_limit {
             limit.check(request, &origin)?;
         }
-        let caller = self.auth.check(request, &route.demands).await?;
-        let counts = self.topic_headers && origin.is_trusted;
+        let caller = rules.auth.check(request, &route.demands).await?;
+        let counts = rules.topic_headers && origin.is_trusted;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
             Some(value) if counts => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
@@ -193,6 +196,7 @@ impl Proxy {
         payload: &mut web::Payload,
         id: CorrelationId,
         destination: Destination<'_>,
+        limits: &BodyLimits,
         arrived: Instant,
     ) -> Result<HttpResponse, Failure> {
         let Destination {
@@ -223,6 +227,7 @@ impl Proxy {
             id,
             topic: &request_topic,
             format: route.wire_format,
+            limits,
         };
         // A body that would be refused is not read. One that comes slowly takes no place until it is there.
         let permit = admit()?;

@@ -7,6 +7,7 @@ use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
 use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::check::rules;
+use crate::settings::difference::Values;
 use crate::settings::effective::Yaml;
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
@@ -26,8 +27,8 @@ const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
 const MAX_RECORD_SIZE: u64 = 16 << 20;
 
-/// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
-pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
+/// Reads every setting, and notes the effective ones as YAML and as values. What is wrong goes to `report`.
+pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String, Values) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);
@@ -52,9 +53,11 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
         proxy,
         processor,
         management: management(&mut reader),
+        watch_files: reader.required(&top::WATCH_FILES, value::flag),
         log: log(&mut reader),
     };
-    (settings, effective.finish())
+    let (yaml, values) = effective.finish();
+    (settings, yaml, values)
 }
 
 fn kafka(reader: &mut Reader<'_>) -> Kafka {
