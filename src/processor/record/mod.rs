@@ -12,6 +12,7 @@
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`streamed`]: requests whose answers may come in several records.
+//! - [`seen`]: what is told of a record that has ended.
 //! - [`settlement`]: the end of a record, and what is committed of it.
 //! - [`headers`]: which header fields an operator adds to requests, and keeps out of answers.
 //! - [`rate_limit`]: how often a record of one topic may begin.
@@ -31,6 +32,7 @@ pub mod recent_ids;
 pub mod reply_seal;
 pub mod reply_topics;
 pub mod round;
+pub mod seen;
 pub mod settlement;
 pub mod streamed;
 pub mod topic_lookup;
@@ -42,6 +44,8 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
+use crate::error::RequestError;
+use crate::exchange::{Ending, Exchanges, Place, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
@@ -77,6 +81,8 @@ pub struct RecordProcessor {
     /// `None`: records that are given up are only counted and logged.
     pub dead_letter_topic: Option<Arc<str>>,
     pub kafka: KafkaHealth,
+    /// Told of each record that ends.
+    pub exchanges: Exchanges,
     pub seal: ReplySeal,
     pub header_rules: HeaderRules,
     /// What was executed of late.
@@ -88,11 +94,11 @@ pub struct RecordProcessor {
 /// What becomes of a record.
 enum Processed<'p> {
     /// It is done once Kafka has these.
-    Answered(Vec<Parcel>),
+    Answered(Vec<Parcel>, Ending),
     /// The first piece of its answer is on its way; it is done once Kafka has that.
     Streams(Box<stream::Answer<'p>>),
-    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply.
-    PassedOver,
+    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply. The word says why.
+    PassedOver(&'static str),
     /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
     Released,
 }
@@ -103,19 +109,16 @@ impl RecordProcessor {
     /// must neither restart a worker for ever nor hold up its partition.
     pub async fn process(self: Rc<Self>, mut intake: Intake, turn: Turn) {
         let settlement = self.ledger.open(&intake);
+        let mut seen = seen::begin(&self.exchanges, &self.caller.metrics, &intake.record);
         let ahead = intake.ahead.take();
-        let work = async {
-            let processed = self.work(&intake, &settlement, turn, ahead).await;
-            self.settle(&settlement, processed)
-        };
+        let work = async { self.work(&intake, &settlement, turn, ahead, &mut seen).await };
         let worked = AssertUnwindSafe(work).catch_unwind().await;
-        let stream = worked.unwrap_or_else(|panic| {
+        let processed = worked.unwrap_or_else(|panic| {
             let (cause, record) = (panic_message(&*panic), &intake.record);
             let reply_to = self.seal.reply_address(record);
-            let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
-            self.settle(&settlement, processed)
+            self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to)
         });
-        if let Some(stream) = stream {
+        if let Some(stream) = self.settle(&settlement, processed, seen) {
             // The record is done, and its bytes are not held for as long as its answer streams.
             drop((intake, settlement));
             // In a box of its own: all other records would carry its room.
@@ -130,6 +133,7 @@ impl RecordProcessor {
         settlement: &Arc<Settlement>,
         turn: Turn,
         ahead: Option<Ahead>,
+        seen: &mut UnderWay,
     ) -> Processed<'p> {
         let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
         let Intake { record, lease, .. } = intake;
@@ -147,6 +151,7 @@ impl RecordProcessor {
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
         };
         drop(opened);
+        seen::decoded(seen, &request);
         self.header_rules.set(&mut request);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
@@ -156,7 +161,7 @@ impl RecordProcessor {
             return self.cancelled();
         };
         if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
-            return Processed::PassedOver;
+            return Processed::PassedOver("repeated");
         }
         let destination = self
             .reply_topics
@@ -168,8 +173,13 @@ impl RecordProcessor {
         let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
         let end = tokio::select! {
             biased;
-            () = is_ended(call.as_ref()) => return self.cancelled(),
-            end = attempts.run() => end,
+            () = is_ended(call.as_ref()) => None,
+            end = attempts.run() => Some(end),
+        };
+        seen.attempts = attempts.take_calls();
+        seen.attempts_ended();
+        let Some(end) = end else {
+            return self.cancelled();
         };
         let held = attempts.into_held();
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
@@ -195,6 +205,7 @@ impl RecordProcessor {
             }
             End::Outcome(Ok(mut answer), _) => {
                 self.header_rules.withhold(&mut answer.headers);
+                seen.response_bytes = answer.body.len() as u64;
                 if let (Some(call), Some(whole)) = (call, &whole)
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
@@ -207,12 +218,37 @@ impl RecordProcessor {
     }
 
     /// The last step: the record ends, or waits for the acknowledgement of what it caused. Returns what goes on after that.
-    fn settle<'p>(&self, settlement: &Arc<Settlement>, processed: Processed<'p>) -> Option<Box<stream::Answer<'p>>> {
+    fn settle<'p>(
+        &self,
+        settlement: &Arc<Settlement>,
+        processed: Processed<'p>,
+        mut seen: UnderWay,
+    ) -> Option<Box<stream::Answer<'p>>> {
         match processed {
-            Processed::Streams(stream) => return Some(stream),
-            Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
-            Processed::PassedOver => settlement.done(),
-            Processed::Released => settlement.release(),
+            Processed::Streams(mut stream) => {
+                stream.seen_by(seen);
+                return Some(stream);
+            }
+            Processed::Answered(parcels, ending) => {
+                seen.ending = ending;
+                let reply = parcels
+                    .iter()
+                    .find(|parcel| matches!(parcel.content, Content::Reply { .. }));
+                seen.reply = reply.map(|reply| Place {
+                    partition: reply.destination.partition,
+                    ..Place::of(&reply.destination.topic)
+                });
+                settlement.ends_with(seen);
+                self.outbox.dispatch(settlement, parcels);
+            }
+            Processed::PassedOver(why) => {
+                seen.ending = Ending::unanswered(why);
+                settlement.done();
+            }
+            Processed::Released => {
+                seen.ending = Ending::unanswered("released");
+                settlement.release();
+            }
         }
         None
     }
@@ -251,14 +287,14 @@ impl RecordProcessor {
     /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
     fn cancelled(&self) -> Processed<'_> {
         self.caller.metrics.finished("cancelled");
-        Processed::PassedOver
+        Processed::PassedOver("cancelled")
     }
 
     /// Nobody waits for the record any more: it is committed at once, without a reply.
     fn expire(&self) -> Processed<'_> {
         self.caller.metrics.expired.inc();
         self.caller.metrics.finished("expired");
-        Processed::PassedOver
+        Processed::PassedOver("expired")
     }
 
     /// A record repeats what was executed a moment ago. True: it is not executed again.
@@ -297,8 +333,9 @@ impl RecordProcessor {
             };
             Some(Parcel { destination, content })
         });
+        let status = reply.as_ref().map(|_| RequestError::from(code).status().as_u16());
         parcels.extend(reply);
-        Processed::Answered(parcels)
+        Processed::Answered(parcels, seen::given_up(status, code))
     }
 
     /// Logs that the backend gave no usable answer, and makes the dead letter where one is due.
@@ -327,7 +364,10 @@ impl RecordProcessor {
     ) -> Processed<'_> {
         let format = Format::of(record);
         let correlation_id = response.correlation_id.clone();
-        let mut status = response.status;
+        let mut ending = Ending {
+            status: Some(response.status),
+            code: response.error.map(ReplyError::as_str),
+        };
         let sealed = |response| {
             self.seal
                 .seal(record, format.encode_response(response), &destination.topic)
@@ -336,13 +376,15 @@ impl RecordProcessor {
         let limit = self.outbox.limits.of(&destination.topic);
         if reply.as_ref().is_some_and(|reply| reply.encoded_size() > limit) {
             let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
-            status = too_large.status;
+            ending = seen::given_up(Some(too_large.status), ReplyError::ResponseTooLarge);
             reply = sealed(too_large);
         }
-        self.caller.metrics.finished(&status.to_string());
+        self.caller
+            .metrics
+            .finished(&ending.status.unwrap_or_default().to_string());
         let content = reply.map(|record| Content::Reply { record, until });
         let reply = content.map(|content| Parcel { destination, content });
-        Processed::Answered(dead_letter.into_iter().chain(reply).collect())
+        Processed::Answered(dead_letter.into_iter().chain(reply).collect(), ending)
     }
 
     /// The record as a dead letter, where there is a topic for them.

@@ -11,6 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
+use crate::exchange::{Phase, Place, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Lease, LeaseHold};
 use crate::process::progress::monotonic_ms;
@@ -20,6 +21,7 @@ use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::caller::Caller;
 use crate::processor::record::outbox::{Content, Outbox, Parcel};
 use crate::processor::record::reply_seal::ReplySeal;
+use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
 use crate::processor::stream::acks::Acks;
 use crate::processor::stream::calls::{Ending, OpenCall, Streamed};
@@ -76,6 +78,8 @@ impl Outcome {
 
 /// A stream under way, and what it holds until its end.
 pub struct Answer<'a> {
+    /// Of its head.
+    status: u16,
     sender: Sender<'a>,
     cutter: Cutter,
     rest: Option<OpenBody>,
@@ -87,6 +91,8 @@ pub struct Answer<'a> {
     lease: Option<(Lease, LeaseHold)>,
     /// Its end was decided: only acknowledgements are waited for.
     is_cut: bool,
+    /// What is told of its record when it ends.
+    seen: Option<UnderWay>,
     _held: HeldByCall<'a>,
     _place: Option<OwnedSemaphorePermit>,
     _open: Counted,
@@ -165,6 +171,7 @@ impl<'a> Answer<'a> {
         sender.begin(first, head, begun.until, settlement)?;
         means.caller.metrics.finished(&begun.status.to_string());
         Some(Answer {
+            status: begun.status,
             sender,
             cutter,
             rest: begun.rest,
@@ -173,11 +180,23 @@ impl<'a> Answer<'a> {
             kafka: means.kafka,
             streams: means.streams,
             is_cut: false,
+            seen: None,
             lease: lease.map(|lease| (lease.clone(), lease.hold())),
             _held: held,
             _place: begun.place,
             _open: Counted::new(means.open),
         })
+    }
+
+    /// Its end is that of this record.
+    pub fn seen_by(&mut self, mut seen: UnderWay) {
+        seen.ending.status = Some(self.status);
+        let Destination { topic, partition } = &self.sender.streamed.destination;
+        seen.reply = Some(Place {
+            partition: *partition,
+            ..Place::of(topic)
+        });
+        self.seen = Some(seen);
     }
 
     /// Streams to the end.
@@ -191,6 +210,10 @@ impl<'a> Answer<'a> {
         }
         let topic = &self.caller.topic;
         self.caller.metrics.stream_ended(outcome.as_str());
+        if let Some(seen) = &mut self.seen {
+            seen.ends(Phase::Reply);
+            seen.ending.code = (outcome != Outcome::Complete).then(|| outcome.as_str());
+        }
         if outcome != Outcome::Complete {
             tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, outcome = outcome.as_str(), "a streamed answer was cut off");
         }
@@ -267,6 +290,9 @@ impl<'a> Answer<'a> {
                 Step::Draining => self.cut_off(StreamError::Draining),
                 Step::Came(Some(Ok(bytes))) => {
                     progress = Instant::now();
+                    self.seen
+                        .iter_mut()
+                        .for_each(|seen| seen.response_bytes += bytes.len() as u64);
                     self.cutter.push(bytes);
                     if self.rest.as_ref().is_some_and(OpenBody::is_over) {
                         self.cutter.end(Then::End);

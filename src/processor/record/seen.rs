@@ -1,0 +1,46 @@
+//! What the processor sees of a record, from its intake to Kafka's acknowledgement of its reply.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::exchange::{Ending, Exchanges, Id, Phase, Place, Role, UnderWay};
+use crate::processor::metrics::TopicMetrics;
+use crate::wire::{RawRecord, ReplyError, Request, headers};
+
+/// Begins the account of a record that was taken in now.
+pub fn begin(exchanges: &Exchanges, metrics: &TopicMetrics, record: &RawRecord) -> UnderWay {
+    let mut seen = UnderWay::begin(exchanges, Role::Processor);
+    seen.counts_for(&metrics.seen);
+    seen.request = Some(Place::of_record(record));
+    seen.request_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
+    let written = record.timestamp.and_then(|ms| u64::try_from(ms).ok());
+    if let Some(ms) = written {
+        // The clock of whoever wrote it may be ahead.
+        let waited = seen.at.duration_since(UNIX_EPOCH + Duration::from_millis(ms));
+        seen.phases.set(Phase::Queue, waited.unwrap_or_default());
+    }
+    seen
+}
+
+/// Notes what a record turned out to ask for.
+pub fn decoded(seen: &mut UnderWay, request: &Request) {
+    seen.correlation_id = Id::of(&request.correlation_id);
+    seen.client = request.client_ip.as_deref().and_then(|client| client.parse().ok());
+    seen.asked_by(request.principal.as_deref());
+    seen.asks(&request.method, &request.path);
+    seen.request_bytes = match request.body_elsewhere {
+        Some(place) => place.length,
+        None => request.body.as_ref().map_or(0, |body| body.len() as u64),
+    };
+    let mut fields = request.headers.iter();
+    if let Some((_, id)) = fields.find(|(name, _)| name == headers::X_REQUEST_ID) {
+        seen.called(id);
+    }
+}
+
+/// How a record ends that is answered with an error of ours, or not at all where nobody can be answered.
+pub fn given_up(status: Option<u16>, code: ReplyError) -> Ending {
+    Ending {
+        status,
+        code: Some(code.as_str()),
+    }
+}
