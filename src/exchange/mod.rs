@@ -17,7 +17,7 @@ pub mod sink;
 pub mod under_way;
 
 pub use phase::Phase;
-pub use record::{Attempt, Ending, Exchange, Id, Place};
+pub use record::{Attempt, Ending, Exchange, Id, RecordPosition};
 pub use role::Role;
 pub use sink::{Exchanges, Watcher};
 pub use under_way::UnderWay;

@@ -45,9 +45,9 @@ pub struct Exchange {
     /// The path. Its query is masked, unless `log.query` shows it.
     pub path: String,
     /// Where its record went, or was read from; `None`: it got no topic. A proxy knows the topic alone.
-    pub request: Option<Place>,
+    pub request: Option<RecordPosition>,
     /// Where its reply was read from, or written to.
-    pub reply: Option<Place>,
+    pub reply: Option<RecordPosition>,
     /// The calls of the backend. A proxy makes none.
     pub attempts: Vec<Attempt>,
     pub ending: Ending,
@@ -92,7 +92,7 @@ impl fmt::Display for Id {
 
 /// Where a record lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RecordPosition {
     pub topic: Arc<str>,
     /// `None`: not known here.
     pub partition: Option<i32>,
@@ -100,10 +100,10 @@ pub struct Place {
     pub offset: Option<i64>,
 }
 
-impl Place {
+impl RecordPosition {
     /// One that is known by its topic alone.
     pub fn of(topic: &Arc<str>) -> Self {
-        Place {
+        RecordPosition {
             topic: topic.clone(),
             partition: None,
             offset: None,
@@ -112,7 +112,7 @@ impl Place {
 
     /// Where a record was read.
     pub fn of_record(record: &RawRecord) -> Self {
-        Place {
+        RecordPosition {
             topic: record.topic.clone(),
             partition: Some(record.partition),
             offset: Some(record.offset),

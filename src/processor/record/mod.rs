@@ -8,6 +8,7 @@
 //! - [`attempts`]: the calls of the backend, from the first to the last, and the retry budget they spend; [`round`]: how
 //!   many attempts in how much time; [`caller`]: what all
 //!   attempts of a worker share.
+//! - [`processed`]: what becomes of it; [`answers`]: the reply that says so, or the dead letter.
 //! - [`error_reply`]: the replies that a processor writes itself.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
@@ -19,6 +20,7 @@
 //! - [`logged_once`]: logs a fault once that every record would repeat.
 
 pub mod age;
+mod answers;
 pub mod attempts;
 pub mod caller;
 pub mod dead_letter_trouble;
@@ -27,6 +29,7 @@ pub mod error_reply;
 pub mod headers;
 pub mod logged_once;
 pub mod outbox;
+mod processed;
 pub mod rate_limit;
 pub mod recent_ids;
 pub mod reply_seal;
@@ -44,8 +47,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::error::RequestError;
-use crate::exchange::{Ending, Exchanges, Place, UnderWay};
+use crate::exchange::{Exchanges, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
@@ -55,21 +57,19 @@ use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::headers::HeaderRules;
-use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::outbox::Outbox;
+use crate::processor::record::processed::Processed;
 use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
-use crate::processor::record::reply_topics::{Destination, ReplyTopics};
+use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::{Ledger, Settlement};
 use crate::processor::record::streamed::{Awaited, Place, is_ended};
 use crate::processor::stream::answer::{self as stream, Means};
 use crate::processor::stream::calls::OpenCall;
 use crate::processor::stream::shared::WorkerStreams;
 use crate::processor::worker::lanes::Turn;
-use crate::settings::Delivery;
 use crate::supervision::spawn_watched::panic_message;
-use crate::wire::correlation::id_text;
-use crate::wire::dead_letter::{Cause, DeadLetter};
-use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireError};
+use crate::wire::{self, ReplyError, Request, Response};
 
 /// Processes the records of one worker. Lives on the worker's Arbiter.
 pub struct RecordProcessor {
@@ -91,34 +91,27 @@ pub struct RecordProcessor {
     pub streams: Option<WorkerStreams>,
 }
 
-/// What becomes of a record.
-enum Processed<'p> {
-    /// It is done once Kafka has these.
-    Answered(Vec<Parcel>, Ending),
-    /// The first piece of its answer is on its way; it is done once Kafka has that.
-    Streams(Box<stream::Answer<'p>>),
-    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply. The word says why.
-    PassedOver(&'static str),
-    /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
-    Released,
-}
-
 impl RecordProcessor {
     /// Processes one record, from its intake to the sending of its reply. A panic on the way ends in a 500, and in a dead letter where there is a
     /// topic for them: one record
     /// must neither restart a worker for ever nor hold up its partition.
     pub async fn process(self: Rc<Self>, mut intake: Intake, turn: Turn) {
         let settlement = self.ledger.open(&intake);
-        let mut seen = seen::begin(&self.exchanges, &self.caller.metrics, &intake.record);
+        let mut seen = None;
         let ahead = intake.ahead.take();
-        let work = async { self.work(&intake, &settlement, turn, ahead, &mut seen).await };
+        let work = async {
+            let begun = seen.insert(seen::begin(&self.exchanges, &self.caller.metrics, &intake.record));
+            let processed = self.work(&intake, &settlement, turn, ahead, begun).await;
+            self.settle(&settlement, processed, seen.take())
+        };
         let worked = AssertUnwindSafe(work).catch_unwind().await;
-        let processed = worked.unwrap_or_else(|panic| {
+        let stream = worked.unwrap_or_else(|panic| {
             let (cause, record) = (panic_message(&*panic), &intake.record);
             let reply_to = self.seal.reply_address(record);
-            self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to)
+            let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
+            self.settle(&settlement, processed, seen.take())
         });
-        if let Some(stream) = self.settle(&settlement, processed, seen) {
+        if let Some(stream) = stream {
             // The record is done, and its bytes are not held for as long as its answer streams.
             drop((intake, settlement));
             // In a box of its own: all other records would carry its room.
@@ -222,31 +215,25 @@ impl RecordProcessor {
         &self,
         settlement: &Arc<Settlement>,
         processed: Processed<'p>,
-        mut seen: UnderWay,
+        seen: Option<UnderWay>,
     ) -> Option<Box<stream::Answer<'p>>> {
         match processed {
             Processed::Streams(mut stream) => {
-                stream.seen_by(seen);
+                stream.seen = seen.map(|seen| seen::streams(seen, &stream));
                 return Some(stream);
             }
             Processed::Answered(parcels, ending) => {
-                seen.ending = ending;
-                let reply = parcels
-                    .iter()
-                    .find(|parcel| matches!(parcel.content, Content::Reply { .. }));
-                seen.reply = reply.map(|reply| Place {
-                    partition: reply.destination.partition,
-                    ..Place::of(&reply.destination.topic)
-                });
-                settlement.ends_with(seen);
+                if let Some(seen) = seen {
+                    settlement.ends_with(seen::answered(seen, &parcels, ending));
+                }
                 self.outbox.dispatch(settlement, parcels);
             }
             Processed::PassedOver(why) => {
-                seen.ending = Ending::unanswered(why);
+                drop(seen.map(|seen| seen::unanswered(seen, why)));
                 settlement.done();
             }
             Processed::Released => {
-                seen.ending = Ending::unanswered("released");
+                drop(seen.map(|seen| seen::unanswered(seen, "released")));
                 settlement.release();
             }
         }
@@ -282,126 +269,6 @@ impl RecordProcessor {
                 self.answer(&intake.record, too_large, None, destination, until)
             }
         }
-    }
-
-    /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
-    fn cancelled(&self) -> Processed<'_> {
-        self.caller.metrics.finished("cancelled");
-        Processed::PassedOver("cancelled")
-    }
-
-    /// Nobody waits for the record any more: it is committed at once, without a reply.
-    fn expire(&self) -> Processed<'_> {
-        self.caller.metrics.expired.inc();
-        self.caller.metrics.finished("expired");
-        Processed::PassedOver("expired")
-    }
-
-    /// A record repeats what was executed a moment ago. True: it is not executed again.
-    fn is_passed_over(&self) -> bool {
-        self.caller.metrics.repeated.inc();
-        let passed_over = self.caller.topic.delivery == Delivery::AtMostOnce;
-        if passed_over {
-            self.caller.metrics.finished("repeated");
-        }
-        passed_over
-    }
-
-    /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
-    /// dead-lettered where there is a topic for that. A native record without a reply topic wants no reply.
-    fn give_up<'p>(
-        &'p self,
-        record: &RawRecord,
-        cause: &str,
-        code: ReplyError,
-        reply_to: Option<WireError>,
-    ) -> Processed<'p> {
-        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
-        self.caller.metrics.finished(code.as_str());
-        let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
-        let format = Format::of(record);
-        let reply = reply_to.and_then(|to| {
-            let named = to.reply_topic.as_deref();
-            let id = to
-                .correlation_id
-                .filter(|_| named.is_some() || format == Format::Json)?;
-            let destination = self.reply_topics.destination(named, to.reply_partition);
-            let reply = format.encode_response(error_response(id, code));
-            let content = Content::Reply {
-                record: self.seal.seal(record, reply, &destination.topic)?,
-                until: Some(Instant::now() + self.caller.topic.timeout),
-            };
-            Some(Parcel { destination, content })
-        });
-        let status = reply.as_ref().map(|_| RequestError::from(code).status().as_u16());
-        parcels.extend(reply);
-        Processed::Answered(parcels, seen::given_up(status, code))
-    }
-
-    /// Logs that the backend gave no usable answer, and makes the dead letter where one is due.
-    fn no_answer(&self, record: &RawRecord, request: &Request, error: &BackendError, attempts: u32) -> Option<Parcel> {
-        let topic = &self.caller.topic;
-        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, partition = record.partition,
-            offset = record.offset, correlation_id = id_text(&request.correlation_id), attempts, %error, "no answer from the backend");
-        match error {
-            BackendError::Unreachable(_)
-            | BackendError::Timeout(_)
-            | BackendError::Reset(_)
-            | BackendError::NotHttp(_)
-            | BackendError::Body(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
-            BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
-        }
-    }
-
-    /// Encodes the reply, in the format of its request and in a size that its topic takes. Nobody waits for it after `until`.
-    fn answer(
-        &self,
-        record: &RawRecord,
-        response: Response,
-        dead_letter: Option<Parcel>,
-        destination: Destination,
-        until: Option<Instant>,
-    ) -> Processed<'_> {
-        let format = Format::of(record);
-        let correlation_id = response.correlation_id.clone();
-        let mut ending = Ending {
-            status: Some(response.status),
-            code: response.error.map(ReplyError::as_str),
-        };
-        let sealed = |response| {
-            self.seal
-                .seal(record, format.encode_response(response), &destination.topic)
-        };
-        let mut reply = sealed(response);
-        let limit = self.outbox.limits.of(&destination.topic);
-        if reply.as_ref().is_some_and(|reply| reply.encoded_size() > limit) {
-            let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
-            ending = seen::given_up(Some(too_large.status), ReplyError::ResponseTooLarge);
-            reply = sealed(too_large);
-        }
-        self.caller
-            .metrics
-            .finished(&ending.status.unwrap_or_default().to_string());
-        let content = reply.map(|record| Content::Reply { record, until });
-        let reply = content.map(|content| Parcel { destination, content });
-        Processed::Answered(dead_letter.into_iter().chain(reply).collect(), ending)
-    }
-
-    /// The record as a dead letter, where there is a topic for them.
-    fn dead_letter(&self, record: &RawRecord, exception: &str, error: ReplyError, attempts: u32) -> Option<Parcel> {
-        let topic = self.dead_letter_topic.as_ref()?;
-        let cause = Cause {
-            group: &self.caller.topic.consumer_group,
-            exception,
-            error,
-            attempts,
-        };
-        let mut letter = DeadLetter::new(record, &cause);
-        letter.fit(self.outbox.limits.of(topic));
-        Some(Parcel {
-            destination: Destination::any_partition(topic),
-            content: Content::DeadLetter(letter),
-        })
     }
 }
 

@@ -109,7 +109,9 @@ impl RecordTicket {
 
     /// Kafka has the reply, at this offset.
     fn replied(&self, offset: i64) {
-        self.settlement.as_ref().inspect(|settlement| settlement.replied(offset));
+        self.settlement
+            .as_ref()
+            .inspect(|settlement| settlement.replied(offset));
     }
 
     fn is_piece(&self) -> bool {

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::exchange::{Ending, Exchanges, Id, Phase, Place, Role, UnderWay};
+use crate::exchange::{Ending, Exchanges, Id, Phase, RecordPosition, Role, UnderWay};
 use crate::processor::metrics::TopicMetrics;
+use crate::processor::record::outbox::{Content, Parcel};
+use crate::processor::record::reply_topics::Destination;
+use crate::processor::stream::answer::Answer;
 use crate::wire::{RawRecord, ReplyError, Request, headers};
 
 /// Begins the account of a record that was taken in now.
 pub fn begin(exchanges: &Exchanges, metrics: &TopicMetrics, record: &RawRecord) -> UnderWay {
     let mut seen = UnderWay::begin(exchanges, Role::Processor);
     seen.counts_for(&metrics.seen);
-    seen.request = Some(Place::of_record(record));
+    seen.request = Some(RecordPosition::of_record(record));
     seen.request_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
     let written = record.timestamp.and_then(|ms| u64::try_from(ms).ok());
     if let Some(ms) = written {
@@ -34,6 +37,36 @@ pub fn decoded(seen: &mut UnderWay, request: &Request) {
     let mut fields = request.headers.iter();
     if let Some((_, id)) = fields.find(|(name, _)| name == headers::X_REQUEST_ID) {
         seen.called(id);
+    }
+}
+
+/// Its reply goes out, and Kafka is asked to acknowledge it.
+pub fn answered(mut seen: UnderWay, parcels: &[Parcel], ending: Ending) -> UnderWay {
+    let mut replies = parcels
+        .iter()
+        .filter(|parcel| matches!(parcel.content, Content::Reply { .. }));
+    seen.reply = replies.next().map(|reply| to(&reply.destination));
+    seen.ending = ending;
+    seen
+}
+
+/// Its answer streams.
+pub fn streams(mut seen: UnderWay, answer: &Answer<'_>) -> UnderWay {
+    seen.reply = Some(to(answer.destination()));
+    seen.ending.status = Some(answer.status);
+    seen
+}
+
+/// It ends without an answer, for this reason.
+pub fn unanswered(mut seen: UnderWay, why: &'static str) -> UnderWay {
+    seen.ending = Ending::unanswered(why);
+    seen
+}
+
+fn to(destination: &Destination) -> RecordPosition {
+    RecordPosition {
+        partition: destination.partition,
+        ..RecordPosition::of(&destination.topic)
     }
 }
 

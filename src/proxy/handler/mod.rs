@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::RequestError;
-use crate::exchange::{self, Ending, Exchanges, Place, UnderWay};
+use crate::exchange::{self, Ending, Exchanges, RecordPosition, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
@@ -214,7 +214,7 @@ impl Proxy {
             reply_topic,
         } = destination;
         seen.asked_by(caller.principal.as_deref());
-        seen.request = Some(Place::of(&request_topic.name));
+        seen.request = Some(RecordPosition::of(&request_topic.name));
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -298,7 +298,6 @@ impl Proxy {
         topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
         seen.ends_at(exchange::Phase::Produce, produced);
         seen.ends(exchange::Phase::Reply);
-        seen.reply = Some(Place::of(&reply_topic.name));
         let record = match answer {
             Answer::Whole(record) => record,
             Answer::Stream(streamed) => {
@@ -306,6 +305,7 @@ impl Proxy {
                 let source = Source { id, router, published };
                 let name = reply_topic.name.clone();
                 let topics = [request_topic, reply_topic];
+                seen.reply = Some(streamed.first.clone());
                 seen.ending = Ending::answered(streamed.head.status);
                 return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
@@ -315,7 +315,7 @@ impl Proxy {
             }
         };
         held.replace(record.value.as_ref().map_or(0, |body| body.len()));
-        seen.reply = Some(Place::of_record(&record));
+        seen.reply = Some(RecordPosition::of_record(&record));
         let (response, error) = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");

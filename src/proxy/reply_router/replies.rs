@@ -10,6 +10,7 @@ use super::pending::{NotGiven, Waiting};
 use super::seal::open;
 use super::streams::{OpenStream, Taken, report_every};
 use crate::error::RequestError;
+use crate::exchange::RecordPosition;
 use crate::kafka::reply_stream::ReplyRecord;
 use crate::proxy::stream::Streamed;
 use crate::proxy::stream::outcome::Outcome;
@@ -71,6 +72,7 @@ impl ReplyRouter {
         waiting.queue.answered(waiting.sent.elapsed());
         let streamed = Streamed {
             head,
+            first: RecordPosition::of_record(&record),
             outlet,
             offer,
             report_every: report_every(window),

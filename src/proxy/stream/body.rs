@@ -58,6 +58,7 @@ pub fn respond(
     permit.head_came();
     let Streamed {
         head,
+        first: _,
         outlet,
         offer,
         report_every,
