@@ -29,24 +29,29 @@ impl ExchangeMetrics {
     /// # Errors
     /// A name is taken: only where two of the same role share a registry.
     pub fn register(registry: &Registry, role: Role) -> prometheus::Result<Self> {
+        let [phases, request_bytes, response_bytes] = match role {
+            Role::Proxy => ["proxy_phase_seconds", "proxy_request_bytes", "proxy_response_bytes"],
+            Role::Processor => [
+                "processor_phase_seconds",
+                "processor_request_bytes",
+                "processor_response_bytes",
+            ],
+        };
         let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
-            let name = format!("{}_{name}", role.as_str());
-            register(
-                registry,
-                HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?,
-            )
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(registry, HistogramVec::new(options, labels)?)
         };
         Ok(ExchangeMetrics {
             role,
             phases: histogram(
-                "phase_seconds",
+                phases,
                 "How long a part of a request's way took",
                 LATENCY_BUCKETS,
                 &["topic", "phase"],
             )?,
-            request_bytes: histogram("request_bytes", "Bytes of a request's body", SIZE_BUCKETS, &["topic"])?,
+            request_bytes: histogram(request_bytes, "Bytes of a request's body", SIZE_BUCKETS, &["topic"])?,
             response_bytes: histogram(
-                "response_bytes",
+                response_bytes,
                 "Bytes of an answer's body, as far as they went",
                 SIZE_BUCKETS,
                 &["topic"],
