@@ -173,7 +173,7 @@ async fn set_paused(
         return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
     }
     named.iter().for_each(|worker| worker.set_paused(paused));
-    tracing::info!(topic = %name, paused, from = %peer(&request), user_agent = user_agent(&request), "intake changed by an operator");
+    tracing::info!(event = "pause", topic = %name, paused, from = %peer(&request), user_agent = user_agent(&request), "intake changed by an operator");
     HttpResponse::Ok().json(json!({"topic": *name, "paused": paused}))
 }
 

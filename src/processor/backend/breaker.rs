@@ -173,6 +173,7 @@ impl Breaker {
         if before == CLOSED {
             let (backend, seconds) = (&self.backend, self.open_for.as_secs_f32());
             tracing::warn!(
+                event = "breaker",
                 backend,
                 in_a_row,
                 failures,
@@ -193,7 +194,7 @@ impl Breaker {
         if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
             // The failures that opened it say nothing about the backend that is back.
             self.span.clear();
-            tracing::info!(backend = self.backend, why, "breaker closed");
+            tracing::info!(event = "breaker", backend = self.backend, why, "breaker closed");
             self.changes.send_modify(|count| *count += 1);
         }
     }
