@@ -95,7 +95,7 @@ impl TopicStates {
                 tracing::info!(event = "rights", topic = %name, "Kafka lets this service read replies again");
             }
         } else if self.denied.insert(name.clone()) {
-            tracing::error!(topic = %name, "Kafka refuses to let this service read replies: grant its user READ on this topic");
+            tracing::error!(event = "rights", topic = %name, "Kafka refuses to let this service read replies: grant its user READ on this topic");
         }
     }
 
