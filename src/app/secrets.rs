@@ -19,8 +19,12 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
     };
     let loaded = match tokio::task::spawn_blocking(read).await {
         Ok(Ok(loaded)) => loaded,
-        Ok(Err(error)) => return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay"),
-        Err(error) => return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay"),
+        Ok(Err(error)) => {
+            return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay");
+        }
+        Err(error) => {
+            return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay");
+        }
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let read = loaded.settings;

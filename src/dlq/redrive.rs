@@ -213,7 +213,6 @@ impl<'a> Run<'a> {
     fn leave(&mut self, place: Place, why: Left) {
         self.report.left.entry(why).or_default().push(place);
     }
-
 }
 
 impl Report {

@@ -135,7 +135,10 @@ mod tests {
         let kept = of_kind("test-a");
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert_eq!((kept[0].level, &*kept[0].text), ("warn", "a marked line"));
-        assert_eq!(kept[0].fields, [("backend", "http://b".to_owned()), ("count", "3".to_owned())]);
+        assert_eq!(
+            kept[0].fields,
+            [("backend", "http://b".to_owned()), ("count", "3".to_owned())]
+        );
         assert!(after(kept[0].number).iter().all(|change| change.kind != "test-a"));
         assert!(after(0).iter().all(|change| change.text != "an unmarked line"));
     }

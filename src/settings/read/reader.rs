@@ -329,6 +329,7 @@ impl<'a> Reader<'a> {
     fn note(&mut self, key: &Key, value: String) {
         let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
         let source = layer::get(self.table, key.name).and_then(source_of);
-        self.effective.entry(&keys::join(&self.place, section), name, &value, source);
+        self.effective
+            .entry(&keys::join(&self.place, section), name, &value, source);
     }
 }
