@@ -36,7 +36,7 @@ impl App {
             Ok(prepared) => self.apply(prepared),
             Err(faults) => {
                 for fault in &faults {
-                    tracing::error!(%fault, "the configuration is refused, and the old one goes on");
+                    tracing::error!(event = "reload", %fault, "the configuration is refused, and the old one goes on");
                 }
                 self.board.configuration.refused(&faults);
             }
@@ -97,9 +97,14 @@ impl App {
         // Err: never, the settings are checked. False: RUST_LOG wins, as at the start.
         let _ = telemetry::set_level(&settings.log.level);
         if !needs_restart.is_empty() {
-            tracing::warn!(settings = needs_restart.join(", "), "changed settings need a restart");
+            tracing::warn!(
+                event = "reload",
+                settings = needs_restart.join(", "),
+                "changed settings need a restart"
+            );
         }
         tracing::info!(
+            event = "reload",
             digest = next.digest(),
             changed = applied.join(", "),
             "the configuration was read again and runs"

@@ -2,9 +2,12 @@
 
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
+use crate::process::events;
 use crate::process::log_writer::{LastLines, LogWriter};
 use crate::process::output;
 
@@ -56,30 +59,23 @@ pub fn init(log: &Log) -> Option<LastLines> {
         .map_err(|error| output::complain(format_args!("there is no log: {error}")))
         .ok()?;
     let last_lines = writer.last_lines();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         // They would go to standard error, and panic where that cannot be written.
         .log_internal_errors(false)
         .with_target(true);
-    let started = match log.format {
-        LogFormat::Text => {
-            let subscriber = subscriber.with_ansi(false).with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber
-                .try_init()
-                .map(|()| keep(move |filter| handle.reload(filter)))
-        }
-        LogFormat::Json => {
-            let subscriber = subscriber.json().with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber
-                .try_init()
-                .map(|()| keep(move |filter| handle.reload(filter)))
-        }
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(false).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
     };
+    let started = tracing_subscriber::registry()
+        .with(lines)
+        .with(events::layer())
+        .try_init();
     // Err: a test of this process has installed one already.
     if started.is_ok() {
+        keep(move |filter| handle.reload(filter));
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
             tracing::error!(thread = thread.name().unwrap_or("unnamed"), %panic, "a panic: report it as a bug of actix-khp");

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Addr;
 use arc_swap::ArcSwap;
@@ -26,11 +25,11 @@ use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::stream::control_reader::ControlReaderFactory;
 use crate::processor::worker::ahead_limits::ahead_limits;
+use crate::processor::worker::exchange::exchange;
 use crate::processor::worker::factory::{Shared, WorkerFactory};
 use crate::processor::worker::view::{WorkerView, Workers};
 use crate::settings::{self, Delivery, Fault, Ordering, Settings, Topic};
 use crate::supervision::health_supervisor::HealthSupervisor;
-use crate::supervision::release::{Release, Released, Supervise};
 use crate::supervision::supervised::Supervised;
 use crate::wire::Sealing;
 
@@ -263,8 +262,14 @@ impl Topics {
             .and_then(|rate| RateLimit::new(rate, metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
         let view = |index| {
-            let (backend, breaker, metrics) = (backend.clone(), breaker.clone(), metrics.clone());
-            Arc::new(WorkerView::new(topic.clone(), index, backend, breaker, metrics))
+            Arc::new(WorkerView::new(
+                topic.clone(),
+                index,
+                backend.clone(),
+                breaker.clone(),
+                retry_budget.clone(),
+                metrics.clone(),
+            ))
         };
         let views: Vec<_> = (0..topic.workers).map(view).collect();
         let supervised = views.iter().enumerate().map(|(index, view)| -> Box<dyn Supervised> {
@@ -344,42 +349,6 @@ impl Topics {
             ordered: topic.ordering != Ordering::Unordered,
         }
     }
-}
-
-/// Ends workers, then starts others: no two may be in a group under one name, and a record is not to be worked on twice.
-async fn exchange(
-    supervisor: Addr<HealthSupervisor>,
-    released: Vec<String>,
-    supervised: Vec<Box<dyn Supervised>>,
-    limit: Duration,
-    stuck: impl Fn(String),
-) {
-    let ends = released.into_iter().map(|actor| {
-        let end = supervisor.send(Release {
-            actor: actor.clone(),
-            limit,
-        });
-        async move { (actor, end.await) }
-    });
-    for (actor, released) in futures_util::future::join_all(ends).await {
-        match released {
-            Ok(Released::Drained) => tracing::info!(actor, "a worker ended"),
-            Ok(Released::CutOff) => tracing::warn!(
-                actor,
-                "a worker was cut off: records were under way at the limit (raise drain_timeout) and run again"
-            ),
-            Ok(Released::Stuck) => {
-                return stuck(format!(
-                    "the pump of {actor} does not end, and two for one worker must not run"
-                ));
-            }
-            // The supervisor is gone, and the process ends.
-            Err(_) => return,
-        }
-    }
-    supervised
-        .into_iter()
-        .for_each(|each| supervisor.do_send(Supervise(each)));
 }
 
 fn worker_name(topic: &Topic, index: usize) -> String {

@@ -7,6 +7,7 @@ use prometheus::Registry;
 use rdkafka::ClientConfig;
 use tokio::sync::mpsc;
 
+use crate::exchange::Exchanges;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
@@ -62,6 +63,7 @@ pub fn assemble(
     registry: &Registry,
     kafka: &KafkaHealth,
     phase: &Phase,
+    exchanges: &Exchanges,
 ) -> Result<ProxyParts, AssembleError> {
     let metrics = ProxyMetrics::register(registry)?;
     let own = &settings.proxy;
@@ -138,6 +140,7 @@ pub fn assemble(
             .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
+        exchanges: exchanges.clone(),
     });
     let reloader = Reloader::new(proxy.clone(), producer.clone(), wanted, sealing);
     Ok(ProxyParts {

@@ -10,6 +10,7 @@ use crate::kafka::client::properties;
 use crate::kafka::config::Kafka;
 use crate::settings::check::{rules, unknown};
 use crate::settings::difference::Values;
+use crate::settings::effective::{Effective, Entry};
 use crate::settings::fault::{Report, SettingsError};
 use crate::settings::keys::{Key, top};
 use crate::settings::model::{Mode, Settings};
@@ -66,8 +67,7 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// To read them again.
     pub sources: Sources,
-    effective: String,
-    values: Values,
+    effective: Effective,
     /// All sources laid over each other, references not followed.
     tree: Table,
 }
@@ -96,18 +96,23 @@ pub struct Change {
 impl Loaded {
     /// Every effective setting as YAML, which can be loaded again; secrets are masked, references stand as they are written.
     pub fn to_yaml(&self) -> &str {
-        &self.effective
+        &self.effective.yaml
+    }
+
+    /// The same, one by one, each with where it came from.
+    pub fn entries(&self) -> &[Entry] {
+        &self.effective.entries
     }
 
     /// Names the settings without telling them: the beginning of the SHA-256 of `to_yaml`, in hexadecimal.
     pub fn digest(&self) -> String {
-        let digest = digest(&SHA256, self.effective.as_bytes());
+        let digest = digest(&SHA256, self.effective.yaml.as_bytes());
         digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The values that are used.
     pub fn values(&self) -> &Values {
-        &self.values
+        &self.effective.values
     }
 
     /// What changes where these settings, just read, are to replace those of a running process.
@@ -115,7 +120,7 @@ impl Loaded {
     /// # Errors
     /// Without what needs a restart, the rest does not fit together.
     pub fn replacing(self, running: &Loaded) -> Result<Change, SettingsError> {
-        let changed = self.values.differing(&running.values);
+        let changed = self.effective.values.differing(&running.effective.values);
         let (applied, needs_restart): (Vec<_>, Vec<_>) = changed
             .into_iter()
             .partition(|name| is_live(name, &running.settings.kafka));
@@ -169,7 +174,7 @@ pub fn load(mode: Mode, files: &[PathBuf], env: &Env) -> Result<Loaded, Settings
 
 /// Reads the tree and checks what it holds.
 fn finish(sources: Sources, tree: Table, files_are_read: bool, report: &mut Report) -> Result<Loaded, SettingsError> {
-    let (settings, effective, values) = tree::read(sources.mode, &tree, &sources.env, report);
+    let (settings, effective) = tree::read(sources.mode, &tree, &sources.env, report);
     // Without one of its files, the rest need not fit together.
     if files_are_read {
         rules::validate(&settings, report);
@@ -183,7 +188,6 @@ fn finish(sources: Sources, tree: Table, files_are_read: bool, report: &mut Repo
         warnings,
         sources,
         effective,
-        values,
         tree,
     })
 }

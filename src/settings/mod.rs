@@ -13,7 +13,7 @@
 //! - [`fault`]: what is wrong.
 //! - [`masked`]: how values are printed.
 //! - [`difference`]: what differs between two configurations.
-//! - [`effective`]: the settings as YAML, as they are printed.
+//! - [`effective`]: the settings as YAML, as they are printed, and where each came from.
 
 mod check;
 mod difference;
@@ -32,6 +32,7 @@ mod tests;
 
 pub use check::rules::{HEAD_ROOM, MESSAGE_MAX_BYTES};
 pub use difference::Values;
+pub use effective::Entry;
 pub use fault::{Fault, SettingsError};
 pub use load::{Change, Loaded, Sources, load};
 pub use model::{
