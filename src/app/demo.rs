@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::app::start_error::StartError;
 use crate::process::assemble_error::AssembleError;
 use crate::process::output;
-use crate::settings::{Mode, Settings, Topic, plain_topic};
+use crate::settings::{Entry, Mode, Settings, Topic, plain_topic};
 
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
@@ -25,7 +25,7 @@ const LARGEST_BODY: usize = 2 << 20;
 ///
 /// # Errors
 /// A port is taken, or the broker does not start.
-pub async fn start(mut settings: Settings) -> Result<App, StartError> {
+pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, StartError> {
     let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).map_err(AssembleError::Kafka)?;
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
@@ -77,7 +77,7 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     // A demo is not for the network, unless an address was given.
     settings.proxy.bind = loopback_for(settings.proxy.bind);
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
-    let app = App::start(settings)?;
+    let app = App::start(settings, entries)?;
     say(format!(
         "demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process\n\
          try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n"

@@ -11,6 +11,7 @@ use prometheus::Registry;
 
 use crate::app::shutdown;
 use crate::app::start_error::StartError;
+use crate::console::{self, Console};
 use crate::management;
 use crate::management::board::Board;
 use crate::management::routes::Routes;
@@ -63,16 +64,23 @@ pub fn serve_requests(
 ///
 /// # Errors
 /// The port is taken.
-pub fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
+pub fn serve_management(
+    settings: &Settings,
+    board: &web::Data<Board>,
+    console: Console,
+) -> Result<ServerHandle, StartError> {
     let (listener, _) = listen(settings.management.bind, settings.management.port)?;
     let (board, counted) = (board.clone(), counted(&board.registry));
+    let console = web::Data::new(console);
     let server = HttpServer::new(move || {
         WebApp::new()
             .wrap(counted.clone())
             .app_data(board.clone())
+            .app_data(console.clone())
             .configure(|service| {
                 let mut routes = Routes::new(service);
                 management::all(&mut routes);
+                console::routes::all(&mut routes);
                 routes.finish();
             })
     })

@@ -5,7 +5,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 use crate::exchange::phase::Phase;
 use crate::exchange::record::Exchange;
 use crate::exchange::role::Role;
-use crate::metrics::{LATENCY_BUCKETS, SIZE_BUCKETS, register};
+use crate::metrics::{LATENCY_BUCKETS, SIZE_BUCKETS, name, register};
 
 /// The histograms of one role.
 #[derive(Clone)]
@@ -30,9 +30,9 @@ impl ExchangeMetrics {
     /// A name is taken: only where two of the same role share a registry.
     pub fn register(registry: &Registry, role: Role) -> prometheus::Result<Self> {
         let [phases, request_bytes, response_bytes] = match role {
-            Role::Proxy => ["proxy_phase_seconds", "proxy_request_bytes", "proxy_response_bytes"],
+            Role::Proxy => [name::PROXY_PHASE, "proxy_request_bytes", "proxy_response_bytes"],
             Role::Processor => [
-                "processor_phase_seconds",
+                name::PROCESSOR_PHASE,
                 "processor_request_bytes",
                 "processor_response_bytes",
             ],
