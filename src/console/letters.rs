@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -132,7 +131,7 @@ pub async fn open(
 /// `GET /api/redrive`: the one that runs, or ran last.
 pub async fn progress(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
     match guard::reading(&request, &board.access).await {
-        Ok(()) => HttpResponse::Ok().json(json!({"redrive": console.redrives.last()})),
+        Ok(()) => HttpResponse::Ok().json(json!({"redrive": console.redrives.last().as_deref()})),
         Err(refused) => refused,
     }
 }
@@ -158,7 +157,7 @@ pub async fn redrive(
     let user_agent = guard::user_agent(&request);
     tracing::info!(event = "redrive", dry_run = order.dry_run, filter = ?order.filter, from = %peer(&request), user_agent, "redrive ordered by an operator");
     match console.redrives.begin(console.settings.clone(), order, asked) {
-        Ok(begun) => HttpResponse::Accepted().json(json!({"redrive": begun})),
+        Ok(begun) => HttpResponse::Accepted().json(json!({"redrive": *begun})),
         Err(busy @ NotBegun::Busy) => Problem::conflict(busy.to_string()).response(),
         Err(error) => Problem::failed(error.to_string()).response(),
     }
@@ -170,7 +169,7 @@ pub async fn stop(request: HttpRequest, board: web::Data<Board>, console: web::D
         return refused;
     }
     console.redrives.stop();
-    HttpResponse::Ok().json(json!({"redrive": console.redrives.last()}))
+    HttpResponse::Ok().json(json!({"redrive": console.redrives.last().as_deref()}))
 }
 
 /// Reads the topic on a thread of its own: it takes as long as the topic is long.

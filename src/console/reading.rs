@@ -78,7 +78,7 @@ pub async fn requests(request: HttpRequest, board: web::Data<Board>, console: we
     if let Err(refused) = guard::reading(&request, &board.access).await {
         return refused;
     }
-    let asked: Listed = match web::Query::from_query(request.query_string()) {
+    let asked = match web::Query::<Listed>::from_query(request.query_string()) {
         Ok(asked) => asked.into_inner(),
         Err(error) => return Problem::bad(error.to_string()).response(),
     };

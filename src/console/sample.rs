@@ -72,7 +72,7 @@ impl Reading {
             name::CLOCK_SKEW => {
                 let skews = family.get_metric().iter();
                 self.skews = skews
-                    .map(|metric| (label(metric, "topic"), metric.get_gauge().value()))
+                    .map(|metric| (label(metric, "topic"), metric.get_gauge().get_value()))
                     .collect();
                 return;
             }
@@ -80,16 +80,16 @@ impl Reading {
                 let waiting = family.get_metric().iter();
                 let waiting = waiting.map(|metric| {
                     let of = (label(metric, "topic"), label(metric, "for"));
-                    (of, metric.get_gauge().value())
+                    (of, metric.get_gauge().get_value())
                 });
                 self.waiting = waiting.collect();
                 return;
             }
             other => {
-                if let (MetricType::GAUGE, [metric]) = (family.type_(), family.get_metric())
+                if let (MetricType::GAUGE, [metric]) = (family.get_field_type(), family.get_metric())
                     && metric.get_label().is_empty()
                 {
-                    self.gauges.insert(other.to_owned(), metric.get_gauge().value());
+                    self.gauges.insert(other.to_owned(), metric.get_gauge().get_value());
                 }
                 return;
             }
@@ -97,7 +97,7 @@ impl Reading {
         for metric in family.get_metric() {
             let counts = topics.entry(label(metric, "topic")).or_default();
             match what {
-                What::Finished => counts.finished(&label(metric, "status"), metric.get_counter().value() as u64),
+                What::Finished => counts.finished(&label(metric, "status"), metric.get_counter().get_value() as u64),
                 What::Time => counts.took(metric),
                 What::Phase => {
                     let spent = counts.phases.entry(label(metric, "phase")).or_default();

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use crate::console::requests::Remembered;
-use crate::exchange::{Attempt, Exchange, Phase, Place};
+use crate::exchange::{Attempt, Exchange, Phase, RecordPosition};
 
 /// One line of a list.
 #[derive(Debug, Serialize)]
@@ -118,11 +118,11 @@ impl Whole {
 }
 
 impl Record {
-    fn of(place: &Place) -> Self {
+    fn of(position: &RecordPosition) -> Self {
         Record {
-            topic: place.topic.to_string(),
-            partition: place.partition,
-            offset: place.offset,
+            topic: position.topic.to_string(),
+            partition: position.partition,
+            offset: position.offset,
         }
     }
 }
