@@ -19,7 +19,7 @@ use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::connection::places::ConnectionLimits;
 use crate::proxy::connection::server::{self, Keeping};
 use crate::proxy::handler::{Proxy, forward};
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 
 /// Opens the proxy's port. Health and metrics are served there too where there is no management port.
 ///
@@ -43,7 +43,8 @@ pub fn serve_requests(
         keep_alive: own.keep_alive,
     };
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
-    let own_health = settings.management.port == 0;
+    // A demo always has a management port, and looks in all else like a proxy without one.
+    let own_health = settings.management.port == 0 || settings.mode == Mode::Demo;
     let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
         let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
