@@ -326,7 +326,9 @@ impl Memory {
         let seconds = self.readings.len().saturating_sub(1) as u32;
         let points = |then: &BTreeMap<String, Counts>, now: &BTreeMap<String, Counts>| {
             let none = Counts::default();
-            let of_topic = now.iter().map(|(topic, counts)| {
+            // A topic that is only named, as one that replies come back on, has nothing to show.
+            let busy = now.iter().filter(|(_, counts)| counts.requests > 0);
+            let of_topic = busy.map(|(topic, counts)| {
                 let span = Span {
                     at: 0,
                     seconds,

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { chart, stacked } from "./chart.js";
-import { cells, h, number, say, show, table, time } from "./dom.js";
-import { ORDER, phaseName } from "./waterfall.js";
+import { bytes, cells, h, number, say, show, table, time } from "./dom.js";
+import { ORDER, phaseClass, phaseName } from "./waterfall.js";
 
 const KEPT = 900;
 const WORDS = { ok: "Ready", warn: "Look at this", bad: "Not ready" };
@@ -24,6 +24,7 @@ export function now(place, app) {
   function draw() {
     if (!latest) return;
     const { state: { level: how, sentence: words, reasons: all }, minute, point, bounds } = latest;
+    const pending = bounds.find((one) => one.name === "max_pending");
     state.className = `state card ${how}`;
     say(level, WORDS[how]);
     say(sentence, words);
@@ -34,7 +35,7 @@ export function now(place, app) {
       tile("Half within", time(minute.p50_ms), "p50, last minute"),
       tile("99 % within", time(minute.p99_ms), "p99, last minute"),
       tile("Errors a second", number(point.error_rate), `${number(minute.error_rate)} in the last minute`, minute.error_rate > 0 ? "bad" : ""),
-      tile("In flight", number(point.in_flight), bounds.find((one) => one.name === "max_pending") ? `of ${number(bounds[0].of)}` : "records at work"),
+      tile("In flight", number(point.in_flight), pending ? `of ${number(pending.of)}` : "records at work"),
     ]);
     drawPhases(minute);
     drawCharts();
@@ -52,7 +53,7 @@ export function now(place, app) {
     const all = known.reduce((sum, part) => sum + part.value, 0);
     if (!all) return show(phases, h("h2", {}, "Where the time is"), h("p", { class: "none" }, "No request in the last minute."));
     const slowest = known.reduce((most, part) => (part.value > most.value ? part : most));
-    const parts = known.map((part) => ({ ...part, class: classOf(part.phase, role()) }));
+    const parts = known.map((part) => ({ ...part, class: phaseClass(part.phase, role()) }));
     const words = `A request of the last minute took ${time(all)} on average, most of it ${slowest.name}: ${time(slowest.value)}.`;
     show(phases, h("h2", {}, "Where the time is"), h("p", {}, words), stacked(parts, words),
       h("ul", { class: "legend wide" }, parts.map((part) => h("li", { class: part.phase === slowest.phase ? "most" : "" },
@@ -91,20 +92,20 @@ export function now(place, app) {
   };
 }
 
-const classOf = (phase, role) => `phase-${phase === "reply" && role === "processor" ? "back" : phase}`;
-
 const tile = (name, value, note, how = "") => h("li", { class: `tile ${how}` },
   h("span", { class: "name" }, name), h("span", { class: "value" }, value), h("span", { class: "note" }, note));
 
 function drawBounds(bounds) {
   const rows = bounds.map((bound) => {
     const share = bound.of > 0 ? Math.min(bound.used / bound.of, 1) : 0;
-    const meter = h("meter", { min: 0, max: 1, high: 0.8, "aria-label": `${bound.what}: ${number(bound.used)} of ${number(bound.of)}` });
+    const write = bound.name.endsWith("bytes") ? bytes : number;
+    const used = `${write(bound.used)} of ${write(bound.of)}`;
+    const meter = h("meter", { min: 0, max: 1, high: 0.8, "aria-label": `${bound.what}: ${used}` });
     meter.value = share;
-    return h("tr", {}, cells(bound.what, meter, `${number(bound.used)} of ${number(bound.of)}`, h("code", {}, bound.name)));
+    return h("tr", {}, cells([bound.what, h("code", { class: "details" }, bound.name)], [meter, h("span", { class: "details" }, used)]));
   });
   return h("section", { class: "card", "aria-label": "Bounds" }, h("h2", {}, "What is bounded"),
-    table("Bounds", ["What", "Share", "Used", "Setting"], rows));
+    table("Bounds", ["What, and the setting", "Used"], rows));
 }
 
 function drawErrors(minute) {

@@ -30,6 +30,7 @@ function one(place, id) {
 function list(place, app) {
   let all = [];
   let held = false;
+  let drawing = null;
   const roles = h("select", { onchange: refresh });
   const rings = h("select", { onchange: refresh },
     [["last", "the last 1,000"], ["failed", "the last failed ones"], ["slowest", "the slowest"]].map(([value, text]) => h("option", { value }, text)));
@@ -84,6 +85,7 @@ function list(place, app) {
   }
   if (app.process) refresh();
   return {
+    close: () => clearTimeout(drawing),
     refresh(process) {
       app.process = process;
       choose();
@@ -98,7 +100,11 @@ function list(place, app) {
       const more = mine.filter((request) => rings.value === "last" || request.failed).reverse();
       const known = new Set(more.map((request) => request.number));
       all = [...more, ...all.filter((request) => !known.has(request.number))].slice(0, 1000);
-      draw();
+      // Nobody reads faster than this.
+      drawing ??= setTimeout(() => {
+        drawing = null;
+        if (!found.contains(document.activeElement)) draw();
+      }, 400);
     },
   };
 }

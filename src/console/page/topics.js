@@ -47,7 +47,7 @@ export function topics(place, app) {
     if (!all) return null;
     return all.map((topic) => {
       const order = topic.state === "paused" ? "resume" : "pause";
-      const button = h("button", { type: "button", id: `turn-${topic.name}`, onclick: () => turn(topic.name, order, button) },
+      const button = h("button", { type: "button", id: `turn-${topic.name}`, disabled: app.process?.can_change === false, onclick: () => turn(topic.name, order, button) },
         order === "pause" ? "Pause intake" : "Resume intake", h("span", { class: "unseen" }, ` of ${topic.name}`));
       return h("section", { class: "card", "aria-label": `Topic ${topic.name}` },
         h("div", { class: "row spread" }, h("h2", {}, topic.name, " ", h("span", { class: `mark ${mark(topic)}` }, topic.state)), button),
@@ -65,7 +65,7 @@ export function topics(place, app) {
           ["Timeout", `${topic.timeout_seconds} s`],
         ]),
         table(`Partitions of ${topic.name}`, ["Partition", "Worker", "Lag", "At work", "Oldest", ""],
-          topic.partitions_of.map((one) => h("tr", {}, cells(one.partition, one.worker, number(one.lag), number(one.in_flight),
+          topic.partitions_of.sort((one, other) => one.partition - other.partition).map((one) => h("tr", {}, cells(one.partition, one.worker, number(one.lag), number(one.in_flight),
             one.oldest_seconds === null ? "–" : ago(one.oldest_seconds), one.stands_still ? h("span", { class: "mark warn" }, "stands still") : "")))));
     });
   }

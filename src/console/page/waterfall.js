@@ -36,10 +36,13 @@ export function waterfall(found) {
   const bar = (at, ms, kind) => h("span", { class: "track", "aria-hidden": "true" },
     h("span", { class: `bar ${kind}`, at: { left: `${((at - begin) / (end - begin)) * 100}%`, width: `${(ms / (end - begin)) * 100}%` } }));
   return found.map((request) => {
-    const phases = request.phases.map((phase) => row(phaseName(phase.name, request.role), time(phase.ms), bar(request.at + phase.at_ms, phase.ms, phaseClass(phase.name, request.role))));
-    const calls = request.calls.map((call, index) => {
+    const calls = () => request.calls.map((call, index) => {
       const result = call.status ?? call.error ?? "cut off";
       return row(`call ${index + 1}: ${result}`, call.ms === null ? "cut off" : time(call.ms), bar(request.at + call.at_ms, call.ms ?? 0, "call"), "call");
+    });
+    const phases = request.phases.map((phase) => {
+      const kind = phaseClass(phase.name, request.role);
+      return [row(phaseName(phase.name, request.role), time(phase.ms), bar(request.at + phase.at_ms, phase.ms, kind)), phase.name === "backend" && calls()];
     });
     return h("section", { class: "card", "aria-label": `As the ${request.role} saw it` },
       h("h2", {}, `As the ${request.role} saw it`),
@@ -47,7 +50,7 @@ export function waterfall(found) {
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Phases at the ${request.role}` },
         h("table", { class: "waterfall" }, h("caption", { class: "unseen" }, `Phases at the ${request.role}`),
           h("thead", { class: "unseen" }, h("tr", {}, ["Phase", "When", "Time"].map((head) => h("th", { scope: "col" }, head)))),
-          h("tbody", {}, phases, calls))),
+          h("tbody", {}, phases))),
       known(request));
   });
 }
