@@ -6,26 +6,23 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
-use prometheus::{IntCounter, Registry};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased, tick};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::console::bounds::{Bound, bounds};
 use crate::console::history::{History, Point, Span};
 use crate::console::live::Live;
+use crate::console::recorder::{ENDED, Inbox};
 use crate::console::requests::{Remembered, Requests, Ring};
 use crate::console::sample::{Counts, Reading};
 use crate::console::shown::Line;
 use crate::console::state::{Evidence, State};
-use crate::exchange::{Exchange, Role, Watcher};
+use crate::exchange::{Exchange, Role};
 use crate::management::board::Board;
-use crate::metrics::register;
 use crate::process::events;
 use crate::settings::Settings;
 
-/// Requests that ended and were not taken in yet: those of a turn at 80,000 a second.
-const ENDED: usize = 8192;
 /// Questions that wait.
 const QUESTIONS: usize = 64;
 /// Between two turns, in which ended requests are taken in and told.
@@ -35,24 +32,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const RATE_OVER: usize = 10;
 /// Requests that are told in one turn: nobody can read more.
 const TOLD: usize = 20;
-
-/// Takes in the requests that ended, from whatever thread.
-pub struct Recorder {
-    ended: Sender<Arc<Exchange>>,
-    dropped: IntCounter,
-}
-
-impl Watcher for Recorder {
-    fn wants(&self, _: &Exchange) -> bool {
-        true
-    }
-
-    fn ended(&self, exchange: &Arc<Exchange>) {
-        if let Err(TrySendError::Full(_)) = self.ended.try_send(exchange.clone()) {
-            self.dropped.inc();
-        }
-    }
-}
 
 /// What the API asks.
 enum Question {
@@ -84,25 +63,6 @@ pub struct Topics {
 /// Asks the thread. Its end is the thread's.
 #[derive(Clone)]
 pub struct Keeper(Sender<Question>);
-
-/// What the thread reads, before it is started.
-pub struct Inbox {
-    ended: Receiver<Arc<Exchange>>,
-}
-
-/// The two ends of the way from a request's end to the keeper.
-///
-/// # Errors
-/// The metric's name is taken.
-pub fn recorder(registry: &Registry) -> prometheus::Result<(Recorder, Inbox)> {
-    let (sender, ended) = bounded(ENDED);
-    let dropped = IntCounter::new(
-        "console_dropped_requests_total",
-        "Ended requests that the console did not take in, since there were too many at once",
-    )?;
-    let dropped = register(registry, dropped)?;
-    Ok((Recorder { ended: sender, dropped }, Inbox { ended }))
-}
 
 impl Keeper {
     /// Starts the thread. It ends when every clone of this is dropped, or the board.
@@ -372,15 +332,6 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_full_inbox_drops_and_counts() {
-        let (recorder, inbox) = recorder(&Registry::new()).unwrap();
-        let exchange = Arc::new(Exchange::begin(Role::Proxy));
-        assert!(recorder.wants(&exchange));
-        (0..ENDED + 3).for_each(|_| recorder.ended(&exchange));
-        assert_eq!((inbox.ended.len(), recorder.dropped.get()), (ENDED, 3));
-    }
 
     #[test]
     fn in_one_process_the_wait_for_a_reply_is_what_the_processor_does() {

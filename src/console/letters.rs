@@ -1,10 +1,7 @@
 //! Dead letters: `GET /api/dead-letters`, one of them, and redrives.
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use crate::console::Console;
 use crate::console::answer::{Problem, read_json};
@@ -22,18 +19,6 @@ use crate::management::guard;
 const LISTED: usize = 100;
 /// Letters that are listed at most.
 const MOST: usize = 1000;
-/// Each reader has a Kafka client and a thread: so many at a time.
-const READERS: usize = 2;
-
-/// Who reads the dead letter topic.
-pub struct Readers(Arc<Semaphore>);
-
-impl Default for Readers {
-    fn default() -> Self {
-        Readers(Arc::new(Semaphore::new(READERS)))
-    }
-}
-
 /// What is asked of the list.
 #[derive(Debug)]
 struct Wanted {
@@ -181,7 +166,7 @@ async fn read<T: Send + 'static>(
         return Err(Problem::no_dead_letters());
     }
     let busy = || Problem::busy("others read the dead letters now; try again in a moment");
-    let place = console.readers.0.clone().try_acquire_owned().map_err(|_| busy())?;
+    let place = console.readers.place().ok_or_else(busy)?;
     let console = console.clone();
     let done = tokio::task::spawn_blocking(move || {
         let done = work(&console);

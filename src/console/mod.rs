@@ -2,8 +2,9 @@
 //!
 //! - [`routes`]: its paths. [`page`]: the page's files. [`openapi`]: the description of the whole management API.
 //! - [`reading`]: what can be asked. [`letters`], [`redrives`], [`trial`]: dead letters, their redrive, and a request to try.
+//!   [`readers`]: how many read dead letters at a time.
 //! - [`answer`]: how bodies are taken, and what is wrong with them.
-//! - [`keeper`]: the thread that remembers: [`requests`] that ended, and the [`history`] of the last 15 minutes, from [`sample`]s of
+//! - [`keeper`]: the thread that remembers what [`recorder`] takes in: [`requests`] that ended, and the [`history`] of the last 15 minutes, from [`sample`]s of
 //!   the metrics. [`state`] judges, [`bounds`] lists what is bounded, [`topics`] and [`shown`] are how it is told.
 //! - [`live`]: tells it as it happens.
 
@@ -15,7 +16,9 @@ mod letters;
 mod live;
 mod openapi;
 mod page;
+mod readers;
 mod reading;
+mod recorder;
 mod redrives;
 mod requests;
 pub mod routes;
@@ -31,9 +34,10 @@ use std::time::SystemTime;
 
 use prometheus::Registry;
 
-use crate::console::keeper::{Inbox, Keeper};
-use crate::console::letters::Readers;
+use crate::console::keeper::Keeper;
 use crate::console::live::Live;
+use crate::console::readers::Readers;
+use crate::console::recorder::Inbox;
 use crate::console::redrives::Redrives;
 use crate::exchange::Watcher;
 use crate::management::board::Board;
@@ -63,7 +67,7 @@ pub struct Beginning {
 /// A metric's name is taken.
 pub fn begin(registry: &Registry) -> prometheus::Result<(Arc<dyn Watcher>, Beginning)> {
     let live = Live::new(registry)?;
-    let (recorder, inbox) = keeper::recorder(registry)?;
+    let (recorder, inbox) = recorder::recorder(registry)?;
     Ok((Arc::new(recorder), Beginning { live, inbox }))
 }
 

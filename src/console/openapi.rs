@@ -57,21 +57,63 @@ const OPERATIONS: &[Operation] = &[
     post("/topics/{name}/pause", "Stops the intake of a topic in this process."),
     post("/topics/{name}/resume", "Starts the intake of a topic again."),
     get("/openapi.json", Who::Anybody, "This document."),
-    get("/api/process", Who::Reader, "What this process is, and what can be done with it."),
-    get("/api/now", Who::Reader, "How the process is, in words and numbers: the last second, the last minute, and its bounds."),
-    get("/api/history", Who::Reader, "The last 15 minutes: two by the second, the rest by ten seconds."),
-    get("/api/topics", Who::Reader, "Each topic: partitions, breaker, retry budget, rates."),
+    get(
+        "/api/process",
+        Who::Reader,
+        "What this process is, and what can be done with it.",
+    ),
+    get(
+        "/api/now",
+        Who::Reader,
+        "How the process is, in words and numbers: the last second, the last minute, and its bounds.",
+    ),
+    get(
+        "/api/history",
+        Who::Reader,
+        "The last 15 minutes: two by the second, the rest by ten seconds.",
+    ),
+    get(
+        "/api/topics",
+        Who::Reader,
+        "Each topic: partitions, breaker, retry budget, rates.",
+    ),
     Operation {
         query: &[
-            ("role", "`proxy` or `processor`: who saw them. Default: the proxy, where there is one."),
-            ("ring", "`last` (the last 1,000), `failed` (the last 200) or `slowest` (100 of the last 15 minutes)."),
+            (
+                "role",
+                "`proxy` or `processor`: who saw them. Default: the proxy, where there is one.",
+            ),
+            (
+                "ring",
+                "`last` (the last 1,000), `failed` (the last 200) or `slowest` (100 of the last 15 minutes).",
+            ),
         ],
-        ..get("/api/requests", Who::Reader, "Requests that ended, as one role saw them.")
+        ..get(
+            "/api/requests",
+            Who::Reader,
+            "Requests that ended, as one role saw them.",
+        )
     },
-    get("/api/requests/{id}", Who::Reader, "All that is known of a request, by its correlation, request or trace id."),
-    get("/api/events", Who::Reader, "The last 500 changes: restarts, rebalances, breakers, pauses, reloads."),
-    get("/api/settings", Who::Reader, "The effective settings, masked, each with where it was written."),
-    get("/api/live", Who::Reader, "Server-sent events: `now` each second, `requests`, `event` and `redrive`."),
+    get(
+        "/api/requests/{id}",
+        Who::Reader,
+        "All that is known of a request, by its correlation, request or trace id.",
+    ),
+    get(
+        "/api/events",
+        Who::Reader,
+        "The last 500 changes: restarts, rebalances, breakers, pauses, reloads.",
+    ),
+    get(
+        "/api/settings",
+        Who::Reader,
+        "The effective settings, masked, each with where it was written.",
+    ),
+    get(
+        "/api/live",
+        Who::Reader,
+        "Server-sent events: `now` each second, `requests`, `event` and `redrive`.",
+    ),
     Operation {
         body: &[
             ("method", "string", "The method."),
@@ -79,17 +121,27 @@ const OPERATIONS: &[Operation] = &[
             ("headers", "array", "Pairs of name and value."),
             ("body", "string", "The body, as text."),
         ],
-        ..post("/api/try", "Sends a request through this process's own proxy port, and answers with what came back.")
+        ..post(
+            "/api/try",
+            "Sends a request through this process's own proxy port, and answers with what came back.",
+        )
     },
     Operation {
         query: &[
-            ("filter", "`FIELD=VALUE` or `FIELD~GLOB`, as `dlq list --filter` takes it; any number of times."),
+            (
+                "filter",
+                "`FIELD=VALUE` or `FIELD~GLOB`, as `dlq list --filter` takes it; any number of times.",
+            ),
             ("all", "Those that were redriven, too."),
             ("max", "So many at most: 100, and never more than 1,000."),
         ],
         ..get("/api/dead-letters", Who::Reader, "Dead letters, the oldest first.")
     },
-    get("/api/dead-letters/{place}", Who::Reader, "One letter, by `PARTITION:OFFSET`, masked as `dlq show` does."),
+    get(
+        "/api/dead-letters/{place}",
+        Who::Reader,
+        "One letter, by `PARTITION:OFFSET`, masked as `dlq show` does.",
+    ),
     get("/api/redrive", Who::Reader, "The redrive that runs, or ran last."),
     Operation {
         body: &[
@@ -98,9 +150,15 @@ const OPERATIONS: &[Operation] = &[
             ("rate", "number", "Letters a second at most."),
             ("dry_run", "boolean", "Say what would be done, and do nothing."),
         ],
-        ..post("/api/redrive", "Sends dead letters back to the topics they came from, each once. One at a time: 409 while another runs.")
+        ..post(
+            "/api/redrive",
+            "Sends dead letters back to the topics they came from, each once. One at a time: 409 while another runs.",
+        )
     },
-    post("/api/redrive/stop", "Ends the redrive that runs, after the batch at hand."),
+    post(
+        "/api/redrive/stop",
+        "Ends the redrive that runs, after the batch at hand.",
+    ),
 ];
 
 /// The document.
@@ -143,9 +201,10 @@ impl Operation {
             described["security"] = json!([{"token": []}]);
         }
         if self.method == "POST" {
-            let members = self.body.iter().map(|(name, kind, what)| {
-                (name.to_string(), json!({"type": kind, "description": what}))
-            });
+            let members = self
+                .body
+                .iter()
+                .map(|(name, kind, what)| (name.to_string(), json!({"type": kind, "description": what})));
             let schema = json!({"type": "object", "properties": members.collect::<Map<_, _>>()});
             described["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
         }
@@ -153,11 +212,15 @@ impl Operation {
     }
 
     fn parameters(&self) -> Value {
-        let in_path = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let in_path = in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
-        let in_query = self.query.iter().map(|(name, what)| {
-            json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}})
-        });
+        let in_path = self
+            .path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let in_path =
+            in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+        let in_query = self.query.iter().map(
+            |(name, what)| json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}}),
+        );
         in_path.chain(in_query).collect()
     }
 }
@@ -180,8 +243,14 @@ mod tests {
             console::routes::all(&mut routes);
             served = routes.finish();
         });
-        let served: BTreeSet<_> = served.into_iter().filter(|(path, _)| *path != "/" && !path.starts_with("/console/")).collect();
-        let described: BTreeSet<_> = OPERATIONS.iter().map(|operation| (operation.path, operation.method)).collect();
+        let served: BTreeSet<_> = served
+            .into_iter()
+            .filter(|(path, _)| *path != "/" && !path.starts_with("/console/"))
+            .collect();
+        let described: BTreeSet<_> = OPERATIONS
+            .iter()
+            .map(|operation| (operation.path, operation.method))
+            .collect();
         assert_eq!(described, served);
         assert_eq!(described.len(), OPERATIONS.len());
     }
@@ -196,6 +265,9 @@ mod tests {
         let schema = &paths["/api/redrive"]["post"]["requestBody"]["content"]["application/json"]["schema"];
         assert_eq!(schema["properties"]["dry_run"]["type"], "boolean");
         let place = &paths["/api/dead-letters/{place}"]["get"]["parameters"][0];
-        assert_eq!((place["name"].as_str(), place["in"].as_str()), (Some("place"), Some("path")));
+        assert_eq!(
+            (place["name"].as_str(), place["in"].as_str()),
+            (Some("place"), Some("path"))
+        );
     }
 }

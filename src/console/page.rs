@@ -90,11 +90,22 @@ mod tests {
     #[test]
     fn no_value_becomes_markup_or_code() {
         for (path, media, text) in FILES {
-            for sink in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "srcdoc", "javascript:"] {
+            for sink in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacent",
+                "document.write",
+                "eval(",
+                "srcdoc",
+                "javascript:",
+            ] {
                 assert!(!text.contains(sink), "{path} has {sink}");
             }
             if *media == HTML {
-                assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains(" on"), "{path}");
+                assert!(
+                    !text.contains("<style") && !text.contains(" style=") && !text.contains(" on"),
+                    "{path}"
+                );
                 let scripts = text.matches("<script").count();
                 assert_eq!(scripts, text.matches("<script type=\"module\" src=").count(), "{path}");
             }

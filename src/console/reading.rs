@@ -62,7 +62,9 @@ pub async fn history(request: HttpRequest, board: web::Data<Board>, console: web
     if let Err(refused) = guard::reading(&request, &board.access).await {
         return refused;
     }
-    known(console.keeper.history().await, |points| json_answer(&json!({"points": points})))
+    known(console.keeper.history().await, |points| {
+        json_answer(&json!({"points": points}))
+    })
 }
 
 /// `GET /api/topics`.
@@ -70,7 +72,9 @@ pub async fn topics(request: HttpRequest, board: web::Data<Board>, console: web:
     if let Err(refused) = guard::reading(&request, &board.access).await {
         return refused;
     }
-    known(console.keeper.topics().await, |topics| json_answer(&topics_document::document(&board, &topics)))
+    known(console.keeper.topics().await, |topics| {
+        json_answer(&topics_document::document(&board, &topics))
+    })
 }
 
 /// `GET /api/requests`: the last, the slowest or the failed ones, as one role saw them.
@@ -113,7 +117,9 @@ pub async fn request(
 /// `GET /api/events`: what changed.
 pub async fn events(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     match guard::reading(&request, &board.access).await {
-        Ok(()) => json_answer(&json!({"events": kept_events::after(0).iter().map(|event| &**event).collect::<Vec<_>>()})),
+        Ok(()) => {
+            json_answer(&json!({"events": kept_events::after(0).iter().map(|event| &**event).collect::<Vec<_>>()}))
+        }
         Err(refused) => refused,
     }
 }
@@ -135,7 +141,10 @@ pub async fn live(request: HttpRequest, board: web::Data<Board>, console: web::D
 }
 
 fn known<T>(found: Option<T>, show: impl FnOnce(T) -> HttpResponse) -> HttpResponse {
-    found.map_or_else(|| Problem::busy("the console is busy; try again in a moment").response(), show)
+    found.map_or_else(
+        || Problem::busy("the console is busy; try again in a moment").response(),
+        show,
+    )
 }
 
 fn json_answer(document: &impl Serialize) -> HttpResponse {

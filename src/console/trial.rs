@@ -79,7 +79,10 @@ pub async fn send(
 }
 
 async fn exchange(settings: &Settings, asked: Asked) -> Result<Answered, Problem> {
-    let id = asked.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(REQUEST_ID));
+    let id = asked
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(REQUEST_ID));
     let (is_named, id) = match id {
         Some((_, id)) => (true, id.clone()),
         None => (false, format!("try-{:016x}", rand::random::<u64>())),
@@ -101,13 +104,21 @@ async fn exchange(settings: &Settings, asked: Asked) -> Result<Answered, Problem
         ..Tls::default()
     };
     let connector = tokio::task::spawn_blocking(move || https::connector(&tls)).await;
-    let connector = connector.map_err(|error| Problem::failed(error.to_string()))?.map_err(Problem::failed)?;
+    let connector = connector
+        .map_err(|error| Problem::failed(error.to_string()))?
+        .map_err(Problem::failed)?;
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let began = Instant::now();
-    let answer = client.request(sent).await.map_err(|error| Problem::failed(error.to_string()))?;
+    let answer = client
+        .request(sent)
+        .await
+        .map_err(|error| Problem::failed(error.to_string()))?;
     let status = answer.status().as_u16();
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value.as_bytes())));
+    let headers = answer
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value.as_bytes())));
     let headers = headers.collect();
     let (body, cut) = beginning(answer.into_body()).await?;
     Ok(Answered {
