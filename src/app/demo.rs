@@ -1,7 +1,7 @@
 //! Demo mode: everything in one process, nothing to install. librdkafka's mock cluster stands in for Kafka, an echo for the backend,
 //! and both roles run as they do in earnest.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
@@ -18,6 +18,8 @@ use crate::settings::{Loaded, Mode, Settings, Topic, plain_topic};
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
 const PARTITIONS: i32 = 4;
+/// Where the console of a demo is, unless it is taken or `management_port` is set.
+const CONSOLE_PORT: u16 = 8081;
 /// The mock keeps 5 MB of a partition and drops what is older (`rdkafka_mock.c`, `partition_defaults`): a body must be read before that.
 const LARGEST_BODY: usize = 2 << 20;
 
@@ -78,12 +80,23 @@ pub async fn start(mut loaded: Loaded) -> Result<App, StartError> {
     // A demo is not for the network, unless an address was given.
     settings.proxy.bind = loopback_for(settings.proxy.bind);
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
+    if settings.management.port == 0 {
+        settings.management.port = console_port(settings.management.bind)?;
+    }
+    let console = SocketAddr::new(settings.management.bind, settings.management.port);
     let app = App::start(loaded)?;
     say(format!(
         "demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process\n\
-         try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n"
+         try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n\
+         see:  http://{console}/   (the console: what passes, as it passes)\n"
     ))?;
     Ok(app)
+}
+
+/// The port of the console, which a demo always has: the usual one if it is free.
+fn console_port(bind: IpAddr) -> std::io::Result<u16> {
+    let free = TcpListener::bind((bind, CONSOLE_PORT)).or_else(|_| TcpListener::bind((bind, 0)))?;
+    Ok(free.local_addr()?.port())
 }
 
 /// Prints on a thread of its own: standard output may be a pipe that is full and not read.

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::console;
 use crate::exchange::Exchanges;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
@@ -95,7 +96,11 @@ impl App {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let exchanges = Exchanges::default();
+        let (watchers, console) = (settings.management.port != 0)
+            .then(|| console::begin(&registry))
+            .transpose()?
+            .unzip();
+        let exchanges = Exchanges::new(watchers.into_iter().collect(), false);
         let proxy = settings
             .mode
             .is_proxy()
@@ -121,9 +126,11 @@ impl App {
             .as_ref()
             .map(|parts| servers::serve_requests(settings, &parts.proxy, &board))
             .transpose()?;
-        let management = (settings.management.port != 0)
-            .then(|| servers::serve_management(settings, &board))
-            .transpose()?;
+        let serve_management = |console: console::Beginning| {
+            let console = console.console(&board.clone().into_inner(), settings)?;
+            servers::serve_management(settings, &board, console)
+        };
+        let management = console.map(serve_management).transpose()?;
         let proxy = proxy.map(|parts| (parts.producer, (parts.supervised, parts.reloader)));
         let (request_producer, proxy) = proxy.unzip();
         let (router, proxy) = proxy.unzip();

@@ -1,4 +1,4 @@
-//! Which configuration runs, since when, and from where: what `/status` shows of it.
+//! Which configuration runs, since when, and from where: what `/status` and the console show of it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,12 +8,12 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
 use crate::metrics::register;
-use crate::settings::{Fault, Loaded};
+use crate::settings::{Entry, Fault, Loaded, Settings};
 
 /// How a reload ended, as the metric's label.
 const RESULTS: [&str; 2] = ["applied", "refused"];
 
-/// The configuration of the process. Read by `/status`, written by reloads.
+/// The configuration of the process. Read by `/status` and the console, written by reloads.
 pub struct Configuration {
     now: ArcSwap<Running>,
     reloads: IntCounterVec,
@@ -33,6 +33,10 @@ struct Running {
     needs_restart: Vec<String>,
     /// The last reload was refused, and changed nothing. `None`: it was not.
     refused: Option<Refused>,
+    #[serde(skip)]
+    settings: Arc<Settings>,
+    #[serde(skip)]
+    entries: Arc<[Entry]>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -80,6 +84,16 @@ impl Configuration {
         });
     }
 
+    /// Its settings.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.now.load().settings.clone()
+    }
+
+    /// The same, one by one, as they may be shown.
+    pub fn entries(&self) -> Arc<[Entry]> {
+        self.now.load().entries.clone()
+    }
+
     /// As `/status` shows it.
     pub fn show(&self) -> impl Serialize + use<> {
         Running::clone(&self.now.load())
@@ -95,6 +109,8 @@ impl Running {
             environment: loaded.sources.variables(),
             needs_restart,
             refused: None,
+            settings: Arc::new(loaded.settings.clone()),
+            entries: loaded.entries().into(),
         }
     }
 }
