@@ -100,6 +100,12 @@ impl Board {
             }
         }
     }
+
+    /// The workers of now; none in a process that is no processor.
+    pub fn workers(&self) -> Arc<Vec<Arc<WorkerView>>> {
+        let processor = self.processor.as_ref();
+        processor.map(|processor| processor.workers.all()).unwrap_or_default()
+    }
 }
 
 /// The workers of each topic, by the topic's name.

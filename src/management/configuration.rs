@@ -13,9 +13,11 @@ use crate::settings::{Entry, Fault, Loaded, Settings};
 /// How a reload ended, as the metric's label.
 const RESULTS: [&str; 2] = ["applied", "refused"];
 
-/// The configuration of the process. Read by `/status` and the console, written by reloads.
+/// The configuration of the process. Read by `/status` and the console, written by reloads. Clones
+/// share it.
+#[derive(Clone)]
 pub struct Configuration {
-    now: ArcSwap<Running>,
+    now: Arc<ArcSwap<Running>>,
     reloads: IntCounterVec,
 }
 
@@ -60,7 +62,7 @@ impl Configuration {
             reloads.with_label_values(&[result]);
         }
         Ok(Configuration {
-            now: ArcSwap::from_pointee(Running::new(loaded, Vec::new())),
+            now: Arc::new(ArcSwap::from_pointee(Running::new(loaded, Vec::new()))),
             reloads,
         })
     }
