@@ -10,7 +10,7 @@ use actix_khp::proxy::admission::in_flight::{Admission, Permit};
 use actix_khp::proxy::admission::pace::Pace;
 use actix_khp::proxy::instance::ordinal;
 use actix_khp::proxy::metrics::ProxyMetrics;
-use actix_khp::proxy::reply_router::messages::ReplyResult;
+use actix_khp::proxy::reply_router::messages::{Answer, Reply, ReplyResult};
 use actix_khp::proxy::reply_router::pending::{Awaited, NotGiven, Pending, Waiting};
 use actix_khp::proxy::routing::topics::{KnownTopic, KnownTopics};
 use actix_khp::settings::{self, Settings};
@@ -91,9 +91,11 @@ impl Proxy {
             headers: Vec::new(),
         };
         let (waiting, record) = self.pending.claim(id, record, |_, record| Some(record)).map_err(Some)?;
-        let took = now - waiting.sent;
+        let sent = waiting.sent;
+        let took = now - sent;
         waiting.queue.answered(took);
-        waiting.answer(Ok(actix_khp::proxy::reply_router::messages::Answer::Whole(record)));
+        let answer = Answer::Whole(record);
+        waiting.answer(Ok(Reply { sent, answer }));
         let handler = self.handlers.remove(&id.low64());
         // The client has its answer, and its permit goes back.
         handler
