@@ -102,6 +102,10 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.
 pub const X_REQUEST_ID: &str = "x-request-id";
+/// What a client would rather have (RFC 7240).
+pub const PREFER: &str = "prefer";
+/// Which of it was applied.
+pub const PREFERENCE_APPLIED: &str = "preference-applied";
 /// HTTP: the method as the proxy received it.
 pub const X_ORIGINAL_METHOD: &str = "x-original-method";
 /// HTTP: a gateway must add itself (RFC 9110 7.6.3).
