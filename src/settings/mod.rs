@@ -32,8 +32,8 @@ pub use check::rules::HEAD_ROOM;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{
-    ApiKey, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
-    HostHeader, JwksSource, Management, Mode, Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret,
+    ApiKey, Async, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
+    HostHeader, JwksSource, Later, Management, Mode, Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Results, Secret,
     Settings, Streaming, Streams, Topic,
 };
 pub use parse::value::rate;

@@ -156,6 +156,7 @@ impl Drop for OpenCall {
             }
         }
         let instance = self.call.offer.instance;
+        // None: the answer is kept.
         if let Some(requester) = state.requesters.get_mut(&instance) {
             requester.calls -= 1;
             if requester.calls == 0 {
@@ -201,8 +202,10 @@ impl Calls {
             .entry(call.correlation_id.clone())
             .or_default()
             .push(call.clone());
-        let requester = state.requesters.entry(offer.instance);
-        requester.or_insert(Requester { heard: now, calls: 0 }).calls += 1;
+        if !offer.is_stored() {
+            let requester = state.requesters.entry(offer.instance);
+            requester.or_insert(Requester { heard: now, calls: 0 }).calls += 1;
+        }
         drop(state);
         Some(OpenCall {
             call,
