@@ -7,6 +7,7 @@ use prometheus::{
 
 use crate::error::RequestError;
 use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::proxy::results::metrics::ResultsMetrics;
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
@@ -48,6 +49,7 @@ pub struct ProxyMetrics {
     pub jwks: JwksMetrics,
     pub uploads: UploadMetrics,
     pub streams: StreamMetrics,
+    pub results: ResultsMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -209,6 +211,7 @@ impl ProxyMetrics {
             },
             uploads: UploadMetrics::register(registry)?,
             streams: StreamMetrics::register(registry)?,
+            results: ResultsMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }

@@ -4,8 +4,10 @@
 //! - [`body`]: reads the body.
 //! - [`receive`]: takes it in, into its record or beside it.
 //! - [`response`]: from the wire to HTTP.
+//! - [`later`]: accepts a request whose answer is fetched later.
 
 pub mod body;
+mod later;
 pub mod receive;
 pub mod request;
 pub mod response;
@@ -35,6 +37,7 @@ use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
+use crate::proxy::results::{self, store::ResultStore};
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
 use crate::proxy::stream::body::{self as stream_body, Source};
@@ -72,6 +75,8 @@ pub struct Proxy {
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
+    /// `None`: no route has answers that are fetched later.
+    pub results: Option<ResultStore>,
 }
 
 /// Carries one request through Kafka.
@@ -79,10 +84,22 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
     let origin = proxy.trusted.origin(&request);
+    if let Some(results) = &proxy.results
+        && let Some(text) = results.asked(&request)
+    {
+        return proxy.serve_result(&request, payload, results, (text, id, origin), arrived).await;
+    }
     let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let answered = match destination {
-        Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
+        Ok(destination) => match proxy.accepting(&request, &destination) {
+            Ok(None) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
+            Ok(Some(accepting)) => {
+                let payload = &mut payload;
+                proxy.accept(&request, payload, id, destination, accepting, arrived).await
+            }
+            Err(error) => Err(Failure::NotSent(error)),
+        },
         Err(error) => Err(Failure::NotSent(error)),
     };
     let mut response = answered.unwrap_or_else(|failure| {
@@ -149,6 +166,38 @@ impl Proxy {
             .borrow()
             .as_ref()
             .is_some_and(|router| router.is_positioned())
+    }
+
+    /// Answers who asks for a result, or deletes it.
+    async fn serve_result(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        results: &ResultStore,
+        (text, id, origin): (&str, CorrelationId, Origin),
+        arrived: Instant,
+    ) -> HttpResponse {
+        let limited = self.client_limit.as_ref().map(|limit| limit.check(request, &origin));
+        let served = match limited.unwrap_or(Ok(())) {
+            Ok(()) => results.serve(request, text, &self.auth).await,
+            Err(error) => Err(error),
+        };
+        let response = served.unwrap_or_else(|error| {
+            let mut response = error.response(Some(id));
+            if error == RequestError::MethodNotAllowed {
+                let methods = HeaderValue::from_static(results::store::METHODS);
+                response.headers_mut().insert(header::ALLOW, methods);
+            }
+            response
+        });
+        let mut response = with_unread(response, payload);
+        if self.phase.is_draining() {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        let seconds = arrived.elapsed().as_secs_f64();
+        self.unrouted
+            .answered(request.method(), response.status().as_u16(), seconds);
+        response
     }
 
     /// Where a request goes, and who sends it. Its head alone decides that.

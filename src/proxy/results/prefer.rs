@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
 
-use crate::wire::headers;
+use crate::wire::{Fields, headers};
 
 /// The preferences that are understood here. Others are passed over, as RFC 7240 2 asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +46,24 @@ impl Preferences {
             }
         }
         found
+    }
+
+    /// Leaves out of a request what is applied here: a backend that applied it too would answer that it will answer.
+    pub fn leave_out(&self, fields: &mut Fields) {
+        fields.retain_mut(|(name, value)| {
+            if name != headers::PREFER {
+                return true;
+            }
+            let text = String::from_utf8_lossy(value).into_owned();
+            let is_other = |preference: &&str| {
+                let head = split(preference, ';').next().unwrap_or_default();
+                let name = head.split_once('=').map_or(head, |(name, _)| name).trim();
+                !name.eq_ignore_ascii_case(RESPOND_ASYNC) && !name.eq_ignore_ascii_case(WAIT)
+            };
+            let others: Vec<&str> = split(&text, ',').filter(is_other).map(str::trim).collect();
+            *value = others.join(", ").into();
+            !value.is_empty()
+        });
     }
 
     /// What `Preference-Applied` says; `None`: no preference was applied.
@@ -136,6 +154,20 @@ mod tests {
         ] {
             assert_eq!(read(fields), expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn what_is_applied_here_does_not_go_on() {
+        let left = |prefer: &[&'static str]| {
+            let fields = prefer.iter().map(|value| (headers::PREFER.into(), (*value).into()));
+            let mut fields: Fields = fields.chain([("accept".into(), "respond-async".into())]).collect();
+            Preferences::default().leave_out(&mut fields);
+            let left = fields.iter().map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+            left.collect::<Vec<_>>()
+        };
+        assert_eq!(left(&["respond-async, wait=5"]), ["respond-async"]);
+        let others = ["return=minimal, Respond-Async; x, handling=\"a, wait=1\""];
+        assert_eq!(left(&others), ["return=minimal, handling=\"a, wait=1\"", "respond-async"]);
     }
 
     #[test]

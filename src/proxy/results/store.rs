@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -30,6 +31,8 @@ use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
 use crate::wire::{Record, Sealing, headers, now_ms};
 
+/// What may be done with a result.
+pub const METHODS: &str = "GET, HEAD, DELETE";
 /// How long Kafka has for the records of a cancel.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the reader has to say what it knows.
@@ -76,6 +79,16 @@ impl ResultStore {
     /// The id that a request asks for the result of; `None`: it asks for none.
     pub fn asked<'a>(&self, request: &'a HttpRequest) -> Option<&'a str> {
         request.uri().path().strip_prefix(&*self.path)
+    }
+
+    /// For `GET /status`.
+    pub fn status(&self) -> Value {
+        json!({
+            "indexed": self.metrics.indexed.get(),
+            "pending": self.metrics.pending.get(),
+            "waiting": self.metrics.waiting.get(),
+            "topics": self.view.status(),
+        })
     }
 
     /// `None`: as many are being accepted as may be.
@@ -325,7 +338,8 @@ impl ResultStore {
         self.sender
             .open(results, Purpose::Results { kept: place.kept })
             .await?;
-        let sent = self.sender.send(results, &cancel(results)?, CANCELLED_WITHIN);
+        let of_result = cancel(results)?;
+        let sent = self.sender.send(results, &of_result, CANCELLED_WITHIN);
         let steered = async {
             if !place.steers || self.sender.open(control, Purpose::Control).await.is_err() {
                 return Ok(());
