@@ -99,7 +99,9 @@ pub enum Purpose {
     /// Bodies beside their requests.
     Bodies,
     /// Answers that are fetched later.
-    Results { kept: Duration },
+    Results {
+        kept: Duration,
+    },
     /// Kept as the broker has it: somebody has to look at them first.
     DeadLetters,
 }

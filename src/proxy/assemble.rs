@@ -204,7 +204,11 @@ fn results(
         places,
         locations: Locations::new(own.results.key.as_ref().map(Secret::reveal)),
         sender: Sender::start(config, admin)?,
-        fetcher: Fetcher::new(properties::result_fetcher(kafka), settings.max_record_size, sealing.clone()),
+        fetcher: Fetcher::new(
+            properties::result_fetcher(kafka),
+            settings.max_record_size,
+            sealing.clone(),
+        ),
         sealing: sealing.clone(),
         view,
         accepting: AtomicUsize::new(0),

@@ -60,7 +60,9 @@ impl Redriven {
             return Err(Stays::TooManyRounds);
         }
         // A result that is fetched later is still awaited where it was.
-        let is_stored = letter.header(headers::KHP_ACCEPT).is_some_and(|accept| accept == STORED);
+        let is_stored = letter
+            .header(headers::KHP_ACCEPT)
+            .is_some_and(|accept| accept == STORED);
         let keeps = |name: &[u8]| is_stored && name.eq_ignore_ascii_case(headers::KAFKA_REPLY_TOPIC.as_bytes());
         let mut headers: RawFields = letter
             .headers

@@ -130,7 +130,9 @@ impl<'a> Expected<'a> {
         let deadline_on = |topic: &str| {
             let routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
             let waits = routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout);
-            let later = proxy.later_topics().filter(|(request_topic, ..)| *request_topic == topic);
+            let later = proxy
+                .later_topics()
+                .filter(|(request_topic, ..)| *request_topic == topic);
             later.map(|(_, _, later)| later.timeout).fold(waits, Duration::max)
         };
         for topic in proxy.request_topics() {

@@ -112,7 +112,11 @@ impl Proxy {
             deadline_ms = now_ms() + later.timeout.as_millis() as i64;
         }
         let request_topic = &topic.name;
-        let sealed = self.bodies.uploads.sealing().seal(record, Binding::Request { request_topic });
+        let sealed = self
+            .bodies
+            .uploads
+            .sealing()
+            .seal(record, Binding::Request { request_topic });
         let record = sealed.map_err(|error| {
             tracing::error!(topic = %request_topic, %error, "a request is not sent");
             overloaded()

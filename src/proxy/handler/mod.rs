@@ -87,7 +87,9 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     if let Some(results) = &proxy.results
         && let Some(text) = results.asked(&request)
     {
-        return proxy.serve_result(&request, payload, results, (text, id, origin), arrived).await;
+        return proxy
+            .serve_result(&request, payload, results, (text, id, origin), arrived)
+            .await;
     }
     let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
@@ -96,7 +98,9 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
             Ok(None) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
             Ok(Some(accepting)) => {
                 let payload = &mut payload;
-                proxy.accept(&request, payload, id, destination, accepting, arrived).await
+                proxy
+                    .accept(&request, payload, id, destination, accepting, arrived)
+                    .await
             }
             Err(error) => Err(Failure::NotSent(error)),
         },

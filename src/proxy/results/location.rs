@@ -122,7 +122,10 @@ impl Locations {
     }
 
     fn check_of(&self, content: &[u8; CONTENT], principal: Option<&str>) -> [u8; CHECK] {
-        let principal = (&[u8::from(principal.is_some())][..], principal.unwrap_or_default().as_bytes());
+        let principal = (
+            &[u8::from(principal.is_some())][..],
+            principal.unwrap_or_default().as_bytes(),
+        );
         let parts = [b"khp-result".as_slice(), content, principal.0, principal.1];
         let mut check = [0; CHECK];
         match &self.key {

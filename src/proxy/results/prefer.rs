@@ -106,7 +106,11 @@ fn unquoted(text: &str) -> Cow<'_, str> {
     let mut characters = inner.chars();
     let mut plain = String::with_capacity(inner.len());
     while let Some(character) = characters.next() {
-        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+        plain.extend(if character == '\\' {
+            characters.next()
+        } else {
+            Some(character)
+        });
     }
     Cow::Owned(plain)
 }
@@ -162,12 +166,17 @@ mod tests {
             let fields = prefer.iter().map(|value| (headers::PREFER.into(), (*value).into()));
             let mut fields: Fields = fields.chain([("accept".into(), "respond-async".into())]).collect();
             Preferences::default().leave_out(&mut fields);
-            let left = fields.iter().map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+            let left = fields
+                .iter()
+                .map(|(_, value)| String::from_utf8_lossy(value).into_owned());
             left.collect::<Vec<_>>()
         };
         assert_eq!(left(&["respond-async, wait=5"]), ["respond-async"]);
         let others = ["return=minimal, Respond-Async; x, handling=\"a, wait=1\""];
-        assert_eq!(left(&others), ["return=minimal, handling=\"a, wait=1\"", "respond-async"]);
+        assert_eq!(
+            left(&others),
+            ["return=minimal, handling=\"a, wait=1\"", "respond-async"]
+        );
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Selection for Results {
         self.metrics.read_bytes.inc_by(bytes);
         let id = message.header(headers::KAFKA_CORRELATION_ID.as_bytes(), CorrelationId::from_bytes)??;
         // A larger one is not read by anybody.
-        if message.exceeds(self.max_record) || message.header(headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some() {
+        if message.exceeds(self.max_record) || message.header(headers::DLT_ORIGINAL_TOPIC.as_bytes(), |_| ()).is_some()
+        {
             return None;
         }
         let what = match self.sealing.keys.is_empty() {
@@ -158,11 +159,7 @@ fn what(header: impl Fn(&str) -> Option<Bytes>) -> Option<What> {
     let status = || match header(headers::STATUS) {
         // As the wire format has it.
         None => Some(200),
-        Some(status) => std::str::from_utf8(&status)
-            .ok()?
-            .parse()
-            .ok()
-            .filter(is_final_status),
+        Some(status) => std::str::from_utf8(&status).ok()?.parse().ok().filter(is_final_status),
     };
     let error = header(headers::KHP_ERROR);
     let Some(stream) = header(headers::KHP_STREAM) else {
@@ -224,7 +221,11 @@ mod tests {
         let whole = |status, is_error| Some(What::Whole { status, is_error });
         assert_eq!(of(reply(404, None)), whole(404, false));
         assert_eq!(of(reply(502, Some(ReplyError::BackendReset))), whole(502, true));
-        assert_eq!(of(Record::default()), whole(200, false), "of a replier that knows nothing of HTTP");
+        assert_eq!(
+            of(Record::default()),
+            whole(200, false),
+            "of a replier that knows nothing of HTTP"
+        );
         let stream = StreamId::from_bytes(b"12345678").unwrap();
         for (seq, status, then) in [
             (0, 206, Then::More),
@@ -252,7 +253,9 @@ mod tests {
         let instance = crate::wire::beside::InstanceId::new();
         assert_eq!(of(Control::Alive { instance }.encode()), None);
         let mut broken = reply(200, None);
-        broken.headers.push((headers::KHP_STREAM.into(), Bytes::from_static(b"short")));
+        broken
+            .headers
+            .push((headers::KHP_STREAM.into(), Bytes::from_static(b"short")));
         assert_eq!(of(broken), None);
     }
 }

@@ -304,7 +304,10 @@ impl ResultStore {
                 Ok(holding(response, held))
             }
             Fetched::Pieces(mut first, pieces) => {
-                let head = first.head.take().ok_or_else(|| not_http("its first piece is missing".into()))?;
+                let head = first
+                    .head
+                    .take()
+                    .ok_or_else(|| not_http("its first piece is missing".into()))?;
                 let (response, content) =
                     stream_head(head, result.id, method).map_err(|error| not_http(error.to_string()))?;
                 let body = body(first, pieces);
@@ -335,9 +338,7 @@ impl ResultStore {
             })
         };
         let (results, control) = (&place.results_topic, &place.request_topic.control);
-        self.sender
-            .open(results, Purpose::Results { kept: place.kept })
-            .await?;
+        self.sender.open(results, Purpose::Results { kept: place.kept }).await?;
         let of_result = cancel(results)?;
         let sent = self.sender.send(results, &of_result, CANCELLED_WITHIN);
         let steered = async {

@@ -95,7 +95,10 @@ impl IndexView {
     pub fn status(&self) -> Value {
         let read = self.read.load();
         let topics = self.topics.iter().enumerate().map(|(number, topic)| {
-            let records = read.records.get(number).map_or(0, |records| records.load(Ordering::Relaxed));
+            let records = read
+                .records
+                .get(number)
+                .map_or(0, |records| records.load(Ordering::Relaxed));
             let status = json!({
                 "state": if topic.is_whole.load(Ordering::Acquire) { "indexed" } else { "indexing" },
                 "records_read": records,

@@ -53,7 +53,10 @@ fn one(scope: &Scope<'_>, settings: &Settings, report: &mut Report) {
     let mode = path(&top::ASYNC, &route::ASYNC);
     let format = path(&top::WIRE_FORMAT, &route::WIRE_FORMAT);
     report.rule(scope.format == Format::Native, &[&mode, &format], || {
-        format!("is {}, and requests of {format} json are not accepted so", scope.later.mode.as_str())
+        format!(
+            "is {}, and requests of {format} json are not accepted so",
+            scope.later.mode.as_str()
+        )
     });
     let (timeout, kept) = (scope.later.timeout, scope.later.retention);
     let concerned = [

@@ -11,8 +11,8 @@ use crate::settings::effective::{Effective, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    AuthMethod, BackendTls, Breaker, ClientRate, Later, Management, Mode, Processor, Proxy, Retry, Route, Sealing, SealingKey,
-    Secret, Settings, Streams, Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Later, Management, Mode, Processor, Proxy, Retry, Route, Sealing,
+    SealingKey, Secret, Settings, Streams, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;

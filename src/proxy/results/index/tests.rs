@@ -73,9 +73,15 @@ fn the_oldest_go_first_and_are_gone() {
     for (number, at) in [(0, 10), (2, 20), (3, 20), (1, 10), (4, 20)] {
         index.take(whole(ids[number], number as i64, at), 20);
     }
-    let found: Vec<bool> = ids.iter().map(|id| matches!(index.find(*id, 20), Found::Result(_))).collect();
+    let found: Vec<bool> = ids
+        .iter()
+        .map(|id| matches!(index.find(*id, 20), Found::Result(_)))
+        .collect();
     assert_eq!(found, [false, false, true, true, true, false]);
-    assert_eq!((index.find(ids[0], 20), index.find(ids[5], 20)), (Found::Gone, Found::Nothing));
+    assert_eq!(
+        (index.find(ids[0], 20), index.find(ids[5], 20)),
+        (Found::Gone, Found::Nothing)
+    );
     index.take(whole(ids[5], 5, 20), 20);
     assert_eq!(index.find(ids[2], 20), Found::Gone, "the first of its second");
     assert_eq!(index.evicted, 3);
@@ -107,7 +113,10 @@ fn a_result_in_pieces_is_there_when_it_is_whole() {
     assert!(!index.take(piece(id, 5, stream, 0, Then::More), 10));
     assert!(!index.take(piece(id, 7, stream, 1, Then::More), 10));
     assert_eq!(index.find(id, 10), Found::Nothing);
-    assert!(!index.take(piece(id, 8, StreamId::new(), 2, Then::End), 10), "of another call");
+    assert!(
+        !index.take(piece(id, 8, StreamId::new(), 2, Then::End), 10),
+        "of another call"
+    );
     assert!(!index.take(piece(id, 8, stream, 3, Then::End), 10), "a gap");
     assert!(index.take(piece(id, 9, stream, 2, Then::End), 10));
     assert_eq!(index.find(id, 10), result(5, 9, 201));
@@ -165,13 +174,14 @@ fn a_result_takes_at_most_a_hundred_bytes() {
     const MANY: usize = 60_000;
     let mut index = index(MANY);
     for number in 0..2 * MANY + 1 {
-        index.take(whole(CorrelationId::new(1), number as i64, 10 + number as u32 / 1000), 10);
+        index.take(
+            whole(CorrelationId::new(1), number as i64, 10 + number as u32 / 1000),
+            10,
+        );
     }
     let item = size_of::<([u8; 8], u32)>();
-    let bytes = index.slab.bytes()
-        + table(index.by_id.capacity(), item)
-        + index.gone_bytes()
-        + index.by_second.len() * 32;
+    let bytes =
+        index.slab.bytes() + table(index.by_id.capacity(), item) + index.gone_bytes() + index.by_second.len() * 32;
     assert_eq!((index.len(), size_of::<Entry>()), (MANY, 48));
     assert!(bytes <= 100 * MANY, "{} bytes each", bytes / MANY);
 }
