@@ -7,6 +7,7 @@ use prometheus::Registry;
 use rdkafka::ClientConfig;
 use tokio::sync::mpsc;
 
+use crate::exchange::Exchanges;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
@@ -68,6 +69,7 @@ pub fn assemble(
     registry: &Registry,
     kafka: &KafkaHealth,
     phase: &Phase,
+    exchanges: &Exchanges,
 ) -> Result<ProxyParts, AssembleError> {
     let metrics = ProxyMetrics::register(registry)?;
     let own = &settings.proxy;
@@ -163,6 +165,7 @@ pub fn assemble(
             .transpose()?,
         metrics,
         results,
+        exchanges: exchanges.clone(),
     });
     Ok(ProxyParts {
         proxy,

@@ -1,18 +1,24 @@
-//! Requests whose answers are fetched later: they are accepted once Kafka has them, and nobody waits for them here.
+//! Requests whose answers are fetched later: they are accepted once Kafka has them, and nobody waits for them here. And who fetches
+//! such an answer.
 
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::receive::Owner;
 use super::request::{many_heads, to_wire};
-use super::{Destination, Failure, Proxy};
+use super::response::with_unread;
+use super::{Destination, Failure, Proxy, seen};
 use crate::error::RequestError;
+use crate::exchange::{self, Ending, Phase, UnderWay};
 use crate::proxy::results::location::ResultId;
 use crate::proxy::results::places::{Later, Place};
 use crate::proxy::results::prefer::Preferences;
 use crate::proxy::results::sender::NotTaken;
-use crate::proxy::results::store::{Request, ResultStore};
+use crate::proxy::results::store::{METHODS, Request, ResultStore};
+use crate::proxy::trust::Origin;
 use crate::wire::beside::StreamOffer;
 use crate::wire::native::afterwards;
 use crate::wire::sealing::Binding;
@@ -65,7 +71,7 @@ impl Proxy {
         id: CorrelationId,
         destination: Destination<'_>,
         accepting: Accepting<'_>,
-        arrived: Instant,
+        (arrived, seen): (Instant, &mut UnderWay),
     ) -> Result<HttpResponse, Failure> {
         let Accepting {
             store,
@@ -76,6 +82,8 @@ impl Proxy {
         let Destination {
             route, target, caller, ..
         } = destination;
+        seen.asked_by(caller.principal.as_deref());
+        seen.request = Some(exchange::Place::of(&place.request_topic.name));
         let not_sent = Failure::NotSent;
         if self.kafka.is_down() {
             return Err(not_sent(RequestError::KafkaUnavailable));
@@ -94,7 +102,9 @@ impl Proxy {
         };
         let until = arrived + route.timeout;
         let received = self.bodies.receive(request, payload, owner, until, &mut held).await;
-        let (inline, body) = received.map_err(not_sent)?.split(route.wire_format);
+        let received = received.map_err(not_sent)?;
+        seen.request_bytes = received.length();
+        let (inline, body) = received.split(route.wire_format);
         let remaining = later.timeout.saturating_sub(arrived.elapsed());
         let mut content = to_wire(request, &target, route, inline, id, &place.results_topic, remaining);
         let principal = caller.principal.clone();
@@ -135,14 +145,60 @@ impl Proxy {
             principal: principal.as_deref(),
             record,
         };
+        seen.ends(Phase::Admission);
         let location = store.accept(&accepted, route.timeout).await.map_err(|why| match why {
             NotTaken::Never(error) => not_sent(error),
             NotTaken::Unknown => Failure::Sent(RequestError::ReplyLost),
         })?;
+        seen.ends(Phase::Produce);
         drop(held);
         let wait = preferences.wait.map(|wait| wait.min(route.timeout));
-        Ok(store
+        let response = store
             .answer_or_accepted(&accepted, &location, wait, request.method())
-            .await)
+            .await;
+        seen.ending = Ending::answered(response.status().as_u16());
+        Ok(response)
+    }
+
+    /// Answers who asks for a result, or deletes it.
+    pub(super) async fn serve_result(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        results: &ResultStore,
+        (text, origin): (&str, Origin),
+        (id, arrived, mut seen): (CorrelationId, Instant, UnderWay),
+    ) -> HttpResponse {
+        seen.counts_for(&self.unrouted.seen);
+        let limited = self.client_limit.as_ref().map(|limit| limit.check(request, &origin));
+        let served = match limited.unwrap_or(Ok(())) {
+            Ok(()) => results.serve(request, text, &self.auth).await,
+            Err(error) => Err(error),
+        };
+        seen.ends(Phase::Reply);
+        let response = match served {
+            Ok(response) => {
+                seen.ending = Ending::answered(response.status().as_u16());
+                response
+            }
+            Err(error) => {
+                seen::refused(&mut seen, error);
+                let mut response = error.response(Some(id));
+                results.challenge(text, error, &mut response);
+                if error == RequestError::MethodNotAllowed {
+                    let methods = HeaderValue::from_static(METHODS);
+                    response.headers_mut().insert(header::ALLOW, methods);
+                }
+                response
+            }
+        };
+        let mut response = with_unread(response, payload);
+        if self.phase.is_draining() {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        let seconds = arrived.elapsed().as_secs_f64();
+        self.unrouted
+            .answered(request.method(), response.status().as_u16(), seconds);
+        seen::until_written(response, request.method(), seen)
     }
 }

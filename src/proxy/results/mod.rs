@@ -7,6 +7,7 @@
 //! - [`sender`]: writes requests and cancels, and waits until Kafka has them.
 //! - [`pending`]: what a client gets while there is no result.
 //! - [`reader`]: the actor that reads the results topics, and keeps the index.
+//! - [`asked`]: what it asks Kafka.
 //! - [`selection`]: what a record of them is to the index.
 //! - [`index`]: where each result is.
 //! - [`waiters`]: clients that wait for a result.
@@ -15,6 +16,7 @@
 //! - [`body`]: a result that lies in several records.
 //! - [`metrics`]: what is counted of them.
 
+mod asked;
 pub mod body;
 pub mod fetcher;
 pub mod index;

@@ -16,9 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::questions::Questions;
-use crate::kafka::config::{Purpose, ReplyPartition};
+use crate::kafka::config::ReplyPartition;
 use crate::kafka::reply_stream::{OpenTopic, ReplyStream, TopicChange};
 use crate::process::progress::Progress;
+use crate::proxy::results::asked::What;
 use crate::proxy::results::index::{Found, Index, Stored};
 use crate::proxy::results::metrics::ResultsMetrics;
 use crate::proxy::results::places::ResultsTopic;
@@ -36,10 +37,6 @@ const SWEEP_EVERY: u32 = 4;
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How often a topic is tried that may not be read.
 const DENIED_AGAIN: Duration = Duration::from_secs(10);
-/// How long a task waits for a topic to be read to its end, before it asks again.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Between a record's position and its handing over lies less than that.
-const HAND_OVER: Duration = Duration::from_millis(50);
 
 /// Makes the generations of the reader.
 pub struct ResultsReaderFactory {
@@ -165,15 +162,6 @@ struct Asked {
     what: What,
 }
 
-enum What {
-    Opened(Result<(OpenTopic, i64), TopicError>),
-    /// `Some`: all was read, and so many records handed over by then.
-    Read(Option<u64>),
-    Checked(Result<Option<TopicChange>, TopicError>),
-    /// The task panicked, and the panic hook has logged it.
-    Nothing,
-}
-
 impl Slot {
     fn new() -> Self {
         Slot {
@@ -202,11 +190,11 @@ impl ResultsReader {
                     let (questions, admin) = (self.questions.clone(), self.admin.clone());
                     let topic = &self.topics[number];
                     let (name, kept) = (topic.name.clone(), topic.kept);
-                    Box::new(move || What::Opened(open(&stream, &*questions, &admin, &name, kept)))
+                    Box::new(move || What::open(&stream, &*questions, &admin, &name, kept))
                 }
                 State::Reading(open) => {
                     let (open, read) = (open.clone(), self.read.clone());
-                    Box::new(move || What::Read(read_to_end(&stream, &open, &read)))
+                    Box::new(move || What::read_to_end(&stream, &open, &read))
                 }
                 State::Whole(open, checked) if now.duration_since(*checked) >= CHECK_EVERY => {
                     let open = open.clone();
@@ -311,28 +299,6 @@ impl ResultsReader {
         self.view.topics[number].is_whole.store(false, Ordering::Release);
         self.index.forget_topic(number as u16);
     }
-}
-
-/// Makes sure that a topic exists, and begins to read it; returns how many offsets it has. Blocks.
-fn open(
-    stream: &ReplyStream,
-    questions: &dyn Questions,
-    admin: &TopicAdmin,
-    name: &Arc<str>,
-    kept: Duration,
-) -> Result<(OpenTopic, i64), TopicError> {
-    questions.ensure(admin, name, Purpose::Results { kept }, true)?;
-    let open = stream.open(name, false)?;
-    let length = stream.length(&open)?;
-    Ok((open, length))
-}
-
-/// How many records were handed over by then; `None`: the end was not reached. Blocks.
-fn read_to_end(stream: &ReplyStream, open: &OpenTopic, read: &Read) -> Option<u64> {
-    stream.is_at_all_ends(open, PATIENCE).then(|| {
-        std::thread::sleep(HAND_OVER);
-        read.wanted.load(Ordering::Relaxed)
-    })
 }
 
 fn seconds() -> u32 {

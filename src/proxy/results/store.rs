@@ -190,6 +190,14 @@ impl ResultStore {
         }
     }
 
+    /// Says in an answer what would prove who asks.
+    pub fn challenge(&self, id: &str, error: RequestError, response: &mut HttpResponse) {
+        let place = Locations::read(id).and_then(|id| self.places.get(id.result.place));
+        if let Some(demands) = place.and_then(|place| place.demands.first()) {
+            demands.challenge(error, response);
+        }
+    }
+
     /// What an id says, where this client may use it. A client may be of any of the routes that lead to its place.
     async fn result_of(
         &self,
@@ -300,7 +308,8 @@ impl ResultStore {
             Fetched::Whole(record) => {
                 let length = record.value.as_ref().map_or(0, Bytes::len);
                 let held = self.bytes.begin(length).ok_or(RequestError::Overloaded)?;
-                let response = to_http(&record, result.id, method).map_err(|error| not_http(error.to_string()))?;
+                let response = to_http(&record, result.id, method);
+                let (response, _) = response.map_err(|error| not_http(error.to_string()))?;
                 Ok(holding(response, held))
             }
             Fetched::Pieces(mut first, pieces) => {
