@@ -12,7 +12,7 @@ use super::request::{many_heads, to_wire};
 use super::response::with_unread;
 use super::{Destination, Failure, Proxy, seen};
 use crate::error::RequestError;
-use crate::exchange::{self, Ending, Phase, UnderWay};
+use crate::exchange::{Ending, Phase, RecordPosition, UnderWay};
 use crate::proxy::results::location::ResultId;
 use crate::proxy::results::places::{Later, Place};
 use crate::proxy::results::prefer::Preferences;
@@ -83,7 +83,7 @@ impl Proxy {
             route, target, caller, ..
         } = destination;
         seen.asked_by(caller.principal.as_deref());
-        seen.request = Some(exchange::Place::of(&place.request_topic.name));
+        seen.request = Some(RecordPosition::of(&place.request_topic.name));
         let not_sent = Failure::NotSent;
         if self.kafka.is_down() {
             return Err(not_sent(RequestError::KafkaUnavailable));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::model::Secret;
+use crate::settings::model::management::Secret;
 
 /// Whether requests are accepted with 202, and their answers fetched later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
