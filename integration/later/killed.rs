@@ -52,7 +52,7 @@ async fn accept(addresses: &[String], number: usize) -> (Accepted, usize) {
         if let Ok(answer) = answer
             && answer.status == 202
         {
-            let at = answer.header("location").expect("a Location").to_owned();
+            let at = answer.header("location").expect("a Location");
             return ((number, at), attempt);
         }
         assert!(began.elapsed() < PATIENCE, "request {number} is not accepted");

@@ -8,6 +8,8 @@ mod bodies;
 mod ends;
 /// Proxies and processors are killed all the time.
 mod killed;
+/// What a million results cost.
+mod million;
 /// From a proxy that did not take the request, and from one that was started since.
 mod other_proxies;
 /// What clients prefer.
@@ -39,7 +41,7 @@ async fn accepted(proxy: &Service, request: Request) -> String {
 }
 
 fn location(answer: &Response) -> String {
-    answer.header("location").expect("a Location").to_owned()
+    answer.header("location").expect("a Location")
 }
 
 /// What a proxy has at a Location, once it knows all results.

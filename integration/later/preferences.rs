@@ -35,7 +35,7 @@ async fn a_client_gets_202_where_it_prefers_that_and_its_answer_otherwise() {
         }
         let answer = proxy.request(request).await;
         assert_eq!(answer.status, status, "{prefer:?}: {answer:?}");
-        assert_eq!(answer.header("preference-applied"), applied, "{prefer:?}");
+        assert_eq!(answer.header("preference-applied").as_deref(), applied, "{prefer:?}");
         match status {
             202 => {
                 assert!(answer.header("retry-after").is_some() && answer.header("khp-correlation-id").is_some());
@@ -48,7 +48,7 @@ async fn a_client_gets_202_where_it_prefers_that_and_its_answer_otherwise() {
     let prefers = |body: &str| {
         let received = backend.received();
         let received = received.iter().find(|received| received.text() == body).unwrap();
-        received.header("prefer").map(str::to_owned)
+        received.header("prefer")
     };
     let minimal = prefers("Some(\"Respond-Async; x=1, return=minimal\")");
     assert_eq!(minimal.as_deref(), Some("return=minimal"));
@@ -64,7 +64,10 @@ async fn an_answer_that_takes_longer_than_its_client_waits_is_fetched() {
     let request = Request::post("/jobs", "slow").header("Prefer", "respond-async, wait=1");
     let answer = proxy.request(request).await;
     assert_eq!(answer.status, 202);
-    assert_eq!(answer.header("preference-applied"), Some("respond-async, wait=1"));
+    assert_eq!(
+        answer.header("preference-applied").as_deref(),
+        Some("respond-async, wait=1")
+    );
     assert_eq!(result(&proxy, &location(&answer)).await.text(), "slow");
     assert_eq!(backend.count(), 1);
 }
@@ -86,7 +89,7 @@ async fn a_route_accepts_always_or_never() {
     assert_eq!((answer.status, answer.text()), (200, "never".into()));
     let refused = proxy.request(Request::post(&at, "x")).await;
     refused.assert_problem(405, "method-not-allowed");
-    assert_eq!(refused.header("allow"), Some("GET, HEAD, DELETE"));
+    assert_eq!(refused.header("allow").as_deref(), Some("GET, HEAD, DELETE"));
 }
 
 #[tokio::test]
