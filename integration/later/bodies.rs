@@ -6,6 +6,7 @@ use crate::harness::client::{Connection, Request};
 use crate::harness::names::Topics;
 use crate::harness::spec::processor;
 use crate::harness::stream_backend::StreamBackend;
+use crate::harness::wait::eventually;
 
 /// More than a record takes; no two of its pieces are the same.
 fn large() -> Vec<u8> {
@@ -52,7 +53,11 @@ async fn an_answer_that_streams_is_there_when_it_has_ended() {
     let mut call = backend.next().await;
     call.chunked_head("text/event-stream").await;
     call.chunk("data: one\n\n").await;
-    proxy.wait_for_metric("proxy_results_read_total", &[], 1.0).await;
+    eventually("its first piece is read", async || {
+        let read = proxy.metrics().await.sum("proxy_results_read_total", &[]);
+        if read > 0.0 { Ok(()) } else { Err(read.to_string()) }
+    })
+    .await;
     assert_eq!(ask(&proxy, Request::get(&at)).await.status, 202, "its end is due");
     call.chunk("data: two\n\n").await;
     call.last_chunk().await;

@@ -254,11 +254,12 @@ impl Calls {
         silent.map(|(instance, _)| *instance).collect()
     }
 
-    /// Where answers are streamed to now.
+    /// Where answers are streamed to now, and somebody reads them as they come.
     pub fn streams(&self) -> Vec<Streamed> {
         let state = self.0.borrow();
         let calls = state.open.values().flatten();
-        calls.filter_map(|call| call.stream.borrow().clone()).collect()
+        let awaited = calls.filter(|call| !call.offer.is_stored());
+        awaited.filter_map(|call| call.stream.borrow().clone()).collect()
     }
 }
 

@@ -125,7 +125,8 @@ impl Selection for Results {
             }
         }?;
         self.read.wanted.fetch_add(1, Ordering::Relaxed);
-        let at = message.timestamp().unwrap_or_else(now_ms) / 1000;
+        // Rounded up: no result is over before its time is, and so none before its deadline.
+        let at = message.timestamp().unwrap_or_else(now_ms).saturating_add(999) / 1000;
         Some(Stored {
             id,
             topic: number,
