@@ -174,6 +174,9 @@ pub fn assemble(
     })
 }
 
+/// What serves answers that are fetched later, and what reads them.
+type StoreAndReader = (ResultStore, Box<dyn Supervised>);
+
 /// What serves answers that are fetched later, and reads the results; `None`: no route has such.
 fn results(
     settings: &Settings,
@@ -181,7 +184,7 @@ fn results(
     sealing: &Arc<Sealing>,
     bytes: &ByteBudget,
     metrics: &ProxyMetrics,
-) -> Result<Option<(ResultStore, Box<dyn Supervised>)>, AssembleError> {
+) -> Result<Option<StoreAndReader>, AssembleError> {
     let (own, kafka) = (&settings.proxy, &settings.kafka);
     let places = Places::new(own, topics).ok_or(AssembleError::Topic)?;
     if places.is_empty() {

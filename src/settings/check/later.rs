@@ -7,13 +7,16 @@ use crate::settings::keys::{self, Key, route, top};
 use crate::settings::model::{Async, AuthMethod, Later, Settings};
 use crate::wire::Format;
 
+/// Where a setting stands that is one of the top level, or of a route.
+type PathOf = Box<dyn Fn(&Key, &Key) -> String>;
+
 /// The settings of one route, or of the proxy where it has none.
 struct Scope<'a> {
     later: &'a Later,
     format: Format,
     /// Who asks has to prove it.
     has_auth: bool,
-    path: Box<dyn Fn(&Key, &Key) -> String>,
+    path: PathOf,
 }
 
 /// Checks all of them.
