@@ -32,13 +32,14 @@ async fn who_deletes_a_result_ends_its_call_wherever_it_is() {
     .await;
     for at in [&waiting, &running] {
         for proxy in [&taker, &other] {
-            eventually("the result is gone", async || {
+            let gone = eventually("the result is gone", async || {
                 match ask(proxy, Request::get(at)).await {
-                    answer if answer.status == 410 => Ok(answer.assert_problem(410, "result-gone")),
+                    answer if answer.status == 410 => Ok(answer),
                     answer => Err(answer.text()),
                 }
             })
             .await;
+            gone.assert_problem(410, "result-gone");
         }
         assert_eq!(ask(&taker, Request::new("DELETE", at)).await.status, 204, "again");
     }
@@ -81,11 +82,12 @@ async fn a_request_without_a_result_times_out_and_is_gone_in_the_end() {
     // Whoever waits longer hears of the deadline.
     let late = ask(&proxy, Request::get(&at).header("Prefer", "wait=30")).await;
     late.assert_problem(504, "reply-timeout");
-    eventually("it is gone", async || match proxy.request(Request::get(&at)).await {
+    let gone = eventually("it is gone", async || match proxy.request(Request::get(&at)).await {
         answer if answer.status == 504 => Err(answer.text()),
-        answer => Ok(answer.assert_problem(410, "result-gone")),
+        answer => Ok(answer),
     })
     .await;
+    gone.assert_problem(410, "result-gone");
     proxy.wait_for_metric("proxy_results_pending", &[], 0.0).await;
 }
 
