@@ -13,6 +13,7 @@
 //! - [`reload`]: other settings while it serves.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
+//! - [`results`]: answers that are fetched later.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -25,6 +26,7 @@ pub mod instance;
 pub mod metrics;
 pub mod reload;
 pub mod reply_router;
+pub mod results;
 pub mod routing;
 pub mod rules;
 pub mod stream;

@@ -1,4 +1,5 @@
-//! What differs between two configurations: by the values that are used, so that a secret counts that stands in a file.
+//! What differs between two configurations: by what is written, with references followed, so that a secret counts that
+//! stands in a file. `30` and `30s` differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

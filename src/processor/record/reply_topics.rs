@@ -9,7 +9,7 @@ use globset::GlobSet;
 use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::logged_once::LoggedOnce;
-use crate::settings::Topic;
+use crate::settings::{Later, Topic};
 
 /// Topics that no reply may go to. Written by a reload.
 pub type Forbidden = Arc<ArcSwap<HashSet<String>>>;
@@ -35,6 +35,8 @@ impl Destination {
 pub struct ReplyTopics {
     /// Where a reply goes unless its request names a topic that is allowed.
     response_topic: Arc<str>,
+    /// Where results go that are fetched later, unless a route says otherwise.
+    results_topic: String,
     /// Topics that a request may name besides.
     allowed: GlobSet,
     /// Request and dead letter topics of the process: a reply there would be consumed as a request, or taken for a dead letter.
@@ -46,6 +48,7 @@ pub struct ReplyTopics {
 impl ReplyTopics {
     pub fn new(topic: &Topic, response_topic: Arc<str>, forbidden: Forbidden, metrics: TopicMetrics) -> Self {
         ReplyTopics {
+            results_topic: Later::default_results_topic(&response_topic),
             response_topic,
             allowed: globs(&topic.allowed_reply_topics),
             forbidden,
@@ -82,6 +85,7 @@ impl ReplyTopics {
     }
 
     fn may_be(&self, topic: &str) -> bool {
-        is_legal(topic) && !is_internal(topic) && !self.forbidden.load().contains(topic) && self.allowed.is_match(topic)
+        let is_allowed = || topic == self.results_topic || self.allowed.is_match(topic);
+        is_legal(topic) && !is_internal(topic) && !self.forbidden.load().contains(topic) && is_allowed()
     }
 }

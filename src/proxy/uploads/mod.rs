@@ -24,7 +24,7 @@ use crate::proxy::uploads::metrics::UploadMetrics;
 use crate::proxy::uploads::topics::BodiesTopics;
 use crate::proxy::uploads::upload::Upload;
 use crate::settings::Settings;
-use crate::wire::{CorrelationId, SharedSealing};
+use crate::wire::{CorrelationId, Sealing, SharedSealing};
 
 /// The way of all large bodies. Its client is started by the first of them: a proxy without large bodies has no such client.
 pub struct Uploads {
@@ -46,6 +46,11 @@ impl Uploads {
             metrics,
             topics: OnceCell::new(),
         }
+    }
+
+    /// What seals the pieces, and the requests that follow them.
+    pub fn sealing(&self) -> Arc<Sealing> {
+        self.sealing.load_full()
     }
 
     /// Begins to write the body of a request to `request_topic`.

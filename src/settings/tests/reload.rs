@@ -26,11 +26,11 @@ fn what_is_live_is_applied_and_what_is_not_is_named_and_stays() {
 }
 
 #[test]
-fn nothing_changes_where_only_the_words_do() {
+fn nothing_changes_where_only_notes_and_quotes_do() {
     let change = change(
         Mode::Proxy,
         "default_timeout: 30",
-        "{default_timeout: 30s, x-note: mine}",
+        "{default_timeout: '30', x-note: mine}",
     )
     .unwrap();
     assert_eq!((change.applied.len(), change.needs_restart.len()), (0, 0));

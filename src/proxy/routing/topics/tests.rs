@@ -103,6 +103,7 @@ fn other_settings_keep_what_is_known_and_what_clients_name() {
     let before = (topics.configured(&request).unwrap(), topics.configured(&reply).unwrap());
     let clients = name(&topics, "a-requests").unwrap();
     settings.proxy.response_topic = "other-responses".into();
+    settings.proxy.warmup_topics = vec!["other-responses".into()];
     settings.proxy.consumer_group = Some("group".into());
     settings.proxy.allowed_topics = vec!["b-*".into()];
     let next = topics.next(&settings.proxy);
