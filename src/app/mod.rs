@@ -141,7 +141,7 @@ impl App {
         let died = give_up.clone();
         let workers: Vec<_> = workers.unwrap_or_default();
         let router: Vec<_> = router.unwrap_or_default();
-        let supervised = router.into_iter().flatten().chain(workers).map(wrap).collect();
+        let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let service_manager = ServiceManager::of_environment();
         let watchdog = service_manager.clone();

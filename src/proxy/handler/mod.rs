@@ -91,10 +91,8 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     if let Some(results) = &proxy.results
         && let Some(text) = results.asked(&request)
     {
-        let told = (id, arrived, seen);
-        return proxy
-            .serve_result(&request, payload, (results, &rules), (text, origin), told)
-            .await;
+        let (results, asked, told) = ((results, &*rules), (text, origin), (id, arrived, seen));
+        return proxy.serve_result(&request, payload, results, asked, told).await;
     }
     let destination = proxy.destination(&request, &rules, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
