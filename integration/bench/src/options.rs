@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::streams::Scenario;
+
 /// A system that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,6 +84,20 @@ pub struct Options {
     pub property: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "raw,hop,khp")]
     pub systems: Vec<System>,
+    /// Measures these of streams, in the place of connections; without a value, all of them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 0..=1,
+        default_missing_value = "first-byte,down,up,tokens,beside,leave"
+    )]
+    pub streams: Vec<Scenario>,
+    /// Bytes of a large body
+    #[arg(long, default_value_t = 1 << 30)]
+    pub large: u64,
+    /// How many streams there are at once
+    #[arg(long, default_value_t = 1000)]
+    pub stream_count: usize,
     /// Measured seconds of each point
     #[arg(long, default_value_t = 8.0)]
     pub seconds: f64,
@@ -97,7 +113,7 @@ pub struct Options {
     /// Connections that wait for a reply while memory is measured; 0: memory is not measured
     #[arg(long, default_value_t = 1000)]
     pub waiting: usize,
-    /// Directory for bench.json and bench.svg
+    /// Directory for bench.json and bench.svg, or streams.json and streams.md
     #[arg(long, default_value = "target/bench")]
     pub out: PathBuf,
     /// The service's binary; without it, it is built
@@ -118,6 +134,7 @@ impl Options {
             self.connections = vec![1, 16];
             (self.seconds, self.warm_up, self.first_warm_up) = (1.0, 0.2, 0.5);
             (self.repeats, self.waiting) = (1, 100);
+            (self.large, self.stream_count) = (8 << 20, 20);
         }
         self
     }

@@ -12,6 +12,8 @@ mod load;
 mod raw;
 /// A runtime of one thread.
 mod single_thread;
+/// Streams: what the backend writes, what a client checks of it, and the same without HTTP.
+mod stream;
 
 pub use self::load::request;
 pub use self::raw::Topics;
@@ -31,6 +33,10 @@ pub enum Role {
     RawRequester(raw::Requester),
     /// Answers records with records: the other half of the system `raw`
     RawEchoer(raw::Echoer),
+    /// Clients of streams
+    StreamLoad(stream::client::StreamLoad),
+    /// Records one way: the system `raw` of streams
+    RawPieces(stream::raw::RawPieces),
 }
 
 impl Role {
@@ -41,6 +47,8 @@ impl Role {
             Role::Load(load) => load.run(),
             Role::RawRequester(requester) => requester.run(),
             Role::RawEchoer(echoer) => echoer.run(),
+            Role::StreamLoad(load) => load.run(),
+            Role::RawPieces(pieces) => pieces.run(),
         }
     }
 }
