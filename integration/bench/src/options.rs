@@ -23,6 +23,8 @@ pub enum System {
     KhpJwt,
     /// The same with sealed records.
     KhpSealed,
+    /// The same of another version: the binary that `--other` names.
+    KhpOther,
 }
 
 impl System {
@@ -34,6 +36,7 @@ impl System {
             System::KhpTls => "khp-tls",
             System::KhpJwt => "khp-jwt",
             System::KhpSealed => "khp-sealed",
+            System::KhpOther => "khp-other",
         }
     }
 
@@ -119,6 +122,9 @@ pub struct Options {
     /// The service's binary; without it, it is built
     #[arg(long)]
     pub binary: Option<PathBuf>,
+    /// The binary of the system khp-other: another version, which is measured in turn with this one
+    #[arg(long)]
+    pub other: Option<PathBuf>,
     /// A Kafka that runs already (its CPU is not shown then); without it, one is started
     #[arg(long)]
     pub brokers: Option<String>,

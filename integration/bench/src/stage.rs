@@ -128,12 +128,19 @@ impl Base {
     /// Starts a form of actix-khp.
     pub fn start_khp(&self, system: System, options: &Options, proxies: usize) -> Result<Khp> {
         let env = service::env(&self.brokers, self.backend.address, system, options);
-        let config = (system != System::Khp).then(|| self.variants.config(system));
+        let config = self.variants.config_of(system);
+        let binary = match system {
+            System::KhpOther => options
+                .other
+                .as_deref()
+                .ok_or("--other names the binary of khp-other")?,
+            _ => &self.binary,
+        };
         // Processors are first and create the topics, so that the proxies find them as they usually do.
         let processors =
-            (0..options.processors).map(|number| Service::processor(&self.binary, &env, config.as_deref(), number));
+            (0..options.processors).map(|number| Service::processor(binary, &env, config.as_deref(), number));
         let processors = processors.collect::<Result<_>>()?;
-        let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &env, config.as_deref(), number));
+        let proxies = (0..proxies).map(|number| Service::proxy(binary, &env, config.as_deref(), number));
         Ok(Khp {
             system,
             proxies: proxies.collect::<Result<_>>()?,
