@@ -134,7 +134,7 @@ impl Base {
                 .other
                 .as_deref()
                 .ok_or("--other names the binary of khp-other")?,
-            _ => &self.binary,
+            _ => self.binary.as_path(),
         };
         // Processors are first and create the topics, so that the proxies find them as they usually do.
         let processors =
