@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::client::{Answer, connect, request};
+use super::answer::{Answer, connect, request};
 use super::clock;
 use crate::error::Result;
 use crate::outcome::Recorder;

@@ -1,5 +1,7 @@
 //! Streams: what the backend writes, what a client checks of it, and the same without HTTP.
 
+/// A request for a stream, and its answer as it comes.
+mod answer;
 /// The backend's side.
 pub mod backend;
 /// The client's side.

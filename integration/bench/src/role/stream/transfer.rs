@@ -6,7 +6,7 @@ use std::time::Instant;
 use openssl::sha::Sha256;
 use tokio::io::AsyncWriteExt;
 
-use super::client::{Answer, connect};
+use super::answer::{Answer, connect};
 use super::content::{Content, hex};
 use crate::error::Result;
 use crate::outcome::Recorder;
