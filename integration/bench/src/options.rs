@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::streams::Scenario;
-
 /// A system that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,6 +49,56 @@ impl System {
     /// It is actix-khp in some form.
     pub fn is_khp(self) -> bool {
         !matches!(self, System::Raw | System::Hop)
+    }
+}
+
+/// What is measured of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// The delay of an event, on an idle system.
+    FirstByte,
+    /// A large body of an answer.
+    Down,
+    /// A large body of a request.
+    Up,
+    /// Many streams at once.
+    Tokens,
+    /// Small requests, alone and beside a download at full speed.
+    Beside,
+    /// Clients that leave before the first byte and in mid-stream.
+    Leave,
+}
+
+impl Scenario {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::FirstByte => "first-byte",
+            Scenario::Down => "down",
+            Scenario::Up => "up",
+            Scenario::Tokens => "tokens",
+            Scenario::Beside => "beside",
+            Scenario::Leave => "leave",
+        }
+    }
+
+    /// The cases of a scenario; all but one have one.
+    pub fn cases(self) -> &'static [&'static str] {
+        match self {
+            Scenario::Beside => &["alone", "beside"],
+            Scenario::Leave => &["early", "later"],
+            _ => &[""],
+        }
+    }
+
+    /// Without Kafka, or without HTTP, not all of them have a meaning.
+    pub fn takes(self, system: System, case: &str) -> bool {
+        match system {
+            System::Raw => matches!(self, Scenario::FirstByte | Scenario::Down | Scenario::Up),
+            // A forwarder that waits for the first byte does not look at its client.
+            System::Hop => case != "early",
+            _ => true,
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! What is to be reached, and whether it was: each figure beside those of raw and hop in the same run.
 
-use super::Scenario;
 use super::figures::{Bound, StreamRow};
 use crate::figures::Row;
-use crate::options::System;
+use crate::options::{Scenario, System};
 
 /// What two processes may add to the delay of an event, in ms.
 const ADDED: f64 = 0.5;

@@ -2,9 +2,15 @@
 
 use serde::Serialize;
 
-use super::Scenario;
 use crate::figures::{Machine, Point, Row};
-use crate::options::{Options, System};
+use crate::options::{Options, Scenario, System};
+
+/// Events a second of the only stream of an idle system.
+pub const IDLE_RATE: u64 = 10;
+/// Tokens a second of each of many streams.
+pub const TOKEN_RATE: u64 = 20;
+/// The small requests beside a download: connections, and requests a second of them all.
+pub const BESIDE: (usize, f64) = (16, 200.0);
 
 /// Everything that a run of streams finds.
 #[derive(Debug, Serialize)]

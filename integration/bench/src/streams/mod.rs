@@ -7,80 +7,22 @@ mod figures;
 /// The figures as a page.
 mod report;
 
-use serde::{Deserialize, Serialize};
-
-use self::figures::{StreamPoint, StreamRow, StreamRun};
+use self::figures::{BESIDE, IDLE_RATE, StreamPoint, StreamRow, StreamRun, TOKEN_RATE};
 use crate::error::Result;
 use crate::figures::Point;
 use crate::measure::{drive, machine};
 use crate::medians;
-use crate::options::{Options, System};
+use crate::options::{Options, Scenario, System};
 use crate::process::{Process, Watched, raise_file_limit};
 use crate::service;
 use crate::stage::{Base, Driver, Khp, Load};
 
 /// Bytes of an event: those of a token of an OpenAI-compatible server.
 const EVENT: usize = 250;
-/// Events a second of the only stream of an idle system.
-const IDLE_RATE: u64 = 10;
-/// Tokens a second of each of many streams.
-const TOKEN_RATE: u64 = 20;
 /// Bytes of a body before the first measured one. It starts clients and fills caches.
 const WARM_UP: u64 = 64 << 20;
-/// The small requests beside a download: connections, and requests a second of them all.
-const BESIDE: (usize, f64) = (16, 200.0);
 /// How often a client leaves.
 const LEAVES: u64 = 50;
-
-/// What is measured of streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scenario {
-    /// The delay of an event, on an idle system.
-    FirstByte,
-    /// A large body of an answer.
-    Down,
-    /// A large body of a request.
-    Up,
-    /// Many streams at once.
-    Tokens,
-    /// Small requests, alone and beside a download at full speed.
-    Beside,
-    /// Clients that leave before the first byte and in mid-stream.
-    Leave,
-}
-
-impl Scenario {
-    pub fn name(self) -> &'static str {
-        match self {
-            Scenario::FirstByte => "first-byte",
-            Scenario::Down => "down",
-            Scenario::Up => "up",
-            Scenario::Tokens => "tokens",
-            Scenario::Beside => "beside",
-            Scenario::Leave => "leave",
-        }
-    }
-
-    /// The cases of a scenario; all but one have one.
-    fn cases(self) -> &'static [&'static str] {
-        match self {
-            Scenario::Beside => &["alone", "beside"],
-            Scenario::Leave => &["early", "later"],
-            _ => &[""],
-        }
-    }
-
-    /// Without Kafka, or without HTTP, not all of them have a meaning.
-    fn takes(self, system: System, case: &str) -> bool {
-        match system {
-            System::Raw => matches!(self, Scenario::FirstByte | Scenario::Down | Scenario::Up),
-            // A forwarder that waits for the first byte does not look at its client.
-            System::Hop => case != "early",
-            _ => true,
-        }
-    }
-}
 
 /// Measures, prints and writes what `options` say.
 pub fn run(options: &Options) -> Result<()> {

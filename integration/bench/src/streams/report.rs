@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::figures::{StreamPoint, StreamRow, StreamRun};
-use super::{BESIDE, IDLE_RATE, Scenario, TOKEN_RATE};
+use super::figures::{BESIDE, IDLE_RATE, StreamPoint, StreamRow, StreamRun, TOKEN_RATE};
 use crate::medians;
+use crate::options::Scenario;
 
 /// One point as a line, for whoever watches the run.
 pub fn line(point: &StreamPoint) -> String {
