@@ -37,7 +37,7 @@ impl Events {
         self.rest.extend_from_slice(bytes);
         while let Some(end) = self.rest.windows(2).position(|window| window == b"\n\n") {
             let text = self.rest.split_to(end + 2);
-            let nanos = text.split(|byte| *byte == b' ').nth(2);
+            let nanos = text[..].split(|byte| *byte == b' ').nth(2);
             let nanos = nanos.and_then(|nanos| std::str::from_utf8(nanos).ok()?.parse().ok());
             let at = Duration::from_nanos(nanos.unwrap_or(0));
             if text != event(self.next, at, self.size)[..] {
