@@ -10,8 +10,6 @@ mod cuts;
 mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;
-/// Brokers that stand still in mid-stream.
-mod frozen_brokers;
 /// git pushes and clones.
 mod git;
 /// HTTP/2 clients.
