@@ -13,3 +13,19 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: 
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
+
+/// Names that are also read, by the console.
+pub mod name {
+    pub const PROXY_REQUESTS: &str = "proxy_requests_total";
+    pub const PROXY_LATENCY: &str = "proxy_request_latency_seconds";
+    pub const PROXY_PENDING: &str = "proxy_pending_requests";
+    pub const PROXY_PENDING_BYTES: &str = "proxy_pending_bytes";
+    pub const PROXY_CONNECTIONS: &str = "proxy_open_connections";
+    pub const PROCESSOR_MESSAGES: &str = "processor_messages_total";
+    pub const PROCESSOR_LATENCY: &str = "processor_latency_seconds";
+    pub const PROCESSOR_IN_FLIGHT: &str = "processor_messages_in_flight";
+    pub const CLOCK_SKEW: &str = "processor_clock_skew_seconds";
+    pub const WAITING: &str = "processor_waiting_records";
+    pub const CALLS_BORROWED: &str = "processor_borrowed_calls";
+    pub const CALLS_BORROWABLE: &str = "processor_borrowable_calls";
+}

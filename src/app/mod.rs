@@ -187,7 +187,11 @@ impl App {
     /// Drains, then ends everything; returns the exit code.
     pub async fn shut_down(self) -> u8 {
         let budget = Budget::new(self.settings.drain_timeout);
-        tracing::info!(seconds = self.settings.drain_timeout.as_secs_f32(), "draining");
+        tracing::info!(
+            event = "stop",
+            seconds = self.settings.drain_timeout.as_secs_f32(),
+            "draining"
+        );
         self.board.phase.drain();
         let mut clean = true;
         if let Some((http, guard)) = self.http {

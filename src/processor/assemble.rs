@@ -138,6 +138,7 @@ pub fn assemble(
                 index,
                 backend.clone(),
                 breaker.clone(),
+                retry_budget.clone(),
                 topic_metrics.clone(),
             ));
             workers.push(view.clone());

@@ -4,7 +4,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
 
 /// Every metric of the processor.
@@ -116,12 +116,12 @@ impl ProcessorMetrics {
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         Ok(ProcessorMetrics {
             messages: counters(
-                "processor_messages_total",
+                name::PROCESSOR_MESSAGES,
                 "Records finished, by what became of them",
                 &["topic", "status"],
             )?,
             latency: latency(
-                "processor_latency_seconds",
+                name::PROCESSOR_LATENCY,
                 "From a record's intake to its reply's acknowledgement",
                 &["topic"],
             )?,
@@ -194,14 +194,14 @@ impl ProcessorMetrics {
                 registry,
                 prometheus::GaugeVec::new(
                     Opts::new(
-                        "processor_clock_skew_seconds",
+                        name::CLOCK_SKEW,
                         "This clock minus the proxy's, with the way here, of the last record that found nothing waiting before it",
                     ),
                     &["topic"],
                 )?,
             )?,
             waiting: gauges(
-                "processor_waiting_records",
+                name::WAITING,
                 "Records that wait for their place in the rate limit, or for a place for their backend call",
                 &["topic", "for"],
             )?,
@@ -218,15 +218,15 @@ impl ProcessorMetrics {
                 "Ids of executed requests that are remembered, so that repeats are noticed",
             )?,
             calls_borrowed: gauge(
-                "processor_borrowed_calls",
+                name::CALLS_BORROWED,
                 "Backend calls under way beyond each worker's own; bounded by processor_borrowable_calls",
             )?,
             calls_borrowable: gauge(
-                "processor_borrowable_calls",
+                name::CALLS_BORROWABLE,
                 "Backend calls that workers may have under way beyond their own, in all",
             )?,
             in_flight: gauge(
-                "processor_messages_in_flight",
+                name::PROCESSOR_IN_FLIGHT,
                 "Records between intake and the end of their work",
             )?,
             bodies: BodyMetrics::register(registry)?,

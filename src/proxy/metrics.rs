@@ -6,7 +6,7 @@ use prometheus::{
 };
 
 use crate::error::RequestError;
-use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
@@ -93,12 +93,12 @@ impl ProxyMetrics {
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         Ok(ProxyMetrics {
             requests: counters(
-                "proxy_requests_total",
+                name::PROXY_REQUESTS,
                 "Requests answered",
                 &["method", "topic", "status"],
             )?,
             request_latency: latency(
-                "proxy_request_latency_seconds",
+                name::PROXY_LATENCY,
                 "From a request's head to its answer",
                 &["method", "topic"],
             )?,
@@ -117,17 +117,17 @@ impl ProxyMetrics {
                 "Requests answered without being sent",
                 &["reason"],
             )?,
-            pending: gauge("proxy_pending_requests", "Requests in flight")?,
+            pending: gauge(name::PROXY_PENDING, "Requests in flight")?,
             router_entries: gauge(
                 "proxy_router_entries",
                 "Correlation entries of requests that wait for a reply",
             )?,
             active_consumers: gauge("proxy_active_consumers", "Reply topics being read")?,
             pending_bytes: gauge(
-                "proxy_pending_bytes",
+                name::PROXY_PENDING_BYTES,
                 "bytes of request bodies and answers that are held",
             )?,
-            connections_open: gauge("proxy_open_connections", "open connections of clients")?,
+            connections_open: gauge(name::PROXY_CONNECTIONS, "open connections of clients")?,
             idle_connections_closed: counter(
                 "proxy_idle_connections_closed_total",
                 "idle connections that were closed to make room for others",

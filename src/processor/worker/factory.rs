@@ -142,7 +142,7 @@ impl Supervised for WorkerFactory {
         let thread = group_pump::spawn(self.plan.clone(), handle.clone(), completions, records)
             .map_err(|error| error.to_string())?;
         self.view.set_pump(Some(handle.clone()));
-        tracing::info!(actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
+        tracing::info!(event = "start", actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
         Ok(Life {
             progress: vec![progress, handle.progress().clone()],
             pump: Some(Box::new(GroupPump {
