@@ -32,6 +32,8 @@ pub mod load;
 pub mod malformed;
 /// The management API of a service.
 pub mod management;
+/// How much the memory of a process grows.
+pub mod memory;
 /// An HTTP message as it arrived.
 pub mod message;
 /// The page of /metrics, parsed.

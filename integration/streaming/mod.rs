@@ -1,15 +1,19 @@
 //! Answers that come in pieces, and bodies that are larger than a record.
 
-/// Downloads, slow clients and replaced processors, through both roles.
+/// Slow clients and replaced processors, through both roles.
 mod both_roles;
 /// Cancels: a client that leaves, or waits no longer, ends the call.
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
 mod cuts;
+/// Answers of any size.
+mod downloads;
 /// Proxy and processor together.
 mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;
+/// Brokers that stand still in mid-stream.
+mod frozen_brokers;
 /// git pushes and clones.
 mod git;
 /// HTTP/2 clients.

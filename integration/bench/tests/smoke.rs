@@ -18,7 +18,7 @@ fn run(name: &str, arguments: &[&str]) -> PathBuf {
     if let Ok(brokers) = std::env::var("KHP_TEST_BROKERS") {
         bench.args(["--brokers", &brokers]);
     }
-    let ran = bench.output().unwrap();
+    let ran = bench.output().expect("the bench starts");
     let printed = String::from_utf8_lossy(&ran.stdout);
     assert!(
         ran.status.success(),

@@ -130,7 +130,7 @@ impl ReplyRouter {
     /// Gives again the credit that may have been lost, and ends the streams that took too long and those of processors that are gone. Called
     /// each `span::TICK`.
     pub(super) fn watch_streams(&mut self, now: Instant) {
-        if self.parts.kafka.is_down() {
+        if self.parts.kafka.is_down() || self.parts.producer.is_stuck() {
             self.excuse_silence(now);
         }
         if self.streams.0.is_empty() {
