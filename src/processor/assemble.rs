@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus::{IntCounter, Registry};
 use rdkafka::producer::Producer as _;
 
+use crate::exchange::Exchanges;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::describe;
@@ -66,6 +67,7 @@ pub fn assemble(
     settings: &Settings,
     registry: &Registry,
     kafka: &KafkaHealth,
+    exchanges: &Exchanges,
 ) -> Result<ProcessorParts, AssembleError> {
     let metrics = ProcessorMetrics::register(registry)?;
     let own = &settings.processor;
@@ -109,6 +111,7 @@ pub fn assemble(
         max_clock_skew: own.max_clock_skew,
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
+        exchanges: exchanges.clone(),
         sealing,
         streams: Streams::new(settings),
     };

@@ -1,9 +1,13 @@
 //! What the processor counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
+use std::sync::Arc;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::exchange::Role;
+use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
 
@@ -11,6 +15,7 @@ use crate::processor::bodies::metrics::BodyMetrics;
 #[derive(Clone)]
 pub struct ProcessorMetrics {
     messages: IntCounterVec,
+    seen: ExchangeMetrics,
     latency: HistogramVec,
     backend_latency: HistogramVec,
     backend_errors: IntCounterVec,
@@ -48,6 +53,8 @@ pub struct TopicMetrics {
     messages: IntCounterVec,
     topic: String,
     pub latency: Histogram,
+    /// Of records that ended.
+    pub seen: Arc<TopicSeries>,
     pub backend_latency: Histogram,
     pub backend_errors: IntCounter,
     /// 1 up, 0 down, -1 not known.
@@ -120,6 +127,7 @@ impl ProcessorMetrics {
                 "Records finished, by what became of them",
                 &["topic", "status"],
             )?,
+            seen: ExchangeMetrics::register(registry, Role::Processor)?,
             latency: latency(
                 name::PROCESSOR_LATENCY,
                 "From a record's intake to its reply's acknowledgement",
@@ -265,6 +273,7 @@ impl ProcessorMetrics {
             messages: self.messages.clone(),
             topic: topic.to_string(),
             latency: self.latency.with_label_values(one),
+            seen: Arc::new(self.seen.topic(topic)),
             backend_latency: self.backend_latency.with_label_values(both),
             backend_errors: self.backend_errors.with_label_values(both),
             backend_up: self.backend_up.with_label_values(both),

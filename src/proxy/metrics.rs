@@ -1,11 +1,15 @@
 //! What the proxy counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use crate::error::RequestError;
+use crate::exchange::Role;
+use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
@@ -20,6 +24,7 @@ pub struct ProxyMetrics {
     requests: IntCounterVec,
     request_latency: HistogramVec,
     kafka_latency: HistogramVec,
+    seen: ExchangeMetrics,
     timeouts: IntCounterVec,
     rejected: IntCounterVec,
     pub pending: IntGauge,
@@ -71,6 +76,8 @@ pub struct TopicMetrics {
     label: String,
     all: ProxyMetrics,
     pub kafka_latency: Histogram,
+    /// Of requests that ended.
+    pub seen: Arc<TopicSeries>,
     pub timeouts: IntCounter,
 }
 
@@ -107,6 +114,7 @@ impl ProxyMetrics {
                 "From producing a request to its reply",
                 &["topic"],
             )?,
+            seen: ExchangeMetrics::register(registry, Role::Proxy)?,
             timeouts: counters(
                 "proxy_timeouts_total",
                 "Requests that got no reply by their deadline",
@@ -219,6 +227,7 @@ impl ProxyMetrics {
             label: label.to_string(),
             all: self.clone(),
             kafka_latency: self.kafka_latency.with_label_values(&[label]),
+            seen: Arc::new(self.seen.topic(label)),
             timeouts: self.timeouts.with_label_values(&[label]),
         }
     }

@@ -35,6 +35,8 @@ mod report;
 mod role;
 /// The processes of actix-khp.
 mod service;
+/// Hundreds of processes in simulated time.
+mod simulation;
 /// Everything that runs beside the load.
 mod stage;
 /// The run of streams and large bodies.
