@@ -59,7 +59,6 @@ const START_WAIT: Duration = Duration::from_secs(3);
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    /// Replaced by a reload.
     pub rules: ArcSwap<Rules>,
     pub topics: Arc<KnownTopics>,
     /// Counts requests that got no topic.
