@@ -27,7 +27,7 @@ use crate::processor::stream::shared::Streams;
 use crate::processor::topics::{Means, RequestTopics, Topics, no_reply_topics};
 use crate::processor::worker::factory::Shared;
 use crate::processor::worker::view::Workers;
-use crate::settings::Settings;
+use crate::settings::{Settings, Topic};
 use crate::supervision::supervised::Supervised;
 
 /// Bytes of records that all workers together hold between intake and the end of their work: sixteen full windows of a partition.
