@@ -144,7 +144,7 @@ impl RecordProcessor {
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
         };
         drop(opened);
-        seen::decoded(seen, &request);
+        seen::decoded(&self.exchanges, seen, &request);
         self.header_rules.set(&mut request);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
@@ -158,12 +158,16 @@ impl RecordProcessor {
         }
         let destination = self
             .reply_topics
-            .destination(request.reply_topic.as_deref(), request.reply_partition);
+            .destination(request.reply_topic.as_deref(), request.reply_partition)
+            .written_by(seen::writer(seen));
         let whole = call
             .as_ref()
             .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
-        let make_call = async |timeout, reader| self.caller.call(&request, reader, timeout, whole.as_ref()).await;
-        let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
+        let make_call = async |timeout, reader, span| {
+            let whole = whole.as_ref();
+            self.caller.call(&request, (reader, span), timeout, whole).await
+        };
+        let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun).traced(seen.trace);
         let end = tokio::select! {
             biased;
             () = is_ended(call.as_ref()) => None,

@@ -9,6 +9,8 @@ use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::settings::Topic;
+use crate::wire::Record;
+use crate::wire::trace_parent::{self, TraceParent};
 
 /// Where a record is produced to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Destination {
     pub topic: Arc<str>,
     /// `None`: any.
     pub partition: Option<i32>,
+    /// The span that writes there, of which whoever reads is told. `None`: traces are off.
+    pub writer: Option<TraceParent>,
 }
 
 impl Destination {
@@ -23,6 +27,19 @@ impl Destination {
         Destination {
             topic: topic.clone(),
             partition: None,
+            writer: None,
+        }
+    }
+
+    /// The same, written to by this span.
+    pub fn written_by(self, writer: Option<TraceParent>) -> Self {
+        Destination { writer, ..self }
+    }
+
+    /// Tells in an encoded reply which span writes it.
+    pub fn mark(&self, reply: &mut Record) {
+        if let Some(writer) = self.writer {
+            trace_parent::mark_reply(reply, writer);
         }
     }
 }
@@ -61,12 +78,12 @@ impl ReplyTopics {
         match named {
             None => Destination::any_partition(ours),
             Some(named) if named == &**ours => Destination {
-                topic: ours.clone(),
                 partition,
+                ..Destination::any_partition(ours)
             },
             Some(named) if self.may_be(named) => Destination {
-                topic: Arc::from(named),
                 partition,
+                ..Destination::any_partition(&Arc::from(named))
             },
             Some(named) => {
                 self.metrics.refused_reply_topics.inc();

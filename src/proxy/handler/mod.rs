@@ -44,7 +44,7 @@ use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::{Origin, TrustedProxies};
 use crate::wire::native::afterwards;
-use crate::wire::{CorrelationId, ReplyError, headers};
+use crate::wire::{CorrelationId, ReplyError, headers, trace_parent};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -247,6 +247,7 @@ impl Proxy {
         let (inline, later) = body.split(route.wire_format);
         let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
+        seen::sends(seen, &mut content);
         let mut record = route.wire_format.encode_request(content);
         let is_elsewhere = self.bodies.put_into(&mut record, later, owner).await;
         if is_elsewhere.map_err(Failure::NotSent)? {
@@ -306,6 +307,7 @@ impl Proxy {
                 let name = reply_topic.name.clone();
                 let topics = [request_topic, reply_topic];
                 seen.reply = Some(streamed.first.clone());
+                seen::replied(seen, streamed.writer);
                 seen.ending = Ending::answered(streamed.head.status);
                 return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
@@ -316,6 +318,7 @@ impl Proxy {
         };
         held.replace(record.value.as_ref().map_or(0, |body| body.len()));
         seen.reply = Some(RecordPosition::of_record(&record));
+        seen::replied(seen, trace_parent::of_reply(&record));
         let (response, error) = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
