@@ -29,6 +29,7 @@ pub mod processor;
 pub mod proxy;
 pub mod settings;
 pub mod supervision;
+pub mod traces;
 pub mod wire;
 
 #[cfg(test)]
