@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
@@ -107,16 +108,13 @@ impl Exporter {
 
 /// Who this is: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the builder reads, or else our name.
 fn resource() -> Resource {
-    let builder = Resource::builder();
-    let named = Resource::builder_empty()
-        .with_detector(Box::new(opentelemetry_sdk::resource::EnvResourceDetector::new()))
-        .build();
-    let has_name = std::env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty())
-        || named.get(&"service.name".into()).is_some();
-    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    match has_name {
-        true => builder.with_attribute(version).build(),
-        false => builder
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let found = Resource::builder().with_attribute(version.clone()).build();
+    let name = found.get(&"service.name".into());
+    // OpenTelemetry's word for a program that nobody has named.
+    match name.is_some_and(|name| !name.as_str().starts_with("unknown_service")) {
+        true => found,
+        false => Resource::builder()
             .with_service_name(env!("CARGO_PKG_NAME"))
             .with_attribute(version)
             .build(),
