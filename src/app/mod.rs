@@ -3,6 +3,7 @@
 //! - [`servers`]: the proxy's port and the management port.
 //! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
+//! - [`watchers`]: who is told of requests.
 //! - [`secrets`]: what SIGHUP replaces.
 //! - [`shutdown`]: the end, step by step.
 //! - [`demo`]: both roles, a broker and a backend in one process.
@@ -15,6 +16,7 @@ mod secrets;
 mod servers;
 pub mod shutdown;
 pub mod start_error;
+mod watchers;
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::app::watchers::Watchers;
 use crate::console;
-use crate::exchange::Exchanges;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
@@ -46,6 +48,7 @@ use crate::settings::{Entry, Settings, Sources};
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
+use crate::traces::Exporter;
 
 /// A started process.
 pub struct App {
@@ -62,6 +65,8 @@ pub struct App {
     management: Option<ServerHandle>,
     /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
+    /// Exports traces; `None`: they are off.
+    exporter: Option<Exporter>,
     /// Told of readiness, of the end, and by the supervisor that the process turns.
     service_manager: ServiceManager,
 }
@@ -85,11 +90,11 @@ impl App {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let (watchers, console) = (settings.management.port != 0)
-            .then(|| console::begin(&registry))
-            .transpose()?
-            .unzip();
-        let exchanges = Exchanges::new(watchers.into_iter().collect(), false);
+        let Watchers {
+            exchanges,
+            console,
+            exporter,
+        } = Watchers::begin(&settings, &registry)?;
         let proxy = settings
             .mode
             .is_proxy()
@@ -149,6 +154,7 @@ impl App {
             http,
             management,
             fatal,
+            exporter,
             service_manager,
         })
     }
@@ -245,6 +251,9 @@ impl App {
         if let Some(management) = self.management {
             // Err: it is stuck, and ends with the process.
             let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish(shutdown::LAST_STEPS).await;
         }
         self.board.kafka.stop();
         tracing::info!(clean, "drained");
