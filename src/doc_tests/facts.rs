@@ -22,7 +22,7 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
     let mut registered = found(
-        r#""((?:proxy|processor|producer|actor|log|console)_[a-z_]+)""#,
+        r#""((?:proxy|processor|producer|actor|log|console|trace)_[a-z_]+)""#,
         sources(),
     );
     // Those of actix-web-prom, by the prefix that it is given.
@@ -91,7 +91,7 @@ fn message(rest: &str) -> String {
 
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
+    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md", "docs/tracing.md"];
     pages.iter().flat_map(|name| page(name).rows(title)).collect()
 }
 
