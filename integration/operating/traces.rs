@@ -51,7 +51,9 @@ async fn trace(receiver: &Backend, trace: &str, count: usize) -> Vec<Span> {
         let of_trace = |span: &Span| hex(&span.trace_id) == trace;
         let found: Vec<Span> = spans(receiver).into_iter().filter(of_trace).collect();
         let names = || found.iter().map(|span| span.name.clone()).collect::<Vec<_>>();
-        (found.len() == count).then(|| found.clone()).ok_or(format!("{:?}", names()))
+        (found.len() == count)
+            .then(|| found.clone())
+            .ok_or(format!("{:?}", names()))
     })
     .await
 }
@@ -71,7 +73,9 @@ fn attribute(span: &Span, name: &str) -> String {
 
 #[track_caller]
 fn named<'s>(spans: &'s [Span], name: &str, kind: SpanKind) -> &'s Span {
-    let mut found = spans.iter().filter(|span| span.name == name && span.kind == kind as i32);
+    let mut found = spans
+        .iter()
+        .filter(|span| span.name == name && span.kind == kind as i32);
     let span = found.next().unwrap_or_else(|| panic!("no {name} among {spans:#?}"));
     assert!(found.next().is_none(), "{name} once");
     span
@@ -84,7 +88,10 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
         let topics = Topics::unique("orders");
         let backend = Backend::start(|_| Answer::status(503)).await;
         let seal = |spec: Spec| match sealed {
-            true => spec.set("sealing.keys", serde_json::json!([{ "id": "k", "secret": "s".repeat(32) }])),
+            true => spec.set(
+                "sealing.keys",
+                serde_json::json!([{ "id": "k", "secret": "s".repeat(32) }]),
+            ),
             false => spec,
         };
         let processor = seal(processor(&[(&topics, &backend.url())]).traced(&receiver))
@@ -94,11 +101,17 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
         let proxy = seal(proxy(&topics).traced(&receiver)).start().await;
         // One call fails, and its repetition is answered.
         let calls = std::sync::atomic::AtomicUsize::new(0);
-        backend.answer_with(move |_| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => Answer::status(503),
-            _ => Answer::body("done"),
-        });
-        let id = if sealed { TRACE.replace('4', "5") } else { TRACE.to_owned() };
+        backend.answer_with(
+            move |_| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => Answer::status(503),
+                _ => Answer::body("done"),
+            },
+        );
+        let id = if sealed {
+            TRACE.replace('4', "5")
+        } else {
+            TRACE.to_owned()
+        };
         let asked = Request::new("PUT", "/orders/7?token=secret")
             .header("traceparent", format!("00-{id}-{PARENT}-01"))
             .header("tracestate", "shop=1")
@@ -114,7 +127,10 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
         let sent = named(&spans, &format!("send {request}"), SpanKind::Producer);
         let replied = named(&spans, &format!("send {reply}"), SpanKind::Producer);
         let received = named(&spans, &format!("receive {reply}"), SpanKind::Client);
-        let mut called: Vec<&Span> = spans.iter().filter(|span| span.name == "PUT" && *span != server).collect();
+        let mut called: Vec<&Span> = spans
+            .iter()
+            .filter(|span| span.name == "PUT" && *span != server)
+            .collect();
         called.sort_by_key(|span| span.start_time_unix_nano);
         for (child, parent) in [
             (sent, server),
@@ -124,10 +140,17 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
             (replied, processed),
             (received, server),
         ] {
-            assert_eq!(child.parent_span_id, parent.span_id, "{} below {}", child.name, parent.name);
+            assert_eq!(
+                child.parent_span_id, parent.span_id,
+                "{} below {}",
+                child.name, parent.name
+            );
         }
         assert_eq!(hex(&server.parent_span_id), PARENT);
-        assert_eq!((received.links.len(), &received.links[0].span_id), (1, &replied.span_id));
+        assert_eq!(
+            (received.links.len(), &received.links[0].span_id),
+            (1, &replied.span_id)
+        );
         for (span, name, expected) in [
             (server, "http.request.method", "PUT"),
             (server, "url.path", "/orders/7"),
@@ -151,12 +174,19 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
             assert_eq!(attribute(span, "messaging.message.conversation_id"), conversation);
         }
         // Each call is told of its own span.
-        let told: Vec<String> = backend.received().iter().flat_map(|call| call.all("traceparent")).collect();
+        let told: Vec<String> = backend
+            .received()
+            .iter()
+            .flat_map(|call| call.all("traceparent"))
+            .collect();
         let spans_of_calls = called.iter().map(|span| format!("00-{id}-{}-01", hex(&span.span_id)));
         assert_eq!(told, spans_of_calls.collect::<Vec<_>>());
         assert_eq!(backend.last().all("tracestate"), ["shop=1"]);
         let exported = format!("{spans:?}");
-        assert!(!exported.contains("secret") && !exported.contains("confidential"), "{exported}");
+        assert!(
+            !exported.contains("secret") && !exported.contains("confidential"),
+            "{exported}"
+        );
         // A process that ends exports what it has.
         proxy.stop().await;
         processor.stop().await;
@@ -177,7 +207,10 @@ async fn whoever_began_the_trace_decides_and_a_trace_that_nobody_records_still_p
     let unsampled = Request::get("/").header("traceparent", traceparent(false));
     assert_eq!(proxy.request(unsampled).await.status, 200);
     let told = backend.last().header("traceparent").expect("the backend is told");
-    assert!(told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"), "{told}");
+    assert!(
+        told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"),
+        "{told}"
+    );
     assert_ne!(told, traceparent(false));
     // Where there is no trace, one is begun that nobody records: whoever comes next must not decide anew.
     assert_eq!(proxy.request(Request::get("/")).await.status, 200);

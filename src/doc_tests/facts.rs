@@ -91,7 +91,11 @@ fn message(rest: &str) -> String {
 
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md", "docs/tracing.md"];
+    let pages = [
+        "docs/troubleshooting.md",
+        "docs/troubleshooting-streams.md",
+        "docs/tracing.md",
+    ];
     pages.iter().flat_map(|name| page(name).rows(title)).collect()
 }
 

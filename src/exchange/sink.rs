@@ -89,7 +89,7 @@ mod tests {
         }
 
         fn ended(&self, _: &Arc<Exchange>) {
-            self.watchers.fetch_add(1, Ordering::Relaxed);
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 

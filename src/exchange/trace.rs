@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn shares_are_of_traces() {
         let sampler = Sampler::new(true, 0.25);
-        let begun = (0..10_000).filter(|_| Trace::begin(sampler, None).is_recorded()).count();
+        let begun = (0..10_000)
+            .filter(|_| Trace::begin(sampler, None).is_recorded())
+            .count();
         assert!((2_000..3_000).contains(&begun), "{begun}");
         assert!(Trace::begin(Sampler::new(true, 1.0), None).is_recorded());
         assert!(!Trace::begin(Sampler::new(true, 0.0), None).is_recorded());

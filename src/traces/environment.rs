@@ -25,10 +25,7 @@ const CLIENT_CERTIFICATES: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
 ];
-const CLIENT_KEYS: [&str; 2] = [
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-];
+const CLIENT_KEYS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
 
 /// Traces are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +105,7 @@ impl Environment {
     }
 }
 
-fn first<'n>(names: [&'n str; 2], set: impl Fn(&str) -> Option<String>) -> Option<(&'n str, String)> {
+fn first(names: [&str; 2], set: impl Fn(&str) -> Option<String>) -> Option<(&str, String)> {
     names.into_iter().find_map(|name| Some((name, set(name)?)))
 }
 
@@ -173,8 +170,14 @@ mod tests {
             &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")],
         ] {
             let read = read(on).unwrap().unwrap();
-            assert_eq!((read.queue, read.batch, read.sampler), (2_048, 512, Sampler::new(true, 1.0)));
-            assert_eq!((read.delay, read.timeout), (Duration::from_secs(5), Duration::from_secs(30)));
+            assert_eq!(
+                (read.queue, read.batch, read.sampler),
+                (2_048, 512, Sampler::new(true, 1.0))
+            );
+            assert_eq!(
+                (read.delay, read.timeout),
+                (Duration::from_secs(5), Duration::from_secs(30))
+            );
         }
     }
 
@@ -205,7 +208,11 @@ mod tests {
             ("parentbased_always_off", Sampler::new(true, 0.0)),
             ("parentbased_traceidratio", Sampler::new(true, 0.01)),
         ] {
-            let set = [RECEIVER, ("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", "0.01")];
+            let set = [
+                RECEIVER,
+                ("OTEL_TRACES_SAMPLER", name),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+            ];
             assert_eq!(read(&set).unwrap().unwrap().sampler, expected, "{name}");
         }
     }

@@ -192,7 +192,10 @@ impl Export {
         };
         self.metrics.not_taken.inc_by(count);
         if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(error, "traces are not exported; requests go on (said once, until one export succeeds)");
+            tracing::warn!(
+                error,
+                "traces are not exported; requests go on (said once, until one export succeeds)"
+            );
         }
     }
 }

@@ -141,7 +141,9 @@ impl Maker<'_> {
         spans.extend(calls.map(|(repeated, call)| self.call(repeated, call)));
         if let Some(to) = &exchange.reply {
             let last = exchange.attempts.last();
-            let from = last.map_or(Duration::ZERO, |last| self.since_start(last.began) + last.took.unwrap_or_default());
+            let from = last.map_or(Duration::ZERO, |last| {
+                self.since_start(last.began) + last.took.unwrap_or_default()
+            });
             let mut attributes = self.messaging("send", to);
             attributes.push(number("messaging.message.body.size", exchange.response_bytes));
             spans.push(self.span(Draft {
@@ -198,7 +200,10 @@ impl Maker<'_> {
             attributes.push(KeyValue::new("server.address", backend.host.clone()));
             attributes.extend(backend.port.map(|port| number("server.port", u64::from(port))));
         }
-        attributes.extend(call.status.map(|status| number("http.response.status_code", u64::from(status))));
+        attributes.extend(
+            call.status
+                .map(|status| number("http.response.status_code", u64::from(status))),
+        );
         if repeated > 0 {
             attributes.push(number("http.request.resend_count", repeated as u64));
         }
@@ -236,7 +241,9 @@ impl Maker<'_> {
     fn span(&self, draft: Draft) -> SpanData {
         let at = |since: Duration| self.exchange.at.checked_add(since).unwrap_or(SystemTime::now());
         let mut links = SpanLinks::default();
-        links.links.extend(draft.link.map(|link| Link::with_context(context(link, true))));
+        links
+            .links
+            .extend(draft.link.map(|link| Link::with_context(context(link, true))));
         let mut attributes = draft.attributes;
         let status = match draft.error {
             None => Status::Unset,
@@ -274,12 +281,19 @@ impl Maker<'_> {
         ];
         let partition = place.partition.map(|partition| partition.to_string());
         attributes.extend(partition.map(|partition| KeyValue::new("messaging.destination.partition.id", partition)));
-        attributes.extend(place.offset.map(|offset| KeyValue::new("messaging.kafka.offset", offset)));
+        attributes.extend(
+            place
+                .offset
+                .map(|offset| KeyValue::new("messaging.kafka.offset", offset)),
+        );
         attributes
     }
 
     fn conversation(&self) -> KeyValue {
-        KeyValue::new("messaging.message.conversation_id", self.exchange.correlation_id.to_string())
+        KeyValue::new(
+            "messaging.message.conversation_id",
+            self.exchange.correlation_id.to_string(),
+        )
     }
 
     fn key(&self) -> Option<KeyValue> {
@@ -363,7 +377,9 @@ mod tests {
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         assert_eq!(names, ["POST", "send orders", "receive replies"]);
         assert_eq!(spans.len() as u64, count(&answered));
-        let [server, send, receive] = &spans[..] else { unreachable!() };
+        let [server, send, receive] = &spans[..] else {
+            unreachable!()
+        };
         for child in [send, receive] {
             assert_eq!(child.parent_span_id, server.span_context.span_id());
             assert!(child.start_time >= server.start_time && child.end_time <= server.end_time);
@@ -394,9 +410,17 @@ mod tests {
         let kinds: Vec<_> = spans.iter().map(|span| span.span_kind.clone()).collect();
         assert_eq!(
             kinds,
-            [SpanKind::Consumer, SpanKind::Client, SpanKind::Client, SpanKind::Producer]
+            [
+                SpanKind::Consumer,
+                SpanKind::Client,
+                SpanKind::Client,
+                SpanKind::Producer
+            ]
         );
-        assert_eq!(attribute(&spans[0], "messaging.consumer.group.name").as_deref(), Some("g"));
+        assert_eq!(
+            attribute(&spans[0], "messaging.consumer.group.name").as_deref(),
+            Some("g")
+        );
         assert_eq!(attribute(&spans[1], "error.type").as_deref(), Some("503"));
         assert_eq!(attribute(&spans[1], "http.request.resend_count"), None);
         assert_eq!(attribute(&spans[2], "http.request.resend_count").as_deref(), Some("1"));

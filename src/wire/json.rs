@@ -127,7 +127,9 @@ pub fn encode_request(request: Request, now_ms: i64) -> Record {
     };
     let mut record = record(&envelope, request.key, id.clone());
     // Where tracing looks for it.
-    let traces = fields.iter().filter(|(name, _)| *name == headers::TRACEPARENT || *name == headers::TRACESTATE);
+    let traces = fields
+        .iter()
+        .filter(|(name, _)| *name == headers::TRACEPARENT || *name == headers::TRACESTATE);
     record.headers.extend(traces.cloned());
     record
 }

@@ -62,7 +62,9 @@ pub struct HeldByCall<'a> {
     pub turn: Turn,
 }
 
-impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
+impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) -> Result<Answer, BackendError>>
+    Attempts<'c, 'a, C>
+{
     pub fn new(
         caller: &'c Caller,
         request: &'a Request,

@@ -63,7 +63,8 @@ impl Caller {
                     correlation_id: request.correlation_id.clone(),
                     place,
                 };
-                self.call_with_body((request, span), (reader, wanted), timeout, whole).await
+                self.call_with_body((request, span), (reader, wanted), timeout, whole)
+                    .await
             }
             _ => self.backend.call((request, span), None, timeout, whole).await,
         };

@@ -167,7 +167,8 @@ impl RecordProcessor {
             let whole = whole.as_ref();
             self.caller.call(&request, (reader, span), timeout, whole).await
         };
-        let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun).traced(seen.trace);
+        let mut attempts =
+            Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun).traced(seen.trace);
         let end = tokio::select! {
             biased;
             () = is_ended(call.as_ref()) => None,

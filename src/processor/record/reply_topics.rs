@@ -18,8 +18,9 @@ pub struct Destination {
     pub topic: Arc<str>,
     /// `None`: any.
     pub partition: Option<i32>,
-    /// The span that writes there, of which whoever reads is told. `None`: traces are off.
-    pub writer: Option<TraceParent>,
+    /// The span that writes there, of which whoever reads is told. `None`: traces are off. Boxed, since every record in the producer has room
+    /// for it.
+    pub writer: Option<Box<TraceParent>>,
 }
 
 impl Destination {
@@ -33,13 +34,14 @@ impl Destination {
 
     /// The same, written to by this span.
     pub fn written_by(self, writer: Option<TraceParent>) -> Self {
+        let writer = writer.map(Box::new);
         Destination { writer, ..self }
     }
 
     /// Tells in an encoded reply which span writes it.
     pub fn mark(&self, reply: &mut Record) {
-        if let Some(writer) = self.writer {
-            trace_parent::mark_reply(reply, writer);
+        if let Some(writer) = &self.writer {
+            trace_parent::mark_reply(reply, **writer);
         }
     }
 }
