@@ -89,20 +89,25 @@ fn message(rest: &str) -> String {
     last
 }
 
+/// The heading of tables of log lines.
+const LOG_LINES: &str = "By log line";
+
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = [
-        "docs/troubleshooting.md",
-        "docs/troubleshooting-streams.md",
-        "docs/tracing.md",
-    ];
+    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
     pages.iter().flat_map(|name| page(name).rows(title)).collect()
+}
+
+/// The rows of all tables of log lines.
+fn explained_log_lines() -> Vec<Vec<String>> {
+    let of_traces = page("docs/tracing.md").rows(LOG_LINES);
+    troubleshooting(LOG_LINES).into_iter().chain(of_traces).collect()
 }
 
 #[test]
 fn the_log_lines_are_those_of_the_code() {
     let lines = log_lines();
-    for row in troubleshooting("By log line") {
+    for row in explained_log_lines() {
         let text = code_spans(&row[0])[0];
         let levels = lines
             .iter()
@@ -116,7 +121,7 @@ fn the_log_lines_are_those_of_the_code() {
 
 #[test]
 fn every_warning_and_error_in_the_log_is_explained() {
-    let rows = troubleshooting("By log line");
+    let rows = explained_log_lines();
     let explained: Vec<&str> = rows.iter().map(|row| code_spans(&row[0])[0]).collect();
     for (level, line) in log_lines() {
         let is_ours = level != "info" && line != "{message}" && line != "{warning}";
