@@ -22,7 +22,7 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
     let mut registered = found(
-        r#""((?:proxy|processor|producer|actor|log|console|trace)_[a-z_]+)""#,
+        r#""((?:proxy|processor|producer|actor|log|config|console|trace)_[a-z_]+)""#,
         sources(),
     );
     // Those of actix-web-prom, by the prefix that it is given.
@@ -89,25 +89,23 @@ fn message(rest: &str) -> String {
     last
 }
 
-/// The heading of tables of log lines.
-const LOG_LINES: &str = "By log line";
-
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
-    pages.iter().flat_map(|name| page(name).rows(title)).collect()
-}
-
-/// The rows of all tables of log lines.
-fn explained_log_lines() -> Vec<Vec<String>> {
-    let of_traces = page("docs/tracing.md").rows(LOG_LINES);
-    troubleshooting(LOG_LINES).into_iter().chain(of_traces).collect()
+    let pages = [
+        "docs/troubleshooting.md",
+        "docs/troubleshooting-streams.md",
+        "docs/reload.md",
+        "docs/tracing.md",
+    ];
+    let pages = pages.map(page).into_iter();
+    let with_table = pages.filter(|page| page.text.contains(&format!("## {title}")));
+    with_table.flat_map(|page| page.rows(title)).collect()
 }
 
 #[test]
 fn the_log_lines_are_those_of_the_code() {
     let lines = log_lines();
-    for row in explained_log_lines() {
+    for row in troubleshooting("By log line") {
         let text = code_spans(&row[0])[0];
         let levels = lines
             .iter()
@@ -121,7 +119,7 @@ fn the_log_lines_are_those_of_the_code() {
 
 #[test]
 fn every_warning_and_error_in_the_log_is_explained() {
-    let rows = explained_log_lines();
+    let rows = troubleshooting("By log line");
     let explained: Vec<&str> = rows.iter().map(|row| code_spans(&row[0])[0]).collect();
     for (level, line) in log_lines() {
         let is_ours = level != "info" && line != "{message}" && line != "{warning}";

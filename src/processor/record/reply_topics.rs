@@ -3,14 +3,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use globset::GlobSet;
 
 use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::logged_once::LoggedOnce;
-use crate::settings::Topic;
+use crate::settings::{Later, Topic};
 use crate::wire::Record;
 use crate::wire::trace_parent::{self, TraceParent};
+
+/// Topics that no reply may go to. Written by a reload.
+pub type Forbidden = Arc<ArcSwap<HashSet<String>>>;
 
 /// Where a record is produced to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,22 +54,20 @@ impl Destination {
 pub struct ReplyTopics {
     /// Where a reply goes unless its request names a topic that is allowed.
     response_topic: Arc<str>,
+    /// Where results go that are fetched later, unless a route says otherwise.
+    results_topic: String,
     /// Topics that a request may name besides.
     allowed: GlobSet,
     /// Request and dead letter topics of the process: a reply there would be consumed as a request, or taken for a dead letter.
-    forbidden: Arc<HashSet<String>>,
+    forbidden: Forbidden,
     metrics: TopicMetrics,
     refusal_logged: LoggedOnce,
 }
 
 impl ReplyTopics {
-    pub fn new(
-        topic: &Topic,
-        response_topic: Arc<str>,
-        forbidden: Arc<HashSet<String>>,
-        metrics: TopicMetrics,
-    ) -> Self {
+    pub fn new(topic: &Topic, response_topic: Arc<str>, forbidden: Forbidden, metrics: TopicMetrics) -> Self {
         ReplyTopics {
+            results_topic: Later::default_results_topic(&response_topic),
             response_topic,
             allowed: globs(&topic.allowed_reply_topics),
             forbidden,
@@ -102,6 +104,7 @@ impl ReplyTopics {
     }
 
     fn may_be(&self, topic: &str) -> bool {
-        is_legal(topic) && !is_internal(topic) && !self.forbidden.contains(topic) && self.allowed.is_match(topic)
+        let is_allowed = || topic == self.results_topic || self.allowed.is_match(topic);
+        is_legal(topic) && !is_internal(topic) && !self.forbidden.load().contains(topic) && is_allowed()
     }
 }

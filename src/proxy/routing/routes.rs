@@ -14,7 +14,8 @@ use percent_encoding::percent_decode_str;
 use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::results::places::Later;
+use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
 use crate::wire::{Fields, Format, path};
@@ -34,6 +35,8 @@ pub struct Route {
     pub wire_format: Format,
     /// Whether and how its answers come in pieces.
     pub streams: Arc<StreamTerms>,
+    /// How its requests are accepted, their answers fetched later; `None`: their clients wait.
+    pub later: Option<Later>,
     /// What proves who asks.
     pub demands: Demands,
     key: Option<RecordKey>,
@@ -44,18 +47,19 @@ pub struct Route {
 }
 
 impl Routes {
-    /// The routes that the settings name; `None` if `topics` does not know their topics.
-    pub fn new(proxy: &settings::Proxy, topics: &KnownTopics) -> Option<Self> {
+    /// The routes that the settings name; `None` if `configured` does not know their topics.
+    pub fn new(proxy: &settings::Proxy, configured: impl Fn(&str) -> Option<Arc<KnownTopic>>) -> Option<Self> {
         let route = |route: &settings::Route| {
             Some(Route {
                 // Panics at a bad pattern; the settings let none through.
                 pattern: Some(ResourceDef::new(route.path.as_str())),
                 methods: route.methods.clone(),
-                request_topic: topics.configured(&route.request_topic)?,
-                reply_topic: topics.configured(&route.response_topic)?,
+                request_topic: configured(&route.request_topic)?,
+                reply_topic: configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
                 streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
+                later: Later::new(&route.later, &route.request_topic),
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 withheld: globs(&route.withhold_headers),
@@ -68,11 +72,12 @@ impl Routes {
         Some(Routes(vec![Route {
             pattern: None,
             methods: Vec::new(),
-            request_topic: topics.configured(&proxy.request_topic)?,
-            reply_topic: topics.configured(&proxy.response_topic)?,
+            request_topic: configured(&proxy.request_topic)?,
+            reply_topic: configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
             streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
+            later: Later::new(&proxy.later, &proxy.request_topic),
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             withheld: globs(&proxy.withhold_headers),
@@ -180,6 +185,7 @@ fn decoded(text: &str) -> Bytes {
 mod tests {
     use super::*;
     use crate::proxy::metrics::ProxyMetrics;
+    use crate::proxy::routing::topics::KnownTopics;
     use crate::settings::{Mode, load};
     use actix_web::http::header::{HeaderName, HeaderValue};
 
@@ -191,7 +197,7 @@ mod tests {
         let settings = settings.unwrap_or_else(|error| panic!("{error}")).settings;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
         let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
-        Routes::new(&settings.proxy, &topics).unwrap()
+        Routes::new(&settings.proxy, |name| topics.configured(name)).unwrap()
     }
 
     fn topic<'a>(routes: &'a Routes, method: &str, path: &str) -> Result<&'a str, RequestError> {
