@@ -105,7 +105,7 @@ impl App {
             exchanges,
             console,
             exporter,
-        } = Watchers::begin(&settings, &registry)?;
+        } = Watchers::begin(settings, &registry)?;
         let proxy = settings
             .mode
             .is_proxy()
