@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
-use crate::exchange::Exchanges;
+use crate::exchange::access_log::AccessLog;
+use crate::exchange::{Exchanges, Watcher};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
@@ -82,7 +83,7 @@ impl App {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let exchanges = Exchanges::default();
+        let exchanges = watched(&settings);
         let proxy = settings
             .mode
             .is_proxy()
@@ -241,6 +242,12 @@ impl App {
         tracing::info!(clean, "drained");
         if clean { exit::OK } else { exit::CUT_OFF }
     }
+}
+
+/// Who is told of the requests.
+fn watched(settings: &Settings) -> Exchanges {
+    let access_log = AccessLog::new(settings.log.access).map(|log| Arc::new(log) as Arc<dyn Watcher>);
+    Exchanges::new(access_log.into_iter().collect(), settings.log.shows_queries)
 }
 
 #[cfg(test)]

@@ -37,15 +37,14 @@ impl Exchanges {
         self.0.shows_queries
     }
 
-    pub(super) fn ended(&self, exchange: Box<Exchange>) {
-        let mut watchers = self.0.all.iter().filter(|watcher| watcher.wants(&exchange));
-        let Some(first) = watchers.next() else {
-            return;
-        };
-        let others: Vec<_> = watchers.collect();
-        let exchange = Arc::from(exchange);
-        first.ended(&exchange);
-        others.iter().for_each(|watcher| watcher.ended(&exchange));
+    /// Whether anybody watches. Where nobody does, no text is kept.
+    pub fn is_watched(&self) -> bool {
+        !self.0.all.is_empty()
+    }
+
+    pub(super) fn ended(&self, exchange: &Arc<Exchange>) {
+        let watchers = self.0.all.iter().filter(|watcher| watcher.wants(exchange));
+        watchers.for_each(|watcher| watcher.ended(exchange));
     }
 }
 

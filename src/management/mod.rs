@@ -5,11 +5,13 @@
 //! - [`routes`]: paths, each with the methods it takes.
 //! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
+//! - [`log_level`]: changes what is logged.
 //! - [`status`]: the document of `/status`.
 
 pub mod access;
 pub mod board;
 pub mod guard;
+mod log_level;
 pub mod routes;
 pub mod status;
 mod wrong_tokens;
@@ -32,6 +34,7 @@ const METRICS: &str = "/metrics";
 const STATUS: &str = "/status";
 const PAUSE: &str = "/topics/{name}/pause";
 const RESUME: &str = "/topics/{name}/resume";
+const LOG_LEVEL: &str = "/log/level";
 
 /// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Metrics are for trusted
 /// proxies alone there. Other methods than GET and HEAD fall through to what follows.
@@ -56,6 +59,7 @@ pub fn all(routes: &mut Routes<'_>) {
     routes.order(RESUME, async |request, name, board| {
         set_paused(request, name, board, false).await
     });
+    routes.put(LOG_LEVEL, log_level::set);
 }
 
 async fn live() -> HttpResponse {

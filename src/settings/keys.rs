@@ -123,6 +123,8 @@ pub mod top {
         ALLOWED_HOSTS: Value "allowed_hosts";
         LOG_LEVEL: Value "log.level";
         LOG_FORMAT: Value "log.format";
+        LOG_ACCESS: Value "log.access";
+        LOG_QUERY: Value "log.query";
     }
 }
 
