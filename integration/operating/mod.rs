@@ -1,5 +1,7 @@
 //! What operators configure, see and do.
 
+/// The access log, phases, and the level of the log.
+mod access_log;
 /// Places for backend calls: each topic has its own, and borrows the rest.
 mod call_places;
 /// `check --connect`: what is wrong around the service.

@@ -18,7 +18,7 @@ pub mod sink;
 pub mod under_way;
 
 pub use phase::Phase;
-pub use record::{Attempt, Ending, Exchange, Id, RecordPosition};
+pub use record::{Attempt, Ending, Exchange, Id, RecordPosition, Trace};
 pub use role::Role;
 pub use sink::{Exchanges, Watcher};
 pub use under_way::UnderWay;

@@ -216,6 +216,19 @@ pub struct Trace {
     pub replied: Option<TraceParent>,
 }
 
+impl Trace {
+    /// One that only passes.
+    pub fn passing(context: TraceParent) -> Self {
+        Trace {
+            parent: context.span,
+            span: 0,
+            sent: 0,
+            context,
+            replied: None,
+        }
+    }
+}
+
 impl Exchange {
     /// One that begins now, of which nothing is known but its role.
     pub fn begin(role: Role) -> Self {

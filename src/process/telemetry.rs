@@ -11,6 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use crate::process::events;
 use crate::process::log_writer::{LastLines, LogWriter};
 use crate::process::output;
+use crate::process::repeats::Repeats;
 
 /// What is logged, and how.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ pub fn init(log: &Log) -> Option<LastLines> {
     let (filter, handle) = reload::Layer::new(filter);
     // The level is a hint: without it, each debug line of any library would be asked about.
     let is_access = filter_fn(|metadata| metadata.target() == ACCESS).with_max_level_hint(LevelFilter::INFO);
-    let filter = filter.or(is_access);
+    let filter = filter.or(is_access).and(Repeats);
     let writer = LogWriter::start()
         .map_err(|error| output::complain(format_args!("there is no log: {error}")))
         .ok()?;

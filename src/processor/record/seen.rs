@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::exchange::{Ending, Exchanges, Id, Phase, RecordPosition, Role, UnderWay};
+use crate::exchange::{Ending, Exchanges, Id, Phase, RecordPosition, Role, Trace, UnderWay};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::outbox::{Content, Parcel};
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::stream::answer::Answer;
+use crate::wire::trace_parent::TraceParent;
 use crate::wire::{RawRecord, ReplyError, Request, headers};
 
 /// Begins the account of a record that was taken in now.
@@ -34,8 +35,10 @@ pub fn decoded(seen: &mut UnderWay, request: &Request) {
         Some(place) => place.length,
         None => request.body.as_ref().map_or(0, |body| body.len() as u64),
     };
-    let mut fields = request.headers.iter();
-    if let Some((_, id)) = fields.find(|(name, _)| name == headers::X_REQUEST_ID) {
+    let field = |wanted| request.headers.iter().find(|(name, _)| *name == wanted);
+    let context = field(headers::TRACEPARENT).and_then(|(_, parent)| TraceParent::parse(parent));
+    seen.trace = context.map(Trace::passing);
+    if let Some((_, id)) = field(headers::X_REQUEST_ID) {
         seen.called(id);
     }
 }

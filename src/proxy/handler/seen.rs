@@ -9,11 +9,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
 use crate::error::RequestError;
-use crate::exchange::{Ending, Exchanges, Id, Phase, Role, UnderWay};
+use crate::exchange::{Ending, Exchanges, Id, Phase, Role, Trace, UnderWay};
 use crate::proxy::handler::request::request_id;
 use crate::proxy::stream::body::CutOff;
 use crate::proxy::trust::Origin;
-use crate::wire::CorrelationId;
+use crate::wire::trace_parent::TraceParent;
+use crate::wire::{CorrelationId, headers};
 
 /// Begins the record of a request.
 pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, origin: &Origin) -> UnderWay {
@@ -22,6 +23,9 @@ pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, or
     seen.client = origin.client;
     let target = request.uri().path_and_query().map_or("*", |target| target.as_str());
     seen.asks(request.method().as_str(), target);
+    let parent = request.headers().get(headers::TRACEPARENT);
+    let context = parent.and_then(|parent| TraceParent::parse(parent.as_bytes()));
+    seen.trace = context.map(Trace::passing);
     if let Some(id) = request_id(request.headers()) {
         seen.called(id.as_bytes());
     }
