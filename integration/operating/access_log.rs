@@ -130,7 +130,7 @@ async fn failures_alone_have_lines_and_repeated_warnings_are_counted() {
     create_topic(&topics.request, 1).await;
     let backend = Backend::start(|request| match request.target.as_str() {
         "/fails" => Answer::Close,
-        _ => Answer::ok(b"fine"),
+        _ => Answer::body("fine"),
     })
     .await;
     let log = json!({"access": "errors", "format": "json"});

@@ -126,7 +126,6 @@ fn ms(took: Duration) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::{self, Write};
 

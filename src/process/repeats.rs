@@ -151,7 +151,6 @@ impl Visit for Said {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io;
 
