@@ -53,7 +53,7 @@ async fn a_request_has_one_line_at_each_instance_and_its_phases_are_counted() {
         .header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
     let answer = proxy.request(request).await;
     answer.assert_echo("hello");
-    let id = answer.header("x-correlation-id").expect("an id");
+    let id = answer.header("khp-correlation-id").expect("an id");
 
     let (of_proxy, of_processor) = (line_of(&proxy, &id).await, line_of(&processor, &id).await);
     for (line, role) in [(&of_proxy, "proxy"), (&of_processor, "processor")] {
@@ -144,7 +144,7 @@ async fn failures_alone_have_lines_and_repeated_warnings_are_counted() {
     for _ in 0..3 {
         let answer = proxy.request(Request::post("/fails", "x")).await;
         assert_eq!(answer.status, 502, "{}", answer.text());
-        ids.push(answer.header("x-correlation-id").expect("an id"));
+        ids.push(answer.header("khp-correlation-id").expect("an id"));
     }
     for id in &ids {
         let (of_proxy, of_processor) = (line_of(&proxy, id).await, line_of(&processor, id).await);
@@ -169,7 +169,11 @@ async fn failures_alone_have_lines_and_repeated_warnings_are_counted() {
 #[tokio::test]
 async fn the_level_changes_while_the_process_runs() {
     let topics = Topics::unique("orders");
-    let proxy = proxy(&topics).set("management_token", TOKEN).start().await;
+    let proxy = proxy(&topics)
+        .set("management_token", TOKEN)
+        .set("management_port", 1)
+        .start()
+        .await;
     let put = async |token: &str, body: &str| {
         let request = Request::new("PUT", "/log/level")
             .body(client::Body::Sized(body.into()))
