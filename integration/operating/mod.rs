@@ -30,6 +30,8 @@ mod pacing;
 mod paused_topics;
 /// Restarts under load, behind nginx.
 mod rolling_restarts;
+/// What Prometheus gets.
+mod scrapes;
 /// What systemd and container engines learn of a process.
 mod service_manager;
 /// Settings: files, environment, and their faults.

@@ -22,6 +22,7 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
+use rdkafka::util::get_rdkafka_version;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -30,10 +31,12 @@ use crate::app::start_error::StartError;
 use crate::console;
 use crate::exchange::access_log::AccessLog;
 use crate::exchange::{Exchanges, Watcher};
+use crate::kafka::client::statistics;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
 use crate::management::board::Board;
+use crate::metrics;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
@@ -85,6 +88,8 @@ impl App {
     ) -> Result<Self, StartError> {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
+        metrics::register_build(&registry, &get_rdkafka_version().1)?;
+        statistics::register(&registry)?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
         let (recorder, console) = (settings.management.port != 0)
             .then(|| console::begin(&registry))

@@ -208,7 +208,7 @@ impl Operation {
         if self.who != Who::Anybody {
             described["security"] = json!([{"token": []}]);
         }
-        if self.method == "POST" {
+        if self.method != "GET" {
             let members = self
                 .body
                 .iter()

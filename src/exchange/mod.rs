@@ -7,9 +7,10 @@
 //! - [`role`]: as what an instance sees it; [`phase`]: what a request's time is divided into.
 //! - [`under_way`]: a record that is still written. However its request ends, it is told once.
 //! - [`sink`]: where the records go.
-//! - [`metrics`]: what is counted of them; [`access_log`]: the line that is written of each.
+//! - [`metrics`]: what is counted of them, and [`exemplars`]: one that stands for many; [`access_log`]: the line that is written of each.
 
 pub mod access_log;
+pub mod exemplars;
 pub mod metrics;
 pub mod phase;
 pub mod record;

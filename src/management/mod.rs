@@ -6,19 +6,21 @@
 //! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
 //! - [`log_level`]: changes what is logged.
+//! - [`open_metrics`]: metrics with exemplars.
 //! - [`status`]: the document of `/status`.
 
 pub mod access;
 pub mod board;
 pub mod guard;
 mod log_level;
+mod open_metrics;
 pub mod routes;
 pub mod status;
 mod wrong_tokens;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use prometheus::{Encoder, TextEncoder};
+use prometheus::TextEncoder;
 use serde_json::json;
 
 use crate::management::access::peer;
@@ -76,7 +78,7 @@ async fn ready(board: web::Data<Board>) -> HttpResponse {
 
 async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     match board.access.admit(&request).await {
-        Ok(()) => metrics_page(&board),
+        Ok(()) => metrics_page(&request, &board),
         Err(refusal) => refusal.response(),
     }
 }
@@ -88,19 +90,29 @@ async fn metrics_for_trusted(request: HttpRequest, board: web::Data<Board>) -> H
         return HttpResponse::Forbidden().json(json!({ "error": error }));
     }
     match board.access.admit_by_any_name(&request).await {
-        Ok(()) => metrics_page(&board),
+        Ok(()) => metrics_page(&request, &board),
         Err(refusal) => refusal.response(),
     }
 }
 
-fn metrics_page(board: &Board) -> HttpResponse {
+fn metrics_page(request: &HttpRequest, board: &Board) -> HttpResponse {
     board.refresh();
-    let mut text = Vec::new();
-    match TextEncoder::new().encode(&board.registry.gather(), &mut text) {
-        Ok(()) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, prometheus::TEXT_FORMAT))
+    let families = board.registry.gather();
+    let (content_type, page) = match open_metrics::is_wanted(request) {
+        true => {
+            let page = open_metrics::page(&families, &board.exemplars());
+            (open_metrics::CONTENT_TYPE, page.map_err(|error| error.to_string()))
+        }
+        false => {
+            let page = TextEncoder::new().encode_to_string(&families);
+            (prometheus::TEXT_FORMAT, page.map_err(|error| error.to_string()))
+        }
+    };
+    match page {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, content_type))
             .body(text),
-        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+        Err(error) => HttpResponse::InternalServerError().body(error),
     }
 }
 
