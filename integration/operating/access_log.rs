@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::backend::{Answer, Backend};
+use crate::harness::backend::{Answer, Backend, unreachable_url};
 use crate::harness::client::{self, Request};
 use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
-use crate::harness::spec::{processor, proxy};
+use crate::harness::spec::{all, processor, proxy};
 use crate::harness::topics::create_topic;
 use crate::harness::wait::eventually;
 
@@ -169,9 +169,8 @@ async fn failures_alone_have_lines_and_repeated_warnings_are_counted() {
 #[tokio::test]
 async fn the_level_changes_while_the_process_runs() {
     let topics = Topics::unique("orders");
-    let proxy = proxy(&topics)
+    let service = all(&topics, &unreachable_url())
         .set("management_token", TOKEN)
-        .set("management_port", 1)
         .start()
         .await;
     let put = async |token: &str, body: &str| {
@@ -179,18 +178,22 @@ async fn the_level_changes_while_the_process_runs() {
             .body(client::Body::Sized(body.into()))
             .header("Content-Type", "application/json")
             .header("Authorization", format!("Bearer {token}"));
-        client::request(&proxy.management_address(), request).await.status
+        client::request(&service.management_address(), request).await.status
     };
+    // Each failed call is a line of its own, at debug.
+    let fails = async || assert_eq!(service.request(Request::post("/", "x")).await.status, 502);
+    let calls = || service.logged("backend call failed");
     assert_eq!(put("a-wrong-token-of-a-test", r#"{"level": "debug"}"#).await, 401);
     for body in ["", "debug", r#"{"level": "loud"}"#, r#"{"level": 3}"#] {
         assert_eq!(put(TOKEN, body).await, 400, "{body}");
     }
-    let is_debug = || proxy.log().lines().any(|line| line.contains("DEBUG"));
-    assert!(!is_debug());
-    assert_eq!(put(TOKEN, r#"{"level": "debug"}"#).await, 200);
-    eventually("debug lines are there", async || {
-        proxy.manage("/health/ready").await;
-        is_debug().then_some(()).ok_or("not yet".to_owned())
-    })
-    .await;
+    fails().await;
+    assert_eq!(calls(), 0);
+    assert_eq!(put(TOKEN, r#"{"level": "actix_khp=debug,info"}"#).await, 200);
+    fails().await;
+    let said = calls();
+    assert!(said > 0);
+    assert_eq!(put(TOKEN, r#"{"level": "info"}"#).await, 200);
+    fails().await;
+    assert_eq!(calls(), said);
 }

@@ -75,8 +75,8 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &Known) -> 
     writeln!(text, "# HELP {name} {}", escaped(family.help()))?;
     for metric in family.get_metric() {
         match family.get_field_type() {
-            MetricType::COUNTER => write_sample(text, name, "_total", metric, metric.get_counter().value())?,
-            MetricType::GAUGE => write_sample(text, name, "", metric, metric.get_gauge().value())?,
+            MetricType::COUNTER => write_sample(text, name, "_total", metric, metric.get_counter().get_value())?,
+            MetricType::GAUGE => write_sample(text, name, "", metric, metric.get_gauge().get_value())?,
             _ => {
                 let found = exemplars.of(family.name(), metric.get_label());
                 let buckets = found.as_ref().and_then(|(topic, phase)| topic.get(phase));

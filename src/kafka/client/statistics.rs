@@ -110,7 +110,7 @@ struct Statistics {
     cgrp: Option<Group>,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Producer,
