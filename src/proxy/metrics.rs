@@ -12,6 +12,7 @@ use crate::exchange::Role;
 use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
+use crate::proxy::results::metrics::ResultsMetrics;
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
@@ -54,6 +55,7 @@ pub struct ProxyMetrics {
     pub jwks: JwksMetrics,
     pub uploads: UploadMetrics,
     pub streams: StreamMetrics,
+    pub results: ResultsMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -218,6 +220,7 @@ impl ProxyMetrics {
             },
             uploads: UploadMetrics::register(registry)?,
             streams: StreamMetrics::register(registry)?,
+            results: ResultsMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }
