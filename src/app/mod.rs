@@ -26,6 +26,7 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
+use rdkafka::util::get_rdkafka_version;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,11 +34,13 @@ use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
 use crate::app::watchers::Watchers;
 use crate::console;
+use crate::kafka::client::statistics;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
 use crate::management::board::Board;
 use crate::management::configuration::Configuration;
+use crate::metrics;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
@@ -100,6 +103,8 @@ impl App {
         let settings = &loaded.settings;
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
+        metrics::register_build(&registry, &get_rdkafka_version().1)?;
+        statistics::register(&registry)?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
         let Watchers {
             exchanges,

@@ -6,6 +6,7 @@ use prometheus::Registry;
 
 use crate::app::start_error::StartError;
 use crate::console;
+use crate::exchange::access_log::AccessLog;
 use crate::exchange::{Exchanges, Watcher};
 use crate::settings::{Settings, Topic};
 use crate::traces::{Backend, Environment, Exporter, Topics};
@@ -31,10 +32,14 @@ impl Watchers {
             all.push(watcher);
             console
         });
+        if let Some(log) = AccessLog::new(settings.log.access) {
+            all.push(Arc::new(log));
+        }
+        let shows_queries = settings.log.shows_queries;
         let variable = |name: &str| std::env::var(name).ok();
         let Some(environment) = Environment::read(variable)? else {
             return Ok(Watchers {
-                exchanges: Exchanges::new(all, false),
+                exchanges: Exchanges::new(all, shows_queries),
                 console,
                 exporter: None,
             });
@@ -42,7 +47,7 @@ impl Watchers {
         let (exporter, traces) = Exporter::start(&environment, topics(settings), registry)?;
         all.push(traces);
         Ok(Watchers {
-            exchanges: Exchanges::new(all, false).traced(environment.sampler),
+            exchanges: Exchanges::new(all, shows_queries).traced(environment.sampler),
             console,
             exporter: Some(exporter),
         })

@@ -22,7 +22,7 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
     let mut registered = found(
-        r#""((?:proxy|processor|producer|actor|log|config|console|trace)_[a-z_]+)""#,
+        r#""(build_info|(?:proxy|processor|producer|actor|log|librdkafka|config|console|trace)_[a-z_]+)""#,
         sources(),
     );
     // Those of actix-web-prom, by the prefix that it is given.

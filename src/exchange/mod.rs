@@ -8,8 +8,10 @@
 //! - [`under_way`]: a record that is still written. However its request ends, it is told once.
 //! - [`trace`]: the trace that it belongs to, and which traces are recorded.
 //! - [`sink`]: where the records go.
-//! - [`metrics`]: what is counted of them.
+//! - [`metrics`]: what is counted of them, and [`exemplars`]: one that stands for many; [`access_log`]: the line that is written of each.
 
+pub mod access_log;
+pub mod exemplars;
 pub mod metrics;
 pub mod phase;
 pub mod record;
@@ -19,7 +21,7 @@ pub mod trace;
 pub mod under_way;
 
 pub use phase::Phase;
-pub use record::{Attempt, Ending, Exchange, Id, RecordPosition};
+pub use record::{Attempt, Ending, Exchange, Id, RecordPosition, Trace};
 pub use role::Role;
 pub use sink::{Exchanges, Watcher};
 pub use trace::{Sampler, Trace};

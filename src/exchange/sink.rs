@@ -58,15 +58,14 @@ impl Exchanges {
         self.watchers.shows_queries
     }
 
-    pub(super) fn ended(&self, exchange: Box<Exchange>) {
-        let mut watchers = self.watchers.all.iter().filter(|watcher| watcher.wants(&exchange));
-        let Some(first) = watchers.next() else {
-            return;
-        };
-        let others: Vec<_> = watchers.collect();
-        let exchange = Arc::from(exchange);
-        first.ended(&exchange);
-        others.iter().for_each(|watcher| watcher.ended(&exchange));
+    /// Whether anybody watches. Where nobody does, no text is kept.
+    pub fn is_watched(&self) -> bool {
+        !self.watchers.all.is_empty()
+    }
+
+    pub(super) fn ended(&self, exchange: &Arc<Exchange>) {
+        let watchers = self.watchers.all.iter().filter(|watcher| watcher.wants(exchange));
+        watchers.for_each(|watcher| watcher.ended(exchange));
     }
 }
 

@@ -140,6 +140,8 @@ pub mod top {
         WATCH_FILES: Value "watch_files";
         LOG_LEVEL: Value "log.level", live;
         LOG_FORMAT: Value "log.format";
+        LOG_ACCESS: Value "log.access";
+        LOG_QUERY: Value "log.query";
     }
 }
 

@@ -16,6 +16,7 @@ use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::rate_limit::RateLimit;
 use crate::settings::{BreakerMode, Topic};
 use crate::wire::Request;
+use crate::wire::correlation::id_text;
 use crate::wire::trace_parent::TraceParent;
 
 /// One worker's way to its backend. Made on the Arbiter that the calls run on: the connections live there.
@@ -73,7 +74,8 @@ impl Caller {
             if !matches!(error, BackendError::BadMessage(_) | BackendError::Body(_)) {
                 self.metrics.backend_errors.inc();
             }
-            tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url, %error, "backend call failed");
+            tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url,
+                correlation_id = id_text(&request.correlation_id), %error, "backend call failed");
         }
         outcome
     }

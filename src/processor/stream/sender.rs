@@ -11,6 +11,7 @@ use crate::processor::stream::acks::Acks;
 use crate::processor::stream::calls::Streamed;
 use crate::processor::stream::pieces::{Cut, Sizes};
 use crate::wire::Record;
+use crate::wire::correlation::id_text;
 use crate::wire::stream::{MAX_PIECE, Piece, StreamError, StreamHead, Then, encode_piece};
 
 /// Room for what the size of an empty piece does not show: the digits of its number, the word of an error.
@@ -45,6 +46,11 @@ impl<'a> Sender<'a> {
             is_over: true,
             last_word: StreamError::ProcessorFailed,
         }
+    }
+
+    /// The correlation id of its request, for people.
+    pub fn id_text(&self) -> String {
+        id_text(&self.correlation_id)
     }
 
     /// The sizes of pieces that the topic takes.

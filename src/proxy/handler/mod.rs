@@ -340,7 +340,7 @@ impl Proxy {
         seen::replied(seen, trace_parent::of_reply(&record));
         let (response, error) = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
-            tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
+            tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, correlation_id = %id, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
         seen.ending = Ending {

@@ -192,7 +192,7 @@ impl ReplyRouter {
             (Format::Native, Some(partition)) => Awaited::OnPartition(partition),
         };
         if let Err(error) = seal(&self.parts.sealing.load(), &mut forward) {
-            tracing::error!(topic = %forward.request_topic.name, %error, "a request is not sent");
+            tracing::error!(topic = %forward.request_topic.name, correlation_id = %forward.id, %error, "a request is not sent");
             return forward.refuse(RequestError::Overloaded);
         }
         if forward.record.encoded_size() > self.parts.limits.of(&forward.request_topic.name) {

@@ -99,7 +99,7 @@ impl ReplyRouter {
     /// The client hears that there is no answer, rather than take a part of one for whole.
     fn not_a_piece(&self, waiting: Waiting, record: &RawRecord, reason: &str) {
         self.parts.metrics.malformed_replies.inc();
-        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, reason,
+        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, correlation_id = waiting.id_text(), reason,
             "a streamed answer cannot be begun; its client gets 502");
         self.cancel_request(&waiting);
         waiting.answer(Err(RequestError::ReplyLost));

@@ -362,6 +362,8 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         level: reader.required(&top::LOG_LEVEL, value::log_filter),
         format: reader.required(&top::LOG_FORMAT, value::log_format),
+        access: reader.required(&top::LOG_ACCESS, value::access_log),
+        shows_queries: reader.required(&top::LOG_QUERY, value::log_query),
     }
 }
 

@@ -137,6 +137,9 @@ fn of_words(words: &str) -> Value {
     } else if begins("timeout, reset, or a status") {
         let status = json!({"type": "integer", "minimum": 400, "maximum": 599});
         vec![json!({"enum": ["timeout", "reset"]}), status]
+    } else if begins("off, errors, all or a number") {
+        let lines = json!({"type": "number", "minimum": 0.001, "maximum": 1_000_000});
+        vec![json!({"enum": ["off", "errors", "all"]}), lines]
     } else if begins("address, header:NAME or everybody") {
         vec![
             json!({"enum": ["address", "everybody"]}),
