@@ -239,7 +239,9 @@ impl ResultStore {
             match found {
                 Found::Result(found) => return Ok(Some(found)),
                 Found::Gone => return Err(RequestError::ResultGone),
-                Found::Nothing if !is_whole => return Err(RequestError::Starting),
+                // What is found meanwhile is the result all the same.
+                Found::Nothing if !is_whole && Instant::now() >= until => return Err(RequestError::Starting),
+                Found::Nothing if !is_whole => {}
                 Found::Nothing if now >= result.deadline_ms => {
                     let over = result.since_ms().saturating_add(place.kept.as_millis() as i64);
                     return Err(match now >= over {
