@@ -108,3 +108,27 @@ impl ReplyTopics {
         is_legal(topic) && !is_internal(topic) && !self.forbidden.load().contains(topic) && is_allowed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::metrics::ProcessorMetrics;
+    use crate::settings::plain_topic;
+
+    #[test]
+    fn a_request_may_name_the_results_topic_and_others_that_are_allowed() {
+        let metrics = ProcessorMetrics::register(&prometheus::Registry::new()).unwrap();
+        let topic = plain_topic("orders", "orders-replies", "http://a", 1);
+        let forbidden = Arc::new(HashSet::from(["x-responses".to_owned()]));
+        let topics = ReplyTopics::new(&topic, "orders-replies".into(), forbidden, metrics.topic("orders", "a"));
+        for (named, to) in [
+            ("orders-replies-results", "orders-replies-results"),
+            ("other-responses", "other-responses"),
+            ("x-responses", "orders-replies"),
+            ("other-results", "orders-replies"),
+            ("__consumer_offsets", "orders-replies"),
+        ] {
+            assert_eq!(&*topics.destination(Some(named), None).topic, to, "{named}");
+        }
+    }
+}
