@@ -16,7 +16,9 @@ async fn no_view_has_a_violation_of_accessibility() {
         _ => Answer::echo(request),
     })
     .await;
-    let service = all(&topics, &backend.url()).set("dead_letter_topic", dead_letters.as_str()).set_topics("max_retries", 0);
+    let service = all(&topics, &backend.url())
+        .set("dead_letter_topic", dead_letters.as_str())
+        .set_topics("max_retries", 0);
     let service = service.start().await;
     for path in ["/a", "/fails", "/b"] {
         service.request(Request::get(path)).await;
@@ -26,11 +28,23 @@ async fn no_view_has_a_violation_of_accessibility() {
     for (width, height) in [(1280, 900), (500, 800)] {
         browser.resize(width, height).await;
         for view in ["now", "topics", "requests", "try", "dead-letters", "events", "settings"] {
-            browser.open(&format!("http://{}/#/{view}", service.management_address())).await;
+            browser
+                .open(&format!("http://{}/#/{view}", service.management_address()))
+                .await;
             browser.expect("live").await;
-            browser.until("return document.querySelector('main').innerText.length > 60").await;
-            found.extend(browser.violations().await.into_iter().map(|one| format!("{view} at {width}: {one}")));
-            let wide = browser.run("return document.documentElement.scrollWidth - innerWidth").await;
+            browser
+                .until("return document.querySelector('main').innerText.length > 60")
+                .await;
+            found.extend(
+                browser
+                    .violations()
+                    .await
+                    .into_iter()
+                    .map(|one| format!("{view} at {width}: {one}")),
+            );
+            let wide = browser
+                .run("return document.documentElement.scrollWidth - innerWidth")
+                .await;
             assert!(wide.as_i64() <= Some(0), "{view} at {width} is {wide} too wide");
         }
     }

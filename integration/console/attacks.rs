@@ -16,7 +16,11 @@ async fn attack_strings_change_nothing_on_the_page() {
     let letter = dlq.letter(
         7,
         &format!("/{SCRIPT}"),
-        &[("khp-error", IMAGE), ("kafka_dlt-exception-message", LINK), (SCRIPT, IMAGE)],
+        &[
+            ("khp-error", IMAGE),
+            ("kafka_dlt-exception-message", LINK),
+            (SCRIPT, IMAGE),
+        ],
     );
     produce_all(&dlq.dead_letters, 0, [letter]).await;
     let processor = dlq.spec(&unreachable_url()).start().await;
@@ -43,7 +47,11 @@ async fn attack_strings_change_nothing_on_the_page() {
     browser.open(&page("requests")).await;
     eventually("the request is listed", async || {
         let rows = browser.run("return document.querySelectorAll('tbody tr').length").await;
-        if rows.as_u64() > Some(0) { Ok(()) } else { Err(rows.to_string()) }
+        if rows.as_u64() > Some(0) {
+            Ok(())
+        } else {
+            Err(rows.to_string())
+        }
     })
     .await;
     assert_untouched(&browser).await;
@@ -55,13 +63,20 @@ async fn attack_strings_change_nothing_on_the_page() {
     // And if it were markup, its script would not run: the policy allows the page's own files alone.
     let answer = processor.manage("/").await;
     let policy = answer.header("content-security-policy").unwrap_or_default().to_owned();
-    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self';"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("script-src 'self';"),
+        "{policy}"
+    );
     assert!(!policy.contains("unsafe"), "{policy}");
 }
 
 async fn assert_untouched(browser: &Browser) {
-    let elements = "return document.querySelectorAll('main img, main script, main iframe, main b, [onload], [onerror]').length";
+    let elements =
+        "return document.querySelectorAll('main img, main script, main iframe, main b, [onload], [onerror]').length";
     assert_eq!(browser.run(elements).await.as_u64(), Some(0));
     let title = browser.run("return document.title").await;
-    assert!(title.as_str().is_some_and(|title| title.ends_with("actix-khp console")), "{title}");
+    assert!(
+        title.as_str().is_some_and(|title| title.ends_with("actix-khp console")),
+        "{title}"
+    );
 }

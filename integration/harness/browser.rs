@@ -1,12 +1,15 @@
-//! Chromium, driven over WebDriver as a person at a keyboard would.
+//! Chromium, driven over WebDriver (https://www.w3.org/TR/webdriver2/) as a person at a keyboard would.
+//!
+//! Six of its commands are enough, each a POST of JSON that the harness's client sends. A library for them would bring 16 crates, and have
+//! every dependency of the service compiled once more with other features.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-use thirtyfour::prelude::*;
+use serde_json::{Value, json};
 
 use super::binary::signal;
+use super::client::{Request, try_request};
 use super::kafka::free_port;
 use super::wait::{eventually, off_thread};
 
@@ -18,10 +21,18 @@ const TEXT: &str = "return document.body.innerText";
 const FOCUSED: &str = "const e = document.activeElement; if (e === document.body) return ''; const label = e.labels?.[0]?.innerText; \
     return (e.getAttribute('aria-label') ?? label ?? e.innerText ?? '').trim()";
 
+/// The keys that have no character of their own.
+pub const TAB: &str = "\u{e004}";
+pub const ENTER: &str = "\u{e007}";
+/// The member that names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
 /// One window.
 pub struct Browser {
-    driver: WebDriver,
-    // After the driver, which ends its session with it.
+    /// `host:port` of its driver.
+    address: String,
+    /// The path of its session.
+    session: String,
     _process: Driver,
 }
 
@@ -47,36 +58,47 @@ impl Browser {
             .spawn()
             .expect("chromedriver is installed (integration/install)");
         let process = Driver(process);
-        let mut wanted = DesiredCapabilities::chrome();
+        let address = format!("127.0.0.1:{port}");
         // In a container there is no sandbox for root, and /dev/shm is small.
-        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] {
-            wanted.add_arg(argument).expect("an argument");
-        }
-        let driver = eventually("chromedriver answers", async || {
-            let address = format!("http://127.0.0.1:{port}");
-            WebDriver::new(address, wanted.clone()).await.map_err(|error| error.to_string())
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+        ];
+        let options = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
+        let wanted = json!({"capabilities": {"alwaysMatch": options}});
+        let begun = eventually("chromedriver answers", async || {
+            send(&address, "/session", &wanted).await
         })
         .await;
+        let id = begun["sessionId"].as_str().expect("a session has an id");
         Browser {
-            driver,
+            session: format!("/session/{id}"),
+            address,
             _process: process,
         }
     }
 
     /// Goes to a page.
     pub async fn open(&self, url: &str) {
-        self.driver.goto(url).await.expect("the page opens");
+        self.order("/url", json!({ "url": url })).await;
     }
 
     /// Sets the size of the window.
     pub async fn resize(&self, width: u32, height: u32) {
-        self.driver.set_window_rect(0, 0, width, height).await.expect("a window");
+        self.order("/window/rect", json!({"width": width, "height": height}))
+            .await;
+    }
+
+    async fn order(&self, command: &str, with: Value) -> Value {
+        let done = send(&self.address, &format!("{}{command}", self.session), &with).await;
+        done.unwrap_or_else(|error| panic!("{command} {with}: {error}"))
     }
 
     /// Runs a script in the page.
     pub async fn run(&self, script: &str) -> Value {
-        let result = self.driver.execute(script, Vec::new()).await;
-        result.expect("the script runs").json().clone()
+        self.order("/execute/sync", json!({"script": script, "args": []})).await
     }
 
     /// What the page says.
@@ -103,9 +125,11 @@ impl Browser {
     }
 
     /// Types into what has the focus.
-    pub async fn press(&self, keys: impl Into<TypingData>) {
-        let element = self.driver.active_element().await.expect("something has the focus");
-        element.send_keys(keys).await.expect("it takes keys");
+    pub async fn press(&self, keys: &str) {
+        let focused = self.run("return document.activeElement").await;
+        let element = focused[ELEMENT].as_str().expect("something has the focus");
+        self.order(&format!("/element/{element}/value"), json!({ "text": keys }))
+            .await;
     }
 
     /// Moves the focus by the Tab key until it is on what is called this.
@@ -118,7 +142,7 @@ impl Browser {
                 return;
             }
             met.push(focused.chars().take(30).collect::<String>());
-            self.press(Key::Tab).await;
+            self.press(TAB).await;
         }
         panic!("Tab never comes to {name:?}, but to {met:?}");
     }
@@ -135,8 +159,24 @@ impl Browser {
         self.run(&script).await;
         let check = "const done = arguments[arguments.length - 1]; axe.run().then((found) => done(found.violations.map(\
             (one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`)))";
-        let found = self.driver.execute_async(check, Vec::new()).await.expect("axe runs");
-        let found = found.json().as_array().cloned().expect("a list");
-        found.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect()
+        let found = self.order("/execute/async", json!({"script": check, "args": []})).await;
+        let found = found.as_array().cloned().expect("a list");
+        found
+            .iter()
+            .map(|one| one.as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+}
+
+/// Has the driver do something; returns what comes of it.
+async fn send(address: &str, path: &str, with: &Value) -> Result<Value, String> {
+    let request = Request::post(path, with.to_string()).header("Content-Type", "application/json; charset=utf-8");
+    let answer = try_request(address, request).await.map_err(|error| error.to_string())?;
+    match answer.status {
+        200 => Ok(answer.json()["value"].clone()),
+        status => Err(format!(
+            "{status}: {}",
+            answer.text().chars().take(600).collect::<String>()
+        )),
     }
 }
