@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::kafka::cluster::rights::Right;
 use crate::kafka::config::Purpose;
 use crate::proxy::instance;
-use crate::settings::{Processor, Proxy, ReplyPartition, Settings, Streaming};
+use crate::settings::{HEAD_ROOM, MESSAGE_MAX_BYTES, Processor, Proxy, ReplyPartition, Settings, Streaming};
 use crate::wire::Format;
 
 /// What a role does with a topic.
@@ -31,6 +31,10 @@ pub enum TopicUse {
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
     HeedsControl { required: bool },
+    /// A proxy writes bodies that do not fit into a record.
+    SendsBodies,
+    /// A processor reads them. It never creates the topic.
+    TakesBodies,
 }
 
 /// What a role does with a consumer group.
@@ -53,13 +57,15 @@ impl TopicUse {
     /// The right without which it cannot be done.
     pub fn right(self) -> Right {
         match self {
-            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } | TopicUse::HeedsControl { .. } => {
-                Right::Read
-            }
+            TopicUse::AwaitsReplies { .. }
+            | TopicUse::TakesRequests { .. }
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
-            | TopicUse::SteersStreams { .. } => Right::Write,
+            | TopicUse::SteersStreams { .. }
+            | TopicUse::SendsBodies => Right::Write,
         }
     }
 
@@ -70,6 +76,7 @@ impl TopicUse {
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
+            TopicUse::SendsBodies | TopicUse::TakesBodies => Purpose::Bodies,
         }
     }
 
@@ -82,16 +89,21 @@ impl TopicUse {
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::SteersStreams { .. }
-            | TopicUse::HeedsControl { .. } => None,
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::SendsBodies
+            | TopicUse::TakesBodies => None,
         }
     }
 
-    /// Requests are carried without it: only answers are not streamed.
-    pub fn is_optional(self) -> bool {
-        matches!(
-            self,
-            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false }
-        )
+    /// What is lost without it, where requests are carried all the same.
+    pub fn without(self) -> Option<&'static str> {
+        match self {
+            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false } => {
+                Some("answers are not streamed")
+            }
+            TopicUse::SendsBodies | TopicUse::TakesBodies => Some("requests with bodies larger than a record fail"),
+            _ => None,
+        }
     }
 }
 
@@ -143,6 +155,11 @@ impl<'a> Expected<'a> {
             let deadline = proxy.longest_timeout();
             self.topic(topic, TopicUse::AwaitsReplies { partition, deadline });
         }
+        if proxy.largest_body().saturating_add(HEAD_ROOM) > MESSAGE_MAX_BYTES as usize {
+            for topic in proxy.native_topics() {
+                self.topic(&proxy.bodies_topic_of(topic), TopicUse::SendsBodies);
+            }
+        }
         for (topic, required) in proxy.streamed_topics() {
             self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
         }
@@ -161,6 +178,7 @@ impl<'a> Expected<'a> {
             };
             self.topic(&topic.request_topic, takes);
             self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            self.topic(&topic.streams.bodies_topic, TopicUse::TakesBodies);
             let streaming = topic.streams.streaming;
             if streaming != Streaming::Off {
                 let required = streaming == Streaming::Required;
