@@ -37,10 +37,11 @@ async fn attack_strings_change_nothing_on_the_page() {
 
     // The same from a request, whose path came from outside.
     let id = format!("id-{IMAGE}");
+    let path = format!("/{SCRIPT}");
     let headers = request_headers(
         &id,
         "GET",
-        &format!("/{SCRIPT}"),
+        &path,
         &[("kafka_replyTopic", dlq.topics.response.as_bytes())],
     );
     produce(&dlq.topics.request, 0, SCRIPT.as_bytes(), &headers).await;

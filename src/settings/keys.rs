@@ -121,6 +121,7 @@ pub mod top {
         MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
         MANAGEMENT_TOKEN: Secret "management_token";
         ALLOWED_HOSTS: Value "allowed_hosts";
+        MANAGEMENT_PEERS: Value "management_peers";
         LOG_LEVEL: Value "log.level";
         LOG_FORMAT: Value "log.format";
     }

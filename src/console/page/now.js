@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { chart, stacked } from "./chart.js";
 import { bytes, cells, h, number, say, show, table, time } from "./dom.js";
+import { instances } from "./peers.js";
 import { ORDER, phaseClass, phaseName } from "./waterfall.js";
 
 const KEPT = 900;
@@ -19,7 +20,9 @@ export function now(place, app) {
   const phases = h("section", { class: "card", "aria-label": "Where the time is" });
   const charts = h("div", { class: "charts" });
   const sides = h("div", { class: "sides" });
-  show(place, state, tiles, phases, charts, sides);
+  const others = h("div");
+  let leave = null;
+  show(place, state, tiles, phases, charts, sides, others);
 
   function draw() {
     if (!latest) return;
@@ -77,9 +80,16 @@ export function now(place, app) {
     draw();
   }
   refresh().catch((error) => say(sentence, error.message));
+  follow();
+
+  function follow() {
+    if (app.process?.peers) leave ??= instances(others);
+  }
   return {
+    close: () => leave?.(),
     refresh(process) {
       app.process = process;
+      follow();
       refresh().catch(() => {});
     },
     heard(kind, current) {
