@@ -91,8 +91,13 @@ function redriving(app, filters, done) {
     h("p", { class: "row" }, dry, go, stop), status);
   explain();
 
-  const current = () => (filters ? filters() : chosen);
-  const order = () => ({ filter: current(), ...(most.value && { max: Number(most.value) }), ...(rate.value && { rate: Number(rate.value) }) });
+  function current() {
+    return filters ? filters() : chosen;
+  }
+
+  function order() {
+    return { filter: current(), ...(most.value && { max: Number(most.value) }), ...(rate.value && { rate: Number(rate.value) }) };
+  }
 
   function explain() {
     const of = app.process;

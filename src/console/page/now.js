@@ -32,7 +32,7 @@ export function now(place, app) {
     say(level, WORDS[how]);
     say(sentence, words);
     // The sentence has the first one already.
-    show(reasons, all.length > 1 ? all.map((reason) => h("li", { class: reason.level }, reason.text)) : []);
+    show(reasons, all.slice(1).map((reason) => h("li", { class: reason.level }, reason.text)));
     show(tiles, [
       tile("Requests a second", number(point.rate), `${number(minute.rate)} in the last minute`),
       tile("Half within", time(minute.p50_ms), "p50, last minute"),
