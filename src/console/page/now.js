@@ -114,7 +114,7 @@ function drawBounds(bounds) {
     meter.value = share;
     return h("tr", {}, cells([bound.what, h("code", { class: "details" }, bound.name)], [meter, h("span", { class: "details" }, used)]));
   });
-  return h("section", { class: "card", "aria-label": "Bounds" }, h("h2", {}, "What is bounded"),
+  return h("section", { class: "card", "aria-label": "What is bounded" }, h("h2", {}, "What is bounded"),
     table("Bounds", ["What, and the setting", "Used"], rows));
 }
 

@@ -19,7 +19,7 @@ export function instances(place) {
     if (place.contains(document.activeElement)) return;
     const { peers, unknown } = answer;
     if (!peers.length && !unknown.length) return show(place);
-    show(place, h("section", { class: "card", "aria-label": "Instances" }, h("h2", {}, "Instances"),
+    show(place, h("section", { class: "card", "aria-label": "All instances" }, h("h2", {}, "Instances"),
       table("Instances", ["Instance", "State", "Requests/s", "p50", "p99", "Errors/s", "In flight", "Why"], peers.map(row)),
       unknown.map((name) => h("p", { class: "problem" }, `${name} has no address.`))));
   };
