@@ -25,8 +25,8 @@ async fn no_view_has_a_violation_of_accessibility() {
     }
     let browser = Browser::start().await;
     let mut found = Vec::new();
-    for (width, height) in [(1280, 900), (500, 800)] {
-        browser.resize(width, height).await;
+    for (width, dark) in [(1280, false), (390, true)] {
+        browser.look(width, dark).await;
         for view in ["now", "topics", "requests", "try", "dead-letters", "events", "settings"] {
             browser
                 .open(&format!("http://{}/#/{view}", service.management_address()))

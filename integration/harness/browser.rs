@@ -85,10 +85,16 @@ impl Browser {
         self.order("/url", json!({ "url": url })).await;
     }
 
-    /// Sets the size of the window.
-    pub async fn resize(&self, width: u32, height: u32) {
-        self.order("/window/rect", json!({"width": width, "height": height}))
-            .await;
+    /// Shows the page at this width, in dark or light.
+    pub async fn look(&self, width: u32, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let screen = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        for (command, with) in [("setDeviceMetricsOverride", screen), ("setEmulatedMedia", media)] {
+            let command = format!("Emulation.{command}");
+            self.order("/goog/cdp/execute", json!({"cmd": command, "params": with}))
+                .await;
+        }
     }
 
     async fn order(&self, command: &str, with: Value) -> Value {
