@@ -51,7 +51,7 @@ function list(place, app) {
     show(found, h("p", {}, "Reading the topic."));
     try {
       const answer = await get(`/api/dead-letters?${query}`);
-      app.announce(`${answer.letters.length} letters`);
+      app.announce(`${answer.letters.length} ${answer.letters.length === 1 ? "letter" : "letters"}`);
       if (!answer.letters.length) {
         show(found, h("p", { class: "none" }, answer.exists ? `No letter on ${answer.topic} passes.` : "No record was ever given up: the topic does not exist yet."));
         return;
