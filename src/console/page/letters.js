@@ -9,6 +9,9 @@ export function letters(place, app) {
   return app.path.length ? one(place, app, app.path[0]) : list(place, app);
 }
 
+/** What the command line says of a value that it does not show. */
+const MASKED = "*** (--reveal shows it)";
+
 const problem = (error) => h("p", { class: "problem", role: "alert" }, error.message);
 
 /** One letter in full. */
@@ -24,7 +27,7 @@ function one(place, app, name) {
       panel.only(id ? [`id=${id}`, `partition=${letter.place.split(":")[0]}`] : null);
       show(found, h("section", { class: "card", "aria-label": `Letter ${letter.place}` }, h("h2", {}, `Letter ${letter.place}`),
         facts([["Given up", letter.given_up], ["Key", letter.key], ["Correlation id", id && h("a", { href: `#/requests/${encodeURIComponent(id)}` }, id)], ["Body elsewhere", letter.beside]]),
-        table("Headers of the record", ["Header", "Value"], letter.headers.map(([name, value]) => h("tr", {}, cells(h("code", {}, name), h("code", { class: "value" }, value))))),
+        table("Headers of the record", ["Header", "Value"], letter.headers.map(([name, value]) => h("tr", {}, cells(h("code", {}, name), h("code", { class: "value" }, value === MASKED ? "***" : value))))),
         h("h3", {}, "Body"), h("pre", { tabindex: 0, role: "region", "aria-label": "Body" }, letter.body)));
     } catch (error) {
       show(found, problem(error));
@@ -153,7 +156,9 @@ function redriving(app, filters, done) {
 
   async function catchUp() {
     try {
-      follow((await get("/api/redrive")).redrive);
+      const { redrive } = await get("/api/redrive");
+      // What another panel tried and ended is not of this one.
+      if (redrive?.running || (redrive && last?.number === redrive.number)) follow(redrive);
     } catch {
       // The list says what is wrong.
     }
