@@ -26,6 +26,10 @@ pub enum RequestError {
     TopicNotAllowed,
     #[error("nothing is served under this path")]
     NoRoute,
+    #[error("there is no such result")]
+    NoResult,
+    #[error("the result is kept no longer, or its request was cancelled")]
+    ResultGone,
     #[error("this path does not take this method")]
     MethodNotAllowed,
     #[error("the request body did not arrive in time")]
@@ -103,6 +107,8 @@ impl RequestError {
             Self::KeysUnavailable => (S::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::NoRoute => (S::NOT_FOUND, "no-route"),
+            Self::NoResult => (S::NOT_FOUND, "no-result"),
+            Self::ResultGone => (S::GONE, "result-gone"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
@@ -199,7 +205,7 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 28] = [
+    const ALL: [RequestError; 30] = [
         Unauthenticated(Unproven::BadToken),
         Forbidden,
         KeysUnavailable,
@@ -208,6 +214,8 @@ mod tests {
         BadTopic,
         TopicNotAllowed,
         NoRoute,
+        NoResult,
+        ResultGone,
         MethodNotAllowed,
         BodyTimeout,
         BodyTooLarge,

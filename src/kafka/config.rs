@@ -98,6 +98,10 @@ pub enum Purpose {
     Control,
     /// Bodies beside their requests.
     Bodies,
+    /// Answers that are fetched later.
+    Results {
+        kept: Duration,
+    },
     /// Kept as the broker has it: somebody has to look at them first.
     DeadLetters,
 }
@@ -114,6 +118,7 @@ impl CreateTopics {
             Purpose::Requests => self.retention,
             Purpose::Control => Some(CONTROL_KEPT),
             Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
+            Purpose::Results { kept } => Some(kept),
             Purpose::DeadLetters => None,
         }
     }

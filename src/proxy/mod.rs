@@ -10,6 +10,7 @@
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
+//! - [`results`]: answers that are fetched later.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -21,6 +22,7 @@ pub mod handler;
 pub mod instance;
 pub mod metrics;
 pub mod reply_router;
+pub mod results;
 pub mod routing;
 pub mod stream;
 pub mod trust;

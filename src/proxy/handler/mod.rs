@@ -4,9 +4,11 @@
 //! - [`body`]: reads the body.
 //! - [`receive`]: takes it in, into its record or beside it.
 //! - [`response`]: from the wire to HTTP.
+//! - [`later`]: accepts a request whose answer is fetched later.
 //! - [`seen`]: what is told of the request, to its last byte.
 
 pub mod body;
+mod later;
 pub mod receive;
 pub mod request;
 pub mod response;
@@ -38,6 +40,7 @@ use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, Reply, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
+use crate::proxy::results::store::ResultStore;
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
 use crate::proxy::stream::body::{self as stream_body, Source};
@@ -75,6 +78,8 @@ pub struct Proxy {
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
+    /// `None`: no route has answers that are fetched later.
+    pub results: Option<ResultStore>,
     /// Told of each request that ends.
     pub exchanges: Exchanges,
 }
@@ -85,6 +90,14 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let id = CorrelationId::new(proxy.instance.tag);
     let origin = proxy.trusted.origin(&request);
     let mut seen = seen::begin(&proxy.exchanges, &request, id, &origin);
+    if let Some(results) = &proxy.results
+        && let Some(text) = results.asked(&request)
+    {
+        let told = (id, arrived, seen);
+        return proxy
+            .serve_result(&request, payload, results, (text, origin), told)
+            .await;
+    }
     let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
@@ -92,7 +105,12 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let answered = match destination {
         Ok(destination) => {
             let timed = (arrived, &mut seen);
-            proxy.carry(&request, &mut payload, id, destination, timed).await
+            let (payload, to) = (&mut payload, destination);
+            match proxy.accepting(&request, &to) {
+                Ok(None) => proxy.carry(&request, payload, id, to, timed).await,
+                Ok(Some(accepting)) => proxy.accept(&request, payload, id, to, accepting, timed).await,
+                Err(error) => Err(Failure::NotSent(error)),
+            }
         }
         Err(error) => Err(Failure::NotSent(error)),
     };

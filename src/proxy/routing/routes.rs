@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
+use crate::proxy::results::places::Later;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
@@ -34,6 +35,8 @@ pub struct Route {
     pub wire_format: Format,
     /// Whether and how its answers come in pieces.
     pub streams: Arc<StreamTerms>,
+    /// How its requests are accepted, their answers fetched later; `None`: their clients wait.
+    pub later: Option<Later>,
     /// What proves who asks.
     pub demands: Demands,
     key: Option<RecordKey>,
@@ -56,6 +59,7 @@ impl Routes {
                 timeout: route.timeout,
                 wire_format: route.wire_format,
                 streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
+                later: Later::new(&route.later, &route.request_topic),
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 withheld: globs(&route.withhold_headers),
@@ -73,6 +77,7 @@ impl Routes {
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
             streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
+            later: Later::new(&proxy.later, &proxy.request_topic),
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             withheld: globs(&proxy.withhold_headers),

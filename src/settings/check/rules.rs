@@ -9,6 +9,7 @@ use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::bodies;
 use crate::settings::check::doors;
+use crate::settings::check::later;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
@@ -33,6 +34,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         routes(settings, report);
         consumer_groups(settings, report);
         doors::validate(settings, report);
+        later::check(settings, report);
     }
     bodies::check(settings, message_max_bytes(&settings.kafka), report);
     sealing::check(settings, report);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
 use crate::process::tls::{ClientAuth, TlsVersion};
-use crate::settings::model::{BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn, Streaming};
+use crate::settings::model::{Async, BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn, Streaming};
 use crate::settings::parse::number;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
@@ -235,6 +235,16 @@ pub fn streaming(text: &str) -> Parsed<Streaming> {
         "auto" => Ok(Streaming::Auto),
         "required" => Ok(Streaming::Required),
         _ => Err("off, auto or required"),
+    }
+}
+
+/// See [`Async`].
+pub fn asynchronous(text: &str) -> Parsed<Async> {
+    match text {
+        "off" => Ok(Async::Off),
+        "allowed" => Ok(Async::Allowed),
+        "required" => Ok(Async::Required),
+        _ => Err("off, allowed or required"),
     }
 }
 
