@@ -6,5 +6,7 @@ mod accessible;
 mod attacks;
 /// The page shows what happens, and is right again after its connection was lost.
 mod live;
+/// One console shows all instances.
+mod peers;
 /// A dead letter is found, opened and sent back, by the keyboard alone.
 mod redrive;
