@@ -1,21 +1,24 @@
 //! A running process of the service, which must be idle when its test ends.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
-use super::binary::{self, command, limited};
+use super::binary;
 use super::client::{self, Connection, Request, Response};
 use super::kafka::free_port;
 use super::management::Management;
+use super::metrics::Metrics;
 use super::temp_dir::TempDir;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, eventually};
 
+/// The name of the configuration file. JSON is YAML.
+const CONFIG: &str = "config.yaml";
 /// How long a log stands still before it counts as written.
 const LOG_STANDS_STILL: Duration = Duration::from_millis(50);
 /// How often a log that does not stand still is read at most.
@@ -47,15 +50,15 @@ impl Deref for Service {
 }
 
 impl Service {
-    /// Starts the process and waits until it answers `/health/live`. Its ports are free ones, unless `config` names its port.
+    /// Starts the process that `make` makes, and waits until it answers `/health/live`. Its ports are free ones, unless `config` names its port.
     pub(super) async fn launch(
         mode: &'static str,
         config: &Value,
         env: &[(String, String)],
-        open_files: Option<u32>,
+        make: &(dyn Fn() -> Command + Sync),
     ) -> Self {
         for _ in 0..3 {
-            let mut service = Self::spawn(mode, config, env, open_files);
+            let mut service = Self::spawn(mode, config, env, make());
             let started = Instant::now();
             while service.ended().is_none() && started.elapsed() < PATIENCE {
                 if service.health("/health/live").await == Some(200) {
@@ -74,7 +77,7 @@ impl Service {
         panic!("{mode}: no free ports in three tries");
     }
 
-    fn spawn(mode: &'static str, config: &Value, env: &[(String, String)], open_files: Option<u32>) -> Self {
+    fn spawn(mode: &'static str, config: &Value, env: &[(String, String)], mut command: Command) -> Self {
         let named = config["port"].as_u64().map(|port| port as u16);
         let (port, mut management_port) = (named.unwrap_or_else(free_port), free_port());
         let mut config = config.clone();
@@ -85,13 +88,8 @@ impl Service {
             config["management_port"] = json!(management_port);
         }
         let dir = TempDir::new();
-        // JSON is YAML.
-        let file = dir.write("config.yaml", &format!("{config:#}"));
+        let file = dir.write(CONFIG, &format!("{config:#}"));
         let log = std::fs::File::create(log_file(dir.path())).expect("the log file is created");
-        let mut command = match open_files {
-            Some(limit) => limited(limit),
-            None => command(),
-        };
         let child = command
             .args(["--mode", mode, "--config"])
             .arg(&file)
@@ -113,6 +111,38 @@ impl Service {
             idle_within: PATIENCE,
             dir,
         }
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join(CONFIG)
+    }
+
+    /// What its configuration file says.
+    pub fn config(&self) -> Value {
+        let text = std::fs::read_to_string(self.config_file()).expect("the file is there");
+        serde_json::from_str(&text).expect("the file is JSON")
+    }
+
+    /// Changes its configuration file.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let mut config = self.config();
+        change(&mut config);
+        self.dir.write(CONFIG, &format!("{config:#}"));
+    }
+
+    /// Has it read its configuration again, and waits until that has ended so: `applied` or `refused`.
+    pub async fn reload(&self, result: &str) {
+        let reloads = |metrics: Metrics| metrics.sum("config_reloads_total", &[("result", result)]);
+        let before = reloads(self.metrics().await);
+        binary::signal("HUP", self.pid);
+        eventually(&format!("a reload is {result}"), async || {
+            match reloads(self.metrics().await) {
+                now if now > before => Ok(()),
+                now => Err(format!("{now}")),
+            }
+        })
+        .await;
     }
 
     /// How the process ended, if it has.

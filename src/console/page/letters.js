@@ -139,6 +139,8 @@ function redriving(app, filters, done) {
   function follow(redrive) {
     // An older one tells nothing about the one that was just begun.
     if (!redrive || (last && redrive.number < last.number)) return;
+    // The answer to an order may come after its redrive has ended.
+    if (last?.number === redrive.number && redrive.running && !last.running) return;
     const ended = last?.running && !redrive.running;
     last = redrive;
     const left = redrive.left.reduce((sum, stay) => sum + stay.count, 0);

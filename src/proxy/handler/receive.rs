@@ -19,7 +19,6 @@ const LATER: usize = 512;
 
 /// How bodies are taken in.
 pub struct Bodies {
-    pub limits: BodyLimits,
     /// How large a record each request topic takes.
     pub records: RecordLimits,
     /// Bytes that are held of bodies and answers.
@@ -33,6 +32,8 @@ pub struct Owner<'a> {
     pub id: CorrelationId,
     pub topic: &'a KnownTopic,
     pub format: Format,
+    /// What it may be.
+    pub limits: &'a BodyLimits,
 }
 
 /// Where a request's body is.
@@ -82,9 +83,9 @@ impl Bodies {
         };
         let of_record = self.records.of(&owner.topic.name);
         let most = match owner.format {
-            Format::Native => self.limits.size,
+            Format::Native => owner.limits.size,
             // The whole envelope is one record.
-            Format::Json => self.limits.size.min(of_record),
+            Format::Json => owner.limits.size.min(of_record),
         };
         if declared.is_some_and(|length| length > most) {
             return Err(RequestError::BodyTooLarge);
@@ -98,7 +99,7 @@ impl Bodies {
                 .ok_or(RequestError::Overloaded)?,
         );
         let began = Instant::now();
-        match read_body(payload, declared, (&self.limits, of_record), deadline, held).await? {
+        match read_body(payload, declared, (owner.limits, of_record), deadline, held).await? {
             Part::Whole(body) => Ok(Received::Whole(body)),
             Part::Beyond(_) if owner.format == Format::Json => Err(RequestError::BodyTooLarge),
             Part::Beyond(beginning) => self.upload(payload, owner, beginning, began).await,
@@ -116,7 +117,7 @@ impl Bodies {
         let mut upload = self.uploads.begin(owner.topic, owner.id).await?;
         let write = async {
             upload.push(beginning).await?;
-            while let Some(chunk) = next_chunk(payload, &self.limits, began, upload.length()).await? {
+            while let Some(chunk) = next_chunk(payload, owner.limits, began, upload.length()).await? {
                 upload.push(chunk).await?;
             }
             Ok(())
