@@ -76,7 +76,7 @@ struct Peers {
 
 impl Peers {
     async fn of(console: &Console, request: &HttpRequest) -> Self {
-        let names = console.settings.management.peers.clone();
+        let names = console.settings().management.peers.clone();
         // The system's resolver blocks.
         let resolved = tokio::task::spawn_blocking(move || resolve(&names)).await;
         let (addresses, unknown) = resolved.unwrap_or_default();
