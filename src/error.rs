@@ -28,6 +28,18 @@ pub enum RequestError {
     NoRoute,
     #[error("this path does not take this method")]
     MethodNotAllowed,
+    #[error("this needs an Idempotency-Key")]
+    IdempotencyKeyMissing,
+    #[error("Idempotency-Key is not one key")]
+    IdempotencyKeyInvalid,
+    #[error("the first request with this Idempotency-Key is still at work")]
+    IdempotencyKeyInUse,
+    #[error("this Idempotency-Key came with another request before")]
+    IdempotencyKeyReused,
+    #[error("a request with this Idempotency-Key was begun, and what became of it is unknown")]
+    OutcomeUnknown,
+    #[error("keys cannot be remembered now; the request was not executed")]
+    IdempotencyUnavailable,
     #[error("the request body did not arrive in time")]
     BodyTimeout,
     #[error("the request body is larger than this service carries")]
@@ -104,6 +116,12 @@ impl RequestError {
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::NoRoute => (S::NOT_FOUND, "no-route"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::IdempotencyKeyMissing => (S::BAD_REQUEST, "idempotency-key-missing"),
+            Self::IdempotencyKeyInvalid => (S::BAD_REQUEST, "idempotency-key-invalid"),
+            Self::IdempotencyKeyInUse => (S::CONFLICT, "idempotency-key-in-use"),
+            Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+            Self::OutcomeUnknown => (S::BAD_GATEWAY, "outcome-unknown"),
+            Self::IdempotencyUnavailable => (S::SERVICE_UNAVAILABLE, "idempotency-unavailable"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
@@ -189,6 +207,10 @@ impl From<ReplyError> for RequestError {
             ReplyError::BadMessage => Self::BadMessage,
             ReplyError::BreakerOpen => Self::BreakerOpen,
             ReplyError::ResponseTooLarge => Self::ResponseTooLarge,
+            ReplyError::IdempotencyKeyInUse => Self::IdempotencyKeyInUse,
+            ReplyError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            ReplyError::OutcomeUnknown => Self::OutcomeUnknown,
+            ReplyError::IdempotencyUnavailable => Self::IdempotencyUnavailable,
             ReplyError::ProcessorFailed => Self::ProcessorFailed,
         }
     }
@@ -199,7 +221,7 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 28] = [
+    const ALL: [RequestError; 34] = [
         Unauthenticated(Unproven::BadToken),
         Forbidden,
         KeysUnavailable,
@@ -209,6 +231,12 @@ mod tests {
         TopicNotAllowed,
         NoRoute,
         MethodNotAllowed,
+        IdempotencyKeyMissing,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyInUse,
+        IdempotencyKeyReused,
+        OutcomeUnknown,
+        IdempotencyUnavailable,
         BodyTimeout,
         BodyTooLarge,
         HeadTooLarge,

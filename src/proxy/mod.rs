@@ -8,6 +8,7 @@
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`idempotency`]: requests that run once.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
 //! - [`instance`]: who this proxy is among its siblings.
@@ -18,6 +19,7 @@ pub mod assemble;
 pub mod auth;
 pub mod connection;
 pub mod handler;
+pub mod idempotency;
 pub mod instance;
 pub mod metrics;
 pub mod reply_router;

@@ -80,6 +80,9 @@ pub mod top {
         RESPONSE_TOPIC: Value "response_topic";
         CONTROL_TOPIC: Value "control_topic";
         BODIES_TOPIC: Value "bodies_topic";
+        IDEMPOTENCY: Value "idempotency";
+        IDEMPOTENCY_TTL: Value "idempotency_ttl";
+        IDEMPOTENCY_STORE: Value "idempotency_store";
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
@@ -135,6 +138,11 @@ pub mod topic {
         RESPONSE_TOPIC: Value "response_topic";
         CONTROL_TOPIC: Value "control_topic";
         BODIES_TOPIC: Value "bodies_topic";
+        IDEMPOTENCY: Value "idempotency";
+        DEDUPLICATE: Value "deduplicate";
+        IDEMPOTENCY_TOPIC: Value "idempotency_topic";
+        IDEMPOTENCY_RETENTION: Value "idempotency_retention";
+        MAX_IDEMPOTENCY_KEYS: Value "max_idempotency_keys";
         BACKEND_URL: Address "backend_url";
         CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
@@ -186,6 +194,9 @@ pub mod route {
         STREAMING: Value "streaming";
         STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
         STREAM_MAX_DURATION: Value "stream_max_duration";
+        IDEMPOTENCY: Value "idempotency";
+        IDEMPOTENCY_TTL: Value "idempotency_ttl";
+        IDEMPOTENCY_STORE: Value "idempotency_store";
         WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";

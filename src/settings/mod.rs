@@ -33,8 +33,8 @@ pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{
     ApiKey, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
-    HostHeader, JwksSource, Management, Mode, Ordering, Processor, Proxy, RecordKey, Retry, RetryOn, Route, Secret,
-    Settings, Streaming, Streams, Topic,
+    HostHeader, Idempotency, IdempotencyMode, JwksSource, Management, Memory, Mode, Ordering, Processor, Proxy,
+    RecordKey, Retry, RetryOn, Route, Secret, Settings, Streaming, Streams, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

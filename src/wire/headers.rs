@@ -49,6 +49,19 @@ pub const KHP_BODY_LAST: &str = "khp-body-last";
 /// Its bytes, decimal.
 pub const KHP_BODY_LENGTH: &str = "khp-body-length";
 
+/// Which request it is, where it runs once for its key: 32 hexadecimal digits.
+pub const KHP_IDEMPOTENCY_FINGERPRINT: &str = "khp-idempotency-fingerprint";
+/// How long its answer is remembered, in ms, decimal.
+pub const KHP_IDEMPOTENCY_TTL: &str = "khp-idempotency-ttl";
+/// Which answers are remembered: `success` or `all`.
+pub const KHP_IDEMPOTENCY_STORE: &str = "khp-idempotency-store";
+/// On a memory record: `answered`, `too-large`, `begun` or `free`.
+pub const KHP_IDEMPOTENCY_STATE: &str = "khp-idempotency-state";
+/// On a memory record: Unix time in ms after which it counts no more, decimal.
+pub const KHP_IDEMPOTENCY_EXPIRES: &str = "khp-idempotency-expires";
+/// On a memory record: how many partitions the request topic had, decimal.
+pub const KHP_IDEMPOTENCY_PARTITIONS: &str = "khp-idempotency-partitions";
+
 /// The id of the key that a record is sealed with; its presence makes a record a sealed one.
 pub const KHP_SEAL_KEY: &str = "khp-seal-key";
 /// The random bytes of a seal.
@@ -96,8 +109,10 @@ pub const X_KAFKA_TOPIC: &str = "x-kafka-topic";
 pub const X_KAFKA_REPLY_TOPIC: &str = "x-kafka-reply-topic";
 /// HTTP, to backends and clients: ours alone, the one to deduplicate on.
 pub const KHP_CORRELATION_ID: &str = "khp-correlation-id";
-/// HTTP: the client promises that a request may be executed twice.
+/// HTTP: the client promises that a request may be executed twice, or asks that it is not.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// HTTP: `true` on an answer that was remembered.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 /// HTTP: when to try again (RFC 9110 10.2.3).
 pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.

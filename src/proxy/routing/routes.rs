@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
+use crate::proxy::idempotency::Terms;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
@@ -32,6 +33,8 @@ pub struct Route {
     pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
+    /// Which of its requests run once.
+    pub idempotency: Terms,
     /// Whether and how its answers come in pieces.
     pub streams: Arc<StreamTerms>,
     /// What proves who asks.
@@ -55,6 +58,7 @@ impl Routes {
                 reply_topic: topics.configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
+                idempotency: Terms::new(&route.idempotency, &route.path),
                 streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
@@ -72,6 +76,7 @@ impl Routes {
             reply_topic: topics.configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
+            idempotency: Terms::new(&proxy.idempotency, ""),
             streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,

@@ -2,12 +2,14 @@
 //!
 //! - [`bodies`]: large bodies of requests.
 //! - [`doors`]: who is let in, and with what files.
+//! - [`idempotency`]: requests that run once.
 //! - [`rules`]: rules across keys.
 //! - [`sealing`]: keys that seal records.
 //! - [`unknown`]: keys that are no settings.
 
 mod bodies;
 mod doors;
+mod idempotency;
 pub mod rules;
 mod sealing;
 pub mod unknown;

@@ -9,6 +9,7 @@ use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::bodies;
 use crate::settings::check::doors;
+use crate::settings::check::idempotency;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
@@ -35,6 +36,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         doors::validate(settings, report);
     }
     bodies::check(settings, message_max_bytes(&settings.kafka), report);
+    idempotency::check(settings, report);
     sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);

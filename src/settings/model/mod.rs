@@ -4,6 +4,7 @@
 //! - [`mode`]: which roles a process plays.
 //! - [`proxy`]: the proxy's own.
 //! - [`auth`]: who may ask.
+//! - [`idempotency`]: which requests run once.
 //! - [`routes`]: which requests go to which topic.
 //! - [`processor`]: the processor's own, and its topics.
 //! - [`delivery`]: how the records of a topic are worked on.
@@ -11,6 +12,7 @@
 
 pub mod auth;
 pub mod delivery;
+pub mod idempotency;
 pub mod management;
 pub mod mode;
 pub mod processor;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 pub use auth::{ApiKey, Auth, AuthMethod, Claim, JwksSource};
 pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
+pub use idempotency::{Idempotency, IdempotencyMode, Memory};
 pub use management::{Management, Secret};
 pub use mode::Mode;
 pub use processor::{BackendUrl, HostHeader, Processor, Topic};

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
+use crate::settings::model::idempotency::Idempotency;
 use crate::settings::model::routes::Route;
 use crate::settings::model::streams::{Streaming, Streams};
 use crate::wire::Format;
@@ -34,6 +35,8 @@ pub struct Proxy {
     pub response_topic: String,
     /// How requests to `request_topic` are streamed, and to topics that clients name; these have control and body topics by default.
     pub streams: Streams,
+    /// Which requests to `request_topic` run once.
+    pub idempotency: Idempotency,
     /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.
     pub consumer_group: Option<String>,
     /// How requests are written unless their route says otherwise; replies are read in both formats.

@@ -2,12 +2,14 @@
 //!
 //! - [`auth`]: who may ask.
 //! - [`defaults`]: defaults that come from the machine.
+//! - [`idempotency`]: which requests run once.
 //! - [`reader`]: reads one key of a table.
 //! - [`streams`]: how answers are streamed.
 //! - [`tree`]: reads the whole tree.
 
 pub mod auth;
 mod defaults;
+pub mod idempotency;
 pub mod reader;
 pub mod streams;
 pub mod tree;
