@@ -9,7 +9,7 @@ use crate::wire::headers;
 use crate::wire::idempotency::identity::Fingerprint;
 use crate::wire::message::{Fields, RawRecord, Record, Response, WireError};
 use crate::wire::native;
-use crate::wire::sealing::{Binding, SealError, Sealing, is_sealed};
+use crate::wire::sealing::{Binding, SealError, Sealing};
 
 /// What is known of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,11 +153,6 @@ fn first<T>(slot: &mut Option<T>, read: impl FnOnce() -> Option<T>) {
     if slot.is_none() {
         *slot = read();
     }
-}
-
-/// Whether a record of the memory is sealed as its request was.
-pub fn seals<'s>(request: &RawRecord, sealing: &'s Sealing) -> Option<&'s Sealing> {
-    is_sealed(request).then_some(sealing)
 }
 
 /// Why a remembered answer is not passed on.
