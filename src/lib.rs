@@ -11,6 +11,7 @@
 //! - [`settings`]: files, environment and flags as one typed tree.
 //! - [`kafka`]: everything that speaks to librdkafka.
 //! - [`error`]: every answer that is not a backend's, with its status.
+//! - [`exchange`]: what an instance saw of each request, told to whoever watches.
 //! - [`metrics`]: what the metrics of both roles share.
 //! - [`process`]: exit codes, signals, listening sockets, the log.
 //! - [`wire`]: what a record holds. Pure functions over bytes.
@@ -19,6 +20,7 @@ pub mod app;
 pub mod cli;
 pub mod dlq;
 pub mod error;
+pub mod exchange;
 pub mod kafka;
 pub mod management;
 pub mod metrics;

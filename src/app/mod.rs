@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::exchange::Exchanges;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
@@ -81,15 +82,16 @@ impl App {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
+        let exchanges = Exchanges::default();
         let proxy = settings
             .mode
             .is_proxy()
-            .then(|| proxy::assemble(&settings, &registry, &kafka, &phase))
+            .then(|| proxy::assemble(&settings, &registry, &kafka, &phase, &exchanges))
             .transpose()?;
         let processor = settings
             .mode
             .is_processor()
-            .then(|| processor::assemble(&settings, &registry, &kafka))
+            .then(|| processor::assemble(&settings, &registry, &kafka, &exchanges))
             .transpose()?;
         kafka_watch::watch(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
         let board = web::Data::new(Board {
@@ -187,7 +189,11 @@ impl App {
     /// Drains, then ends everything; returns the exit code.
     pub async fn shut_down(self) -> u8 {
         let budget = Budget::new(self.settings.drain_timeout);
-        tracing::info!(seconds = self.settings.drain_timeout.as_secs_f32(), "draining");
+        tracing::info!(
+            event = "stop",
+            seconds = self.settings.drain_timeout.as_secs_f32(),
+            "draining"
+        );
         self.board.phase.drain();
         let mut clean = true;
         if let Some((http, guard)) = self.http {

@@ -19,8 +19,12 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
     };
     let loaded = match tokio::task::spawn_blocking(read).await {
         Ok(Ok(loaded)) => loaded,
-        Ok(Err(error)) => return tracing::error!(%error, "secrets were not read again: the old ones stay"),
-        Err(error) => return tracing::error!(%error, "secrets were not read again: the old ones stay"),
+        Ok(Err(error)) => {
+            return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay");
+        }
+        Err(error) => {
+            return tracing::error!(event = "reload", %error, "secrets were not read again: the old ones stay");
+        }
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let read = loaded.settings;
@@ -37,11 +41,12 @@ pub async fn read_again(sources: &Sources, running: &Settings, board: &Board) {
     changed.retain(|name| !properties::is_replaceable(name, &running.kafka));
     if !changed.is_empty() {
         tracing::warn!(
+            event = "reload",
             changed = changed.join(", "),
             "kafka.properties have changed: that needs a restart"
         );
     }
-    tracing::info!("secrets read again");
+    tracing::info!(event = "reload", "secrets read again");
 }
 
 /// The names whose values differ. No value is told: it may be a secret.

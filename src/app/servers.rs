@@ -13,6 +13,7 @@ use crate::app::shutdown;
 use crate::app::start_error::StartError;
 use crate::management;
 use crate::management::board::Board;
+use crate::management::routes::Routes;
 use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::connection::places::ConnectionLimits;
 use crate::proxy::connection::server::{self, Keeping};
@@ -69,7 +70,11 @@ pub fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result
         WebApp::new()
             .wrap(counted.clone())
             .app_data(board.clone())
-            .configure(management::all)
+            .configure(|service| {
+                let mut routes = Routes::new(service);
+                management::all(&mut routes);
+                routes.finish();
+            })
     })
     .workers(1)
     .disable_signals()

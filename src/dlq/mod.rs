@@ -1,5 +1,5 @@
 //! `actix-khp dlq`: lists dead letters, shows one, and sends them back. Each command reads the dead letter topic from its beginning to
-//! its end on one thread, and ends.
+//! its end on one thread, and ends. The console asks the same ([`list::find`], [`show::find`], [`redrive::send_back`]).
 //!
 //! - [`options`]: the command line.
 //! - [`list`], [`show`], [`redrive`]: one command each.
@@ -14,17 +14,17 @@
 //! - [`error`]: why a command failed, and its exit code.
 
 mod body;
-mod error;
-mod filter;
+pub mod error;
+pub mod filter;
 mod harmless;
-mod letter;
+pub mod letter;
 mod letters;
-mod list;
-mod options;
+pub mod list;
+pub mod options;
 mod printable;
-mod redrive;
-mod show;
-mod targets;
+pub mod redrive;
+pub mod show;
+pub mod targets;
 mod transactions;
 
 pub use options::Command;

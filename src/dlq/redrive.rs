@@ -25,18 +25,68 @@ use crate::settings::Settings;
 /// Letters in one transaction. While it is open, consumers of its partitions wait, so it is made of what is at hand.
 const BATCH: usize = 100;
 
+/// The command: prints what is done, and ends early on a signal.
 pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
-    let topic = settings.processor.dead_letter_topic.as_deref();
-    let mut targets = Targets::new(settings, redrive, topic.unwrap_or_default())?;
-    let Some(letters) = Letters::open(settings)? else {
-        output::complain("no dead letters: their topic does not exist yet");
-        return Ok(());
+    let onlooker = Terminal {
+        stop: stop_on_signal()?,
     };
-    let mut run = Run::start(settings, redrive, letters.topic())?;
+    match send_back(settings, redrive, &onlooker) {
+        (None, done) => {
+            if done.is_ok() {
+                output::complain("no dead letters: their topic does not exist yet");
+            }
+            done
+        }
+        (Some(report), done) => {
+            let reported = report.print(redrive.dry_run);
+            done.and(reported)
+        }
+    }
+}
+
+/// Follows a redrive while it runs.
+pub trait Onlooker {
+    /// A dry run would send this letter to this topic.
+    ///
+    /// # Errors
+    /// It cannot be told; the redrive ends.
+    fn planned(&self, place: Place, topic: &str) -> Result<(), DlqError>;
+    /// So far.
+    fn progress(&self, report: &Report);
+    /// Asked after each letter: is it to end? The batch at hand is finished first.
+    fn is_stopped(&self) -> bool;
+}
+
+/// What a redrive has done.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// Letters that went back; of a dry run, those that would.
+    pub redriven: usize,
+    /// Letters that stay, by the reason.
+    pub left: BTreeMap<Left, Vec<Place>>,
+}
+
+/// Sends letters back. The report is of what was done, even where an error ended it; `None`: nothing was begun.
+pub fn send_back(
+    settings: &Settings,
+    redrive: &Redrive,
+    onlooker: &dyn Onlooker,
+) -> (Option<Report>, Result<(), DlqError>) {
+    let topic = settings.processor.dead_letter_topic.as_deref();
+    let begun = Targets::new(settings, redrive, topic.unwrap_or_default())
+        .and_then(|targets| Ok(Letters::open(settings)?.map(|letters| (targets, letters))));
+    let (mut targets, letters) = match begun {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return (None, Ok(())),
+        Err(error) => return (None, Err(error)),
+    };
+    let mut run = match Run::start(settings, redrive, letters.topic(), onlooker) {
+        Ok(run) => run,
+        Err(error) => return (None, Err(error)),
+    };
     // After the start, which ends the transaction of an earlier run: from here on no other run writes marks.
-    let survey = letters.survey()?;
-    let done = letters
-        .each(&survey, |letter| {
+    let done = letters.survey().and_then(|survey| {
+        letters.each(&survey, |letter| {
             if letter.redriven || !pass(&redrive.filter, &letter) {
                 return Ok(Next::GoOn);
             }
@@ -48,12 +98,29 @@ pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
                 }
             }
         })
-        .and_then(|()| run.flush());
-    let reported = run.report();
-    done.and(reported)
+    });
+    let done = done.and_then(|()| run.flush());
+    (Some(run.report), done)
 }
 
-/// One run of the command.
+/// Prints.
+struct Terminal {
+    stop: Arc<AtomicBool>,
+}
+
+impl Onlooker for Terminal {
+    fn planned(&self, place: Place, topic: &str) -> Result<(), DlqError> {
+        Ok(output::print(format_args!("{place} → {topic}\n"))?)
+    }
+
+    fn progress(&self, _: &Report) {}
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// One redrive.
 struct Run<'a> {
     /// `None`: a dry run.
     transactions: Option<Transactions<'a>>,
@@ -62,13 +129,17 @@ struct Run<'a> {
     batch_size: usize,
     max: usize,
     taken: usize,
-    redriven: usize,
-    left: BTreeMap<Left, Vec<Place>>,
-    stop: Arc<AtomicBool>,
+    report: Report,
+    onlooker: &'a dyn Onlooker,
 }
 
 impl<'a> Run<'a> {
-    fn start(settings: &Settings, redrive: &Redrive, dead_letter_topic: &'a str) -> Result<Self, DlqError> {
+    fn start(
+        settings: &Settings,
+        redrive: &Redrive,
+        dead_letter_topic: &'a str,
+        onlooker: &'a dyn Onlooker,
+    ) -> Result<Self, DlqError> {
         let transactions = match redrive.dry_run {
             true => None,
             false => Some(Transactions::start(settings, dead_letter_topic)?),
@@ -84,9 +155,8 @@ impl<'a> Run<'a> {
                 .map_or(BATCH, |rate| ((rate / 10.0) as usize).clamp(1, BATCH)),
             max: redrive.max.unwrap_or(usize::MAX),
             taken: 0,
-            redriven: 0,
-            left: BTreeMap::new(),
-            stop: stop_on_signal()?,
+            report: Report::default(),
+            onlooker,
         })
     }
 
@@ -102,7 +172,7 @@ impl<'a> Run<'a> {
         if self.batch.len() >= self.batch_size {
             self.flush()?;
         }
-        match (self.stop.load(Ordering::Relaxed), self.taken == self.max) {
+        match (self.onlooker.is_stopped(), self.taken == self.max) {
             (true, _) => self.flush().and(Err(DlqError::Interrupted)),
             (false, true) => Ok(Next::Enough),
             (false, false) => Ok(Next::GoOn),
@@ -111,20 +181,22 @@ impl<'a> Run<'a> {
 
     fn flush(&mut self) -> Result<(), DlqError> {
         let batch = std::mem::take(&mut self.batch);
-        self.send(&batch)
+        let sent = self.send(&batch);
+        self.onlooker.progress(&self.report);
+        sent
     }
 
     /// Sends a batch; one that Kafka refuses letter by letter, since the others in it are innocent.
     fn send(&mut self, batch: &[Planned]) -> Result<(), DlqError> {
         let Some(transactions) = &self.transactions else {
             for Planned { place, topic, .. } in batch {
-                output::print(format_args!("{place} → {topic}\n"))?;
+                self.onlooker.planned(*place, topic)?;
             }
-            self.redriven += batch.len();
+            self.report.redriven += batch.len();
             return Ok(());
         };
         match (transactions.send(batch)?, batch) {
-            (Ok(()), _) => self.redriven += batch.len(),
+            (Ok(()), _) => self.report.redriven += batch.len(),
             (Err(code), [one]) => {
                 let (topic, code) = (one.topic.to_string(), code.to_string());
                 self.leave(one.place, Left::Refused { topic, code });
@@ -139,14 +211,13 @@ impl<'a> Run<'a> {
     }
 
     fn leave(&mut self, place: Place, why: Left) {
-        self.left.entry(why).or_default().push(place);
+        self.report.left.entry(why).or_default().push(place);
     }
+}
 
-    fn report(&self) -> Result<(), DlqError> {
-        let what = match self.transactions {
-            Some(_) => "redriven",
-            None => "to be redriven",
-        };
+impl Report {
+    fn print(&self, is_dry: bool) -> Result<(), DlqError> {
+        let what = if is_dry { "to be redriven" } else { "redriven" };
         output::print(format_args!("{what}: {}\n", self.redriven))?;
         for (why, places) in &self.left {
             let some: Vec<String> = places.iter().take(5).map(Place::to_string).collect();

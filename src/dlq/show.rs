@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::dlq::body::{self, Kept};
@@ -21,10 +22,41 @@ use crate::wire::{Format, RawRecord, headers};
 
 /// Of a body, unless all of it is asked for.
 const BODY_SHOWN: usize = 4096;
+
 pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
+    let shown = find(settings, show)?;
     let none = || DlqError::Usage(format!("there is no letter at {}; `dlq list` names them", show.place));
-    let letters = Letters::open(settings)?.ok_or_else(none)?;
-    let record = letters.at(show.place)?.ok_or_else(none)?;
+    output::print(shown.ok_or_else(none)?.text())?;
+    Ok(())
+}
+
+/// A letter as it may be shown.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// `PARTITION:OFFSET`.
+    place: String,
+    /// When it was given up, RFC 3339.
+    given_up: String,
+    key: Option<String>,
+    /// Names and values, in their order.
+    headers: Vec<(String, String)>,
+    /// As text, where it is text, with a note of its length.
+    body: String,
+    /// What is known of a body that is not in the letter.
+    beside: Option<String>,
+}
+
+/// The letter at one place; `None`: there is none.
+///
+/// # Errors
+/// Kafka does not answer, or refuses.
+pub fn find(settings: &Settings, show: &Show) -> Result<Option<Shown>, DlqError> {
+    let Some(letters) = Letters::open(settings)? else {
+        return Ok(None);
+    };
+    let Some(record) = letters.at(show.place)? else {
+        return Ok(None);
+    };
     let letter = Letter {
         opened: letters.opened(&record),
         record,
@@ -35,8 +67,10 @@ pub fn run(settings: &Settings, show: &Show) -> Result<(), DlqError> {
         let topic = body::topic_of(settings, &named);
         beside(place, &topic, letters.has_body(&topic, place))
     });
-    output::print(text(letter, show) + beside.as_deref().unwrap_or_default())?;
-    Ok(())
+    Ok(Some(Shown {
+        beside,
+        ..shown(&letter, show)
+    }))
 }
 
 /// What is told of a body that is not in the letter.
@@ -56,16 +90,23 @@ fn beside(place: BodyPlace, topic: &str, kept: Kept) -> String {
     format!("(a body of {length} bytes in {topic}, partition {partition}, offsets {first} to {last}: {kept})\n")
 }
 
-fn text(letter: Letter, show: &Show) -> String {
+impl Shown {
+    fn text(&self) -> String {
+        let mut text = format!("letter     {}\ngiven up   {}\n", self.place, self.given_up);
+        if let Some(key) = &self.key {
+            text += &format!("key        {key}\n");
+        }
+        text += "\n";
+        for (name, shown) in &self.headers {
+            text += &format!("{name}: {shown}\n");
+        }
+        text + "\n" + &self.body + self.beside.as_deref().unwrap_or_default()
+    }
+}
+
+fn shown(letter: &Letter, show: &Show) -> Shown {
     let record = &letter.record;
     let content = letter.content();
-    let mut text = format!("letter     {}\ngiven up   {}\n", letter.place(), letter.time());
-    if let Some(key) = &content.key {
-        // A route takes it from a header or a query.
-        let shown = if show.reveal { value(key) } else { MASK.into() };
-        text += &format!("key        {shown}\n");
-    }
-    text += "\n";
     // Of an opened one the authenticated headers stand in both.
     let beside = |(name, _): &&(Bytes, _)| {
         letter
@@ -74,21 +115,31 @@ fn text(letter: Letter, show: &Show) -> String {
             .is_none_or(|opened| opened.headers_named(&String::from_utf8_lossy(name)).next().is_none())
     };
     let sealed = letter.opened.iter().flat_map(|opened| &opened.headers);
-    for (name, content) in record.headers.iter().filter(beside).chain(sealed) {
+    let headers = record.headers.iter().filter(beside).chain(sealed);
+    let headers = headers.map(|(name, content)| {
         let shown = match content {
             None => "(null)".into(),
             Some(content) if show.reveal => header(name, content),
             Some(content) => harmless_header(name, content),
         };
-        text += &format!("{}: {shown}\n", value(name));
+        (value(name), shown)
+    });
+    let is_closed = is_sealed(record) && letter.opened.is_none();
+    Shown {
+        place: letter.place().to_string(),
+        given_up: letter.time(),
+        // A route takes it from a header or a query.
+        key: (content.key.as_ref()).map(|key| if show.reveal { value(key) } else { MASK.into() }),
+        headers: headers.collect(),
+        body: match is_closed {
+            true => {
+                let size = record.value.as_ref().map_or(0, Bytes::len);
+                format!("({size} bytes, sealed; no key of sealing.keys opens them)\n")
+            }
+            false => body_of(content, show),
+        },
+        beside: None,
     }
-    text += "\n";
-    if is_sealed(record) && letter.opened.is_none() {
-        let size = record.value.as_ref().map_or(0, Bytes::len);
-        return text + &format!("({size} bytes, sealed; no key of sealing.keys opens them)\n");
-    }
-    text += &body_of(content, show);
-    text
 }
 
 /// A header's value, masked unless its name is known.
@@ -201,7 +252,7 @@ mod tests {
     use super::*;
     use crate::dlq::tests::record;
 
-    fn shown(record: &RawRecord, reveal: bool, full: bool) -> String {
+    fn shown_text(record: &RawRecord, reveal: bool, full: bool) -> String {
         let show = Show {
             place: "3:17".parse().unwrap(),
             reveal,
@@ -212,7 +263,7 @@ mod tests {
             opened: None,
             redriven: false,
         };
-        text(letter, &show)
+        shown(&letter, &show).text()
     }
 
     #[test]
@@ -234,7 +285,7 @@ mod tests {
             ],
             b"line 1\nline 2\x1b[2J",
         );
-        let text = shown(&letter, false, false);
+        let text = shown_text(&letter, false, false);
         for part in [
             "kafka_correlationId: 2489e9ad-2ee2-8e00-8ec9-32d5f69181c0\n",
             ":path: /x?***",
@@ -246,7 +297,7 @@ mod tests {
         }
         assert!(!text.contains("s3cret"), "{text}");
         assert!(text.contains("key        ***"), "{text}");
-        let revealed = shown(&letter, true, false);
+        let revealed = shown_text(&letter, true, false);
         assert_eq!(revealed.matches("s3cret").count(), 4);
         assert!(revealed.contains("key        k\n"), "{revealed}");
     }
@@ -255,22 +306,22 @@ mod tests {
     fn credentials_in_an_envelope_are_masked_too() {
         let envelope = br#"{"method":"GET","path":"/a?k=s3cret","query":"k=s3cret","query_params":{"k":"s3cret"},"whatever":["s3cret"],"query_null":null,"headers":{"authorization":"s3cret","accept":"seen"},"header_list":[["Cookie","s3cret"],["x",{"base64":"s3cret"}]],"body":"seen too"}"#;
         let letter = record(&[("correlation_id", b"1")], envelope);
-        let text = shown(&letter, false, false);
+        let text = shown_text(&letter, false, false);
         assert!(!text.contains("s3cret") && text.contains("seen\""), "{text}");
         assert!(text.contains("/a?***") && text.contains("seen too"), "{text}");
-        assert_eq!(shown(&letter, true, false).matches("s3cret").count(), 7);
+        assert_eq!(shown_text(&letter, true, false).matches("s3cret").count(), 7);
         let broken = record(&[], br#"{"headers":{"authorization":"s3cret""#);
-        assert!(!shown(&broken, false, true).contains("s3cret"));
+        assert!(!shown_text(&broken, false, true).contains("s3cret"));
     }
 
     #[test]
     fn bodies_are_bounded_unless_asked_for() {
         let long = record(&[("khp-version", b"1")], "ä".repeat(3000).as_bytes());
-        assert!(shown(&long, false, false).contains("(1904 bytes more of 6000; --full shows them)"));
-        assert!(shown(&long, false, true).contains(&"ä".repeat(3000)));
+        assert!(shown_text(&long, false, false).contains("(1904 bytes more of 6000; --full shows them)"));
+        assert!(shown_text(&long, false, true).contains(&"ä".repeat(3000)));
         let binary = record(&[("khp-version", b"1")], &[0xff; 5000]);
-        assert!(shown(&binary, false, false).contains(&"ff".repeat(4096)));
+        assert!(shown_text(&binary, false, false).contains(&"ff".repeat(4096)));
         let null = RawRecord { value: None, ..binary };
-        assert!(shown(&null, false, false).ends_with("(no value: null)\n"));
+        assert!(shown_text(&null, false, false).ends_with("(no value: null)\n"));
     }
 }

@@ -1,26 +1,28 @@
 //! The management API: health, metrics, status, and a topic's pause and resume.
 //!
 //! - [`access`]: who may use it.
+//! - [`guard`]: what a request must have to read or to change something.
+//! - [`routes`]: paths, each with the methods it takes.
 //! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
 //! - [`status`]: the document of `/status`.
 
 pub mod access;
 pub mod board;
-mod status;
+pub mod guard;
+pub mod routes;
+pub mod status;
 mod wrong_tokens;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
-use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpRequest, HttpResponse, Route, guard, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::json;
 
 use crate::management::access::peer;
 use crate::management::board::Board;
-use crate::proxy::handler::response::with_unread;
+use crate::management::guard::user_agent;
+use crate::management::routes::{Routes, bodiless, read};
 
 /// Paths that can be read, by GET and HEAD.
 const HEALTH: &str = "/health";
@@ -31,68 +33,29 @@ const STATUS: &str = "/status";
 const PAUSE: &str = "/topics/{name}/pause";
 const RESUME: &str = "/topics/{name}/resume";
 
-/// Of a change's request, as much of its `User-Agent` goes into the log.
-const USER_AGENT_LOGGED: usize = 100;
-
 /// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Metrics are for trusted
 /// proxies alone there. Other methods than GET and HEAD fall through to what follows.
 pub fn on_proxy_port(service: &mut web::ServiceConfig) {
-    health(service);
-    service.route(METRICS, bodiless(read().to(metrics_for_trusted)));
-}
-
-fn health(service: &mut web::ServiceConfig) {
     service
         .route(HEALTH, bodiless(read().to(ready)))
         .route(LIVE, bodiless(read().to(live)))
-        .route(READY, bodiless(read().to(ready)));
+        .route(READY, bodiless(read().to(ready)))
+        .route(METRICS, bodiless(read().to(metrics_for_trusted)));
 }
 
 /// Everything, on the management port.
-pub fn all(service: &mut web::ServiceConfig) {
-    health(service);
-    service
-        .route(METRICS, bodiless(read().to(metrics)))
-        .route(STATUS, bodiless(read().to(show_status)))
-        .route(
-            PAUSE,
-            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, true).await)),
-        )
-        .route(
-            RESUME,
-            bodiless(web::post().to(async |request, name, board| set_paused(request, name, board, false).await)),
-        );
-    for path in [HEALTH, LIVE, READY, METRICS, STATUS] {
-        service.route(path, bodiless(web::to(async || method_not_allowed("GET, HEAD"))));
-    }
-    for path in [PAUSE, RESUME] {
-        service.route(path, bodiless(web::to(async || method_not_allowed("POST"))));
-    }
-}
-
-/// GET, and HEAD: its answer is GET's without the body, which actix-http leaves out.
-fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-fn method_not_allowed(allowed: &'static str) -> HttpResponse {
-    HttpResponse::MethodNotAllowed()
-        .insert_header((header::ALLOW, allowed))
-        .json(json!({"error": format!("this path takes {allowed}")}))
-}
-
-/// A route whose handler reads no body. One that comes all the same, and does not end, must not keep its connection.
-fn bodiless(route: Route) -> Route {
-    route.wrap(from_fn(leave_unread))
-}
-
-async fn leave_unread(
-    rest: web::Payload,
-    request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse, Error> {
-    let (request, response) = next.call(request).await?.into_parts();
-    Ok(ServiceResponse::new(request, with_unread(response, rest)))
+pub fn all(routes: &mut Routes<'_>) {
+    routes.read(HEALTH, ready);
+    routes.read(LIVE, live);
+    routes.read(READY, ready);
+    routes.read(METRICS, metrics);
+    routes.read(STATUS, show_status);
+    routes.order(PAUSE, async |request, name, board| {
+        set_paused(request, name, board, true).await
+    });
+    routes.order(RESUME, async |request, name, board| {
+        set_paused(request, name, board, false).await
+    });
 }
 
 async fn live() -> HttpResponse {
@@ -150,15 +113,8 @@ async fn set_paused(
     board: web::Data<Board>,
     paused: bool,
 ) -> HttpResponse {
-    if !board.access.has_token() {
-        let error = "set management_token: without one this API changes nothing";
-        return HttpResponse::Forbidden().json(json!({ "error": error }));
-    }
-    if let Err(refusal) = board.access.admit(&request).await {
-        return refusal.response();
-    }
-    if !is_json(&request) {
-        return HttpResponse::UnsupportedMediaType().json(json!({"error": "send Content-Type: application/json"}));
+    if let Err(refused) = guard::change(&request, &board.access).await {
+        return refused;
     }
     let workers = board
         .processor
@@ -173,27 +129,6 @@ async fn set_paused(
         return HttpResponse::NotFound().json(json!({"error": "no such topic; GET /status names them"}));
     }
     named.iter().for_each(|worker| worker.set_paused(paused));
-    tracing::info!(topic = %name, paused, from = %peer(&request), user_agent = user_agent(&request), "intake changed by an operator");
+    tracing::info!(event = "pause", topic = %name, paused, from = %peer(&request), user_agent = user_agent(&request), "intake changed by an operator");
     HttpResponse::Ok().json(json!({"topic": *name, "paused": paused}))
-}
-
-/// A browser sends this type across sites only after asking, so that no foreign page can change anything.
-fn is_json(request: &HttpRequest) -> bool {
-    let media_type = |value: &[u8]| {
-        value
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_vec()
-    };
-    let mut types = request.headers().get_all(header::CONTENT_TYPE).peekable();
-    types.peek().is_some() && types.all(|value| media_type(value.as_bytes()).eq_ignore_ascii_case(b"application/json"))
-}
-
-/// What the caller says it is.
-fn user_agent(request: &HttpRequest) -> String {
-    let value = request.headers().get(header::USER_AGENT);
-    let text = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    text.unwrap_or_default().chars().take(USER_AGENT_LOGGED).collect()
 }

@@ -62,7 +62,8 @@ fn topics_status(workers: &[Arc<WorkerView>]) -> BTreeMap<String, Value> {
     keyed.collect()
 }
 
-fn topic_status(workers: &[&WorkerView]) -> Value {
+/// What the workers of one topic are doing.
+pub fn topic_status(workers: &[&WorkerView]) -> Value {
     let topic = &workers[0].topic;
     let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
     json!({

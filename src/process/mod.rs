@@ -2,6 +2,7 @@
 //!
 //! - [`assemble_error`]: why a role cannot be put together.
 //! - [`exit`]: exit codes.
+//! - [`events`]: what changed in this process, kept for the console.
 //! - [`phase`]: where the process is in its life.
 //! - [`rate`]: a rate as a quota.
 //! - [`https`]: whom a client of HTTPS trusts, and who it is.
@@ -20,6 +21,7 @@
 //! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
+pub mod events;
 pub mod exit;
 pub mod file;
 pub mod https;

@@ -1,7 +1,10 @@
 //! Log output: one subscriber for our `tracing` events and for what libraries write through `log`.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::process::events;
 use crate::process::log_writer::{LastLines, LogWriter};
 use crate::process::output;
 
@@ -37,16 +40,19 @@ pub fn init(log: &Log) -> Option<LastLines> {
         .map_err(|error| output::complain(format_args!("there is no log: {error}")))
         .ok()?;
     let last_lines = writer.last_lines();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         // They would go to standard error, and panic where that cannot be written.
         .log_internal_errors(false)
         .with_target(true);
-    let started = match log.format {
-        LogFormat::Text => subscriber.with_ansi(false).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(false).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
     };
+    let started = tracing_subscriber::registry()
+        .with(lines)
+        .with(events::layer())
+        .try_init();
     // Err: a test of this process has installed one already.
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, Registry};
 use rdkafka::producer::Producer as _;
 
+use crate::exchange::Exchanges;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::describe;
@@ -67,6 +68,7 @@ pub fn assemble(
     settings: &Settings,
     registry: &Registry,
     kafka: &KafkaHealth,
+    exchanges: &Exchanges,
 ) -> Result<ProcessorParts, AssembleError> {
     let metrics = ProcessorMetrics::register(registry)?;
     let own = &settings.processor;
@@ -110,6 +112,7 @@ pub fn assemble(
         max_clock_skew: own.max_clock_skew,
         remembered_ids: metrics.remembered_ids.clone(),
         kafka: kafka.clone(),
+        exchanges: exchanges.clone(),
         sealing,
         streams: Streams::new(settings),
     };
@@ -138,6 +141,7 @@ pub fn assemble(
                 index,
                 backend.clone(),
                 breaker.clone(),
+                retry_budget.clone(),
                 topic_metrics.clone(),
             ));
             workers.push(view.clone());

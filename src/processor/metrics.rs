@@ -1,16 +1,21 @@
 //! What the processor counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
+use std::sync::Arc;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::exchange::Role;
+use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
+use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
 
 /// Every metric of the processor.
 #[derive(Clone)]
 pub struct ProcessorMetrics {
     messages: IntCounterVec,
+    seen: ExchangeMetrics,
     latency: HistogramVec,
     backend_latency: HistogramVec,
     backend_errors: IntCounterVec,
@@ -48,6 +53,8 @@ pub struct TopicMetrics {
     messages: IntCounterVec,
     topic: String,
     pub latency: Histogram,
+    /// Of records that ended.
+    pub seen: Arc<TopicSeries>,
     pub backend_latency: Histogram,
     pub backend_errors: IntCounter,
     /// 1 up, 0 down, -1 not known.
@@ -116,12 +123,13 @@ impl ProcessorMetrics {
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         Ok(ProcessorMetrics {
             messages: counters(
-                "processor_messages_total",
+                name::PROCESSOR_MESSAGES,
                 "Records finished, by what became of them",
                 &["topic", "status"],
             )?,
+            seen: ExchangeMetrics::register(registry, Role::Processor)?,
             latency: latency(
-                "processor_latency_seconds",
+                name::PROCESSOR_LATENCY,
                 "From a record's intake to its reply's acknowledgement",
                 &["topic"],
             )?,
@@ -194,14 +202,14 @@ impl ProcessorMetrics {
                 registry,
                 prometheus::GaugeVec::new(
                     Opts::new(
-                        "processor_clock_skew_seconds",
+                        name::CLOCK_SKEW,
                         "This clock minus the proxy's, with the way here, of the last record that found nothing waiting before it",
                     ),
                     &["topic"],
                 )?,
             )?,
             waiting: gauges(
-                "processor_waiting_records",
+                name::WAITING,
                 "Records that wait for their place in the rate limit, or for a place for their backend call",
                 &["topic", "for"],
             )?,
@@ -218,15 +226,15 @@ impl ProcessorMetrics {
                 "Ids of executed requests that are remembered, so that repeats are noticed",
             )?,
             calls_borrowed: gauge(
-                "processor_borrowed_calls",
+                name::CALLS_BORROWED,
                 "Backend calls under way beyond each worker's own; bounded by processor_borrowable_calls",
             )?,
             calls_borrowable: gauge(
-                "processor_borrowable_calls",
+                name::CALLS_BORROWABLE,
                 "Backend calls that workers may have under way beyond their own, in all",
             )?,
             in_flight: gauge(
-                "processor_messages_in_flight",
+                name::PROCESSOR_IN_FLIGHT,
                 "Records between intake and the end of their work",
             )?,
             bodies: BodyMetrics::register(registry)?,
@@ -265,6 +273,7 @@ impl ProcessorMetrics {
             messages: self.messages.clone(),
             topic: topic.to_string(),
             latency: self.latency.with_label_values(one),
+            seen: Arc::new(self.seen.topic(topic)),
             backend_latency: self.backend_latency.with_label_values(both),
             backend_errors: self.backend_errors.with_label_values(both),
             backend_up: self.backend_up.with_label_values(both),

@@ -6,6 +6,7 @@ use prometheus::Registry;
 use rdkafka::ClientConfig;
 use tokio::sync::mpsc;
 
+use crate::exchange::Exchanges;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::health::KafkaHealth;
@@ -60,6 +61,7 @@ pub fn assemble(
     registry: &Registry,
     kafka: &KafkaHealth,
     phase: &Phase,
+    exchanges: &Exchanges,
 ) -> Result<ProxyParts, AssembleError> {
     let metrics = ProxyMetrics::register(registry)?;
     let own = &settings.proxy;
@@ -153,6 +155,7 @@ pub fn assemble(
             .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
+        exchanges: exchanges.clone(),
     });
     Ok(ProxyParts {
         proxy,

@@ -1,12 +1,16 @@
 //! What the proxy counts. Names are kept from kafka-http-proxy where it had them, since users' dashboards know them.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use crate::error::RequestError;
-use crate::metrics::{LATENCY_BUCKETS, register};
+use crate::exchange::Role;
+use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
+use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
@@ -20,6 +24,7 @@ pub struct ProxyMetrics {
     requests: IntCounterVec,
     request_latency: HistogramVec,
     kafka_latency: HistogramVec,
+    seen: ExchangeMetrics,
     timeouts: IntCounterVec,
     rejected: IntCounterVec,
     pub pending: IntGauge,
@@ -71,6 +76,8 @@ pub struct TopicMetrics {
     label: String,
     all: ProxyMetrics,
     pub kafka_latency: Histogram,
+    /// Of requests that ended.
+    pub seen: Arc<TopicSeries>,
     pub timeouts: IntCounter,
 }
 
@@ -93,12 +100,12 @@ impl ProxyMetrics {
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         Ok(ProxyMetrics {
             requests: counters(
-                "proxy_requests_total",
+                name::PROXY_REQUESTS,
                 "Requests answered",
                 &["method", "topic", "status"],
             )?,
             request_latency: latency(
-                "proxy_request_latency_seconds",
+                name::PROXY_LATENCY,
                 "From a request's head to its answer",
                 &["method", "topic"],
             )?,
@@ -107,6 +114,7 @@ impl ProxyMetrics {
                 "From producing a request to its reply",
                 &["topic"],
             )?,
+            seen: ExchangeMetrics::register(registry, Role::Proxy)?,
             timeouts: counters(
                 "proxy_timeouts_total",
                 "Requests that got no reply by their deadline",
@@ -117,17 +125,17 @@ impl ProxyMetrics {
                 "Requests answered without being sent",
                 &["reason"],
             )?,
-            pending: gauge("proxy_pending_requests", "Requests in flight")?,
+            pending: gauge(name::PROXY_PENDING, "Requests in flight")?,
             router_entries: gauge(
                 "proxy_router_entries",
                 "Correlation entries of requests that wait for a reply",
             )?,
             active_consumers: gauge("proxy_active_consumers", "Reply topics being read")?,
             pending_bytes: gauge(
-                "proxy_pending_bytes",
+                name::PROXY_PENDING_BYTES,
                 "bytes of request bodies and answers that are held",
             )?,
-            connections_open: gauge("proxy_open_connections", "open connections of clients")?,
+            connections_open: gauge(name::PROXY_CONNECTIONS, "open connections of clients")?,
             idle_connections_closed: counter(
                 "proxy_idle_connections_closed_total",
                 "idle connections that were closed to make room for others",
@@ -219,6 +227,7 @@ impl ProxyMetrics {
             label: label.to_string(),
             all: self.clone(),
             kafka_latency: self.kafka_latency.with_label_values(&[label]),
+            seen: Arc::new(self.seen.topic(label)),
             timeouts: self.timeouts.with_label_values(&[label]),
         }
     }

@@ -1,23 +1,56 @@
-//! The effective settings as YAML, written in the order in which they are read: what `actix-khp check` prints.
+//! The effective settings, written in the order in which they are read: as YAML, which `actix-khp check` prints, and one by one, each with
+//! where it came from, which the console shows.
+
+use serde::Serialize;
 
 /// YAML under construction. Scalars and lists of scalars at the top level, in sections, in the items of lists and in their sections.
 #[derive(Debug, Default)]
 pub struct Yaml {
     text: String,
+    entries: Vec<Entry>,
     /// What the last entry was in: empty, `kafka`, `topics[0]` or `topics[0].retry`.
     place: String,
 }
 
+/// One effective setting, as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its path, as in `topics[0].retry.on`.
+    pub name: String,
+    /// Its value as YAML; secrets are masked, references stand as they are written.
+    pub value: String,
+    /// The files or environment names it was written in; `None`: it is the default.
+    pub source: Option<String>,
+}
+
+/// Every effective setting.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// All of them as YAML, which can be loaded again.
+    pub yaml: String,
+    /// The same one by one.
+    pub entries: Vec<Entry>,
+}
+
 impl Yaml {
-    /// Writes one key with its value, which `scalar`, `list` or `mapping` made.
-    pub fn entry(&mut self, place: &str, name: &str, value: &str) {
+    /// Writes one key with its value, which `scalar`, `list` or `mapping` made. `source` is where it was written.
+    pub fn entry(&mut self, place: &str, name: &str, value: &str, source: Option<String>) {
         let indent = self.enter(place);
         self.text.push_str(&format!("{indent}{name}: {value}\n"));
+        let dot = if place.is_empty() { "" } else { "." };
+        self.entries.push(Entry {
+            name: format!("{place}{dot}{name}"),
+            value: value.to_owned(),
+            source,
+        });
     }
 
-    /// The YAML that was written.
-    pub fn finish(self) -> String {
-        self.text
+    /// What was written.
+    pub fn finish(self) -> Effective {
+        Effective {
+            yaml: self.text,
+            entries: self.entries,
+        }
     }
 
     fn enter(&mut self, place: &str) -> &'static str {
@@ -171,14 +204,18 @@ mod tests {
     #[test]
     fn sections_and_items_are_indented() {
         let mut yaml = Yaml::default();
-        yaml.entry("kafka", "a", "1");
-        yaml.entry("kafka", "b", &mapping([("x.y".to_owned(), "z".to_owned())]));
-        yaml.entry("", "port", "2");
-        yaml.entry("topics[0]", "a", &list(["x".to_owned(), "*".to_owned()]));
-        yaml.entry("topics[0]", "b", "4");
-        yaml.entry("topics[1]", "a", "5");
-        yaml.entry("log", "level", "info");
+        yaml.entry("kafka", "a", "1", None);
+        yaml.entry("kafka", "b", &mapping([("x.y".to_owned(), "z".to_owned())]), None);
+        yaml.entry("", "port", "2", None);
+        yaml.entry("topics[0]", "a", &list(["x".to_owned(), "*".to_owned()]), None);
+        yaml.entry("topics[0]", "b", "4", None);
+        yaml.entry("topics[1]", "a", "5", None);
+        yaml.entry("log", "level", "info", None);
         let expected = "kafka:\n  a: 1\n  b: {x.y: z}\nport: 2\ntopics:\n  - a: [x, \"*\"]\n    b: 4\n  - a: 5\nlog:\n  level: info\n";
-        assert_eq!(yaml.finish(), expected);
+        let effective = yaml.finish();
+        assert_eq!(effective.yaml, expected);
+        let names: Vec<&str> = effective.entries.iter().map(|entry| &*entry.name).collect();
+        assert_eq!(names[..3], ["kafka.a", "kafka.b", "port"]);
+        assert_eq!(names[3..], ["topics[0].a", "topics[0].b", "topics[1].a", "log.level"]);
     }
 }

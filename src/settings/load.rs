@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use config::Config;
 
 use crate::settings::check::{rules, unknown};
+use crate::settings::effective::{Effective, Entry};
 use crate::settings::fault::{Report, SettingsError};
 use crate::settings::model::{Mode, Settings};
 use crate::settings::read::tree;
@@ -50,13 +51,18 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// To read them again.
     pub sources: Sources,
-    effective: String,
+    effective: Effective,
 }
 
 impl Loaded {
     /// Every effective setting as YAML, which can be loaded again; secrets are masked, references stand as they are written.
     pub fn to_yaml(&self) -> &str {
-        &self.effective
+        &self.effective.yaml
+    }
+
+    /// The same, one by one, each with where it came from.
+    pub fn entries(&self) -> &[Entry] {
+        &self.effective.entries
     }
 }
 

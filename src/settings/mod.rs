@@ -12,7 +12,7 @@
 //! - [`check`]: unknown keys, and rules across keys.
 //! - [`fault`]: what is wrong.
 //! - [`masked`]: how values are printed.
-//! - [`effective`]: the settings as YAML, as they are printed.
+//! - [`effective`]: the settings as YAML, as they are printed, and where each came from.
 
 mod check;
 mod effective;
@@ -29,6 +29,7 @@ mod sources;
 mod tests;
 
 pub use check::rules::HEAD_ROOM;
+pub use effective::Entry;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{

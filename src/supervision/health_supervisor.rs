@@ -218,7 +218,7 @@ impl HealthSupervisor {
         let slot = &mut self.slots[index];
         let Some(running) = slot.running.take() else { return };
         let name = slot.supervised.name().to_string();
-        tracing::error!(actor = name, generation = slot.generation, %reason, "actor ended; a fresh one takes over");
+        tracing::error!(event = "restart", actor = name, generation = slot.generation, %reason, "actor ended; a fresh one takes over");
         self.restarts.with_label_values(&[name.as_str(), reason.label()]).inc();
         slot.supervised.generation_ended();
         slot.restarts += 1;

@@ -117,6 +117,10 @@ pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.
 pub const X_REQUEST_ID: &str = "x-request-id";
+/// HTTP and records: which trace it belongs to (W3C Trace Context, 3.2).
+pub const TRACEPARENT: &str = "traceparent";
+/// HTTP and records: what tracing systems add to that (3.3).
+pub const TRACESTATE: &str = "tracestate";
 /// HTTP: the method as the proxy received it.
 pub const X_ORIGINAL_METHOD: &str = "x-original-method";
 /// HTTP: a gateway must add itself (RFC 9110 7.6.3).
@@ -197,7 +201,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// What no `Connection` may remove, beside what is about the client: who asks is decided by it, or requests are tied together by it.
-const KEPT: [&str; 4] = ["authorization", "cookie", X_REQUEST_ID, "traceparent"];
+const KEPT: [&str; 4] = ["authorization", "cookie", X_REQUEST_ID, TRACEPARENT];
 
 /// True if `Connection` may list a field, in whatever case, to be dropped on this hop. A client that could drop what a gateway has added
 /// would pass for somebody else.

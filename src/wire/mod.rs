@@ -20,6 +20,7 @@
 //! - [`redrive`]: a dead letter on its way back.
 //! - [`sealing`]: records that only who has the key can read or write.
 //! - [`arena`]: one allocation for many small pieces.
+//! - [`trace_parent`]: which trace a request belongs to.
 //! - [`path`]: dot segments of a path.
 //! - [`clock`]: the time that deadlines are written in.
 
@@ -45,6 +46,7 @@ pub mod redrive;
 pub mod reply_error;
 pub mod sealing;
 pub mod stream;
+pub mod trace_parent;
 
 pub use arena::Arena;
 pub use clock::now_ms;

@@ -38,8 +38,8 @@ const IN_CLEAR: [&str; 17] = [
     headers::KHP_MORE,
     headers::KHP_CREDIT,
     headers::KHP_CONTROL,
-    "traceparent",
-    "tracestate",
+    headers::TRACEPARENT,
+    headers::TRACESTATE,
 ];
 
 /// Which way a sealed record goes, and the topics that it belongs to. All of it is authenticated: moved elsewhere, a record does not open.

@@ -32,7 +32,7 @@ pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 pub fn log_error(error: &KafkaError, reason: &str) {
     match CodeClass::of(error) {
         CodeClass::ClientDead => {
-            tracing::error!(%error, reason, "fatal Kafka client error: the client is being replaced")
+            tracing::error!(event = "kafka", %error, reason, "fatal Kafka client error: the client is being replaced")
         }
         CodeClass::NoConnection => {
             tracing::debug!(%error, reason, "Kafka connection trouble");

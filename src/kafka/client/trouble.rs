@@ -53,14 +53,16 @@ pub(super) fn report(text: &str) -> bool {
     match cause {
         Cause::NameUnknown => {
             tracing::warn!(
+                event = "kafka",
                 broker,
                 reason,
                 "the name of a Kafka broker does not resolve: check kafka.bootstrap_servers, and the broker's advertised.listeners"
             );
         }
-        Cause::Unconnected => tracing::warn!(broker, reason, "a Kafka broker takes no connection"),
+        Cause::Unconnected => tracing::warn!(event = "kafka", broker, reason, "a Kafka broker takes no connection"),
         Cause::Tls => {
             tracing::error!(
+                event = "kafka",
                 broker,
                 reason,
                 "no TLS with a Kafka broker: check security.protocol and ssl.* in kafka.properties"
@@ -68,6 +70,7 @@ pub(super) fn report(text: &str) -> bool {
         }
         Cause::Certificate => {
             tracing::error!(
+                event = "kafka",
                 broker,
                 reason,
                 "a Kafka broker refuses this client's certificate: it is missing, has expired, or is of another authority; check ssl.certificate.* in kafka.properties"
@@ -75,6 +78,7 @@ pub(super) fn report(text: &str) -> bool {
         }
         Cause::Login => {
             tracing::error!(
+                event = "kafka",
                 broker,
                 reason,
                 "a Kafka broker refuses the login: check security.protocol and sasl.* in kafka.properties"
@@ -82,6 +86,7 @@ pub(super) fn report(text: &str) -> bool {
         }
         Cause::Protocol => {
             tracing::error!(
+                event = "kafka",
                 broker,
                 reason,
                 "a Kafka broker closes each connection: check security.protocol in kafka.properties"

@@ -120,14 +120,14 @@ impl KafkaHealth {
         match result {
             Ok(()) => {
                 if self.0.state.swap(UP, Ordering::Relaxed) == DOWN {
-                    tracing::info!("Kafka answers again");
+                    tracing::info!(event = "kafka", "Kafka answers again");
                 }
                 0
             }
             Err(error) => {
                 let failures = failures.saturating_add(1);
                 if failures == FAILURES_TO_DOWN && self.0.state.swap(DOWN, Ordering::Relaxed) != DOWN {
-                    tracing::error!(%error, "Kafka does not answer: new requests get 503 until it does; check the brokers and kafka.bootstrap_servers");
+                    tracing::error!(event = "kafka", %error, "Kafka does not answer: new requests get 503 until it does; check the brokers and kafka.bootstrap_servers");
                 }
                 failures
             }

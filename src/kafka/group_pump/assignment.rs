@@ -205,7 +205,7 @@ impl<'a> Assignment<'a> {
     fn accept(&mut self, list: &TopicPartitionList) {
         Rebalance::Assign(list.clone()).answer(&self.consumer);
         self.handle.status().set_partitions(self.partitions.len());
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), "partitions assigned");
+        tracing::info!(event = "rebalance", topic = %self.plan.topic, partitions = self.partitions.len(), "partitions assigned");
     }
 
     fn begin_revocation(&mut self, list: TopicPartitionList) {
@@ -257,7 +257,7 @@ impl<'a> Assignment<'a> {
         }
         revocation.answer(&self.consumer);
         self.handle.status().set_partitions(self.partitions.len());
-        tracing::info!(topic = %self.plan.topic, partitions = self.partitions.len(), cut_off, "partitions revoked");
+        tracing::info!(event = "rebalance", topic = %self.plan.topic, partitions = self.partitions.len(), cut_off, "partitions revoked");
     }
 
     /// Begins the last commits of partitions that go. Nobody reads the answer.

@@ -262,7 +262,7 @@ impl<'a> Pump<'a> {
             }),
             error => {
                 if is_denied(&error) && !std::mem::replace(&mut self.denial_logged, true) {
-                    tracing::error!(topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
+                    tracing::error!(event = "rights", topic = %self.plan.topic, %error, "Kafka refuses to let this service consume: grant its user READ on topic and group");
                 }
                 tracing::debug!(topic = %self.plan.topic, %error, "consumer error");
                 Ok(())

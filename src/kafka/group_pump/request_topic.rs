@@ -42,7 +42,7 @@ pub fn await_topic(plan: &PumpPlan, handle: &PumpHandle, consumer: &GroupConsume
             }
             Err(error) => {
                 if !std::mem::replace(&mut logged, true) {
-                    tracing::error!(%error, "cannot consume; trying again every second");
+                    tracing::error!(event = "kafka", %error, "cannot consume; trying again every second");
                 }
             }
         }

@@ -75,7 +75,7 @@ impl<L: DeliveryListener> Lane<L> {
             Ok(fresh) => {
                 self.current.store(Arc::new(fresh));
                 let next_wait = replacement.wait.as_secs();
-                tracing::warn!(%code, reason, next_wait, "Kafka producer met a fatal error and was replaced");
+                tracing::warn!(event = "kafka", %code, reason, next_wait, "Kafka producer met a fatal error and was replaced");
                 dead.retire();
             }
             Err(error) => {

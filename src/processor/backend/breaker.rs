@@ -32,6 +32,8 @@ pub struct Breaker {
     in_a_row: AtomicU32,
     /// When it may be probed; `CLOSED` while everything passes.
     open_until: AtomicU64,
+    /// When it opened, while it is not closed.
+    opened_at: AtomicU64,
     /// When the last attempt succeeded.
     last_success: AtomicU64,
     /// When it last closed again.
@@ -94,6 +96,7 @@ impl Breaker {
             open_for: settings.open_for,
             in_a_row: AtomicU32::new(0),
             open_until: AtomicU64::new(CLOSED),
+            opened_at: AtomicU64::new(0),
             last_success: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
             span: Span::default(),
@@ -162,6 +165,14 @@ impl Breaker {
         }
     }
 
+    /// Since when it is not closed, and how long until it may be probed; `None`: it is closed.
+    pub fn opened(&self, now: u64) -> Option<(Duration, Duration)> {
+        let until = self.open_until.load(Ordering::Acquire);
+        let since = now.saturating_sub(self.opened_at.load(Ordering::Relaxed));
+        let ms = Duration::from_millis;
+        (until != CLOSED).then(|| (ms(since), ms(until.saturating_sub(now))))
+    }
+
     /// Resolves at each change. Subscribe before asking for the state, or a change in between is missed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -171,8 +182,10 @@ impl Breaker {
         let until = now + self.open_for.as_millis() as u64;
         let before = self.open_until.swap(until, Ordering::AcqRel);
         if before == CLOSED {
+            self.opened_at.store(now, Ordering::Relaxed);
             let (backend, seconds) = (&self.backend, self.open_for.as_secs_f32());
             tracing::warn!(
+                event = "breaker",
                 backend,
                 in_a_row,
                 failures,
@@ -193,7 +206,7 @@ impl Breaker {
         if self.open_until.swap(CLOSED, Ordering::AcqRel) != CLOSED {
             // The failures that opened it say nothing about the backend that is back.
             self.span.clear();
-            tracing::info!(backend = self.backend, why, "breaker closed");
+            tracing::info!(event = "breaker", backend = self.backend, why, "breaker closed");
             self.changes.send_modify(|count| *count += 1);
         }
     }

@@ -99,8 +99,8 @@ async fn check(backend: &Backend, check: &BackendCheck) {
         let what = outcome.map_or_else(|error| error.to_string(), |answer| format!("status {}", answer.status));
         let (topic, backend) = (&check.topic.name, &check.topic.backend_url);
         match up {
-            true => tracing::info!(topic, %backend, what, "backend is up"),
-            false => tracing::warn!(topic, %backend, what, "backend is down"),
+            true => tracing::info!(event = "backend", topic, %backend, what, "backend is up"),
+            false => tracing::warn!(event = "backend", topic, %backend, what, "backend is down"),
         }
     }
 }

@@ -41,6 +41,14 @@ impl RetryBudget {
         })
     }
 
+    /// Retries that may be made at once.
+    pub fn balance(&self, now: u64) -> f64 {
+        let state = self.state.load(Ordering::Relaxed);
+        let (since, balance) = ((state >> 32) as u32, state as u32);
+        let grown = balance.saturating_add((now as u32).wrapping_sub(since)).min(MOST);
+        f64::from(grown) / f64::from(RETRY)
+    }
+
     fn update(&self, change: impl Fn((u32, u32)) -> Option<(u32, u32)>) -> bool {
         let change =
             |state: u64| change(((state >> 32) as u32, state as u32)).map(|(since, balance)| word(since, balance));
@@ -64,6 +72,7 @@ mod tests {
         let budget = RetryBudget::new(0.0, 5_000);
         assert_eq!((0..20).filter(|_| budget.withdraw(5_000)).count(), 10);
         assert!(!budget.withdraw(5_999));
+        assert_eq!(budget.balance(5_500), 0.5);
         assert!(budget.withdraw(6_000));
         assert_eq!((0..20).filter(|_| budget.withdraw(3_600_000)).count(), 10);
     }

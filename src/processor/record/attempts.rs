@@ -5,6 +5,7 @@ mod parts;
 use std::time::Duration;
 
 use self::parts::{Entry, Made, Next, Refused, Right, Verdict};
+use crate::exchange::Attempt;
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
@@ -48,6 +49,8 @@ pub struct Attempts<'c, 'a, C> {
     needs_reader: bool,
     /// The place of the last attempt, while the body of its answer is open.
     place: Option<CallPlace<'c>>,
+    /// What is told of the calls.
+    calls: Vec<Attempt>,
 }
 
 /// What a call that streams its answer holds until the end of that.
@@ -77,7 +80,13 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
             not_begun,
             needs_reader: request.body_elsewhere.is_some(),
             place: None,
+            calls: Vec::new(),
         }
+    }
+
+    /// What is told of the calls that were made.
+    pub fn take_calls(&mut self) -> Vec<Attempt> {
+        std::mem::take(&mut self.calls)
     }
 
     /// What is held by the call whose answer stands, if that is still open.
@@ -279,11 +288,16 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
         }
         let asked = monotonic_ms();
         let limit = timeout.min(self.deadline.remaining()).min(left);
+        self.calls.push(Attempt::begin());
         let outcome = tokio::select! {
             biased;
             () = self.lease.cut_off() => return None,
             outcome = (self.call)(limit, right.reader) => outcome,
         };
+        if let Some(call) = self.calls.last_mut() {
+            let status = outcome.as_ref().map(|answer| answer.status);
+            call.ended(status.map_err(BackendError::reply_error));
+        }
         // A body that is still open holds its place.
         let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());
         self.place = is_open.then_some(right.place);

@@ -16,7 +16,7 @@ impl DeadLetterTrouble {
     /// Counts one more; the first is logged.
     pub fn begin(&self, topic: &str, code: RDKafkaErrorCode) -> Trouble {
         if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::error!(topic, %code, "dead letter topic cannot be written; records wait for it: create it or grant the right");
+            tracing::error!(event = "rights", topic, %code, "dead letter topic cannot be written; records wait for it: create it or grant the right");
         }
         Trouble(self.clone())
     }

@@ -77,6 +77,7 @@ impl DeadlineRules {
         if self.skew_logged.is_first() {
             let seconds = late.as_secs_f32();
             tracing::warn!(
+                event = "clock",
                 seconds,
                 "a record without a backlog claims to be expired: the clocks of proxy and processor differ; it is executed (said once)"
             );

@@ -8,16 +8,19 @@
 //! - [`attempts`]: the calls of the backend, from the first to the last, and the retry budget they spend; [`round`]: how
 //!   many attempts in how much time; [`caller`]: what all
 //!   attempts of a worker share.
+//! - [`processed`]: what becomes of it; [`answers`]: the reply that says so, or the dead letter.
 //! - [`error_reply`]: the replies that a processor writes itself.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`streamed`]: requests whose answers may come in several records.
+//! - [`seen`]: what is told of a record that has ended.
 //! - [`settlement`]: the end of a record, and what is committed of it.
 //! - [`headers`]: which header fields an operator adds to requests, and keeps out of answers.
 //! - [`rate_limit`]: how often a record of one topic may begin.
 //! - [`logged_once`]: logs a fault once that every record would repeat.
 
 pub mod age;
+mod answers;
 pub mod attempts;
 pub mod caller;
 pub mod dead_letter_trouble;
@@ -26,11 +29,13 @@ pub mod error_reply;
 pub mod headers;
 pub mod logged_once;
 pub mod outbox;
+mod processed;
 pub mod rate_limit;
 pub mod recent_ids;
 pub mod reply_seal;
 pub mod reply_topics;
 pub mod round;
+pub mod seen;
 pub mod settlement;
 pub mod streamed;
 pub mod topic_lookup;
@@ -42,6 +47,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
+use crate::exchange::{Exchanges, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
@@ -51,21 +57,19 @@ use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::headers::HeaderRules;
-use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::outbox::Outbox;
+use crate::processor::record::processed::Processed;
 use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
-use crate::processor::record::reply_topics::{Destination, ReplyTopics};
+use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::{Ledger, Settlement};
 use crate::processor::record::streamed::{Awaited, Place, is_ended};
 use crate::processor::stream::answer::{self as stream, Means};
 use crate::processor::stream::calls::OpenCall;
 use crate::processor::stream::shared::WorkerStreams;
 use crate::processor::worker::lanes::Turn;
-use crate::settings::Delivery;
 use crate::supervision::spawn_watched::panic_message;
-use crate::wire::correlation::id_text;
-use crate::wire::dead_letter::{Cause, DeadLetter};
-use crate::wire::{self, Format, RawRecord, ReplyError, Request, Response, WireError};
+use crate::wire::{self, ReplyError, Request, Response};
 
 /// Processes the records of one worker. Lives on the worker's Arbiter.
 pub struct RecordProcessor {
@@ -77,6 +81,8 @@ pub struct RecordProcessor {
     /// `None`: records that are given up are only counted and logged.
     pub dead_letter_topic: Option<Arc<str>>,
     pub kafka: KafkaHealth,
+    /// Told of each record that ends.
+    pub exchanges: Exchanges,
     pub seal: ReplySeal,
     pub header_rules: HeaderRules,
     /// What was executed of late.
@@ -85,35 +91,25 @@ pub struct RecordProcessor {
     pub streams: Option<WorkerStreams>,
 }
 
-/// What becomes of a record.
-enum Processed<'p> {
-    /// It is done once Kafka has these.
-    Answered(Vec<Parcel>),
-    /// The first piece of its answer is on its way; it is done once Kafka has that.
-    Streams(Box<stream::Answer<'p>>),
-    /// Nobody waits for it any more, or it was executed already: it is done at once, without a reply.
-    PassedOver,
-    /// Its partition goes to another owner, who begins anew. At most once it is lost: its offset is committed.
-    Released,
-}
-
 impl RecordProcessor {
     /// Processes one record, from its intake to the sending of its reply. A panic on the way ends in a 500, and in a dead letter where there is a
     /// topic for them: one record
     /// must neither restart a worker for ever nor hold up its partition.
     pub async fn process(self: Rc<Self>, mut intake: Intake, turn: Turn) {
         let settlement = self.ledger.open(&intake);
+        let mut seen = None;
         let ahead = intake.ahead.take();
         let work = async {
-            let processed = self.work(&intake, &settlement, turn, ahead).await;
-            self.settle(&settlement, processed)
+            let begun = seen.insert(seen::begin(&self.exchanges, &self.caller.metrics, &intake.record));
+            let processed = self.work(&intake, &settlement, turn, ahead, begun).await;
+            self.settle(&settlement, processed, seen.take())
         };
         let worked = AssertUnwindSafe(work).catch_unwind().await;
         let stream = worked.unwrap_or_else(|panic| {
             let (cause, record) = (panic_message(&*panic), &intake.record);
             let reply_to = self.seal.reply_address(record);
             let processed = self.give_up(record, &cause, ReplyError::ProcessorFailed, reply_to);
-            self.settle(&settlement, processed)
+            self.settle(&settlement, processed, seen.take())
         });
         if let Some(stream) = stream {
             // The record is done, and its bytes are not held for as long as its answer streams.
@@ -130,6 +126,7 @@ impl RecordProcessor {
         settlement: &Arc<Settlement>,
         turn: Turn,
         ahead: Option<Ahead>,
+        seen: &mut UnderWay,
     ) -> Processed<'p> {
         let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
         let Intake { record, lease, .. } = intake;
@@ -147,6 +144,7 @@ impl RecordProcessor {
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
         };
         drop(opened);
+        seen::decoded(seen, &request);
         self.header_rules.set(&mut request);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
@@ -156,7 +154,7 @@ impl RecordProcessor {
             return self.cancelled();
         };
         if self.recent_ids.repeats(record, &request.correlation_id, Instant::now()) && self.is_passed_over() {
-            return Processed::PassedOver;
+            return Processed::PassedOver("repeated");
         }
         let destination = self
             .reply_topics
@@ -168,8 +166,13 @@ impl RecordProcessor {
         let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
         let end = tokio::select! {
             biased;
-            () = is_ended(call.as_ref()) => return self.cancelled(),
-            end = attempts.run() => end,
+            () = is_ended(call.as_ref()) => None,
+            end = attempts.run() => Some(end),
+        };
+        seen.attempts = attempts.take_calls();
+        seen.attempts_ended();
+        let Some(end) = end else {
+            return self.cancelled();
         };
         let held = attempts.into_held();
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
@@ -195,6 +198,7 @@ impl RecordProcessor {
             }
             End::Outcome(Ok(mut answer), _) => {
                 self.header_rules.withhold(&mut answer.headers);
+                seen.response_bytes = answer.body.len() as u64;
                 if let (Some(call), Some(whole)) = (call, &whole)
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
@@ -207,12 +211,31 @@ impl RecordProcessor {
     }
 
     /// The last step: the record ends, or waits for the acknowledgement of what it caused. Returns what goes on after that.
-    fn settle<'p>(&self, settlement: &Arc<Settlement>, processed: Processed<'p>) -> Option<Box<stream::Answer<'p>>> {
+    fn settle<'p>(
+        &self,
+        settlement: &Arc<Settlement>,
+        processed: Processed<'p>,
+        seen: Option<UnderWay>,
+    ) -> Option<Box<stream::Answer<'p>>> {
         match processed {
-            Processed::Streams(stream) => return Some(stream),
-            Processed::Answered(parcels) => self.outbox.dispatch(settlement, parcels),
-            Processed::PassedOver => settlement.done(),
-            Processed::Released => settlement.release(),
+            Processed::Streams(mut stream) => {
+                stream.seen = seen.map(|seen| seen::streams(seen, &stream));
+                return Some(stream);
+            }
+            Processed::Answered(parcels, ending) => {
+                if let Some(seen) = seen {
+                    settlement.ends_with(seen::answered(seen, &parcels, ending));
+                }
+                self.outbox.dispatch(settlement, parcels);
+            }
+            Processed::PassedOver(why) => {
+                drop(seen.map(|seen| seen::unanswered(seen, why)));
+                settlement.done();
+            }
+            Processed::Released => {
+                drop(seen.map(|seen| seen::unanswered(seen, "released")));
+                settlement.release();
+            }
         }
         None
     }
@@ -246,120 +269,6 @@ impl RecordProcessor {
                 self.answer(&intake.record, too_large, None, destination, until)
             }
         }
-    }
-
-    /// Nobody reads the answer: the record is committed, without a reply and without a dead letter.
-    fn cancelled(&self) -> Processed<'_> {
-        self.caller.metrics.finished("cancelled");
-        Processed::PassedOver
-    }
-
-    /// Nobody waits for the record any more: it is committed at once, without a reply.
-    fn expire(&self) -> Processed<'_> {
-        self.caller.metrics.expired.inc();
-        self.caller.metrics.finished("expired");
-        Processed::PassedOver
-    }
-
-    /// A record repeats what was executed a moment ago. True: it is not executed again.
-    fn is_passed_over(&self) -> bool {
-        self.caller.metrics.repeated.inc();
-        let passed_over = self.caller.topic.delivery == Delivery::AtMostOnce;
-        if passed_over {
-            self.caller.metrics.finished("repeated");
-        }
-        passed_over
-    }
-
-    /// Gives up a record that cannot be worked on: the waiting client, where it can be known, gets 500 at once; the record is
-    /// dead-lettered where there is a topic for that. A native record without a reply topic wants no reply.
-    fn give_up<'p>(
-        &'p self,
-        record: &RawRecord,
-        cause: &str,
-        code: ReplyError,
-        reply_to: Option<WireError>,
-    ) -> Processed<'p> {
-        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
-        self.caller.metrics.finished(code.as_str());
-        let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
-        let format = Format::of(record);
-        let reply = reply_to.and_then(|to| {
-            let named = to.reply_topic.as_deref();
-            let id = to
-                .correlation_id
-                .filter(|_| named.is_some() || format == Format::Json)?;
-            let destination = self.reply_topics.destination(named, to.reply_partition);
-            let reply = format.encode_response(error_response(id, code));
-            let content = Content::Reply {
-                record: self.seal.seal(record, reply, &destination.topic)?,
-                until: Some(Instant::now() + self.caller.topic.timeout),
-            };
-            Some(Parcel { destination, content })
-        });
-        parcels.extend(reply);
-        Processed::Answered(parcels)
-    }
-
-    /// Logs that the backend gave no usable answer, and makes the dead letter where one is due.
-    fn no_answer(&self, record: &RawRecord, request: &Request, error: &BackendError, attempts: u32) -> Option<Parcel> {
-        let topic = &self.caller.topic;
-        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, partition = record.partition,
-            offset = record.offset, correlation_id = id_text(&request.correlation_id), attempts, %error, "no answer from the backend");
-        match error {
-            BackendError::Unreachable(_)
-            | BackendError::Timeout(_)
-            | BackendError::Reset(_)
-            | BackendError::NotHttp(_)
-            | BackendError::Body(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
-            BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
-        }
-    }
-
-    /// Encodes the reply, in the format of its request and in a size that its topic takes. Nobody waits for it after `until`.
-    fn answer(
-        &self,
-        record: &RawRecord,
-        response: Response,
-        dead_letter: Option<Parcel>,
-        destination: Destination,
-        until: Option<Instant>,
-    ) -> Processed<'_> {
-        let format = Format::of(record);
-        let correlation_id = response.correlation_id.clone();
-        let mut status = response.status;
-        let sealed = |response| {
-            self.seal
-                .seal(record, format.encode_response(response), &destination.topic)
-        };
-        let mut reply = sealed(response);
-        let limit = self.outbox.limits.of(&destination.topic);
-        if reply.as_ref().is_some_and(|reply| reply.encoded_size() > limit) {
-            let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
-            status = too_large.status;
-            reply = sealed(too_large);
-        }
-        self.caller.metrics.finished(&status.to_string());
-        let content = reply.map(|record| Content::Reply { record, until });
-        let reply = content.map(|content| Parcel { destination, content });
-        Processed::Answered(dead_letter.into_iter().chain(reply).collect())
-    }
-
-    /// The record as a dead letter, where there is a topic for them.
-    fn dead_letter(&self, record: &RawRecord, exception: &str, error: ReplyError, attempts: u32) -> Option<Parcel> {
-        let topic = self.dead_letter_topic.as_ref()?;
-        let cause = Cause {
-            group: &self.caller.topic.consumer_group,
-            exception,
-            error,
-            attempts,
-        };
-        let mut letter = DeadLetter::new(record, &cause);
-        letter.fit(self.outbox.limits.of(topic));
-        Some(Parcel {
-            destination: Destination::any_partition(topic),
-            content: Content::DeadLetter(letter),
-        })
     }
 }
 

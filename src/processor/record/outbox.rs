@@ -107,6 +107,13 @@ impl RecordTicket {
         self.settlement.as_ref().inspect(|settlement| settlement.acknowledged());
     }
 
+    /// Kafka has the reply, at this offset.
+    fn replied(&self, offset: i64) {
+        self.settlement
+            .as_ref()
+            .inspect(|settlement| settlement.replied(offset));
+    }
+
     fn is_piece(&self) -> bool {
         self.stream.is_some() || self.settlement.is_none()
     }
@@ -134,9 +141,10 @@ impl DeliveryListener for Deliveries {
             Ticket::Unheeded => return,
         };
         match outcome {
-            Ok(_offset) => {
-                if let Content::DeadLetter(_) = ticket.parcel.content {
-                    ticket.outbox.metrics.dead_letters.inc();
+            Ok(offset) => {
+                match ticket.parcel.content {
+                    Content::DeadLetter(_) => ticket.outbox.metrics.dead_letters.inc(),
+                    Content::Reply { .. } => ticket.replied(offset),
                 }
                 ticket.settled();
                 if let Some(acks) = ticket.stream {
@@ -325,5 +333,6 @@ fn give_up(ticket: &RecordTicket, code: RDKafkaErrorCode) {
         tracing::error!(topic = %ticket.parcel.destination.topic, %code,
             "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");
     }
+    ticket.settlement.as_ref().inspect(|settlement| settlement.unreplied());
     ticket.settled();
 }

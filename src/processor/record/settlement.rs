@@ -1,14 +1,18 @@
 //! The end of a record: its offset may be committed once every record that it caused is acknowledged by Kafka.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::exchange::{Phase, UnderWay};
 use crate::kafka::group_pump::completion::{Completion, Outcome};
 use crate::kafka::group_pump::handle::PumpHandle;
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::metrics::TopicMetrics;
 use crate::settings::{Delivery, Topic};
+
+/// How a record ends whose reply Kafka does not take.
+const UNDELIVERED: &str = "undelivered";
 
 /// Where one worker's records are settled: their pump, and what counts them.
 pub struct Ledger {
@@ -39,6 +43,8 @@ impl Ledger {
             offset: intake.record.offset,
             began: Instant::now(),
             acks_left: AtomicU32::new(0),
+            seen: OnceLock::new(),
+            reply: AtomicI64::new(NOWHERE),
         })
     }
 }
@@ -54,7 +60,16 @@ pub struct Settlement {
     began: Instant,
     /// Records it caused that Kafka has not acknowledged. Set by `await_acks`, counted down by `acknowledged`.
     acks_left: AtomicU32,
+    /// What is told of the record, once nothing is awaited for it any more.
+    seen: OnceLock<UnderWay>,
+    /// The offset of its reply, or a word of ours.
+    reply: AtomicI64,
 }
+
+/// There is no reply in Kafka yet.
+const NOWHERE: i64 = -1;
+/// Kafka does not take the reply.
+const REFUSED: i64 = -2;
 
 impl Settlement {
     /// Ends the record once `acknowledged` was called so many times; at once where that is zero.
@@ -71,6 +86,22 @@ impl Settlement {
             self.ledger.metrics.latency.observe(self.began.elapsed().as_secs_f64());
             self.done();
         }
+    }
+
+    /// What is told of the record when everything that it caused has ended. Said once.
+    pub fn ends_with(&self, seen: UnderWay) {
+        // Err: never, a record is settled once.
+        let _ = self.seen.set(seen);
+    }
+
+    /// Kafka has the reply, at this offset.
+    pub fn replied(&self, offset: i64) {
+        self.reply.store(offset, Ordering::Release);
+    }
+
+    /// Kafka does not take the reply, and it was given up.
+    pub fn unreplied(&self) {
+        self.reply.store(REFUSED, Ordering::Release);
     }
 
     /// The record needs no more work: its offset may be committed.
@@ -102,5 +133,16 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         self.ledger.metrics.in_flight.dec();
+        let Some(mut seen) = self.seen.take() else {
+            return;
+        };
+        match *self.reply.get_mut() {
+            NOWHERE => {}
+            REFUSED => seen.ending.code = Some(UNDELIVERED),
+            offset => {
+                seen.ends(Phase::Reply);
+                seen.reply.iter_mut().for_each(|reply| reply.offset = Some(offset));
+            }
+        }
     }
 }

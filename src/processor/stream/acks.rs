@@ -1,5 +1,6 @@
 //! What Kafka took of a streamed answer: from the producer's polling thread to the stream.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
@@ -10,6 +11,8 @@ use crate::kafka::producer::Delivered;
 #[derive(Default)]
 pub struct Acks {
     count: AtomicU64,
+    /// The offset of the first piece.
+    first: OnceLock<i64>,
     /// A piece was not taken. Nothing may follow it.
     failed: AtomicBool,
     changed: Notify,
@@ -19,7 +22,8 @@ impl Acks {
     /// What became of one piece.
     pub fn delivered(&self, outcome: Delivered) {
         match outcome {
-            Ok(_) => {
+            Ok(offset) => {
+                self.first.get_or_init(|| offset);
                 self.count.fetch_add(1, Ordering::AcqRel);
                 self.changed.notify_one();
             }
@@ -39,6 +43,11 @@ impl Acks {
     /// How many were acknowledged so far.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
+    }
+
+    /// Where the first piece lies; `None`: Kafka does not have it yet.
+    pub fn first_offset(&self) -> Option<i64> {
+        self.first.get().copied()
     }
 
     pub fn has_failed(&self) -> bool {

@@ -11,6 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
+use crate::exchange::{Phase, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Lease, LeaseHold};
 use crate::process::progress::monotonic_ms;
@@ -18,18 +19,17 @@ use crate::processor::backend::open_body::{OpenBody, ReadError};
 use crate::processor::metrics::Counted;
 use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::caller::Caller;
-use crate::processor::record::outbox::{Content, Outbox, Parcel};
+use crate::processor::record::outbox::Outbox;
 use crate::processor::record::reply_seal::ReplySeal;
+use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
-use crate::processor::stream::acks::Acks;
 use crate::processor::stream::calls::{Ending, OpenCall, Streamed};
-use crate::processor::stream::pieces::{Cut, Cutter, Sizes};
+use crate::processor::stream::pieces::Cutter;
+use crate::processor::stream::sender::Sender;
 use crate::processor::stream::shared::Streams;
-use crate::wire::stream::{MAX_PIECE, Piece, StreamError, StreamHead, Then, encode_piece};
-use crate::wire::{Fields, Record};
+use crate::wire::Fields;
+use crate::wire::stream::{StreamError, StreamHead, Then};
 
-/// Room for what the size of an empty piece does not show: the digits of its number, the word of an error.
-const SLACK: usize = 64;
 /// A timer that is later than this shows a process that stood still: silence was its own.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
@@ -76,6 +76,8 @@ impl Outcome {
 
 /// A stream under way, and what it holds until its end.
 pub struct Answer<'a> {
+    /// Of its head.
+    pub status: u16,
     sender: Sender<'a>,
     cutter: Cutter,
     rest: Option<OpenBody>,
@@ -87,24 +89,11 @@ pub struct Answer<'a> {
     lease: Option<(Lease, LeaseHold)>,
     /// Its end was decided: only acknowledgements are waited for.
     is_cut: bool,
+    /// What is told of its record when it ends.
+    pub seen: Option<UnderWay>,
     _held: HeldByCall<'a>,
     _place: Option<OwnedSemaphorePermit>,
     _open: Counted,
-}
-
-/// Sends the pieces of one stream. Dropped before the last one, it sends that one: `processor-failed`.
-struct Sender<'a> {
-    outbox: &'a Arc<Outbox>,
-    seal: &'a ReplySeal,
-    correlation_id: Bytes,
-    streamed: Streamed,
-    acks: Arc<Acks>,
-    /// The number of the next piece.
-    seq: u64,
-    /// The end was sent, or nothing was begun.
-    is_over: bool,
-    /// Why it ends, where nothing else says it.
-    last_word: StreamError,
 }
 
 /// What ends the wait for a next step.
@@ -138,17 +127,7 @@ impl<'a> Answer<'a> {
         lease: Option<&Lease>,
         settlement: &Arc<Settlement>,
     ) -> Option<Self> {
-        let mut sender = Sender {
-            outbox: means.outbox,
-            seal: means.seal,
-            correlation_id: call.correlation_id.clone(),
-            streamed: begun.streamed,
-            acks: Arc::default(),
-            seq: 0,
-            // Until the first piece is sent.
-            is_over: true,
-            last_word: StreamError::ProcessorFailed,
-        };
+        let mut sender = Sender::new(means.outbox, means.seal, call.correlation_id.clone(), begun.streamed);
         let head = StreamHead {
             status: begun.status,
             headers: begun.headers,
@@ -165,6 +144,7 @@ impl<'a> Answer<'a> {
         sender.begin(first, head, begun.until, settlement)?;
         means.caller.metrics.finished(&begun.status.to_string());
         Some(Answer {
+            status: begun.status,
             sender,
             cutter,
             rest: begun.rest,
@@ -173,11 +153,17 @@ impl<'a> Answer<'a> {
             kafka: means.kafka,
             streams: means.streams,
             is_cut: false,
+            seen: None,
             lease: lease.map(|lease| (lease.clone(), lease.hold())),
             _held: held,
             _place: begun.place,
             _open: Counted::new(means.open),
         })
+    }
+
+    /// Where its pieces go.
+    pub fn destination(&self) -> &Destination {
+        &self.sender.streamed.destination
     }
 
     /// Streams to the end.
@@ -191,6 +177,12 @@ impl<'a> Answer<'a> {
         }
         let topic = &self.caller.topic;
         self.caller.metrics.stream_ended(outcome.as_str());
+        if let Some(seen) = &mut self.seen {
+            seen.ends(Phase::Reply);
+            let first = self.sender.acks.first_offset();
+            seen.reply.iter_mut().for_each(|reply| reply.offset = first);
+            seen.ending.code = (outcome != Outcome::Complete).then(|| outcome.as_str());
+        }
         if outcome != Outcome::Complete {
             tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, outcome = outcome.as_str(), "a streamed answer was cut off");
         }
@@ -267,6 +259,9 @@ impl<'a> Answer<'a> {
                 Step::Draining => self.cut_off(StreamError::Draining),
                 Step::Came(Some(Ok(bytes))) => {
                     progress = Instant::now();
+                    self.seen
+                        .iter_mut()
+                        .for_each(|seen| seen.response_bytes += bytes.len() as u64);
                     self.cutter.push(bytes);
                     if self.rest.as_ref().is_some_and(OpenBody::is_over) {
                         self.cutter.end(Then::End);
@@ -310,84 +305,6 @@ impl<'a> Answer<'a> {
         }
         self.rest = None;
         self.cutter.end(Then::Cut(StreamError::BackendReset));
-    }
-}
-
-impl Sender<'_> {
-    /// The sizes of pieces that the topic takes.
-    fn sizes(&self, head: &StreamHead) -> Option<Sizes> {
-        let limit = self.outbox.limits.of(&self.streamed.destination.topic);
-        let room = |head: Option<StreamHead>| {
-            let empty = self.encode(0, head, Bytes::new(), Then::More)?;
-            let room = limit.checked_sub(empty.encoded_size() + SLACK)?;
-            Some(room.min(MAX_PIECE))
-        };
-        let (first, further) = (room(Some(head.clone()))?, room(None)?);
-        (further > 0).then_some(Sizes { first, further })
-    }
-
-    /// The first piece, which is sent again until its client is gone.
-    fn begin(
-        &mut self,
-        cut: Cut,
-        head: StreamHead,
-        until: Option<std::time::Instant>,
-        settlement: &Arc<Settlement>,
-    ) -> Option<()> {
-        let is_last = cut.then != Then::More;
-        let record = self.encode(cut.seq, Some(head), cut.body, cut.then)?;
-        let parcel = Parcel {
-            destination: self.streamed.destination.clone(),
-            content: Content::Reply { record, until },
-        };
-        self.outbox.begin_stream(settlement, parcel, &self.acks);
-        self.seq = 1;
-        self.is_over = is_last;
-        Some(())
-    }
-
-    /// False: one before it was not taken, or it cannot be sealed and must not go out in clear.
-    fn send(&mut self, cut: Cut) -> bool {
-        if self.acks.has_failed() {
-            return false;
-        }
-        self.seq = cut.seq + 1;
-        self.is_over = cut.then != Then::More;
-        let Some(record) = self.encode(cut.seq, None, cut.body, cut.then) else {
-            self.is_over = true;
-            return false;
-        };
-        self.outbox.send_piece(&self.streamed.destination, &record, &self.acks);
-        true
-    }
-
-    fn encode(&self, seq: u64, head: Option<StreamHead>, body: Bytes, then: Then) -> Option<Record> {
-        let mut record = encode_piece(Piece {
-            correlation_id: self.correlation_id.clone(),
-            stream: self.streamed.id,
-            seq,
-            head,
-            body,
-            then,
-        });
-        record.key.clone_from(&self.streamed.key);
-        let Streamed {
-            destination, is_sealed, ..
-        } = &self.streamed;
-        self.seal.seal_if(*is_sealed, record, &destination.topic)
-    }
-}
-
-impl Drop for Sender<'_> {
-    /// However a stream ends, its reader is told, also after an outage of Kafka: silence would look like a backend that thinks. Behind a piece
-    /// that Kafka did not take, the reader sees the gap.
-    fn drop(&mut self) {
-        if self.is_over || self.seq == 0 {
-            return;
-        }
-        if let Some(record) = self.encode(self.seq, None, Bytes::new(), Then::Cut(self.last_word)) {
-            self.outbox.send_last_word(self.streamed.destination.clone(), record);
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers in several records, as the processor sends them, and the calls that requesters can end.
 //!
 //! - [`pieces`]: cuts a body into pieces.
-//! - [`answer`]: one answer that is streamed, from its first piece to its last.
+//! - [`answer`]: one answer that is streamed, from its first piece to its last; [`sender`]: sends its pieces.
 //! - [`acks`]: what Kafka took of it.
 //! - [`calls`]: the calls of one worker that can be cancelled and given credit; [`early_cancels`]: cancels that came before their requests.
 //! - [`control`]: a control topic, as its reader and the workers share it; [`control_reader`]: the actor that reads them.
@@ -14,4 +14,5 @@ pub mod control;
 pub mod control_reader;
 pub mod early_cancels;
 pub mod pieces;
+pub mod sender;
 pub mod shared;

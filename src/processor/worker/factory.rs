@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
+use crate::exchange::Exchanges;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::cluster::record_limits::RecordLimits;
 use crate::kafka::config::Purpose;
@@ -81,6 +82,8 @@ pub struct Shared {
     /// How many ids all workers remember.
     pub remembered_ids: IntGauge,
     pub kafka: KafkaHealth,
+    /// Told of each record that ends.
+    pub exchanges: Exchanges,
     pub sealing: Arc<Sealing>,
     /// Of the whole process.
     pub streams: Streams,
@@ -142,7 +145,7 @@ impl Supervised for WorkerFactory {
         let thread = group_pump::spawn(self.plan.clone(), handle.clone(), completions, records)
             .map_err(|error| error.to_string())?;
         self.view.set_pump(Some(handle.clone()));
-        tracing::info!(actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
+        tracing::info!(event = "start", actor = self.name, generation, backend = %topic.backend_url, group = topic.consumer_group, "worker started");
         Ok(Life {
             progress: vec![progress, handle.progress().clone()],
             pump: Some(Box::new(GroupPump {
@@ -210,6 +213,7 @@ fn record_processor(
         outbox: Arc::new(outbox),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),
+        exchanges: shared.exchanges.clone(),
         header_rules: HeaderRules::new(topic),
         recent_ids: RecentIds::new(shared.remembered_ids.clone()),
         streams: WorkerStreams::new(&shared.streams, topic, &caller.metrics),

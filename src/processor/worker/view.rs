@@ -11,6 +11,7 @@ use crate::kafka::group_pump::handle::{Paused, PumpHandle};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, State};
 use crate::processor::backend::health::BackendState;
+use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::TopicMetrics;
 use crate::settings::{BreakerMode, Topic};
 
@@ -23,6 +24,8 @@ pub struct WorkerView {
     pub backend: BackendState,
     /// `None`: switched off.
     pub breaker: Option<Arc<Breaker>>,
+    /// Shared by the topic's workers.
+    pub retry_budget: Arc<RetryBudget>,
     pub metrics: TopicMetrics,
     /// Set and cleared by the management API; read by the pump at each turn.
     paused: Arc<AtomicBool>,
@@ -38,6 +41,7 @@ impl WorkerView {
         index: usize,
         backend: BackendState,
         breaker: Option<Arc<Breaker>>,
+        retry_budget: Arc<RetryBudget>,
         metrics: TopicMetrics,
     ) -> Self {
         WorkerView {
@@ -45,6 +49,7 @@ impl WorkerView {
             index,
             backend,
             breaker,
+            retry_budget,
             metrics,
             paused: Arc::default(),
             pump: ArcSwapOption::empty(),

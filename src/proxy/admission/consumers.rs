@@ -60,11 +60,13 @@ impl Group {
         }
         if absent {
             tracing::error!(
+                event = "rebalance",
                 group = self.name,
                 "the consumer group has no members: requests for it get 503 until it has; start its processors, or mend consumer_group"
             );
         } else {
             tracing::info!(
+                event = "rebalance",
                 group = self.name,
                 "the consumer group has members again, or is not known to have none"
             );

@@ -7,16 +7,16 @@
 //! - [`h2`]: one connection of HTTP/2.
 //! - [`io`]: the bytes of a connection, plain or inside TLS.
 //! - [`stream`]: the stream that actix-http reads.
-//! - [`exchange`]: what the stream and the app tell each other about the request under way.
+//! - [`pipeline`]: what the stream and the app tell each other about requests and answers.
 //! - [`places`]: how many connections may be open.
 //! - [`framing`]: where requests begin and end on it.
 
 pub mod door;
-pub mod exchange;
 pub mod framing;
 pub mod h2;
 pub mod io;
 pub mod peer;
+pub mod pipeline;
 pub mod places;
 pub mod server;
 pub mod stream;

@@ -16,7 +16,7 @@ use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use tokio::net::TcpStream;
 
 use crate::proxy::connection::door::{self, SecureDoor};
-use crate::proxy::connection::exchange::{AnswerBody, Exchange};
+use crate::proxy::connection::pipeline::{AnswerBody, Pipeline};
 use crate::proxy::connection::places::ConnectionLimits;
 use crate::proxy::connection::stream::{Connection, HEAD_TIMEOUT, LINGER};
 use crate::proxy::connection::tls::Tls;
@@ -58,7 +58,7 @@ where
     let service = move || {
         let (stopping, keeping) = (stopping.clone(), keeping.clone());
         let app = apply_fn_factory(make().into_factory(), |request: Request, app: &S::Service| {
-            let due = request.conn_data().map(Exchange::answer_due);
+            let due = request.conn_data().map(Pipeline::answer_due);
             let answer = app.call(request);
             async move { Ok::<_, Error>(answer.await?.map_body(|_, body| AnswerBody::new(body, due))) }
         });
@@ -74,7 +74,7 @@ where
             // A client that closes is gone: its handler is dropped, and its place given back.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data| {
-                drop(data.insert(connection.exchange()));
+                drop(data.insert(connection.pipeline()));
                 drop(connection.peer().and_then(|peer| data.insert(peer)));
             })
             .finish(map_config(app, |()| AppConfig::default()));

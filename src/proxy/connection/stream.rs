@@ -21,10 +21,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::io::poll_read_buf;
 
-use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::framing::Framing;
 use crate::proxy::connection::io::Io;
 use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::pipeline::Pipeline;
 use crate::proxy::connection::places::{Open, Place};
 
 /// A request's head must be complete after this time.
@@ -52,7 +52,7 @@ pub struct Connection {
     head_timer: Option<Pin<Box<Sleep>>>,
     /// Runs while the socket takes no more of an answer.
     write_timer: Option<Pin<Box<Sleep>>>,
-    exchange: Exchange,
+    pipeline: Pipeline,
     /// Who is at the other end of TLS; `None`: it is plain.
     peer: Option<Rc<Peer>>,
     /// `None`: it counts for no limit.
@@ -71,7 +71,7 @@ impl Connection {
             written: 0,
             head_timer: None,
             write_timer: None,
-            exchange: Exchange::default(),
+            pipeline: Pipeline::default(),
             peer: None,
             place: None,
             ended: false,
@@ -107,8 +107,8 @@ impl Connection {
     }
 
     /// What this connection and the app tell each other.
-    pub fn exchange(&self) -> Exchange {
-        self.exchange.clone()
+    pub fn pipeline(&self) -> Pipeline {
+        self.pipeline.clone()
     }
 
     /// The request whose head was complete last has no answer, or it is not written whole.
@@ -125,7 +125,7 @@ impl Connection {
         let heads = self.framing.heads();
         let admitted = self.framing.pass(bytes);
         if self.framing.heads() > heads {
-            self.exchange.begin(self.framing.wants_websocket());
+            self.pipeline.begin(self.framing.wants_websocket());
             self.head_timer = None;
             if let Some(place) = &self.place {
                 place.busy();
@@ -242,7 +242,7 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let connection = self.get_mut();
-        let answered = connection.exchange.answered();
+        let answered = connection.pipeline.answered();
         if connection.written < answered {
             connection.written = answered;
             if !connection.held.is_empty() {

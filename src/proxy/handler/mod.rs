@@ -4,11 +4,13 @@
 //! - [`body`]: reads the body.
 //! - [`receive`]: takes it in, into its record or beside it.
 //! - [`response`]: from the wire to HTTP.
+//! - [`seen`]: what is told of the request, to its last byte.
 
 pub mod body;
 pub mod receive;
 pub mod request;
 pub mod response;
+pub mod seen;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::RequestError;
+use crate::exchange::{self, Ending, Exchanges, RecordPosition, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
@@ -33,7 +36,7 @@ use crate::proxy::handler::response::{to_http, with_place, with_unread};
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::control_trouble::MissingControl;
-use crate::proxy::reply_router::messages::{Answer, Forward, ReplyResult};
+use crate::proxy::reply_router::messages::{Answer, Forward, Reply, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
@@ -41,7 +44,7 @@ use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::{Origin, TrustedProxies};
 use crate::wire::native::afterwards;
-use crate::wire::{CorrelationId, headers};
+use crate::wire::{CorrelationId, ReplyError, headers};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -72,6 +75,8 @@ pub struct Proxy {
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
+    /// Told of each request that ends.
+    pub exchanges: Exchanges,
 }
 
 /// Carries one request through Kafka.
@@ -79,16 +84,23 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
     let origin = proxy.trusted.origin(&request);
+    let mut seen = seen::begin(&proxy.exchanges, &request, id, &origin);
     let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
+    let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
+    seen.counts_for(&metrics.seen);
     let answered = match destination {
-        Ok(destination) => proxy.carry(&request, &mut payload, id, destination, arrived).await,
+        Ok(destination) => {
+            let timed = (arrived, &mut seen);
+            proxy.carry(&request, &mut payload, id, destination, timed).await
+        }
         Err(error) => Err(Failure::NotSent(error)),
     };
     let mut response = answered.unwrap_or_else(|failure| {
         if let Failure::NotSent(error) = failure {
             proxy.metrics.rejected(error);
         }
+        seen::refused(&mut seen, failure.error());
         let mut response = failure.error().response(Some(id));
         if failure.error() == RequestError::MethodNotAllowed
             && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
@@ -108,13 +120,12 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         // Its client must open the next connection elsewhere.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
     metrics.answered(
         request.method(),
         response.status().as_u16(),
         arrived.elapsed().as_secs_f64(),
     );
-    response
+    seen::until_written(response, request.method(), seen)
 }
 
 /// Where a request goes.
@@ -193,7 +204,7 @@ impl Proxy {
         payload: &mut web::Payload,
         id: CorrelationId,
         destination: Destination<'_>,
-        arrived: Instant,
+        (arrived, seen): (Instant, &mut UnderWay),
     ) -> Result<HttpResponse, Failure> {
         let Destination {
             route,
@@ -202,6 +213,8 @@ impl Proxy {
             request_topic,
             reply_topic,
         } = destination;
+        seen.asked_by(caller.principal.as_deref());
+        seen.request = Some(RecordPosition::of(&request_topic.name));
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -229,6 +242,7 @@ impl Proxy {
         let permit = declared_length(request).is_none().then_some(permit);
         let received = self.bodies.receive(request, payload, owner, deadline, &mut held).await;
         let body = received.map_err(Failure::NotSent)?;
+        seen.request_bytes = body.length();
         let remaining = deadline.saturating_duration_since(Instant::now());
         let (inline, later) = body.split(route.wire_format);
         let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
@@ -246,6 +260,7 @@ impl Proxy {
             .positioned_router(deadline)
             .await
             .ok_or(Failure::NotSent(RequestError::Starting))?;
+        seen.ends(exchange::Phase::Admission);
         let (reply_tx, reply_rx) = oneshot::channel();
         let sent = Instant::now();
         let forget = ForgetOnDrop {
@@ -268,6 +283,7 @@ impl Proxy {
         let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
         let result = match reply {
             Err(_elapsed) => {
+                seen.ends(exchange::Phase::Reply);
                 topic.metrics.timeouts.inc();
                 forget.forget();
                 return Err(Failure::Sent(RequestError::ReplyTimeout));
@@ -275,11 +291,13 @@ impl Proxy {
             Ok(result) => result,
         };
         forget.disarm();
-        let answer = result.map_err(|error| match error {
+        let Reply { sent: produced, answer } = result.map_err(|error| match error {
             RequestError::ReplyLost => Failure::Sent(error),
             error => Failure::NotSent(error),
         })?;
         topic.metrics.kafka_latency.observe(sent.elapsed().as_secs_f64());
+        seen.ends_at(exchange::Phase::Produce, produced);
+        seen.ends(exchange::Phase::Reply);
         let record = match answer {
             Answer::Whole(record) => record,
             Answer::Stream(streamed) => {
@@ -287,6 +305,8 @@ impl Proxy {
                 let source = Source { id, router, published };
                 let name = reply_topic.name.clone();
                 let topics = [request_topic, reply_topic];
+                seen.reply = Some(streamed.first.clone());
+                seen.ending = Ending::answered(streamed.head.status);
                 return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
                     tracing::warn!(topic = %name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");
@@ -295,11 +315,16 @@ impl Proxy {
             }
         };
         held.replace(record.value.as_ref().map_or(0, |body| body.len()));
-        let response = to_http(&record, id, request.method()).map_err(|error| {
+        seen.reply = Some(RecordPosition::of_record(&record));
+        let (response, error) = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, %error, "reply passed over; its client gets 502");
             Failure::Sent(RequestError::ReplyLost)
         })?;
+        seen.ending = Ending {
+            status: Some(response.status().as_u16()),
+            code: error.map(ReplyError::as_str),
+        };
         Ok(with_place(response, request.version(), (permit, held)))
     }
 

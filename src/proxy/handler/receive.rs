@@ -45,6 +45,15 @@ pub enum Received {
 }
 
 impl Received {
+    /// Its bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Received::None => 0,
+            Received::Whole(body) => body.len() as u64,
+            Received::Elsewhere(place) => place.length,
+        }
+    }
+
     /// What is encoded with the head, and what is put into the record afterwards. An envelope has its body in it.
     pub fn split(self, format: Format) -> (Option<Bytes>, Received) {
         match (format, self) {

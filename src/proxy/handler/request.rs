@@ -10,8 +10,8 @@ use actix_web::http::{Method, Uri, Version};
 use bytes::Bytes;
 
 use crate::error::RequestError;
-use crate::proxy::connection::exchange::Exchange;
 use crate::proxy::connection::peer::Peer;
+use crate::proxy::connection::pipeline::Pipeline;
 use crate::proxy::routing::routes::Route;
 use crate::proxy::trust::Origin;
 use crate::wire::{self, CorrelationId, Fields, Request, headers};
@@ -32,7 +32,7 @@ const ADDED: [&str; 3] = [
 /// A tunnel or a websocket cannot cross a message queue. Asked before the body is read: the parser takes everything that follows CONNECT
 /// for its body. Any other offer to upgrade is passed over, as a server may (RFC 9110 7.8).
 pub fn is_tunnel(request: &HttpRequest) -> bool {
-    request.method() == Method::CONNECT || request.conn_data().is_some_and(Exchange::wants_websocket)
+    request.method() == Method::CONNECT || request.conn_data().is_some_and(Pipeline::wants_websocket)
 }
 
 /// Bytes of target and header fields; the parser alone would take 128 KiB.
@@ -197,18 +197,20 @@ fn fields(request: &HttpRequest, id: CorrelationId, target: &Target<'_>, peer: O
         headers::X_ORIGINAL_METHOD,
         Bytes::copy_from_slice(request.method().as_str().as_bytes()),
     );
-    let request_id = own
-        .get(headers::X_REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| id.len() <= MAX_REQUEST_ID && headers::name_is_legal(id));
     add(
         headers::X_REQUEST_ID,
-        request_id.map_or_else(
+        request_id(own).map_or_else(
             || Bytes::from(id.to_string()),
             |id| Bytes::copy_from_slice(id.as_bytes()),
         ),
     );
     fields
+}
+
+/// The client's own id of its request, where it is one that is passed on.
+pub fn request_id(fields: &HeaderMap) -> Option<&str> {
+    let id = fields.get(headers::X_REQUEST_ID)?.to_str().ok()?;
+    (id.len() <= MAX_REQUEST_ID && headers::name_is_legal(id)).then_some(id)
 }
 
 /// The addresses that the request has passed, in one line; the one that it came to us from is the last. Only a trusted peer knows earlier

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::proxy::admission::bytes::HeldBytes;
 use crate::proxy::admission::in_flight::Permit;
 use crate::wire::stream::StreamHead;
-use crate::wire::{self, CorrelationId, Fields, RawRecord, Response, WireError, headers};
+use crate::wire::{self, CorrelationId, Fields, RawRecord, ReplyError, Response, WireError, headers};
 
 /// An answer of this many bytes or more holds its permit while it is written. A socket takes a smaller one at once.
 const LARGE_ANSWER: u64 = 64 << 10;
@@ -55,15 +55,20 @@ impl<T: Unpin + 'static> MessageBody for BodyHolding<T> {
     }
 }
 
-/// The answer a client gets for a reply record.
+/// The answer a client gets for a reply record, and why it is the processor's own, where it is.
 ///
 /// # Errors
 /// The record is not a reply, or not one that HTTP can carry.
-pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result<HttpResponse, WireError> {
+pub fn to_http(
+    record: &RawRecord,
+    id: CorrelationId,
+    method: &Method,
+) -> Result<(HttpResponse, Option<ReplyError>), WireError> {
     let Response {
         status,
         headers: fields,
         body,
+        error,
         ..
     } = wire::decode_response(record)?;
     let malformed = |reason: &'static str| WireError {
@@ -73,10 +78,11 @@ pub fn to_http(record: &RawRecord, id: CorrelationId, method: &Method) -> Result
         reply_partition: None,
     };
     let (response, content) = head(status, fields, id, method).map_err(malformed)?;
-    Ok(match content {
+    let response = match content {
         Content::Nothing => response,
         Content::Follows(_) => response.set_body(body).map_into_boxed_body(),
-    })
+    };
+    Ok((response, error))
 }
 
 /// What follows a head.

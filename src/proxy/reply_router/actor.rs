@@ -237,7 +237,7 @@ impl ReplyRouter {
         let handle = RouterHandle::new(router, generation, self.positioned.clone());
         self.published = self.parts.slot.publish(handle);
         if self.published {
-            tracing::info!(generation, "reply router positioned");
+            tracing::info!(event = "start", generation, "reply router positioned");
         }
     }
 

@@ -51,7 +51,7 @@ impl ReplyRouter {
         lost.into_iter()
             .for_each(|waiting| waiting.answer(Err(RequestError::ReplyLost)));
         if count > 0 {
-            tracing::warn!(topic, count, "requests in flight lost their replies");
+            tracing::warn!(event = "lost", topic, count, "requests in flight lost their replies");
         }
         self.cut_streams(|stream| &*stream.reply_topic.name == topic, Outcome::RepliesLost);
     }

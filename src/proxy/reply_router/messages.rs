@@ -22,7 +22,13 @@ use crate::wire::beside::InstanceId;
 use crate::wire::{CorrelationId, RawRecord, Record};
 
 /// What a waiting request gets: its answer, or why there is none.
-pub type ReplyResult = Result<Answer, RequestError>;
+pub type ReplyResult = Result<Reply, RequestError>;
+
+/// An answer, and when the record of its request was given to the producer.
+pub struct Reply {
+    pub sent: Instant,
+    pub answer: Answer,
+}
 
 /// An answer.
 pub enum Answer {

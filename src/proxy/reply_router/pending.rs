@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::messages::{Answer, ReplyResult};
+use super::messages::{Answer, Reply, ReplyResult};
 use crate::proxy::admission::in_flight::Queue;
 use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::places::Offer;
@@ -62,7 +62,8 @@ impl Waiting {
     /// Ends the request with a reply, and counts that in its queue.
     pub fn reply(self, record: RawRecord) {
         self.queue.answered(self.sent.elapsed());
-        self.answer(Ok(Answer::Whole(record)));
+        let (sent, answer) = (self.sent, Answer::Whole(record));
+        self.answer(Ok(Reply { sent, answer }));
     }
 
     /// The id as its record has it.
@@ -245,7 +246,7 @@ mod tests {
     }
 
     fn given(reply_rx: &mut oneshot::Receiver<ReplyResult>) -> RawRecord {
-        match reply_rx.try_recv().unwrap().unwrap() {
+        match reply_rx.try_recv().unwrap().unwrap().answer {
             Answer::Whole(record) => record,
             Answer::Stream(_) => unreachable!("it is one record"),
         }

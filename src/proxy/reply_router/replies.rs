@@ -5,11 +5,12 @@ use std::time::Instant;
 use actix::StreamHandler;
 
 use super::actor::ReplyRouter;
-use super::messages::Answer;
+use super::messages::{Answer, Reply};
 use super::pending::{NotGiven, Waiting};
 use super::seal::open;
 use super::streams::{OpenStream, Taken, report_every};
 use crate::error::RequestError;
+use crate::exchange::RecordPosition;
 use crate::kafka::reply_stream::ReplyRecord;
 use crate::proxy::stream::Streamed;
 use crate::proxy::stream::outcome::Outcome;
@@ -71,12 +72,14 @@ impl ReplyRouter {
         waiting.queue.answered(waiting.sent.elapsed());
         let streamed = Streamed {
             head,
+            first: RecordPosition::of_record(&record),
             outlet,
             offer,
             report_every: report_every(window),
             request_topic: waiting.request_topic.clone(),
         };
-        let is_gone = waiting.reply_tx.send(Ok(Answer::Stream(Box::new(streamed)))).is_err();
+        let (sent, answer) = (waiting.sent, Answer::Stream(Box::new(streamed)));
+        let is_gone = waiting.reply_tx.send(Ok(Reply { sent, answer })).is_err();
         let is_over = stream.is_over();
         if let Some(instance) = stream.instance {
             self.processors.begin(instance, (&record.topic, record.partition), now);

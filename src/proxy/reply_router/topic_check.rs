@@ -69,7 +69,7 @@ impl TopicStates {
                 None
             }
             TopicChange::Recreated(open) => {
-                tracing::warn!(topic = %open.name, "reply topic was recreated; reading it from its start");
+                tracing::warn!(event = "topic", topic = %open.name, "reply topic was recreated; reading it from its start");
                 let name = open.name.clone();
                 self.replies.insert(name.clone(), TopicState::Open(open.into()));
                 Some(name)
@@ -92,10 +92,10 @@ impl TopicStates {
     fn reply_topic_is_readable(&mut self, name: Arc<str>, readable: bool) {
         if readable {
             if self.denied.remove(&name) {
-                tracing::info!(topic = %name, "Kafka lets this service read replies again");
+                tracing::info!(event = "rights", topic = %name, "Kafka lets this service read replies again");
             }
         } else if self.denied.insert(name.clone()) {
-            tracing::error!(topic = %name, "Kafka refuses to let this service read replies: grant its user READ on this topic");
+            tracing::error!(event = "rights", topic = %name, "Kafka refuses to let this service read replies: grant its user READ on this topic");
         }
     }
 
@@ -107,7 +107,7 @@ impl TopicStates {
         match now {
             Some(now) if id.is_none() || now.id.is_none() || *id == now.id => *id = id.or(now.id),
             Some(_) => {
-                tracing::warn!(topic = %name, "request topic was recreated; requests that no processor had read are lost and end at their deadline");
+                tracing::warn!(event = "topic", topic = %name, "request topic was recreated; requests that no processor had read are lost and end at their deadline");
                 self.request_topic_is_gone(&name);
             }
             None if missing_before.contains(&name) => {

@@ -28,6 +28,13 @@ const CHUNK: usize = 64 << 10;
 #[error("the answer is cut off: {}", .0.as_str())]
 pub struct CutOff(Outcome);
 
+impl CutOff {
+    /// Why, as metrics call it.
+    pub fn reason(&self) -> &'static str {
+        self.0.as_str()
+    }
+}
+
 /// The router that an answer comes from.
 pub struct Source {
     pub id: CorrelationId,
@@ -51,6 +58,7 @@ pub fn respond(
     permit.head_came();
     let Streamed {
         head,
+        first: _,
         outlet,
         offer,
         report_every,

@@ -14,6 +14,7 @@ pub mod places;
 
 use std::sync::Arc;
 
+use crate::exchange::RecordPosition;
 use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::pipe::Outlet;
 use crate::proxy::stream::places::Offer;
@@ -22,6 +23,8 @@ use crate::wire::stream::StreamHead;
 /// An answer whose first piece has come.
 pub struct Streamed {
     pub head: StreamHead,
+    /// Where that lies.
+    pub first: RecordPosition,
     pub outlet: Outlet,
     /// Held until the answer ends.
     pub offer: Offer,

@@ -1,7 +1,7 @@
 //! Reads one setting after another from the merged tree. A wrong value becomes a fault and reading goes on, so that an operator sees
 //! every mistake at once; serde would stop at the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Value, ValueKind};
 
@@ -72,6 +72,20 @@ impl Text<'_> {
             .filter(|part| !part.is_empty())
             .map(part)
             .collect()
+    }
+}
+
+/// Where a value was written: a file or an environment name. A mapping that several wrote names all of them.
+fn source_of(value: &Value) -> Option<String> {
+    let inner: Vec<&Value> = match &value.kind {
+        ValueKind::Table(table) => table.values().collect(),
+        ValueKind::Array(items) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    let of_inner: BTreeSet<String> = inner.into_iter().filter_map(source_of).collect();
+    match of_inner.is_empty() {
+        true => value.origin().map(str::to_owned),
+        false => Some(Vec::from_iter(of_inner).join(", ")),
     }
 }
 
@@ -314,6 +328,8 @@ impl<'a> Reader<'a> {
 
     fn note(&mut self, key: &Key, value: String) {
         let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
-        self.effective.entry(&keys::join(&self.place, section), name, &value);
+        let source = layer::get(self.table, key.name).and_then(source_of);
+        self.effective
+            .entry(&keys::join(&self.place, section), name, &value, source);
     }
 }

@@ -7,7 +7,7 @@ use crate::kafka::config::{CreateTopics, Kafka};
 use crate::process::telemetry::Log;
 use crate::process::tls::{ClientAuth, ServerTls};
 use crate::settings::check::rules;
-use crate::settings::effective::Yaml;
+use crate::settings::effective::{Effective, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
@@ -26,8 +26,8 @@ const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Bytes of a record that is read, unless larger ones are sent: sixteen times what Kafka takes by default.
 const MAX_RECORD_SIZE: u64 = 16 << 20;
 
-/// Reads every setting, and notes the effective ones as YAML. What is wrong goes to `report`.
-pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, String) {
+/// Reads every setting, and notes the effective ones. What is wrong goes to `report`.
+pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settings, Effective) {
     let mut effective = Yaml::default();
     let mut reader = Reader::new(tree, env, report, &mut effective);
     let kafka = kafka(&mut reader);

@@ -50,7 +50,7 @@ async fn the_next_request_waits_until_the_answer_is_written_whole() {
     connection.io.socket().readable().await.unwrap();
     assert_eq!(read(&mut connection).await.as_deref(), Some(first));
     assert_eq!(read(&mut connection).await, None);
-    let due = connection.exchange().answer_due();
+    let due = connection.pipeline().answer_due();
     poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.unwrap();
     assert_eq!(read(&mut connection).await, None, "what was flushed is a 100 Continue");
     drop(due);

@@ -58,7 +58,7 @@ impl Watched {
             Ok((files, config)) => {
                 tls.replace(config);
                 tls.metrics.certificate(files.expires());
-                tracing::info!("certificates read again");
+                tracing::info!(event = "reload", "certificates read again");
             }
             Err(error) => {
                 tracing::error!(%error, "changed certificates are refused, and the old ones stay");

@@ -1,4 +1,4 @@
-//! The exchange that is under way on a connection: one request and its answer. The connection and the app tell each other about it.
+//! The requests of a connection and their answers, one after the other. The connection and the app tell each other about them.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use actix_http::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-/// What is known about it on both sides. Clones share it; there is one for each connection.
+/// What is known about them on both sides. Clones share it; there is one for each connection.
 #[derive(Clone, Default)]
-pub struct Exchange(Rc<State>);
+pub struct Pipeline(Rc<State>);
 
 #[derive(Default)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
     wants_websocket: Cell<bool>,
 }
 
-impl Exchange {
+impl Pipeline {
     /// The next request's head is complete.
     pub fn begin(&self, wants_websocket: bool) {
         self.0.wants_websocket.set(wants_websocket);
@@ -43,7 +43,7 @@ impl Exchange {
 }
 
 /// Dropped once the answer is encoded whole, or never will be.
-pub struct AnswerDue(Exchange);
+pub struct AnswerDue(Pipeline);
 
 impl Drop for AnswerDue {
     fn drop(&mut self) {

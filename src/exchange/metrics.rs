@@ -1,0 +1,85 @@
+//! What is counted of each request that ended: how long its phases took, and how large it was.
+
+use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
+
+use crate::exchange::phase::Phase;
+use crate::exchange::record::Exchange;
+use crate::exchange::role::Role;
+use crate::metrics::{LATENCY_BUCKETS, SIZE_BUCKETS, name, register};
+
+/// The histograms of one role.
+#[derive(Clone)]
+pub struct ExchangeMetrics {
+    role: Role,
+    phases: HistogramVec,
+    request_bytes: HistogramVec,
+    response_bytes: HistogramVec,
+}
+
+/// Those of one topic, found once.
+pub struct TopicSeries {
+    phases: [(Phase, Histogram); 4],
+    request_bytes: Histogram,
+    response_bytes: Histogram,
+}
+
+impl ExchangeMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// A name is taken: only where two of the same role share a registry.
+    pub fn register(registry: &Registry, role: Role) -> prometheus::Result<Self> {
+        let [phases, request_bytes, response_bytes] = match role {
+            Role::Proxy => [name::PROXY_PHASE, "proxy_request_bytes", "proxy_response_bytes"],
+            Role::Processor => [
+                name::PROCESSOR_PHASE,
+                "processor_request_bytes",
+                "processor_response_bytes",
+            ],
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(registry, HistogramVec::new(options, labels)?)
+        };
+        Ok(ExchangeMetrics {
+            role,
+            phases: histogram(
+                phases,
+                "How long a part of a request's way took",
+                LATENCY_BUCKETS,
+                &["topic", "phase"],
+            )?,
+            request_bytes: histogram(request_bytes, "Bytes of a request's body", SIZE_BUCKETS, &["topic"])?,
+            response_bytes: histogram(
+                response_bytes,
+                "Bytes of an answer's body, as far as they went",
+                SIZE_BUCKETS,
+                &["topic"],
+            )?,
+        })
+    }
+
+    /// Those of the topic shown as `label`.
+    pub fn topic(&self, label: &str) -> TopicSeries {
+        TopicSeries {
+            phases: Phase::of(self.role).map(|phase| (phase, self.phases.with_label_values(&[label, phase.as_str()]))),
+            request_bytes: self.request_bytes.with_label_values(&[label]),
+            response_bytes: self.response_bytes.with_label_values(&[label]),
+        }
+    }
+}
+
+impl TopicSeries {
+    /// Counts a request that has ended.
+    pub fn observe(&self, exchange: &Exchange) {
+        for (phase, histogram) in &self.phases {
+            if let Some(took) = exchange.phases.get(*phase) {
+                histogram.observe(took.as_secs_f64());
+            }
+        }
+        self.request_bytes.observe(exchange.request_bytes as f64);
+        if exchange.ending.status.is_some() {
+            self.response_bytes.observe(exchange.response_bytes as f64);
+        }
+    }
+}

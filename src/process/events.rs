@@ -1,0 +1,160 @@
+//! What changed in this process, and why: the last lines of the log that have a field `event`, kept for the console. They are kept
+//! whatever `log.level` is.
+
+use std::collections::VecDeque;
+use std::fmt::{Debug, Write as _};
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// As many are kept; the oldest makes room.
+pub const KEPT: usize = 500;
+/// Characters of a text or a value that are kept.
+const LONGEST: usize = 300;
+/// The field that marks a line.
+const MARK: &str = "event";
+
+/// One change.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    /// Counts from 1 in each process.
+    pub number: u64,
+    /// When it happened, in ms since 1970.
+    pub at: u64,
+    /// `error`, `warn` or `info`.
+    pub level: &'static str,
+    /// What kind of change it is, as `breaker`: the value of the field `event`.
+    pub kind: String,
+    /// The line's text.
+    pub text: String,
+    /// Its other fields, in their order.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+static CHANGES: LazyLock<ArcSwap<VecDeque<Arc<Change>>>> = LazyLock::new(ArcSwap::default);
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// The changes after this number, the oldest first.
+pub fn after(number: u64) -> Vec<Arc<Change>> {
+    let changes = CHANGES.load();
+    let newer = changes.iter().filter(|change| change.number > number);
+    newer.cloned().collect()
+}
+
+/// Keeps lines that have the field `event`.
+pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    let is_marked = |metadata: &Metadata<'_>| metadata.is_event() && metadata.fields().field(MARK).is_some();
+    // The level is a hint: without it, each debug line of any library would be asked about.
+    Keeper.with_filter(filter_fn(is_marked).and(LevelFilter::INFO))
+}
+
+struct Keeper;
+
+impl<S: Subscriber> Layer<S> for Keeper {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut change = Change {
+            number: COUNT.fetch_add(1, Ordering::Relaxed) + 1,
+            at: now(),
+            level: match *event.metadata().level() {
+                tracing::Level::ERROR => "error",
+                tracing::Level::WARN => "warn",
+                _ => "info",
+            },
+            kind: String::new(),
+            text: String::new(),
+            fields: Vec::new(),
+        };
+        event.record(&mut change);
+        keep(Arc::new(change));
+    }
+}
+
+/// Changes are rare: each copies the list.
+fn keep(change: Arc<Change>) {
+    CHANGES.rcu(|changes| {
+        let passed_over = (changes.len() + 1).saturating_sub(KEPT);
+        let kept = changes.iter().skip(passed_over).chain([&change]);
+        kept.cloned().collect::<VecDeque<_>>()
+    });
+}
+
+impl Visit for Change {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let value = value.chars().take(LONGEST).collect();
+        match field.name() {
+            MARK => self.kind = value,
+            "message" => self.text = value,
+            name => self.fields.push((name, value)),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut text = String::new();
+        // Writing to a string does not fail; a value's own failure leaves what it had written.
+        let _ = write!(text, "{value:?}");
+        self.record_str(field, &text);
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    /// Those of one kind: other tests of this process log, too.
+    fn of_kind(kind: &str) -> Vec<Arc<Change>> {
+        let mut changes = after(0);
+        changes.retain(|change| change.kind == kind);
+        changes
+    }
+
+    #[test]
+    fn marked_lines_are_kept_with_their_fields_and_others_are_not() {
+        let subscriber = tracing_subscriber::registry().with(layer());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("an unmarked line");
+            tracing::debug!(event = "test-a", "too fine");
+            tracing::warn!(event = "test-a", backend = %"http://b", count = 3, "a marked line");
+        });
+        let kept = of_kind("test-a");
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!((kept[0].level, &*kept[0].text), ("warn", "a marked line"));
+        assert_eq!(
+            kept[0].fields,
+            [("backend", "http://b".to_owned()), ("count", "3".to_owned())]
+        );
+        assert!(after(kept[0].number).iter().all(|change| change.kind != "test-a"));
+        assert!(after(0).iter().all(|change| change.text != "an unmarked line"));
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_no_text_is_long() {
+        let subscriber = tracing_subscriber::registry().with(layer());
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..2 * KEPT {
+                tracing::info!(event = "test-b", number, text = "x".repeat(1000), "a line");
+            }
+        });
+        let kept = of_kind("test-b");
+        assert!(kept.len() <= KEPT && kept.len() > KEPT / 2, "{}", kept.len());
+        let last = kept.last().unwrap();
+        assert_eq!(last.fields[0].1, (2 * KEPT - 1).to_string());
+        assert_eq!(last.fields[1].1.len(), LONGEST);
+    }
+}
