@@ -98,6 +98,11 @@ pub enum Purpose {
     Control,
     /// Bodies beside their requests.
     Bodies,
+    /// Keys of requests that run once, and their answers. Of each key only the last counts.
+    Memory {
+        /// How long a key counts.
+        kept: Duration,
+    },
     /// Kept as the broker has it: somebody has to look at them first.
     DeadLetters,
 }
@@ -114,6 +119,7 @@ impl CreateTopics {
             Purpose::Requests => self.retention,
             Purpose::Control => Some(CONTROL_KEPT),
             Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
+            Purpose::Memory { kept } => Some(kept),
             Purpose::DeadLetters => None,
         }
     }

@@ -27,6 +27,8 @@ use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
 use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::lag::{self, ConsumerLag};
+use crate::processor::memory::recall::Recall;
+use crate::processor::memory::restore::Restorer;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::outbox::Deliveries;
@@ -115,6 +117,7 @@ pub fn assemble(
         exchanges: exchanges.clone(),
         sealing,
         streams: Streams::new(settings),
+        recall: Recall::new(properties::body_reader(&settings.kafka), settings.max_record_size),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let topic_ids = watch_topic_ids(own, &producer)?;
@@ -135,6 +138,16 @@ pub fn assemble(
             .rate_limit
             .and_then(|rate| RateLimit::new(rate, topic_metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
+        let restorer = Arc::new(Restorer {
+            request_topic: Arc::from(topic.request_topic.as_str()),
+            topic: Arc::from(topic.memory.topic.as_str()),
+            producer: producer.clone(),
+            admin: admin.clone(),
+            config: properties::memory_reader(&settings.kafka),
+            kept: topic.memory.retention,
+            max_keys: topic.memory.max_keys,
+            settled: Default::default(),
+        });
         for index in 0..topic.workers {
             let view = Arc::new(WorkerView::new(
                 topic.clone(),
@@ -158,6 +171,7 @@ pub fn assemble(
                     &topic_ids,
                 ),
                 rate_limit: rate_limit.clone(),
+                restorer: restorer.clone(),
                 retry_budget: retry_budget.clone(),
                 shared: shared.clone(),
             }));
@@ -249,6 +263,7 @@ fn no_reply_topics(own: &settings::Processor) -> HashSet<String> {
             &topic.request_topic,
             &topic.streams.control_topic,
             &topic.streams.bodies_topic,
+            &topic.memory.topic,
         ]
     });
     topics.chain(&own.dead_letter_topic).cloned().collect()

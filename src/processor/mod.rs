@@ -2,6 +2,7 @@
 //!
 //! - [`assemble`]: puts the role together.
 //! - [`worker`]: the actor of one topic, and how its generations are made.
+//! - [`memory`]: requests that run once.
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
 //! - [`stream`]: answers in several records, and the calls that requesters can end.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
@@ -13,6 +14,7 @@ pub mod assemble;
 pub mod backend;
 pub mod bodies;
 pub mod lag;
+pub mod memory;
 pub mod metrics;
 pub mod record;
 pub mod stream;

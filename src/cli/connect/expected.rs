@@ -27,6 +27,10 @@ pub enum TopicUse {
     SendsReplies,
     /// A processor writes what it gave up.
     SendsDeadLetters,
+    /// A processor reads, after an assignment, which requests ran; they count for so long.
+    RecallsKeys { kept: Duration },
+    /// A processor writes which requests ran.
+    RemembersKeys { kept: Duration },
     /// A proxy steers answers that are streamed to it. Unless they are `required`, it does without.
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
@@ -53,12 +57,14 @@ impl TopicUse {
     /// The right without which it cannot be done.
     pub fn right(self) -> Right {
         match self {
-            TopicUse::AwaitsReplies { .. } | TopicUse::TakesRequests { .. } | TopicUse::HeedsControl { .. } => {
-                Right::Read
-            }
+            TopicUse::AwaitsReplies { .. }
+            | TopicUse::TakesRequests { .. }
+            | TopicUse::RecallsKeys { .. }
+            | TopicUse::HeedsControl { .. } => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
+            | TopicUse::RemembersKeys { .. }
             | TopicUse::SteersStreams { .. } => Right::Write,
         }
     }
@@ -68,6 +74,7 @@ impl TopicUse {
         match self {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Purpose::Memory { kept },
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
         }
@@ -79,6 +86,7 @@ impl TopicUse {
             TopicUse::SendsRequests { deadline, .. }
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Some(kept),
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::SteersStreams { .. }
@@ -165,6 +173,11 @@ impl<'a> Expected<'a> {
             if streaming != Streaming::Off {
                 let required = streaming == Streaming::Required;
                 self.topic(&topic.streams.control_topic, TopicUse::HeedsControl { required });
+            }
+            if topic.memory.is_on() {
+                let kept = topic.memory.retention;
+                self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
+                self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept });
             }
             self.groups
                 .entry(&topic.consumer_group)

@@ -214,7 +214,9 @@ impl Topic<'_> {
         let cure = "set cleanup.policy to delete";
         match self.purpose() {
             Purpose::Requests | Purpose::Bodies => self.stops(Kind::Compaction, problem, cure),
-            Purpose::Replies | Purpose::Control | Purpose::DeadLetters => self.warns(Kind::Compaction, problem, cure),
+            Purpose::Replies | Purpose::Control | Purpose::DeadLetters | Purpose::Memory { .. } => {
+                self.warns(Kind::Compaction, problem, cure)
+            }
         }
     }
 

@@ -27,7 +27,14 @@ impl Identity {
     /// `None`: the request runs as often as it comes.
     pub fn of(request: &Request, memory: &Memory) -> Option<Self> {
         match (request.idempotency, &request.key) {
-            (Some(Idempotency { fingerprint, ttl_ms, store }), Some(key)) => Some(Identity {
+            (
+                Some(Idempotency {
+                    fingerprint,
+                    ttl_ms,
+                    store,
+                }),
+                Some(key),
+            ) => Some(Identity {
                 key: key.clone(),
                 fingerprint,
                 ttl_ms: ttl_ms.min(memory.retention.as_millis() as u64),
@@ -73,9 +80,15 @@ mod tests {
             ..Memory::default()
         };
         let keyed = Identity::of(&request(true), &memory(true)).unwrap();
-        assert_eq!((&keyed.key[..], keyed.ttl_ms, keyed.of_client), (&b"k"[..], 60_000, true));
+        assert_eq!(
+            (&keyed.key[..], keyed.ttl_ms, keyed.of_client),
+            (&b"k"[..], 60_000, true)
+        );
         let id = Identity::of(&request(false), &memory(true)).unwrap();
-        assert_eq!((&id.key[..], id.ttl_ms, id.of_client), (&b"id:id"[..], DEDUPLICATED_MS, false));
+        assert_eq!(
+            (&id.key[..], id.ttl_ms, id.of_client),
+            (&b"id:id"[..], DEDUPLICATED_MS, false)
+        );
         assert_eq!(Identity::of(&request(false), &memory(false)), None);
     }
 }

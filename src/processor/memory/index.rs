@@ -87,7 +87,10 @@ impl Index {
             None => drop(self.entries.remove(&key)),
             Some(entry) => {
                 self.entries.insert(key, entry);
-                self.expiring.entry(step(i64::from(entry.expires_s))).or_default().push(key);
+                self.expiring
+                    .entry(step(i64::from(entry.expires_s)))
+                    .or_default()
+                    .push(key);
             }
         }
         self.let_go(now_ms);

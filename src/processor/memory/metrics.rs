@@ -1,6 +1,8 @@
 //! What is counted of requests that run once.
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::metrics::register;
 use crate::wire::ReplyError;
@@ -103,6 +105,8 @@ impl MemoryMetrics {
 impl TopicMemoryMetrics {
     /// Counts a request that was refused.
     pub fn refused(&self, error: ReplyError) {
-        self.refused.with_label_values(&[self.topic.as_str(), error.as_str()]).inc();
+        self.refused
+            .with_label_values(&[self.topic.as_str(), error.as_str()])
+            .inc();
     }
 }

@@ -216,15 +216,25 @@ mod tests {
         let (memory, _) = memory();
         memory.begin(1);
         memory.restored(1, restored(&[]), 0);
-        let Decision::Run(ends) = memory.decide(key("a"), SAME, 0) else { panic!("the first") };
-        let Decision::Wait(mut answer) = memory.decide(key("a"), SAME, 0) else { panic!("the second") };
+        let Decision::Run(ends) = memory.decide(key("a"), SAME, 0) else {
+            panic!("the first")
+        };
+        let Decision::Wait(mut answer) = memory.decide(key("a"), SAME, 0) else {
+            panic!("the second")
+        };
         assert!(matches!(memory.decide(key("a"), OTHER, 0), Decision::Reused));
         assert!(matches!(memory.decide(key("b"), OTHER, 0), Decision::Run(_)));
         assert!(answer.changed().now_or_never().is_none());
         memory.ended(key("a"));
         drop(ends);
-        assert!(answer.changed().now_or_never().unwrap().is_err(), "it ended without an answer");
-        assert!(matches!(memory.decide(key("a"), OTHER, 0), Decision::Run(_)), "and the next runs");
+        assert!(
+            answer.changed().now_or_never().unwrap().is_err(),
+            "it ended without an answer"
+        );
+        assert!(
+            matches!(memory.decide(key("a"), OTHER, 0), Decision::Run(_)),
+            "and the next runs"
+        );
     }
 
     #[test]
@@ -248,13 +258,21 @@ mod tests {
         let (memory, keys) = memory();
         memory.begin(1);
         memory.restored(1, restored(&[("a", 7)]), 0);
-        let Decision::Run(_ends) = memory.decide(key("b"), SAME, 0) else { panic!("the first") };
+        let Decision::Run(_ends) = memory.decide(key("b"), SAME, 0) else {
+            panic!("the first")
+        };
         memory.begin(2);
         memory.restored(1, restored(&[]), 0);
-        assert!(memory.is_there().now_or_never().is_none(), "that was an earlier assignment's");
+        assert!(
+            memory.is_there().now_or_never().is_none(),
+            "that was an earlier assignment's"
+        );
         memory.written(key("b"), entry(9), 0);
         memory.restored(2, restored(&[("a", 7)]), 0);
-        assert!(matches!(memory.decide(key("b"), SAME, 0), Decision::Wait(_)), "it has not ended");
+        assert!(
+            matches!(memory.decide(key("b"), SAME, 0), Decision::Wait(_)),
+            "it has not ended"
+        );
         memory.ended(key("b"));
         assert!(matches!(memory.decide(key("b"), SAME, 0), Decision::Known(found) if found.offset == 9));
         assert_eq!(keys.get(), 2);

@@ -52,7 +52,8 @@ pub fn read(
     let mut list = TopicPartitionList::new();
     for part in parts.iter().filter(|part| left.contains_key(&part.partition)) {
         let from = Offset::Offset(part.first);
-        list.add_partition_offset(topic, part.partition, from).map_err(in_words)?;
+        list.add_partition_offset(topic, part.partition, from)
+            .map_err(in_words)?;
     }
     consumer.assign(&list).map_err(in_words)?;
     let mut moved = Instant::now();

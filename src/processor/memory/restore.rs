@@ -45,8 +45,14 @@ pub enum RestoreError {
         there: i32,
         needed: i32,
     },
-    #[error("partition {partition} of topic {topic} has more than {max} keys: raise max_idempotency_keys, or add workers")]
-    TooManyKeys { topic: Arc<str>, partition: i32, max: usize },
+    #[error(
+        "partition {partition} of topic {topic} has more than {max} keys: raise max_idempotency_keys, or add workers"
+    )]
+    TooManyKeys {
+        topic: Arc<str>,
+        partition: i32,
+        max: usize,
+    },
 }
 
 /// Reads the memory of one request topic.
@@ -99,7 +105,9 @@ impl Restorer {
             match self.moved(partition, partitions, &mut index, &is_wanted)? {
                 None => return Ok(None),
                 Some(0) => self.settled.store(partitions, Ordering::Release),
-                Some(moved) => tracing::info!(topic = %self.topic, partition, moved, "keys moved here when partitions were added"),
+                Some(moved) => {
+                    tracing::info!(topic = %self.topic, partition, moved, "keys moved here when partitions were added")
+                }
             }
         }
         match is_full || index.len() > self.max_keys {
@@ -121,7 +129,9 @@ impl Restorer {
         let others = others.map(|other| self.part(other)).collect::<Result<Vec<_>, _>>()?;
         let (mut found, mut older) = (0, Index::default());
         let done = read(&self.config, &self.topic, &others, is_wanted, |fetched| {
-            let Some(mark) = mark_of(&fetched) else { return ControlFlow::Continue(()) };
+            let Some(mark) = mark_of(&fetched) else {
+                return ControlFlow::Continue(());
+            };
             // Partitions are only ever added: all that follows is of the present, too.
             if mark.partitions == partitions {
                 return ControlFlow::Break(());

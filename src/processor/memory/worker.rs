@@ -281,8 +281,9 @@ async fn restore(
         let (restorer, number, over) = (restorer.clone(), memory.number, over.clone());
         let gone = CancellationToken::new();
         let stop = gone.clone();
-        let restoring =
-            tokio::task::spawn_blocking(move || restorer.restore(number, || !over.is_cancelled() && !stop.is_cancelled()));
+        let restoring = tokio::task::spawn_blocking(move || {
+            restorer.restore(number, || !over.is_cancelled() && !stop.is_cancelled())
+        });
         let found = tokio::select! {
             biased;
             found = restoring => found,
@@ -353,6 +354,9 @@ mod tests {
         assert_eq!(again(&answer, &request("first")), answer);
         let replay = again(&answer, &request("second"));
         assert_eq!((&replay.correlation_id[..], replay.status), (&b"second"[..], 201));
-        assert_eq!(replay.headers, [(headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"))]);
+        assert_eq!(
+            replay.headers,
+            [(headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"))]
+        );
     }
 }

@@ -215,6 +215,8 @@ impl Proxy {
         } = destination;
         seen.asked_by(caller.principal.as_deref());
         seen.request = Some(RecordPosition::of(&request_topic.name));
+        let keyed = route.idempotency.keyed(request, caller.principal.as_deref());
+        let keyed = keyed.map_err(Failure::NotSent)?;
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -236,6 +238,7 @@ impl Proxy {
             id,
             topic: &request_topic,
             format: route.wire_format,
+            runs_once: keyed.is_some(),
         };
         // A body that would be refused is not read. One that comes slowly takes no place until it is there.
         let permit = admit()?;
@@ -244,9 +247,14 @@ impl Proxy {
         let body = received.map_err(Failure::NotSent)?;
         seen.request_bytes = body.length();
         let remaining = deadline.saturating_duration_since(Instant::now());
+        let digest = keyed.is_some().then(|| body.digest());
         let (inline, later) = body.split(route.wire_format);
         let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
+        let is_keyed = keyed.is_some();
+        if let (Some(keyed), Some(digest)) = (keyed, digest) {
+            keyed.mark(&mut content, digest);
+        }
         let mut record = route.wire_format.encode_request(content);
         let is_elsewhere = self.bodies.put_into(&mut record, later, owner).await;
         if is_elsewhere.map_err(Failure::NotSent)? {
@@ -275,9 +283,15 @@ impl Proxy {
             request_topic: topic.clone(),
             reply_topic: Arc::clone(&reply_topic),
             record,
+            is_keyed,
             deadline: deadline.into_std(),
             queue: permit.queue(),
-            offer: self.streams.offer(request, &route.streams),
+            // What runs once runs to its end, also when its client leaves, and its answer has to fit into a record to be remembered.
+            offer: if is_keyed {
+                None
+            } else {
+                self.streams.offer(request, &route.streams)
+            },
             reply_tx,
         });
         let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
