@@ -28,8 +28,7 @@ async fn a_restart_restores_what_was_remembered() {
     let metrics = next.metrics().await;
     assert_eq!(metrics.sum("processor_idempotency_restored_keys_total", &[]), 20.0);
     assert!(metrics.sum("processor_idempotency_restore_seconds_count", &[]) >= 1.0);
-    let status = next.status().await;
-    let topic = &status["topics"][&once.topics.request]["idempotency"];
+    let topic = &next.topic_status(&once.topics.request).await["idempotency"];
     assert_eq!((&topic["keys"], &topic["replayed"]), (&json!(20), &json!(20)));
 }
 
@@ -44,7 +43,10 @@ async fn the_topic_is_made_for_it() {
     let remembered = read_all(&memory).await;
     assert_eq!(remembered.len(), 1);
     let of_request = read_all(&once.topics.request).await;
-    assert_eq!((&remembered[0].key, remembered[0].partition), (&of_request[0].key, of_request[0].partition));
+    assert_eq!(
+        (&remembered[0].key, remembered[0].partition),
+        (&of_request[0].key, of_request[0].partition)
+    );
     assert_eq!(remembered[0].header_text("khp-idempotency-state"), "answered");
     assert_eq!(remembered[0].value.as_deref(), Some(&b"0 ten"[..]));
 }
@@ -100,9 +102,18 @@ async fn what_cannot_be_remembered_is_not_executed() {
     let refused = proxy.request(payment("k", "ten")).await;
     refused.assert_try_again("idempotency-unavailable");
     assert_eq!(off.logged("set the topic's idempotency to true"), 1);
-    assert_eq!(off.metrics().await.sum("processor_idempotency_refused_total", &[("code", "idempotency-unavailable")]), 1.0);
+    assert_eq!(
+        off.metrics().await.sum(
+            "processor_idempotency_refused_total",
+            &[("code", "idempotency-unavailable")]
+        ),
+        1.0
+    );
     drop(off);
-    let few = remembers(&topics, &backend).set_topics("max_idempotency_keys", 2).start().await;
+    let few = remembers(&topics, &backend)
+        .set_topics("max_idempotency_keys", 2)
+        .start()
+        .await;
     let mut statuses = Vec::new();
     for key in ["a", "b", "c", "a"] {
         statuses.push(proxy.request(payment(key, "ten")).await.status);
@@ -134,7 +145,11 @@ async fn a_key_in_the_wrong_partition_is_refused() {
     wait_for_commit(&topics.group, &topics.request, 2).await;
     assert_eq!(backend.count(), 1);
     assert_eq!(processor.logged("is not its key's"), 1);
-    let mut statuses: Vec<_> = read_all(&topics.response).await.iter().map(|reply| reply.header_text(":status")).collect();
+    let mut statuses: Vec<_> = read_all(&topics.response)
+        .await
+        .iter()
+        .map(|reply| reply.header_text(":status"))
+        .collect();
     statuses.sort();
     assert_eq!(statuses, ["200", "503"]);
 }
@@ -146,7 +161,10 @@ async fn where_records_are_deduplicated_a_repeat_runs_once() {
         let backend = Backend::echo().await;
         let topics = Topics::unique("orders");
         create_topic(&topics.request, 1).await;
-        let first = processor(&[(&topics, &backend.url())]).set_topics("deduplicate", deduplicate).start().await;
+        let first = processor(&[(&topics, &backend.url())])
+            .set_topics("deduplicate", deduplicate)
+            .start()
+            .await;
         for id in ["one", "one", "two"] {
             produce(&topics.request, 0, b"ten", &request_headers(id, "POST", "/", &[])).await;
         }
@@ -154,7 +172,10 @@ async fn where_records_are_deduplicated_a_repeat_runs_once() {
         assert_eq!(backend.count(), calls, "{deduplicate}");
         first.stop().await;
         // Also where another process had run it.
-        let _second = processor(&[(&topics, &backend.url())]).set_topics("deduplicate", deduplicate).start().await;
+        let _second = processor(&[(&topics, &backend.url())])
+            .set_topics("deduplicate", deduplicate)
+            .start()
+            .await;
         produce(&topics.request, 0, b"ten", &request_headers("one", "POST", "/", &[])).await;
         wait_for_commit(&topics.group, &topics.request, 4).await;
         assert_eq!(backend.count(), if deduplicate { 2 } else { 4 });
@@ -166,7 +187,8 @@ async fn where_records_are_deduplicated_a_repeat_runs_once() {
 async fn what_was_sealed_is_remembered_sealed() {
     let seals = json!({ "keys": [{ "id": "one", "secret": "0123456789abcdef0123456789abcdef" }], "require": true });
     let calls = AtomicUsize::new(0);
-    let backend = Backend::start(move |_| Answer::body(format!("in-clear {}", calls.fetch_add(1, Ordering::Relaxed)))).await;
+    let backend =
+        Backend::start(move |_| Answer::body(format!("in-clear {}", calls.fetch_add(1, Ordering::Relaxed)))).await;
     let once = Once::start_with(
         backend,
         |proxy| proxy.set("sealing", seals.clone()),
@@ -178,7 +200,10 @@ async fn what_was_sealed_is_remembered_sealed() {
         assert_eq!((answer.text(), is_replay(&answer)), ("in-clear 0".to_owned(), replays));
     }
     once.processor.signal("KILL");
-    let _next = remembers(&once.topics, &once.backend).set("sealing", seals.clone()).start().await;
+    let _next = remembers(&once.topics, &once.backend)
+        .set("sealing", seals.clone())
+        .start()
+        .await;
     assert_eq!(once.pay("k", "ten").await.text(), "in-clear 0");
     let remembered = read_all(&once.memory()).await;
     let value = remembered[0].value.clone().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Once, is_replay, numbering, payment, remembers, honours};
+use super::{Once, honours, is_replay, numbering, payment, remembers};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::names::Topics;
@@ -28,7 +28,10 @@ async fn a_repeat_gets_the_same_bytes_and_says_so() {
     assert_eq!(once.backend.count(), 1);
     assert_eq!(once.backend.last().header("idempotency-key").as_deref(), Some("k1"));
     // The opposite: without a key, and with another one, it runs.
-    assert_eq!(once.proxy.request(Request::post("/payments", "ten")).await.text(), "1 ten");
+    assert_eq!(
+        once.proxy.request(Request::post("/payments", "ten")).await.text(),
+        "1 ten"
+    );
     assert_eq!(once.pay("k2", "ten").await.text(), "2 ten");
     let metrics = once.processor.metrics().await;
     assert_eq!(metrics.sum("processor_idempotency_keys", &[]), 2.0);
@@ -43,9 +46,14 @@ async fn another_request_with_the_key_is_refused() {
     for request in [
         payment("k", "eleven"),
         Request::post("/refunds", "ten").header("Idempotency-Key", "k"),
-        Request::new("PUT", "/payments").body(crate::harness::client::Body::Sized(b"ten".to_vec())).header("Idempotency-Key", "k"),
+        Request::new("PUT", "/payments")
+            .body(crate::harness::client::Body::Sized(b"ten".to_vec()))
+            .header("Idempotency-Key", "k"),
     ] {
-        once.proxy.request(request).await.assert_problem(422, "idempotency-key-reused");
+        once.proxy
+            .request(request)
+            .await
+            .assert_problem(422, "idempotency-key-reused");
     }
     assert!(is_replay(&once.pay("k", "ten").await), "the first one counts as before");
     assert_eq!(once.backend.count(), 1);
@@ -62,17 +70,31 @@ async fn a_repeat_waits_for_the_first_one_and_then_gives_up() {
         async move { crate::harness::client::request(&address, payment("k", "ten")).await }
     });
     once.backend.wait_for_calls(1).await;
-    quick.request(payment("k", "ten")).await.assert_problem(409, "idempotency-key-in-use");
-    quick.request(payment("k", "other")).await.assert_problem(422, "idempotency-key-reused");
+    quick
+        .request(payment("k", "ten"))
+        .await
+        .assert_problem(409, "idempotency-key-in-use");
+    quick
+        .request(payment("k", "other"))
+        .await
+        .assert_problem(422, "idempotency-key-reused");
     let second = tokio::spawn({
         let address = once.proxy.address();
         async move { crate::harness::client::request(&address, payment("k", "ten")).await }
     });
-    once.processor.wait_for_metric("processor_idempotency_waiting", &[], 1.0).await;
+    once.processor
+        .wait_for_metric("processor_idempotency_waiting", &[], 1.0)
+        .await;
     open.send_replace(true);
     let (first, second) = (first.await.expect("it ends"), second.await.expect("it ends"));
-    assert_eq!((first.status, first.text(), is_replay(&first)), (200, "ten".to_owned(), false));
-    assert_eq!((second.status, second.text(), is_replay(&second)), (200, "ten".to_owned(), true));
+    assert_eq!(
+        (first.status, first.text(), is_replay(&first)),
+        (200, "ten".to_owned(), false)
+    );
+    assert_eq!(
+        (second.status, second.text(), is_replay(&second)),
+        (200, "ten".to_owned(), true)
+    );
     assert_eq!(once.backend.count(), 1);
 }
 
@@ -84,7 +106,9 @@ async fn a_client_that_leaves_does_not_end_what_runs_once() {
     let client = once.proxy.leave_waiting(&payment("k", "ten")).await;
     once.backend.wait_for_calls(1).await;
     drop(client);
-    once.proxy.wait_for_metric("proxy_client_disconnects_total", &[], 1.0).await;
+    once.proxy
+        .wait_for_metric("proxy_client_disconnects_total", &[], 1.0)
+        .await;
     open.send_replace(true);
     once.processor
         .wait_for_metric("processor_idempotency_remembered_total", &[], 1.0)
@@ -136,17 +160,28 @@ async fn a_backend_that_breaks_off_is_not_called_again_by_itself() {
 #[tokio::test]
 async fn at_most_once_it_is_not_run_again_where_its_end_is_not_known() {
     let backend = Backend::start(|_| Answer::Close).await;
-    let once = Once::start_with(backend, |proxy| proxy, |processor| processor.set_topics("delivery", "at-most-once")).await;
+    let once = Once::start_with(
+        backend,
+        |proxy| proxy,
+        |processor| processor.set_topics("delivery", "at-most-once"),
+    )
+    .await;
     once.pay("k", "ten").await.assert_problem(502, "backend-reset");
     for _ in 0..2 {
         once.pay("k", "ten").await.assert_problem(502, "outcome-unknown");
     }
-    once.pay("k", "other").await.assert_problem(422, "idempotency-key-reused");
+    once.pay("k", "other")
+        .await
+        .assert_problem(422, "idempotency-key-reused");
     assert_eq!(once.backend.count(), 1);
     once.backend.answer_with(|_| Answer::status(500));
     assert_eq!(once.pay("failed", "ten").await.status, 500);
     once.backend.answer_with(Answer::same_body);
-    assert_eq!(once.pay("failed", "ten").await.status, 200, "an answer of 500 is an end that is known");
+    assert_eq!(
+        once.pay("failed", "ten").await.status,
+        200,
+        "an answer of 500 is an end that is known"
+    );
 }
 
 #[tokio::test]
@@ -157,18 +192,27 @@ async fn a_large_body_has_its_digest_and_a_large_answer_does_not_run_again() {
         let answer = once.pay("large", &body).await;
         assert_eq!((answer.text(), is_replay(&answer)), ("2000000".to_owned(), replays));
     }
-    once.pay("large", &other).await.assert_problem(422, "idempotency-key-reused");
+    once.pay("large", &other)
+        .await
+        .assert_problem(422, "idempotency-key-reused");
     assert_eq!(once.backend.count(), 1);
     once.backend.answer_with(|_| Answer::body("a".repeat(2_000_000)));
     for _ in 0..2 {
-        once.pay("answer", "ten").await.assert_problem(502, "response-too-large");
+        once.pay("answer", "ten")
+            .await
+            .assert_problem(502, "response-too-large");
     }
     assert_eq!(once.backend.count(), 2, "it ran, and does not run again");
 }
 
 #[tokio::test]
 async fn a_key_is_forgotten_after_its_time() {
-    let once = Once::start_with(numbering().await, |proxy| proxy.set("idempotency_ttl", 2), |processor| processor).await;
+    let once = Once::start_with(
+        numbering().await,
+        |proxy| proxy.set("idempotency_ttl", 2),
+        |processor| processor,
+    )
+    .await;
     assert_eq!(once.pay("k", "ten").await.text(), "0 ten");
     eventually("it runs again", async || {
         tokio::time::sleep(Duration::from_millis(200)).await;

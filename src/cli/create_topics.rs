@@ -34,13 +34,25 @@ pub fn run(settings: &Settings) -> u8 {
     });
     let (mut code, mut printed) = (exit::OK, Ok(()));
     let others = topics_named_by(settings).into_iter();
-    let others = others.map(|(topic, purpose)| Named { topic, purpose, as_many_as: None });
+    let others = others.map(|(topic, purpose)| Named {
+        topic,
+        purpose,
+        as_many_as: None,
+    });
     // Their request topics have to be there first.
-    for Named { topic, purpose, as_many_as } in others.chain(memories(settings)) {
+    for Named {
+        topic,
+        purpose,
+        as_many_as,
+    } in others.chain(memories(settings))
+    {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
             None => {
-                let needed = as_many_as.map(|of| describe(client.client(), of)).transpose()?.flatten();
+                let needed = as_many_as
+                    .map(|of| describe(client.client(), of))
+                    .transpose()?
+                    .flatten();
                 let admin = needed.map_or_else(|| admin.clone(), |of| admin.with_partitions(of.partitions));
                 created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created"))
             }

@@ -88,7 +88,11 @@ fn message(rest: &str) -> String {
 
 /// The rows of a table of all pages about trouble.
 fn troubleshooting(title: &str) -> Vec<Vec<String>> {
-    let pages = ["docs/troubleshooting.md", "docs/troubleshooting-streams.md"];
+    let pages = [
+        "docs/troubleshooting.md",
+        "docs/troubleshooting-streams.md",
+        "docs/idempotency.md",
+    ];
     pages.iter().flat_map(|name| page(name).rows(title)).collect()
 }
 
@@ -159,8 +163,13 @@ fn the_exit_codes_are_those_of_the_code() {
 
 #[test]
 fn the_wire_page_names_every_header_of_a_record() {
-    let wire =
-        page("docs/wire-format.md").text + &page("docs/wire-streams.md").text + &page("docs/dead-letters.md").text;
+    let pages = [
+        "docs/wire-format.md",
+        "docs/wire-streams.md",
+        "docs/wire-keys.md",
+        "docs/dead-letters.md",
+    ];
+    let wire: String = pages.iter().map(|name| page(name).text).collect();
     for source in sources() {
         let constant = Regex::new(r#"pub const [A-Z_]+: &str = "((?:khp-|kafka_|:)[A-Za-z_-]+)";"#).unwrap();
         for name in constant.captures_iter(&source).map(|found| found[1].to_owned()) {

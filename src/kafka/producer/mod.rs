@@ -218,11 +218,7 @@ impl<L: DeliveryListener> Questions for Producer<L> {
         describe::topics(self.client().client(), topics.iter().copied())
     }
 
-    /// Asks for the offset of a partition's first record, and the one past its last. Blocks.
-    ///
-    /// # Errors
-    /// Kafka did not answer within `timeout`.
-    pub fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<(i64, i64)> {
+    fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<(i64, i64)> {
         self.client().client().fetch_watermarks(topic, partition, timeout)
     }
 }

@@ -44,7 +44,7 @@ impl Recall {
     pub async fn read(&self, topic: &Arc<str>, partition: i32, offset: i64) -> Result<RawRecord, RangeError> {
         let closed = || RangeError::Unread("the readers have ended".into());
         let place = self.0.places.clone().acquire_owned().await.map_err(|_| closed())?;
-        let (mut gives, taken) = oneshot::channel();
+        let (gives, taken) = oneshot::channel();
         let (shared, topic) = (self.0.clone(), topic.clone());
         // Nobody waits for the thread itself: where this future is dropped, it ends as soon as it looks.
         drop(tokio::task::spawn_blocking(move || {

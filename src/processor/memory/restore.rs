@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::Producer as _;
 
 use crate::kafka::cluster::admin::{self, TopicAdmin, TopicError};
+use crate::kafka::cluster::questions::Questions;
 use crate::kafka::config::Purpose;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::producer::Producer;

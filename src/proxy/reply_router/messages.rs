@@ -10,7 +10,7 @@ use super::control_trouble::ControlError;
 use super::search::Partitions;
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::TopicError;
-use crate::kafka::cluster::describe::{Found, TopicId};
+use crate::kafka::cluster::describe::Found;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::Undelivered;
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
