@@ -3,6 +3,7 @@
 //! Folders, from the top down; each imports only those below it:
 //! - [`cli`]: the command line, `check` and `topics create`.
 //! - [`app`]: one process from its settings to its exit code.
+//! - [`console`]: a page that shows what the process does, and the API behind it.
 //! - [`dlq`]: the commands that list, show and redrive dead letters.
 //! - [`management`]: health, metrics and status over HTTP.
 //! - [`proxy`]: HTTP in, a record on a request topic, and the reply back to the client that waits.
@@ -18,6 +19,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod console;
 pub mod dlq;
 pub mod error;
 pub mod exchange;

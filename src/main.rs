@@ -10,7 +10,7 @@ use actix_khp::process::exit;
 use actix_khp::process::open_files;
 use actix_khp::process::signals::Signals;
 use actix_khp::process::telemetry;
-use actix_khp::settings::{Loaded, Mode, Settings, Sources};
+use actix_khp::settings::{Loaded, Mode};
 
 fn main() -> ExitCode {
     let command = match cli::parse() {
@@ -31,10 +31,12 @@ fn start(loaded: Loaded) -> u8 {
     let _last_lines = telemetry::init(&loaded.settings.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     open_files::raise_limit();
-    run(loaded.settings, &loaded.sources)
+    run(loaded)
 }
 
-fn run(settings: Settings, sources: &Sources) -> u8 {
+fn run(loaded: Loaded) -> u8 {
+    let entries = loaded.entries().to_vec();
+    let (settings, sources) = (loaded.settings, loaded.sources);
     let system = actix::System::new();
     let code = system.block_on(async {
         // Before anything is started: from here on a SIGTERM drains.
@@ -43,11 +45,11 @@ fn run(settings: Settings, sources: &Sources) -> u8 {
             Err(error) => return fail(&error),
         };
         let started = match settings.mode {
-            Mode::Demo => demo::start(settings).await,
-            _ => App::start(settings),
+            Mode::Demo => demo::start(settings, entries).await,
+            _ => App::start(settings, entries),
         };
         match started {
-            Ok(app) => app.run(&mut signals, sources).await,
+            Ok(app) => app.run(&mut signals, &sources).await,
             Err(error) => fail(&error),
         }
     });

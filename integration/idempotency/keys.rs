@@ -9,6 +9,7 @@ use crate::harness::client::Request;
 use crate::harness::names::Topics;
 use crate::harness::records::Reader;
 use crate::harness::spec::proxy;
+use crate::harness::topics::create_topic;
 
 fn known(name: &str, key: &str) -> String {
     let digits: String = sha256(key.as_bytes())
@@ -103,6 +104,8 @@ async fn without_a_principal_it_belongs_to_its_route() {
 #[tokio::test]
 async fn neither_key_nor_owner_lies_in_a_record_key() {
     let topics = Topics::unique("payments");
+    create_topic(&topics.request, 1).await;
+    create_topic(&topics.response, 1).await;
     let reader = Reader::open(&topics.request);
     let proxy = super::honours(&topics).start().await;
     let client = proxy.leave_waiting(&payment("very-secret", "ten")).await;

@@ -132,6 +132,8 @@ async fn planted_faults_are_each_named_and_nothing_else() {
         .set("warmup_topics", json!([]))
         .set("create_topics.enabled", false)
         .set("streaming", "off")
+        // So that bodies fit into records. What a processor takes, others decide.
+        .set("max_body_size", 500_000)
         .set(
             "routes",
             routes(&[
@@ -166,6 +168,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
         "stops missing-right group unjoinable-group".into(),
         "warns missing-right topic opaque-requests".into(),
         "warns missing-topic topic well-requests-control".into(),
+        "warns missing-right topic well-requests-bodies".into(),
         "warns record-size topic small-requests".into(),
         "stops replication topic strict-requests".into(),
         "stops compaction topic compacted-requests".into(),
@@ -186,7 +189,7 @@ async fn planted_faults_are_each_named_and_nothing_else() {
     table.assert_shows(&[
         "ok     topic well-requests",
         "--operation Read --topic unreadable-responses",
-        "8 stop traffic, 10 warn",
+        "8 stop traffic, 11 warn",
     ]);
     assert!(!table.text().contains(PASSWORD));
 
@@ -226,10 +229,17 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
         findings(&ended),
         [format!("stops missing-topic topic {}-control", topics.request)]
     );
-    let proxy = || proxy(&topics).set("streaming", "off");
+    let proxy = || proxy(&topics).set("streaming", "off").set("max_body_size", 500_000);
     let ended = run(&proxy(), &["check", "--connect", "--mode", "proxy"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.assert_shows(&["0 stop traffic, 0 warn, 3 ok"]);
+    // Where bodies may be larger than a record, they need a topic.
+    let ended = check_json(&proxy().unset("max_body_size"), "proxy").await;
+    assert_eq!(
+        findings(&ended),
+        [format!("warns missing-topic topic {}-bodies", topics.request)]
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     // Nothing was created, and the same again finds the same.
     set_topic(&topics.response, "retention.ms", "100").await;
     let ended = check_json(&proxy(), "proxy").await;

@@ -1,7 +1,7 @@
 //! Demo mode: everything in one process, nothing to install. librdkafka's mock cluster stands in for Kafka, an echo for the backend,
 //! and both roles run as they do in earnest.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::{App as WebApp, HttpRequest, HttpResponse, HttpServer, web};
@@ -13,11 +13,13 @@ use crate::app::App;
 use crate::app::start_error::StartError;
 use crate::process::assemble_error::AssembleError;
 use crate::process::output;
-use crate::settings::{Mode, Settings, Topic, plain_topic};
+use crate::settings::{Entry, Mode, Settings, Topic, plain_topic};
 
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
 const PARTITIONS: i32 = 4;
+/// Where the console of a demo is, unless it is taken or `management_port` is set.
+const CONSOLE_PORT: u16 = 8081;
 /// The mock keeps 5 MB of a partition and drops what is older (`rdkafka_mock.c`, `partition_defaults`): a body must be read before that.
 const LARGEST_BODY: usize = 2 << 20;
 
@@ -25,7 +27,7 @@ const LARGEST_BODY: usize = 2 << 20;
 ///
 /// # Errors
 /// A port is taken, or the broker does not start.
-pub async fn start(mut settings: Settings) -> Result<App, StartError> {
+pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, StartError> {
     let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).map_err(AssembleError::Kafka)?;
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
@@ -77,12 +79,23 @@ pub async fn start(mut settings: Settings) -> Result<App, StartError> {
     // A demo is not for the network, unless an address was given.
     settings.proxy.bind = loopback_for(settings.proxy.bind);
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
-    let app = App::start(settings)?;
+    if settings.management.port == 0 {
+        settings.management.port = console_port(settings.management.bind)?;
+    }
+    let console = SocketAddr::new(settings.management.bind, settings.management.port);
+    let app = App::start(settings, entries)?;
     say(format!(
         "demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process\n\
-         try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n"
+         try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n\
+         see:  http://{console}/   (the console: what passes, as it passes)\n"
     ))?;
     Ok(app)
+}
+
+/// The port of the console, which a demo always has: the usual one if it is free.
+fn console_port(bind: IpAddr) -> std::io::Result<u16> {
+    let free = TcpListener::bind((bind, CONSOLE_PORT)).or_else(|_| TcpListener::bind((bind, 0)))?;
+    Ok(free.local_addr()?.port())
 }
 
 /// Prints on a thread of its own: standard output may be a pipe that is full and not read.

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::console;
 use crate::exchange::Exchanges;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
@@ -41,7 +42,7 @@ use crate::process::signals::{Asked, Signals};
 use crate::processor::assemble::{self as processor, Processor};
 use crate::proxy::assemble as proxy;
 use crate::proxy::reply_router::slot::LostRequests;
-use crate::settings::{Settings, Sources};
+use crate::settings::{Entry, Settings, Sources};
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
@@ -66,23 +67,29 @@ pub struct App {
 }
 
 impl App {
-    /// Starts everything the mode asks for; returns once the ports are open. Must run inside an actix `System`.
+    /// Starts everything the mode asks for; returns once the ports are open. Must run inside an actix `System`. `entries` are the
+    /// settings as the console shows them.
     ///
     /// # Errors
     /// A port is taken, or librdkafka refuses the settings.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, std::convert::identity)
+    pub fn start(settings: Settings, entries: Vec<Entry>) -> Result<Self, StartError> {
+        Self::start_with(settings, entries, std::convert::identity)
     }
 
     /// The same, with each actor's factory put into `wrap` before it is supervised.
     fn start_with(
         settings: Settings,
+        entries: Vec<Entry>,
         wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
     ) -> Result<Self, StartError> {
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let exchanges = Exchanges::default();
+        let (watchers, console) = (settings.management.port != 0)
+            .then(|| console::begin(&registry))
+            .transpose()?
+            .unzip();
+        let exchanges = Exchanges::new(watchers.into_iter().collect(), false);
         let proxy = settings
             .mode
             .is_proxy()
@@ -107,9 +114,11 @@ impl App {
             .as_ref()
             .map(|parts| servers::serve_requests(&settings, &parts.proxy, &board))
             .transpose()?;
-        let management = (settings.management.port != 0)
-            .then(|| servers::serve_management(&settings, &board))
-            .transpose()?;
+        let serve_management = |console: console::Beginning| {
+            let console = console.console(&board.clone().into_inner(), &settings, entries)?;
+            servers::serve_management(&settings, &board, console)
+        };
+        let management = console.map(serve_management).transpose()?;
         let (request_producer, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
         let (processor, workers) = processor.map(|parts| (parts.processor, parts.supervised)).unzip();
         let (give_up, fatal) = mpsc::unbounded_channel();

@@ -11,6 +11,7 @@ use prometheus::Registry;
 
 use crate::app::shutdown;
 use crate::app::start_error::StartError;
+use crate::console::{self, Console};
 use crate::management;
 use crate::management::board::Board;
 use crate::management::routes::Routes;
@@ -18,7 +19,7 @@ use crate::process::listener::{self, ListenerGuard};
 use crate::proxy::connection::places::ConnectionLimits;
 use crate::proxy::connection::server::{self, Keeping};
 use crate::proxy::handler::{Proxy, forward};
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 
 /// Opens the proxy's port. Health and metrics are served there too where there is no management port.
 ///
@@ -42,7 +43,8 @@ pub fn serve_requests(
         keep_alive: own.keep_alive,
     };
     let (proxy, board) = (web::Data::from(proxy.clone()), board.clone());
-    let own_health = settings.management.port == 0;
+    // A demo always has a management port, and looks in all else like a proxy without one.
+    let own_health = settings.management.port == 0 || settings.mode == Mode::Demo;
     let limit = shutdown::server_limit(settings.drain_timeout);
     let make = move || {
         let app = WebApp::new().app_data(proxy.clone()).app_data(board.clone());
@@ -63,16 +65,23 @@ pub fn serve_requests(
 ///
 /// # Errors
 /// The port is taken.
-pub fn serve_management(settings: &Settings, board: &web::Data<Board>) -> Result<ServerHandle, StartError> {
+pub fn serve_management(
+    settings: &Settings,
+    board: &web::Data<Board>,
+    console: Console,
+) -> Result<ServerHandle, StartError> {
     let (listener, _) = listen(settings.management.bind, settings.management.port)?;
     let (board, counted) = (board.clone(), counted(&board.registry));
+    let console = web::Data::new(console);
     let server = HttpServer::new(move || {
         WebApp::new()
             .wrap(counted.clone())
             .app_data(board.clone())
+            .app_data(console.clone())
             .configure(|service| {
                 let mut routes = Routes::new(service);
                 management::all(&mut routes);
+                console::routes::all(&mut routes);
                 routes.finish();
             })
     })

@@ -163,7 +163,7 @@ impl Stage {
             Box::new(faulty)
         };
         let stage = Stage {
-            app: App::start_with(loaded.settings, wrap).unwrap(),
+            app: App::start_with(loaded.settings, Vec::new(), wrap).unwrap(),
             actors: actors.into_inner(),
             url: format!("http://127.0.0.1:{port}"),
             suffix,

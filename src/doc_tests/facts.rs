@@ -21,7 +21,10 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 #[test]
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
-    let mut registered = found(r#""((?:proxy|processor|producer|actor|log)_[a-z_]+)""#, sources());
+    let mut registered = found(
+        r#""((?:proxy|processor|producer|actor|log|console)_[a-z_]+)""#,
+        sources(),
+    );
     // Those of actix-web-prom, by the prefix that it is given.
     registered.extend(
         [

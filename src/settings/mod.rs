@@ -28,7 +28,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::rules::HEAD_ROOM;
+pub use check::rules::{HEAD_ROOM, MESSAGE_MAX_BYTES};
 pub use effective::Entry;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};

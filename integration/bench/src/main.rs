@@ -34,6 +34,8 @@ mod report;
 mod role;
 /// The processes of actix-khp.
 mod service;
+/// Hundreds of processes in simulated time.
+mod simulation;
 /// Everything that runs beside the load.
 mod stage;
 /// What actix-khp is given beside its defaults.

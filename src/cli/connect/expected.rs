@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::kafka::cluster::rights::Right;
 use crate::kafka::config::Purpose;
 use crate::proxy::instance;
-use crate::settings::{Processor, Proxy, ReplyPartition, Settings, Streaming};
+use crate::settings::{HEAD_ROOM, MESSAGE_MAX_BYTES, Processor, Proxy, ReplyPartition, Settings, Streaming};
 use crate::wire::Format;
 
 /// What a role does with a topic.
@@ -35,6 +35,10 @@ pub enum TopicUse {
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
     HeedsControl { required: bool },
+    /// A proxy writes bodies that do not fit into a record.
+    SendsBodies,
+    /// A processor reads them. It never creates the topic.
+    TakesBodies,
 }
 
 /// What a role does with a consumer group.
@@ -51,6 +55,8 @@ pub enum GroupUse<'a> {
 pub struct Expected<'a> {
     pub topics: BTreeMap<String, Vec<TopicUse>>,
     pub groups: BTreeMap<&'a str, Vec<GroupUse<'a>>>,
+    /// Topics that remember keys, each with its request topic.
+    pub memories: Vec<(&'a str, &'a str)>,
 }
 
 impl TopicUse {
@@ -60,12 +66,14 @@ impl TopicUse {
             TopicUse::AwaitsReplies { .. }
             | TopicUse::TakesRequests { .. }
             | TopicUse::RecallsKeys { .. }
-            | TopicUse::HeedsControl { .. } => Right::Read,
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::RemembersKeys { .. }
-            | TopicUse::SteersStreams { .. } => Right::Write,
+            | TopicUse::SteersStreams { .. }
+            | TopicUse::SendsBodies => Right::Write,
         }
     }
 
@@ -77,6 +85,7 @@ impl TopicUse {
             TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Purpose::Memory { kept },
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
+            TopicUse::SendsBodies | TopicUse::TakesBodies => Purpose::Bodies,
         }
     }
 
@@ -90,16 +99,21 @@ impl TopicUse {
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::SteersStreams { .. }
-            | TopicUse::HeedsControl { .. } => None,
+            | TopicUse::HeedsControl { .. }
+            | TopicUse::SendsBodies
+            | TopicUse::TakesBodies => None,
         }
     }
 
-    /// Requests are carried without it: only answers are not streamed.
-    pub fn is_optional(self) -> bool {
-        matches!(
-            self,
-            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false }
-        )
+    /// What is lost without it, where requests are carried all the same.
+    pub fn without(self) -> Option<&'static str> {
+        match self {
+            TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false } => {
+                Some("answers are not streamed")
+            }
+            TopicUse::SendsBodies | TopicUse::TakesBodies => Some("requests with bodies larger than a record fail"),
+            _ => None,
+        }
     }
 }
 
@@ -151,6 +165,11 @@ impl<'a> Expected<'a> {
             let deadline = proxy.longest_timeout();
             self.topic(topic, TopicUse::AwaitsReplies { partition, deadline });
         }
+        if proxy.largest_body().saturating_add(HEAD_ROOM) > MESSAGE_MAX_BYTES as usize {
+            for topic in proxy.native_topics() {
+                self.topic(&proxy.bodies_topic_of(topic), TopicUse::SendsBodies);
+            }
+        }
         for (topic, required) in proxy.streamed_topics() {
             self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
         }
@@ -169,6 +188,7 @@ impl<'a> Expected<'a> {
             };
             self.topic(&topic.request_topic, takes);
             self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            self.topic(&topic.streams.bodies_topic, TopicUse::TakesBodies);
             let streaming = topic.streams.streaming;
             if streaming != Streaming::Off {
                 let required = streaming == Streaming::Required;
@@ -176,6 +196,7 @@ impl<'a> Expected<'a> {
             }
             if topic.memory.is_on() {
                 let kept = topic.memory.retention;
+                self.memories.push((&topic.memory.topic, &topic.request_topic));
                 self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
                 self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept });
             }

@@ -45,10 +45,11 @@ impl Topic<'_> {
     /// Everything that is wrong with it. `creation` tells what would become of it if it does not exist.
     pub fn findings(&self, surveyed: &Surveyed<TopicState>, creation: impl FnOnce() -> Creation) -> Vec<Finding> {
         let mut found = self.found(surveyed, creation);
-        if self.uses.iter().all(|used| used.is_optional()) {
+        let losses: Option<Vec<_>> = self.uses.iter().map(|used| used.without()).collect();
+        if let Some([loss, ..]) = losses.as_deref() {
             for finding in &mut found {
                 finding.severity = Severity::Warns;
-                finding.problem.push_str("; without it answers are not streamed");
+                finding.problem.push_str(&format!("; without it {loss}"));
             }
         }
         found
@@ -56,6 +57,8 @@ impl Topic<'_> {
 
     fn found(&self, surveyed: &Surveyed<TopicState>, creation: impl FnOnce() -> Creation) -> Vec<Finding> {
         match surveyed {
+            // Nobody has sent a large body yet.
+            Surveyed::Missing if self.uses == [TopicUse::TakesBodies] => Vec::new(),
             Surveyed::Missing => vec![self.missing(creation())],
             Surveyed::Denied => {
                 let rights = self.uses.iter().map(|used| used.right());
@@ -91,7 +94,15 @@ impl Topic<'_> {
             Creation::AtStart => self.warns(
                 Kind::MissingTopic,
                 "it does not exist yet",
-                "the service creates it at its start; create it before to choose its settings",
+                match self.purpose() {
+                    Purpose::Bodies => {
+                        "a proxy creates it for the first large body; create it before to choose its settings"
+                    }
+                    Purpose::Memory { .. } => {
+                        "a processor creates it for the first request; create it before to choose its settings"
+                    }
+                    _ => "the service creates it at its start; create it before to choose its settings",
+                },
             ),
         }
     }
@@ -182,7 +193,9 @@ impl Topic<'_> {
             return Vec::new();
         };
         let sizes = config.max_message_bytes.into_iter().flat_map(|limit| self.sizes(limit));
-        let compacted = config.compacted.then(|| self.compacted());
+        // Of each key only the last one counts.
+        let is_memory = matches!(self.purpose(), Purpose::Memory { .. });
+        let compacted = (config.compacted && !is_memory).then(|| self.compacted());
         let kept = config.retention.and_then(|kept| self.kept_too_briefly(kept));
         sizes.chain(compacted).chain(kept).collect()
     }

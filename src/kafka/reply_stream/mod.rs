@@ -28,8 +28,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc;
 
+pub use self::open_topic::choose;
+use self::open_topic::is_same_by_description;
 pub use self::open_topic::{OpenTopic, TopicChange};
-use self::open_topic::{choose, is_same_by_description};
 pub use self::own_replies::{OwnReplies, ReplyRecord, StrangerCounters};
 use self::reader::Reader;
 pub use self::reader::Selection;

@@ -72,7 +72,7 @@ pub(super) fn is_same_by_description(topic: &OpenTopic, now: Found) -> Option<bo
 }
 
 /// The partitions to read and the one to name in requests.
-pub(super) fn choose(choice: ReplyPartition, ordinal: u32, count: i32) -> (Vec<i32>, Option<i32>) {
+pub fn choose(choice: ReplyPartition, ordinal: u32, count: i32) -> (Vec<i32>, Option<i32>) {
     let count = count.max(1);
     match choice {
         ReplyPartition::All => ((0..count).collect(), None),

@@ -141,7 +141,14 @@ impl WorkerMemory {
                 }
             }
             Admitted::Answered(answer) => {
-                self.metrics.replayed.inc();
+                // A record that came again after a kill gets its own answer.
+                if answer
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name == headers::IDEMPOTENCY_REPLAYED)
+                {
+                    self.metrics.replayed.inc();
+                }
                 Admitted::Answered(answer)
             }
             other => other,

@@ -107,6 +107,20 @@ impl Proxy {
         }
     }
 
+    /// Those of them that take requests of the native format.
+    pub fn native_topics(&self) -> BTreeSet<&str> {
+        let own = (self.routes.is_empty()).then_some((&self.request_topic, self.wire_format));
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| (&route.request_topic, route.wire_format));
+        let native = own
+            .into_iter()
+            .chain(routes)
+            .filter(|(_, format)| *format == Format::Native);
+        native.map(|(topic, _)| topic.as_str()).collect()
+    }
+
     /// The reply topics to be read before the proxy is ready.
     pub fn reply_topics(&self) -> BTreeSet<&str> {
         let routes = self.routes.iter().map(|route| &route.response_topic);

@@ -17,6 +17,7 @@ pub use self::load::request;
 pub use self::raw::Topics;
 
 use crate::error::Result;
+use crate::simulation::Simulate;
 
 /// What this process does where it is not the one that measures.
 #[derive(clap::Subcommand)]
@@ -29,6 +30,8 @@ pub enum Role {
     Load(load::Load),
     /// A closed loop of records: one half of the system `raw`
     RawRequester(raw::Requester),
+    /// Hundreds of proxies and processors in simulated time, through restarts and the loss of a broker
+    Simulate(Simulate),
     /// Answers records with records: the other half of the system `raw`
     RawEchoer(raw::Echoer),
 }
@@ -40,6 +43,7 @@ impl Role {
             Role::Hop(hop) => hop.run(),
             Role::Load(load) => load.run(),
             Role::RawRequester(requester) => requester.run(),
+            Role::Simulate(simulation) => simulation.run(),
             Role::RawEchoer(echoer) => echoer.run(),
         }
     }

@@ -167,6 +167,14 @@ fn each_fault_is_found_once_and_no_other() {
         found(steers(true), only(Right::Read), config()),
         [(Stops, MissingRight)]
     );
+    assert_eq!(
+        found(TopicUse::SendsBodies, only(Right::Read), config()),
+        [(Warns, MissingRight)]
+    );
+    assert_eq!(
+        found(TopicUse::TakesBodies, only(Right::Write), config()),
+        [(Warns, MissingRight)]
+    );
     // Whoever only reads does not need enough replicas in sync.
     assert_eq!(found(TAKES, well(), with(|config| config.min_in_sync = Some(4))), []);
 }
@@ -194,4 +202,23 @@ fn a_topic_that_does_not_exist_stops_traffic_unless_it_is_created_at_start() {
     };
     assert_eq!((denied.severity, denied.kind), (Severity::Stops, Kind::MissingRight));
     assert!(denied.cure.ends_with("--operation Write --topic t"), "{denied:?}");
+}
+
+#[test]
+fn a_topic_of_bodies_that_nobody_needed_yet_is_missed_by_the_proxy_alone() {
+    let findings = |uses| {
+        let topic = Topic {
+            name: "t",
+            uses,
+            config: None,
+            brokers: 1,
+        };
+        topic.findings(&Surveyed::Missing, || Creation::Off)
+    };
+    assert_eq!(findings(&[TopicUse::TakesBodies]), []);
+    let [one] = &findings(&[TopicUse::SendsBodies, TopicUse::TakesBodies])[..] else {
+        panic!()
+    };
+    assert_eq!((one.severity, one.kind), (Severity::Warns, Kind::MissingTopic));
+    assert!(one.problem.ends_with("bodies larger than a record fail"), "{one:?}");
 }
