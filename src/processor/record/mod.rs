@@ -188,7 +188,7 @@ impl RecordProcessor {
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
-        let claim = once::of_end(claim, &end).await;
+        let claim = self.key_ends(claim, &end).await;
         match end {
             End::Expired => self.expire(),
             End::Released => Processed::Released,
@@ -214,13 +214,13 @@ impl RecordProcessor {
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
                     // Its pieces are kept nowhere.
-                    once::too_large(claim).await;
+                    self.remember_too_large(claim).await;
                     let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
                     return self.stream(intake, settlement, calls, answer, awaited);
                 }
                 let response = response(request, answer);
                 // Before anybody hears of it: whatever ends now, it does not run again.
-                once::remember(claim, &response).await;
+                self.remember(claim, &response).await;
                 self.answer(record, response, None, destination, until)
             }
         }

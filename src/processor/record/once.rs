@@ -78,42 +78,51 @@ impl RecordProcessor {
             Instead::Expired => self.expire(),
         }
     }
-}
 
-/// Lets a key go whose request has ended without an answer of its backend, or remembers that it had one. An answer's claim comes back.
-pub(super) async fn of_end(claim: Option<Claim>, end: &End) -> Option<Claim> {
-    let claim = claim?;
-    match end {
-        End::Outcome(Ok(_), _) => return Some(claim),
-        End::Outcome(Err(BackendError::TooLarge(_)), _) => claim.remember_too_large().await,
-        End::Expired
-        | End::Released
-        | End::BreakerOpen
-        | End::Outcome(
-            Err(BackendError::Unreachable(_) | BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_))),
-            _,
-        ) => claim.free(),
-        // It may have been executed. At least once, the next one runs; at most once, it hears that this is not known.
-        End::Outcome(
-            Err(BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_) | BackendError::Body(_)),
-            _,
-        ) => {
-            drop(claim);
+    /// Lets a key go whose request has ended without an answer of its backend, or remembers that it had one. An answer's claim comes back.
+    pub(super) async fn key_ends(&self, claim: Option<Claim>, end: &End) -> Option<Claim> {
+        let claim = claim?;
+        match end {
+            End::Outcome(Ok(_), _) => return Some(claim),
+            End::Outcome(Err(BackendError::TooLarge(_)), _) => claim.remember_too_large().await,
+            // While intake was paused, attempts may have been made.
+            End::Expired if self.caller.pauses() => drop(claim),
+            End::Expired
+            | End::Released
+            | End::BreakerOpen
+            | End::Outcome(
+                Err(
+                    BackendError::Unreachable(_) | BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)),
+                ),
+                _,
+            ) => claim.free(),
+            // It may have been executed. At least once, the next one runs; at most once, it hears that this is not known.
+            End::Outcome(
+                Err(
+                    BackendError::Timeout(_)
+                    | BackendError::Reset(_)
+                    | BackendError::NotHttp(_)
+                    | BackendError::Body(_),
+                ),
+                _,
+            ) => {
+                drop(claim);
+            }
+        }
+        None
+    }
+
+    /// Remembers an answer.
+    pub(super) async fn remember(&self, claim: Option<Claim>, answer: &Response) {
+        if let Some(claim) = claim {
+            claim.remember(answer).await;
         }
     }
-    None
-}
 
-/// Remembers an answer.
-pub(super) async fn remember(claim: Option<Claim>, answer: &Response) {
-    if let Some(claim) = claim {
-        claim.remember(answer).await;
-    }
-}
-
-/// Remembers that there was an answer, and no more.
-pub(super) async fn too_large(claim: Option<Claim>) {
-    if let Some(claim) = claim {
-        claim.remember_too_large().await;
+    /// Remembers that there was an answer, and no more.
+    pub(super) async fn remember_too_large(&self, claim: Option<Claim>) {
+        if let Some(claim) = claim {
+            claim.remember_too_large().await;
+        }
     }
 }

@@ -1,15 +1,14 @@
 //! Requests that run once for each `Idempotency-Key`: what their records say, and what is remembered of them.
 //!
 //! - [`identity`]: whose key it is, and which request came with it first.
+//! - [`fields`]: what a request's record says.
 //! - [`memory`]: a record of the topic that remembers.
 
+pub mod fields;
 pub mod identity;
 pub mod memory;
 
-use crate::wire::frame::{Own, number};
-use crate::wire::headers;
 use crate::wire::idempotency::identity::Fingerprint;
-use crate::wire::message::RawRecord;
 
 /// Which answers below 500 are kept. One of 500 and more never is: its request may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,37 +52,6 @@ pub struct Idempotency {
     /// How long it is remembered, in ms.
     pub ttl_ms: u64,
     pub store: Store,
-}
-
-impl Idempotency {
-    pub(super) fn put(&self, own: &mut Own) {
-        own.put(headers::KHP_IDEMPOTENCY_FINGERPRINT, self.fingerprint.to_text());
-        own.put(headers::KHP_IDEMPOTENCY_TTL, self.ttl_ms.to_string());
-        own.put(headers::KHP_IDEMPOTENCY_STORE, self.store.as_str());
-    }
-
-    /// `None`: the request may run as often as it comes.
-    pub(super) fn read(record: &RawRecord) -> Result<Option<Self>, String> {
-        let Some(fingerprint) = record.header(headers::KHP_IDEMPOTENCY_FINGERPRINT) else {
-            return Ok(None);
-        };
-        let illegal = |name: &str| format!("{name} is missing or not legal");
-        let fingerprint =
-            Fingerprint::from_text(fingerprint).ok_or_else(|| illegal(headers::KHP_IDEMPOTENCY_FINGERPRINT))?;
-        let ttl_ms = record.header(headers::KHP_IDEMPOTENCY_TTL).and_then(|ttl| number(ttl));
-        let store = match record.header(headers::KHP_IDEMPOTENCY_STORE) {
-            None => Some(Store::default()),
-            Some(text) => Store::from_text(text),
-        };
-        if record.key.as_ref().is_none_or(|key| key.is_empty()) {
-            return Err(format!("{} without a key", headers::KHP_IDEMPOTENCY_FINGERPRINT));
-        }
-        Ok(Some(Idempotency {
-            fingerprint,
-            ttl_ms: ttl_ms.ok_or_else(|| illegal(headers::KHP_IDEMPOTENCY_TTL))?,
-            store: store.ok_or_else(|| illegal(headers::KHP_IDEMPOTENCY_STORE))?,
-        }))
-    }
 }
 
 #[cfg(test)]
