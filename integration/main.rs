@@ -13,6 +13,8 @@ mod http;
 mod idempotency;
 /// What happens to the service when Kafka changes.
 mod kafka;
+/// Answers that are fetched later.
+mod later;
 /// What operators configure, see and do.
 mod operating;
 /// What worked with kafka-http-proxy 1.0.1.

@@ -26,6 +26,10 @@ pub enum RequestError {
     TopicNotAllowed,
     #[error("nothing is served under this path")]
     NoRoute,
+    #[error("there is no such result")]
+    NoResult,
+    #[error("the result is kept no longer, or its request was cancelled")]
+    ResultGone,
     #[error("this path does not take this method")]
     MethodNotAllowed,
     #[error("this needs an Idempotency-Key")]
@@ -115,6 +119,8 @@ impl RequestError {
             Self::KeysUnavailable => (S::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Self::TopicNotAllowed => (S::FORBIDDEN, "topic-not-allowed"),
             Self::NoRoute => (S::NOT_FOUND, "no-route"),
+            Self::NoResult => (S::NOT_FOUND, "no-result"),
+            Self::ResultGone => (S::GONE, "result-gone"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::IdempotencyKeyMissing => (S::BAD_REQUEST, "idempotency-key-missing"),
             Self::IdempotencyKeyInvalid => (S::BAD_REQUEST, "idempotency-key-invalid"),
@@ -221,7 +227,7 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 34] = [
+    const ALL: [RequestError; 36] = [
         Unauthenticated(Unproven::BadToken),
         Forbidden,
         KeysUnavailable,
@@ -230,6 +236,8 @@ mod tests {
         BadTopic,
         TopicNotAllowed,
         NoRoute,
+        NoResult,
+        ResultGone,
         MethodNotAllowed,
         IdempotencyKeyMissing,
         IdempotencyKeyInvalid,

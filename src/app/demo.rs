@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::app::start_error::StartError;
 use crate::process::assemble_error::AssembleError;
 use crate::process::output;
-use crate::settings::{Entry, Mode, Settings, Topic, plain_topic};
+use crate::settings::{Async, Entry, Later, Mode, Settings, Topic, plain_topic};
+use crate::wire::Format;
 
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
 const FETCH_WAIT_MS: &str = "10";
@@ -45,7 +46,9 @@ pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, S
 
     let topic = demo_topic(&settings, &backend_address.to_string());
     let streams = &topic.streams;
+    let results_topic = Later::default_results_topic(&topic.response_topic);
     for name in [
+        &results_topic,
         &topic.request_topic,
         &topic.response_topic,
         &streams.control_topic,
@@ -65,6 +68,12 @@ pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, S
         route.response_topic.clone_from(&topic.response_topic);
         route.streams.control_topic.clone_from(&streams.control_topic);
         route.streams.bodies_topic.clone_from(&streams.bodies_topic);
+        route.later.results_topic.clone_from(&results_topic);
+    }
+    let later = &mut settings.proxy.later;
+    later.results_topic = results_topic;
+    if later.mode == Async::Off && settings.proxy.wire_format == Format::Native {
+        later.mode = Async::Allowed;
     }
     let own = &mut settings.proxy.streams;
     own.control_topic.clone_from(&streams.control_topic);

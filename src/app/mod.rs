@@ -124,6 +124,7 @@ impl App {
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
         let workers: Vec<_> = workers.unwrap_or_default();
+        let router: Vec<_> = router.unwrap_or_default();
         let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let service_manager = ServiceManager::of_environment();

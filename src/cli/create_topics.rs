@@ -151,6 +151,8 @@ fn topics_named_by(settings: &Settings) -> BTreeMap<String, Purpose> {
         .map(|topic| settings.proxy.control_topic_of(topic))
         .collect();
     let proxy = proxy.chain(controls.iter().map(|name| (name.as_str(), Purpose::Control)));
+    let results = settings.proxy.results_topics().into_iter();
+    let proxy = proxy.chain(results.map(|(name, kept)| (name, Purpose::Results { kept })));
     let own = &settings.processor;
     let processor = own
         .topics

@@ -103,6 +103,10 @@ pub enum Purpose {
         /// How long a key counts.
         kept: Duration,
     },
+    /// Answers that are fetched later.
+    Results {
+        kept: Duration,
+    },
     /// Kept as the broker has it: somebody has to look at them first.
     DeadLetters,
 }
@@ -120,6 +124,7 @@ impl CreateTopics {
             Purpose::Control => Some(CONTROL_KEPT),
             Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
             Purpose::Memory { kept } => Some(kept),
+            Purpose::Results { kept } => Some(kept),
             Purpose::DeadLetters => None,
         }
     }

@@ -66,7 +66,8 @@ impl<'a> Fetched<'a> {
         unsafe { part(self.0.payload, self.0.len) }
     }
 
-    fn timestamp(&self) -> Option<i64> {
+    /// Unix time in ms, where it has one.
+    pub fn timestamp(&self) -> Option<i64> {
         let mut kind = rdsys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message lives, and so does the out pointer.
         let ms = unsafe { rdsys::rd_kafka_message_timestamp(self.0, &mut kind) };

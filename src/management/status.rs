@@ -36,6 +36,7 @@ pub async fn status(board: &Board) -> Value {
         "active_consumers": active,
         "topics": topics,
         "pending_requests": board.proxy.as_ref().map(|proxy| proxy.metrics.pending.get()),
+        "results": board.proxy.as_ref().and_then(|proxy| proxy.results.as_ref()).map(|results| results.status()),
         "instance": board.proxy.as_ref().map(|proxy| &proxy.instance.id),
         "actors": actors,
     })

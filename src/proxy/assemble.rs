@@ -1,6 +1,7 @@
 //! Puts the proxy together: what belongs to the process, and the factory of its routers.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use prometheus::Registry;
 use rdkafka::ClientConfig;
@@ -31,12 +32,19 @@ use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
+use crate::proxy::results::fetcher::Fetcher;
+use crate::proxy::results::location::Locations;
+use crate::proxy::results::places::Places;
+use crate::proxy::results::reader::ResultsReaderFactory;
+use crate::proxy::results::sender::Sender;
+use crate::proxy::results::store::ResultStore;
+use crate::proxy::results::view::IndexView;
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::TrustedProxies;
 use crate::proxy::uploads::Uploads;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Secret, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
 use crate::wire::Sealing;
@@ -49,7 +57,7 @@ const SIGNS_OF_LIFE: usize = 256;
 pub struct ProxyParts {
     pub proxy: Arc<Proxy>,
     pub producer: Arc<Producer<LostRequests>>,
-    pub supervised: Box<dyn Supervised>,
+    pub supervised: Vec<Box<dyn Supervised>>,
 }
 
 /// Makes the role's clients and the router's factory; no port is open yet.
@@ -93,7 +101,8 @@ pub fn assemble(
     let required = streamed.iter().filter(|(_, required)| **required);
     let missing_control = MissingControl::new(required.map(|(topic, _)| own.control_topic_of(topic).into()));
     let streamed_topics = streamed.into_keys().map(configured).collect::<Result<_, _>>()?;
-    let supervised = Box::new(RouterFactory {
+    let (results, reader) = results(settings, (&topics, &producer), &sealing, &bytes, &metrics)?.unzip();
+    let router: Box<dyn Supervised> = Box::new(RouterFactory {
         stream_instance: InstanceId::new(),
         streamed_topics,
         bytes: bytes.clone(),
@@ -155,13 +164,66 @@ pub fn assemble(
             .map(|tls| reload::start(tls, metrics.tls.clone()))
             .transpose()?,
         metrics,
+        results,
         exchanges: exchanges.clone(),
     });
     Ok(ProxyParts {
         proxy,
         producer,
-        supervised,
+        supervised: std::iter::once(router).chain(reader).collect(),
     })
+}
+
+/// What serves answers that are fetched later, and what reads them.
+type StoreAndReader = (ResultStore, Box<dyn Supervised>);
+
+/// What serves answers that are fetched later, and reads the results; `None`: no route has such.
+fn results(
+    settings: &Settings,
+    (topics, producer): (&KnownTopics, &Arc<Producer<LostRequests>>),
+    sealing: &Arc<Sealing>,
+    bytes: &ByteBudget,
+    metrics: &ProxyMetrics,
+) -> Result<Option<StoreAndReader>, AssembleError> {
+    let (own, kafka) = (&settings.proxy, &settings.kafka);
+    let places = Places::new(own, topics).ok_or(AssembleError::Topic)?;
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let view = Arc::new(IndexView::new(&places.topics));
+    let admin = TopicAdmin::new(settings.create_topics.clone());
+    let reader = ResultsReaderFactory {
+        topics: places.topics.clone(),
+        config: properties::results_reader(kafka),
+        questions: producer.clone(),
+        admin: admin.clone(),
+        sealing: sealing.clone(),
+        max_record: settings.max_record_size,
+        max_results: own.results.max,
+        max_waiting: own.max_pending,
+        view: view.clone(),
+        metrics: metrics.results.clone(),
+    };
+    let config = properties::request_producer(kafka, own.longest_timeout(), own.max_pending);
+    let store = ResultStore {
+        path: own.results.path.clone(),
+        places,
+        locations: Locations::new(own.results.key.as_ref().map(Secret::reveal)),
+        sender: Sender::start(config, admin)?,
+        fetcher: Fetcher::new(
+            properties::result_fetcher(kafka),
+            settings.max_record_size,
+            sealing.clone(),
+        ),
+        sealing: sealing.clone(),
+        view,
+        accepting: AtomicUsize::new(0),
+        max_accepting: own.max_pending,
+        max_wait: own.longest_timeout(),
+        bytes: bytes.clone(),
+        metrics: metrics.results.clone(),
+    };
+    Ok(Some((store, Box::new(reader))))
 }
 
 /// With commas between them.

@@ -11,6 +11,7 @@ use crate::error::RequestError;
 use crate::exchange::Role;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
+use crate::proxy::results::metrics::ResultsMetrics;
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::uploads::metrics::UploadMetrics;
@@ -53,6 +54,7 @@ pub struct ProxyMetrics {
     pub jwks: JwksMetrics,
     pub uploads: UploadMetrics,
     pub streams: StreamMetrics,
+    pub results: ResultsMetrics,
 }
 
 /// What is counted of the keys that tokens are signed with.
@@ -217,6 +219,7 @@ impl ProxyMetrics {
             },
             uploads: UploadMetrics::register(registry)?,
             streams: StreamMetrics::register(registry)?,
+            results: ResultsMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
     }

@@ -11,6 +11,7 @@
 //! - [`idempotency`]: requests that run once.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
+//! - [`results`]: answers that are fetched later.
 //! - [`instance`]: who this proxy is among its siblings.
 //! - [`metrics`]: what the proxy counts.
 
@@ -23,6 +24,7 @@ pub mod idempotency;
 pub mod instance;
 pub mod metrics;
 pub mod reply_router;
+pub mod results;
 pub mod routing;
 pub mod stream;
 pub mod trust;

@@ -83,6 +83,10 @@ pub mod top {
         IDEMPOTENCY: Value "idempotency";
         IDEMPOTENCY_TTL: Value "idempotency_ttl";
         IDEMPOTENCY_STORE: Value "idempotency_store";
+        ASYNC: Value "async";
+        ASYNC_TIMEOUT: Value "async_timeout";
+        RESULTS_TOPIC: Value "results_topic";
+        RESULTS_RETENTION: Value "results_retention";
         CONSUMER_GROUP: Value "consumer_group";
         WIRE_FORMAT: Value "wire_format";
         ROUTES: Routes "routes";
@@ -105,6 +109,9 @@ pub mod top {
         MAX_CONNECTIONS_PER_CLIENT: Value "max_connections_per_client";
         KEEP_ALIVE: Value "keep_alive";
         STREAM_WINDOW: Value "stream_window";
+        RESULTS_PATH: Value "results_path";
+        MAX_RESULTS: Value "max_results";
+        RESULTS_KEY: Secret "results_key";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
         TOPICS: Topics "topics" from "KAFKA_TOPICS";
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
@@ -197,6 +204,10 @@ pub mod route {
         IDEMPOTENCY: Value "idempotency";
         IDEMPOTENCY_TTL: Value "idempotency_ttl";
         IDEMPOTENCY_STORE: Value "idempotency_store";
+        ASYNC: Value "async";
+        ASYNC_TIMEOUT: Value "async_timeout";
+        RESULTS_TOPIC: Value "results_topic";
+        RESULTS_RETENTION: Value "results_retention";
         WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";

@@ -33,9 +33,9 @@ pub use effective::Entry;
 pub use fault::{Fault, SettingsError};
 pub use load::{Loaded, Sources, load};
 pub use model::{
-    ApiKey, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate, Delivery,
-    HostHeader, Idempotency, IdempotencyMode, JwksSource, Management, Memory, Mode, Ordering, Processor, Proxy,
-    RecordKey, Retry, RetryOn, Route, Secret, Settings, Streaming, Streams, Topic,
+    ApiKey, Async, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate,
+    Delivery, HostHeader, Idempotency, IdempotencyMode, JwksSource, Later, Management, Memory, Mode, Ordering,
+    Processor, Proxy, RecordKey, Results, Retry, RetryOn, Route, Secret, Settings, Streaming, Streams, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

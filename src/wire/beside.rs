@@ -38,6 +38,19 @@ pub struct StreamOffer {
     pub instance: InstanceId,
 }
 
+impl StreamOffer {
+    /// Of a request whose answer is kept until somebody fetches it: it waits for no reader, and whoever asked may be gone.
+    pub const STORED: StreamOffer = StreamOffer {
+        window: u64::MAX,
+        instance: InstanceId([0; 16]),
+    };
+
+    /// The answer is kept.
+    pub fn is_stored(&self) -> bool {
+        *self == StreamOffer::STORED
+    }
+}
+
 /// Where a body lies. The topic is the configured one, never a record's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyPlace {

@@ -70,6 +70,11 @@ impl Control {
         }
     }
 
+    /// Whether that is the kind of a cancel.
+    pub fn is_cancel(kind: &[u8]) -> bool {
+        kind == CANCEL
+    }
+
     /// Reads it.
     ///
     /// # Errors

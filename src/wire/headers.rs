@@ -117,6 +117,10 @@ pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 pub const RETRY_AFTER: &str = "retry-after";
 /// HTTP: the client's, or else the correlation id.
 pub const X_REQUEST_ID: &str = "x-request-id";
+/// What a client would rather have (RFC 7240).
+pub const PREFER: &str = "prefer";
+/// Which of it was applied.
+pub const PREFERENCE_APPLIED: &str = "preference-applied";
 /// HTTP and records: which trace it belongs to (W3C Trace Context, 3.2).
 pub const TRACEPARENT: &str = "traceparent";
 /// HTTP and records: what tracing systems add to that (3.3).

@@ -22,6 +22,8 @@ use crate::wire::reply_error::ReplyError;
 const NO_BODY: &[u8] = b"none";
 const ELSEWHERE: &[u8] = b"elsewhere";
 const STREAM: &[u8] = b"stream";
+/// Besides, that nobody reads it as it comes.
+pub const STORED: &[u8] = b"stored";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
 /// With the reply partition and the offer, which are added where replies are read.
@@ -243,6 +245,9 @@ fn read_response(record: &RawRecord, reply_to: &ReplyTo) -> Result<Response, Str
 }
 
 fn put_offer(offer: StreamOffer, own: &mut Own) {
+    if offer.is_stored() {
+        return own.put(headers::KHP_ACCEPT, Bytes::from_static(STORED));
+    }
     own.put(headers::KHP_ACCEPT, Bytes::from_static(STREAM));
     own.put(headers::KHP_WINDOW, offer.window.to_string());
     own.put(headers::KHP_INSTANCE, offer.instance.to_bytes());
@@ -250,11 +255,10 @@ fn put_offer(offer: StreamOffer, own: &mut Own) {
 
 /// `None`: the answer is awaited in one record. What a later version may accept besides is passed over.
 fn read_offer(record: &RawRecord) -> Result<Option<StreamOffer>, String> {
-    let accepts = record
-        .header(headers::KHP_ACCEPT)
-        .is_some_and(|accept| accept == STREAM);
-    if !accepts {
-        return Ok(None);
+    match record.header(headers::KHP_ACCEPT) {
+        Some(accept) if accept == STREAM => {}
+        Some(accept) if accept == STORED => return Ok(Some(StreamOffer::STORED)),
+        _ => return Ok(None),
     }
     let window = record.header(headers::KHP_WINDOW).and_then(|window| number(window));
     let instance = record

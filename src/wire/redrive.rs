@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::wire::format::Format;
 use crate::wire::headers;
 use crate::wire::message::{RawFields, RawRecord};
+use crate::wire::native::STORED;
 
 /// A letter that was redriven this often stays: a request that fails so often needs a person, not another try.
 pub const MAX_ROUNDS: u32 = 3;
@@ -58,10 +59,15 @@ impl Redriven {
         if round > MAX_ROUNDS {
             return Err(Stays::TooManyRounds);
         }
+        // A result that is fetched later is still awaited where it was.
+        let is_stored = letter
+            .header(headers::KHP_ACCEPT)
+            .is_some_and(|accept| accept == STORED);
+        let keeps = |name: &[u8]| is_stored && name.eq_ignore_ascii_case(headers::KAFKA_REPLY_TOPIC.as_bytes());
         let mut headers: RawFields = letter
             .headers
             .iter()
-            .filter(|(name, _)| !is_left_behind(name))
+            .filter(|(name, _)| keeps(name) || !is_left_behind(name))
             .cloned()
             .collect();
         headers.push(header(headers::KHP_REDRIVE, round.to_string()));

@@ -203,14 +203,8 @@ pub fn decode_piece(record: &RawRecord) -> Result<Piece, String> {
         0 => Some(read_head(record)?),
         _ => None,
     };
-    let error = record.header(headers::KHP_ERROR);
-    let then = match (error, record.header(headers::KHP_MORE)) {
-        (Some(error), _) => Then::Cut(StreamError::from_text(error)),
-        (None, Some(more)) if more == MORE => Then::More,
-        // A part must not pass for the whole because somebody writes it otherwise.
-        (None, Some(_)) => return Err(format!("{} is not 1", headers::KHP_MORE)),
-        (None, None) => Then::End,
-    };
+    let header = |name| record.header(name).map(|value| &value[..]);
+    let then = goes_on_after(header(headers::KHP_ERROR), header(headers::KHP_MORE))?;
     Ok(Piece {
         correlation_id,
         stream,
@@ -219,6 +213,20 @@ pub fn decode_piece(record: &RawRecord) -> Result<Piece, String> {
         body: record.value.clone().unwrap_or_default(),
         then,
     })
+}
+
+/// What comes after a piece with these headers.
+///
+/// # Errors
+/// That is not said as it is written.
+pub fn goes_on_after(error: Option<&[u8]>, more: Option<&[u8]>) -> Result<Then, String> {
+    match (error, more) {
+        (Some(error), _) => Ok(Then::Cut(StreamError::from_text(error))),
+        (None, Some(MORE)) => Ok(Then::More),
+        // A part must not pass for the whole because somebody writes it otherwise.
+        (None, Some(_)) => Err(format!("{} is not 1", headers::KHP_MORE)),
+        (None, None) => Ok(Then::End),
+    }
 }
 
 fn read_head(record: &RawRecord) -> Result<StreamHead, String> {

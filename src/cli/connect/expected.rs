@@ -17,6 +17,10 @@ pub enum TopicUse {
     SendsRequests { max_body: usize, deadline: Duration },
     /// A proxy reads replies. `partition`: the number that the configuration asks for, if it does.
     AwaitsReplies { partition: Option<i64>, deadline: Duration },
+    /// A proxy finds results there that are fetched later, for so long.
+    FindsResults { kept: Duration },
+    /// And it deletes those whose clients ask for that.
+    DeletesResults { kept: Duration },
     /// The workers of a processor read requests, each of up to `max_record` bytes, and have `deadline` for a call.
     TakesRequests {
         workers: usize,
@@ -64,12 +68,14 @@ impl TopicUse {
     pub fn right(self) -> Right {
         match self {
             TopicUse::AwaitsReplies { .. }
+            | TopicUse::FindsResults { .. }
             | TopicUse::TakesRequests { .. }
             | TopicUse::RecallsKeys { .. }
             | TopicUse::HeedsControl { .. }
             | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
+            | TopicUse::DeletesResults { .. }
             | TopicUse::SendsDeadLetters
             | TopicUse::RemembersKeys { .. }
             | TopicUse::SteersStreams { .. }
@@ -83,6 +89,7 @@ impl TopicUse {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
             TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Purpose::Memory { kept },
+            TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Purpose::Results { kept },
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
             TopicUse::SendsBodies | TopicUse::TakesBodies => Purpose::Bodies,
@@ -96,6 +103,7 @@ impl TopicUse {
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
             TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Some(kept),
+            TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Some(kept),
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
             | TopicUse::SteersStreams { .. }
@@ -143,7 +151,11 @@ impl<'a> Expected<'a> {
     fn add_proxy(&mut self, proxy: &'a Proxy) {
         let deadline_on = |topic: &str| {
             let routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
-            routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout)
+            let waits = routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout);
+            let later = proxy
+                .later_topics()
+                .filter(|(request_topic, ..)| *request_topic == topic);
+            later.map(|(_, _, later)| later.timeout).fold(waits, Duration::max)
         };
         for topic in proxy.request_topics() {
             let mut routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
@@ -172,6 +184,10 @@ impl<'a> Expected<'a> {
         }
         for (topic, required) in proxy.streamed_topics() {
             self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
+        }
+        for (topic, kept) in proxy.results_topics() {
+            self.topic(topic, TopicUse::FindsResults { kept });
+            self.topic(topic, TopicUse::DeletesResults { kept });
         }
         for group in proxy.consumer_groups().into_keys() {
             self.groups.entry(group).or_default().push(GroupUse::Watches);

@@ -226,7 +226,9 @@ impl Topic<'_> {
         let problem = "it is compacted: Kafka refuses records without a key, and drops all but the newest of each key";
         let cure = "set cleanup.policy to delete";
         match self.purpose() {
-            Purpose::Requests | Purpose::Bodies => self.stops(Kind::Compaction, problem, cure),
+            Purpose::Requests | Purpose::Bodies | Purpose::Results { .. } => {
+                self.stops(Kind::Compaction, problem, cure)
+            }
             Purpose::Replies | Purpose::Control | Purpose::DeadLetters | Purpose::Memory { .. } => {
                 self.warns(Kind::Compaction, problem, cure)
             }

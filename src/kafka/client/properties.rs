@@ -198,6 +198,20 @@ pub fn body_reader(kafka: &Kafka) -> ClientConfig {
     finish(config, kafka)
 }
 
+/// A consumer of whole results topics. What is fetched ahead of the index is bounded: results may be many, and large.
+pub fn results_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("queued.max.messages.kbytes", "8192")
+        .set("queued.min.messages", "1000");
+    finish(config, kafka)
+}
+
+/// A consumer of single results, used for one after the other as that of large bodies.
+pub fn result_fetcher(kafka: &Kafka) -> ClientConfig {
+    body_reader(kafka)
+}
+
 /// The processor's producer.
 pub fn reply_producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
     finish(producer(kafka, longest_timeout), kafka)

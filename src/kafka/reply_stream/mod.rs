@@ -68,6 +68,7 @@ struct Shared {
     choice: Box<dyn Fn(&str) -> ReplyPartition + Send + Sync>,
     /// Chooses the partition under `auto`.
     ordinal: u32,
+    from_start: bool,
     stop: Arc<AtomicBool>,
 }
 
@@ -117,6 +118,7 @@ impl ReplyStream {
                 purpose: S::PURPOSE,
                 choice: Box::new(choice),
                 ordinal,
+                from_start: S::FROM_START,
                 stop,
             })),
             receiver,
@@ -151,7 +153,11 @@ impl ReplyStream {
             readable: true,
             writable: true,
         };
-        let topic = self.position(name, found, (shared.choice)(name), |(_low, high)| high)?;
+        let pick = match shared.from_start {
+            true => |(low, _high)| low,
+            false => |(_low, high)| high,
+        };
+        let topic = self.position(name, found, (shared.choice)(name), pick)?;
         // Partitions left assigned from an earlier opening would make librdkafka refuse the assignment.
         self.unassign(name);
         self.assign(name, &topic.partitions)?;
@@ -212,6 +218,16 @@ impl ReplyStream {
         partitions.all(|partition| self.reads_to_end(&topic.name, *partition, patience))
     }
 
+    /// How many offsets lie between where an open topic began to be read and its end. Blocks.
+    ///
+    /// # Errors
+    /// Kafka did not answer.
+    pub fn length(&self, topic: &OpenTopic) -> Result<i64, TopicError> {
+        let partitions = topic.partitions.iter();
+        let lengths = partitions.map(|(number, start)| Ok(self.watermarks(&topic.name, *number)?.1 - start));
+        lengths.sum()
+    }
+
     /// `start`: where the partition began to be read. There is no position before the first record.
     fn reads_to_end(&self, name: &str, (partition, start): (i32, i64), patience: Duration) -> bool {
         let Ok((_, end)) = self.0.questions.watermarks(name, partition, WATERMARK_TIMEOUT) else {
@@ -244,6 +260,16 @@ impl ReplyStream {
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<&'a str, describe::Answer>, KafkaError> {
         self.0.questions.describe(&names.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Asks what Kafka has now, and compares an open topic with it. Blocks.
+    ///
+    /// # Errors
+    /// As `check`.
+    pub fn check_now(&self, open: &OpenTopic, missing_before: bool) -> Result<Option<TopicChange>, TopicError> {
+        let failed = |error| unreachable(&open.name, error);
+        let answer = self.describe([&*open.name]).map_err(failed)?.remove(&*open.name);
+        self.check(open, answer.transpose().map_err(failed)?.flatten(), missing_before)
     }
 
     /// Compares an open topic with `now`, its present description. A missing topic is given up only if it was `missing_before`: a broker

@@ -30,6 +30,8 @@ pub trait Selection: Send + 'static {
     const PURPOSE: Purpose;
     /// The name of the reading thread.
     const THREAD: &'static str;
+    /// Topics are read from their beginning, and not from their end as it is when they are opened.
+    const FROM_START: bool = false;
 
     /// The record, as it is handed over; `None`: it is not wanted. Nothing of others should be copied.
     fn take(&mut self, message: Fetched<'_>) -> Option<Self::Item>;

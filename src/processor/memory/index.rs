@@ -1,6 +1,6 @@
 //! The keys of one partition: where each answer lies, and until when it counts. Pure.
 //!
-//! A key takes about 100 bytes, whatever its answer: bodies stay in Kafka.
+//! A key takes about 200 bytes with what its tables keep free, whatever its answer: bodies stay in Kafka.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -8,7 +8,7 @@ use globset::GlobSet;
 use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::logged_once::LoggedOnce;
-use crate::settings::Topic;
+use crate::settings::{Later, Topic};
 
 /// Where a record is produced to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl Destination {
 pub struct ReplyTopics {
     /// Where a reply goes unless its request names a topic that is allowed.
     response_topic: Arc<str>,
+    /// Where results go that are fetched later, unless a route says otherwise.
+    results_topic: String,
     /// Topics that a request may name besides.
     allowed: GlobSet,
     /// Request and dead letter topics of the process: a reply there would be consumed as a request, or taken for a dead letter.
@@ -47,6 +49,7 @@ impl ReplyTopics {
         metrics: TopicMetrics,
     ) -> Self {
         ReplyTopics {
+            results_topic: Later::default_results_topic(&response_topic),
             response_topic,
             allowed: globs(&topic.allowed_reply_topics),
             forbidden,
@@ -83,6 +86,7 @@ impl ReplyTopics {
     }
 
     fn may_be(&self, topic: &str) -> bool {
-        is_legal(topic) && !is_internal(topic) && !self.forbidden.contains(topic) && self.allowed.is_match(topic)
+        let is_allowed = || topic == self.results_topic || self.allowed.is_match(topic);
+        is_legal(topic) && !is_internal(topic) && !self.forbidden.contains(topic) && is_allowed()
     }
 }

@@ -16,6 +16,7 @@ use crate::processor::stream::answer::{self as stream, Begun, Means};
 use crate::processor::stream::calls::{OpenCall, Streamed};
 use crate::processor::stream::shared::WorkerStreams;
 use crate::settings::Ordering;
+use crate::wire::beside::StreamOffer;
 use crate::wire::sealing::is_sealed;
 use crate::wire::stream::StreamId;
 use crate::wire::{RawRecord, Request, redrive};
@@ -55,7 +56,7 @@ pub async fn is_ended(call: Option<&OpenCall>) {
 }
 
 /// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none, or is a dead letter that went back: whoever asked
-/// first is gone, and the letter is to be executed all the same.
+/// first is gone, and the letter is to be executed all the same. An answer that is kept waits for whoever asked.
 ///
 /// # Errors
 /// It was cancelled before it came.
@@ -64,7 +65,8 @@ pub fn begin_call(
     record: &RawRecord,
     request: &Request,
 ) -> Result<Option<OpenCall>, Cancelled> {
-    let offer = request.accepts_stream.filter(|_| redrive::rounds(record) == 0);
+    let is_awaited = |offer: &StreamOffer| offer.is_stored() || redrive::rounds(record) == 0;
+    let offer = request.accepts_stream.filter(is_awaited);
     let (Some(streams), Some(offer)) = (streams, offer) else {
         return Ok(None);
     };

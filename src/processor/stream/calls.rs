@@ -156,6 +156,7 @@ impl Drop for OpenCall {
             }
         }
         let instance = self.call.offer.instance;
+        // None: the answer is kept.
         if let Some(requester) = state.requesters.get_mut(&instance) {
             requester.calls -= 1;
             if requester.calls == 0 {
@@ -201,8 +202,10 @@ impl Calls {
             .entry(call.correlation_id.clone())
             .or_default()
             .push(call.clone());
-        let requester = state.requesters.entry(offer.instance);
-        requester.or_insert(Requester { heard: now, calls: 0 }).calls += 1;
+        if !offer.is_stored() {
+            let requester = state.requesters.entry(offer.instance);
+            requester.or_insert(Requester { heard: now, calls: 0 }).calls += 1;
+        }
         drop(state);
         Some(OpenCall {
             call,
@@ -251,11 +254,12 @@ impl Calls {
         silent.map(|(instance, _)| *instance).collect()
     }
 
-    /// Where answers are streamed to now.
+    /// Where answers are streamed to now, and somebody reads them as they come.
     pub fn streams(&self) -> Vec<Streamed> {
         let state = self.0.borrow();
         let calls = state.open.values().flatten();
-        calls.filter_map(|call| call.stream.borrow().clone()).collect()
+        let awaited = calls.filter(|call| !call.offer.is_stored());
+        awaited.filter_map(|call| call.stream.borrow().clone()).collect()
     }
 }
 

@@ -249,7 +249,7 @@ impl ControlReader {
                 }
                 State::Open(open, checked) if now.duration_since(*checked) >= CHECK_EVERY => {
                     let open = open.clone();
-                    Box::new(move || What::Checked(check(&stream, &open, missing)))
+                    Box::new(move || What::Checked(stream.check_now(&open, missing)))
                 }
                 _ => continue,
             };
@@ -281,16 +281,6 @@ impl ControlReader {
     fn is_behind(&self) -> bool {
         self.topics.values().any(|slot| slot.topic.is_behind())
     }
-}
-
-/// Compares an open topic with what Kafka has now. Blocks.
-fn check(stream: &ReplyStream, open: &OpenTopic, missing_before: bool) -> Result<Option<TopicChange>, TopicError> {
-    let unreachable = |source| TopicError::Unreachable {
-        topic: open.name.to_string(),
-        source,
-    };
-    let answer = stream.describe([&*open.name]).map_err(unreachable)?.remove(&*open.name);
-    stream.check(open, answer.transpose().map_err(unreachable)?.flatten(), missing_before)
 }
 
 impl Slot {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use prometheus::IntGauge;
 
-/// How long a cancel is kept at least. Whoever cancels waits no longer than the request's deadline, which ends the request by itself.
-const KEPT: Duration = Duration::from_secs(300);
+/// How long a cancel is kept at least: as long as a request whose result is fetched later has by default. The deadline ends a request by
+/// itself.
+const KEPT: Duration = Duration::from_secs(3600);
 /// How many each half of the memory holds.
 pub const HALF: usize = 4096;
 /// Longer ids are nobody's.

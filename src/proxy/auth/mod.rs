@@ -50,6 +50,7 @@ struct Tokens {
 }
 
 /// What a route demands.
+#[derive(PartialEq, Eq)]
 pub struct Demands {
     methods: Vec<AuthMethod>,
     /// Of its tokens, besides those of all.

@@ -3,10 +3,14 @@
 //! - [`request`]: from HTTP to the wire.
 //! - [`body`]: reads the body.
 //! - [`receive`]: takes it in, into its record or beside it.
+//! - [`forget`]: tells the router that nobody waits any more.
 //! - [`response`]: from the wire to HTTP.
+//! - [`later`]: accepts a request whose answer is fetched later.
 //! - [`seen`]: what is told of the request, to its last byte.
 
 pub mod body;
+mod forget;
+mod later;
 pub mod receive;
 pub mod request;
 pub mod response;
@@ -30,6 +34,7 @@ use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::{Auth, Caller};
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::declared_length;
+use crate::proxy::handler::forget::ForgetOnDrop;
 use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
@@ -38,6 +43,7 @@ use crate::proxy::metrics::{ProxyMetrics, TopicMetrics};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, Reply, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
+use crate::proxy::results::store::ResultStore;
 use crate::proxy::routing::routes::{Route, Routes};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
 use crate::proxy::stream::body::{self as stream_body, Source};
@@ -75,6 +81,8 @@ pub struct Proxy {
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
+    /// `None`: no route has answers that are fetched later.
+    pub results: Option<ResultStore>,
     /// Told of each request that ends.
     pub exchanges: Exchanges,
 }
@@ -85,6 +93,14 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let id = CorrelationId::new(proxy.instance.tag);
     let origin = proxy.trusted.origin(&request);
     let mut seen = seen::begin(&proxy.exchanges, &request, id, &origin);
+    if let Some(results) = &proxy.results
+        && let Some(text) = results.asked(&request)
+    {
+        let told = (id, arrived, seen);
+        return proxy
+            .serve_result(&request, payload, results, (text, origin), told)
+            .await;
+    }
     let destination = proxy.destination(&request, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
@@ -92,7 +108,12 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
     let answered = match destination {
         Ok(destination) => {
             let timed = (arrived, &mut seen);
-            proxy.carry(&request, &mut payload, id, destination, timed).await
+            let (payload, to) = (&mut payload, destination);
+            match proxy.accepting(&request, &to) {
+                Ok(None) => proxy.carry(&request, payload, id, to, timed).await,
+                Ok(Some(accepting)) => proxy.accept(&request, payload, id, to, accepting, timed).await,
+                Err(error) => Err(Failure::NotSent(error)),
+            }
         }
         Err(error) => Err(Failure::NotSent(error)),
     };
@@ -271,12 +292,7 @@ impl Proxy {
         seen.ends(exchange::Phase::Admission);
         let (reply_tx, reply_rx) = oneshot::channel();
         let sent = Instant::now();
-        let forget = ForgetOnDrop {
-            router: &router,
-            id,
-            proxy: self,
-            armed: true,
-        };
+        let forget = ForgetOnDrop::new(&router, id, &self.metrics.disconnects);
         let topic = &*request_topic;
         router.forward(Forward {
             id,
@@ -361,35 +377,6 @@ impl Proxy {
             biased;
             reply = reply_rx => reply.unwrap_or(Err(RequestError::ReplyLost)),
             _ = published.wait_for(replaced) => Err(RequestError::ReplyLost),
-        }
-    }
-}
-
-/// Tells the router that nobody waits any more: at the deadline, or when actix-web drops the handler because the client left.
-struct ForgetOnDrop<'a> {
-    router: &'a RouterHandle,
-    id: CorrelationId,
-    proxy: &'a Proxy,
-    /// Until the request has ended otherwise.
-    armed: bool,
-}
-
-impl ForgetOnDrop<'_> {
-    fn forget(mut self) {
-        self.armed = false;
-        self.router.forget(self.id);
-    }
-
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for ForgetOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.proxy.metrics.disconnects.inc();
-            self.router.forget(self.id);
         }
     }
 }

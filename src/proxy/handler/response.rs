@@ -37,6 +37,11 @@ pub fn with_place(response: HttpResponse, version: Version, place: (Permit, Held
     }
 }
 
+/// An answer that holds its bytes until the connection has taken it, or is gone.
+pub fn holding(response: HttpResponse, held: HeldBytes) -> HttpResponse {
+    response.map_body(|_, body| BodyHolding { body, _held: held }.boxed())
+}
+
 /// A body that holds something until it is written, or its connection is gone.
 struct BodyHolding<T> {
     body: BoxBody,

@@ -15,6 +15,7 @@ use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
 use crate::proxy::idempotency::Terms;
+use crate::proxy::results::places::Later;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
@@ -37,6 +38,8 @@ pub struct Route {
     pub idempotency: Terms,
     /// Whether and how its answers come in pieces.
     pub streams: Arc<StreamTerms>,
+    /// How its requests are accepted, their answers fetched later; `None`: their clients wait.
+    pub later: Option<Later>,
     /// What proves who asks.
     pub demands: Demands,
     key: Option<RecordKey>,
@@ -60,6 +63,7 @@ impl Routes {
                 wire_format: route.wire_format,
                 idempotency: Terms::new(&route.idempotency, &route.path),
                 streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
+                later: Later::new(&route.later, &route.request_topic),
                 demands: Demands::new(&route.auth, &route.required_claims),
                 key: route.key.clone(),
                 withheld: globs(&route.withhold_headers),
@@ -78,6 +82,7 @@ impl Routes {
             wire_format: proxy.wire_format,
             idempotency: Terms::new(&proxy.idempotency, ""),
             streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
+            later: Later::new(&proxy.later, &proxy.request_topic),
             demands: Demands::new(&proxy.auth.methods, &[]),
             key: None,
             withheld: globs(&proxy.withhold_headers),

@@ -52,6 +52,11 @@ impl Uploads {
         }
     }
 
+    /// What seals the pieces, and the requests that follow them.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
+    }
+
     /// Begins to write the body of a request to `request_topic`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::bodies;
 use crate::settings::check::doors;
 use crate::settings::check::idempotency;
+use crate::settings::check::later;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
@@ -34,6 +35,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         routes(settings, report);
         consumer_groups(settings, report);
         doors::validate(settings, report);
+        later::check(settings, report);
     }
     bodies::check(settings, message_max_bytes(&settings.kafka), report);
     idempotency::check(settings, report);

@@ -5,6 +5,7 @@
 //! - [`proxy`]: the proxy's own.
 //! - [`auth`]: who may ask.
 //! - [`idempotency`]: which requests run once.
+//! - [`later`]: answers that are fetched later.
 //! - [`routes`]: which requests go to which topic.
 //! - [`processor`]: the processor's own, and its topics.
 //! - [`delivery`]: how the records of a topic are worked on.
@@ -13,6 +14,7 @@
 pub mod auth;
 pub mod delivery;
 pub mod idempotency;
+pub mod later;
 pub mod management;
 pub mod mode;
 pub mod processor;
@@ -26,6 +28,7 @@ use std::time::Duration;
 pub use auth::{ApiKey, Auth, AuthMethod, Claim, JwksSource};
 pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
 pub use idempotency::{Idempotency, IdempotencyMode, Memory};
+pub use later::{Async, Later, Results};
 pub use management::{Management, Secret};
 pub use mode::Mode;
 pub use processor::{BackendUrl, HostHeader, Processor, Topic};

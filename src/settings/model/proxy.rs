@@ -10,6 +10,7 @@ use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
 use crate::settings::model::idempotency::Idempotency;
+use crate::settings::model::later::{Async, Later, Results};
 use crate::settings::model::routes::Route;
 use crate::settings::model::streams::{Streaming, Streams};
 use crate::wire::Format;
@@ -37,6 +38,8 @@ pub struct Proxy {
     pub streams: Streams,
     /// Which requests to `request_topic` run once.
     pub idempotency: Idempotency,
+    /// Whether answers of `request_topic` are fetched later.
+    pub later: Later,
     /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.
     pub consumer_group: Option<String>,
     /// How requests are written unless their route says otherwise; replies are read in both formats.
@@ -77,6 +80,8 @@ pub struct Proxy {
     pub keep_alive: Duration,
     /// Bytes of one streamed answer that are held for its client.
     pub stream_window: usize,
+    /// How results are found that are fetched later.
+    pub results: Results,
 }
 
 impl Proxy {
@@ -184,6 +189,26 @@ impl Proxy {
             if streams.streaming != Streaming::Off && format == Format::Native {
                 *topics.entry(topic.as_str()).or_default() |= streams.streaming == Streaming::Required;
             }
+        }
+        topics
+    }
+
+    /// The topics of all requests whose answers may be fetched later: request topic, response topic, and how.
+    pub fn later_topics(&self) -> impl Iterator<Item = (&str, &str, &Later)> {
+        let own = (self.routes.is_empty()).then_some((&self.request_topic, &self.response_topic, &self.later));
+        let routes = self.routes.iter();
+        let routes = routes.map(|route| (&route.request_topic, &route.response_topic, &route.later));
+        let all = own.into_iter().chain(routes);
+        all.filter(|(_, _, later)| later.mode != Async::Off)
+            .map(|(requests, replies, later)| (requests.as_str(), replies.as_str(), later))
+    }
+
+    /// The topics that results are fetched from, and how long those of each are kept.
+    pub fn results_topics(&self) -> BTreeMap<&str, Duration> {
+        let mut topics = BTreeMap::new();
+        for (_, _, later) in self.later_topics() {
+            let kept: &mut Duration = topics.entry(later.results_topic.as_str()).or_default();
+            *kept = later.retention.max(*kept);
         }
         topics
     }

@@ -49,6 +49,14 @@ pub fn prefix(text: &str) -> Parsed<String> {
         .ok_or(r#"the beginning of a path such as "/api""#)
 }
 
+/// A path before others, with slashes around it.
+pub fn folder(text: &str) -> Parsed<String> {
+    let sound = text.starts_with('/') && text.ends_with('/') && text.len() > 1 && is_literal(text);
+    sound
+        .then(|| text.to_owned())
+        .ok_or(r#"a path that begins and ends with a slash, such as "/.khp/results/""#)
+}
+
 /// Does every path of `pattern` begin with `prefix`, and go on with a slash or not at all?
 pub fn begins_with(pattern: &str, prefix: &str) -> bool {
     let literal = &pattern[..pattern.find('{').unwrap_or(pattern.len())];

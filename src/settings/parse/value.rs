@@ -9,7 +9,7 @@ use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::LogFormat;
 use crate::process::tls::{ClientAuth, TlsVersion};
 use crate::settings::model::{
-    BreakerMode, ClientKey, Delivery, HostHeader, IdempotencyMode, Ordering, RetryOn, Streaming,
+    Async, BreakerMode, ClientKey, Delivery, HostHeader, IdempotencyMode, Ordering, RetryOn, Streaming,
 };
 use crate::settings::parse::number;
 use crate::wire::Format;
@@ -254,6 +254,16 @@ pub fn idempotency(text: &str) -> Parsed<IdempotencyMode> {
 /// See [`Store`].
 pub fn store(text: &str) -> Parsed<Store> {
     Store::from_text(text.as_bytes()).ok_or("success or all")
+}
+
+/// See [`Async`].
+pub fn asynchronous(text: &str) -> Parsed<Async> {
+    match text {
+        "off" => Ok(Async::Off),
+        "allowed" => Ok(Async::Allowed),
+        "required" => Ok(Async::Required),
+        _ => Err("off, allowed or required"),
+    }
 }
 
 /// See [`Delivery`].

@@ -11,12 +11,12 @@ use crate::settings::effective::{Effective, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    AuthMethod, BackendTls, Breaker, ClientRate, Idempotency, Management, Mode, Processor, Proxy, Retry, Route,
+    AuthMethod, BackendTls, Breaker, ClientRate, Idempotency, Later, Management, Mode, Processor, Proxy, Retry, Route,
     Sealing, SealingKey, Secret, Settings, Streams, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;
-use crate::settings::read::{auth, defaults, idempotency, streams};
+use crate::settings::read::{auth, defaults, idempotency, later, streams};
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
@@ -84,6 +84,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
     let streams = streams::of_proxy(reader, &request_topic, streams);
     let idempotency = idempotency::of_proxy(reader);
+    let later = later::of_proxy(reader, &response_topic);
     let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
     let withhold_headers = reader.list(&top::WITHHOLD_HEADERS, "", name::header_glob);
@@ -93,7 +94,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         route(
             item,
             defaults,
-            (&streams, &idempotency),
+            (&streams, &idempotency, &later),
             default_timeout,
             wire_format,
             (&auth.methods, &withheld),
@@ -119,6 +120,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         response_topic,
         streams,
         idempotency,
+        later,
         consumer_group,
         wire_format,
         routes,
@@ -147,6 +149,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         max_connections_per_client: reader.optional(&top::MAX_CONNECTIONS_PER_CLIENT, value::positive),
         keep_alive: reader.required(&top::KEEP_ALIVE, value::positive_duration),
         stream_window: reader.required(&top::STREAM_WINDOW, value::size),
+        results: later::results(reader),
     }
 }
 
@@ -185,7 +188,7 @@ fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
 fn route(
     item: &mut Reader<'_>,
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
-    (default_streams, default_idempotency): (&Streams, &Idempotency),
+    (default_streams, default_idempotency, default_later): (&Streams, &Idempotency, &Later),
     timeout: Duration,
     wire_format: Format,
     (methods_of_auth, withheld): (&[AuthMethod], &str),
@@ -201,7 +204,8 @@ fn route(
     let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
     // A group belongs to its topic.
     let default_group = default_group.filter(|_| request_topic == default_topic);
-    let response_topic = item.or(&route::RESPONSE_TOPIC, response_topic, name::topic);
+    let own_response_topic = response_topic;
+    let response_topic: String = item.or(&route::RESPONSE_TOPIC, own_response_topic, name::topic);
     // As a group, they belong to their topic.
     let own = (request_topic == default_topic).then_some(default_streams);
     let streams = streams::of_route(item, &request_topic, own, default_streams);
@@ -210,6 +214,7 @@ fn route(
         .or_else(|| default_group.map(str::to_owned));
     let timeout = item.or(&route::TIMEOUT, timeout, value::positive_duration);
     let idempotency = idempotency::of_route(item, default_idempotency);
+    let later = later::of_route(item, &response_topic, own_response_topic, default_later);
     let wire_format = item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format);
     let key = item.optional(&route::KEY, routing::record_key);
     let strip_prefix = item.optional(&route::STRIP_PREFIX, routing::prefix);
@@ -222,6 +227,7 @@ fn route(
         response_topic,
         streams,
         idempotency,
+        later,
         consumer_group,
         timeout,
         wire_format,

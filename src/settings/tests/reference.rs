@@ -79,6 +79,7 @@ fn the_reference_shows_the_defaults_it_cannot_set() {
     let text = uncommented()
         .replace("/run/secrets/management-token", token.0.to_str().unwrap())
         .replace("/run/secrets/sealing-key", key.0.to_str().unwrap())
+        .replace("/run/secrets/results-key", key.0.to_str().unwrap())
         .replace("/etc/khp/tls.key", files.key.to_str().unwrap())
         .replace("/etc/khp/tls.crt", files.cert.to_str().unwrap())
         .replace("/etc/khp/client-ca.crt", files.cert.to_str().unwrap())
@@ -161,13 +162,13 @@ fn the_effective_settings_name_every_key_and_no_secret() {
         "tls: {{cert: '{cert}', key: '{key}', client_ca: '{cert}'}}\n\
          auth: {{jwks: 'https://a/b', principal_header: x-principal}}\n\
          {ONE_TOPIC}management_token: t0ken-t0ken-t0ken\ninstance_id: a\ndead_letter_topic: d\n\
-         consumer_group: g\nrate_limit: 5\nmax_connections_per_client: 9\ncreate_topics: {{retention: 2d}}\n\
+         consumer_group: g\nrate_limit: 5\nresults_key: r3sults-r3sults-r3sults-r3sults-r3sults\nmax_connections_per_client: 9\ncreate_topics: {{retention: 2d}}\n\
          sealing: {{keys: [{{id: a, secret: s3al-s3al-s3al-s3al-s3al-s3al-s3al-s3al}}]}}\n\
          kafka: {{properties: {{sasl.password: p4ss, sasl.username: us3r, security.protocol: SSL}}}}"
     );
     let loaded = loaded(Mode::All, &yaml, &[]);
     let text = loaded.to_yaml();
-    for secret in ["t0ken", "p4ss", "us3r", "s3al"] {
+    for secret in ["t0ken", "p4ss", "us3r", "s3al", "r3sults"] {
         assert!(!text.contains(secret), "{text}");
     }
     assert!(text.contains("management_token: \"***\""), "{text}");

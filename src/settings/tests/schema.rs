@@ -171,6 +171,8 @@ fn of_words(words: &str) -> Value {
         vec![text("^([0-9]{1,3}([.][0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)$")]
     } else if begins("an http:// or https:// URL") {
         vec![text("^https?://[A-Za-z0-9]")]
+    } else if begins("a path that begins and ends") {
+        vec![text("^/[^{}*?# ]*/$")]
     } else if begins("a path") || begins("the beginning of a path") {
         vec![text("^/.*")]
     } else if begins("a method") {

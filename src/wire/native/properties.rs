@@ -44,7 +44,10 @@ prop_compose! {
         principal in prop::option::of("[^\\pC]{1,20}"),
         reply_partition in prop::option::of(0..1 << 24),
         (deadline_ms, timeout_ms) in (prop::option::of(0..=MAX_TIME_MS), prop::option::of(0..=MAX_TIME_MS)),
-        accepts_stream in prop::option::of(any::<u64>().prop_map(|window| StreamOffer { window, instance: InstanceId::new() })),
+        accepts_stream in prop::option::of(prop_oneof![
+            any::<u64>().prop_map(|window| StreamOffer { window, instance: InstanceId::new() }),
+            Just(StreamOffer::STORED),
+        ]),
         idempotency in prop::option::of((any::<[u8; 16]>(), any::<u64>(), prop::sample::select(vec![Store::Success, Store::All]))),
         place in prop::option::of((any::<u16>(), any::<u32>(), any::<u32>(), any::<u64>())),
     ) -> Request {
