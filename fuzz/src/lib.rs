@@ -1,9 +1,11 @@
-//! The wire formats, and what decides who asks, taken from the root package by their paths.
+//! The wire formats, what cuts bodies into pieces, and what decides who asks, taken from the root package by their paths.
 
 #[path = "../../src/error.rs"]
 pub mod error;
 #[path = "../../src/proxy/auth/key_set.rs"]
 pub mod key_set;
+#[path = "../../src/processor/stream/pieces.rs"]
+pub mod pieces;
 /// Of the settings, what tokens take.
 #[path = "../../src/settings/model/auth.rs"]
 pub mod settings;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::{Renamed, commands, document, root};
+use crate::harness::python::python;
 use crate::harness::service::Service;
 use crate::harness::wait::PATIENCE;
 
@@ -62,14 +63,6 @@ async fn example() -> (Server, Renamed, Service, Service) {
         .await;
     let renamed = renamed.and("localhost:8080", proxy.address());
     (server, renamed, processor, proxy)
-}
-
-/// The interpreter that finds OpenAI's client.
-async fn python() -> String {
-    let fetched = Command::new(root().join("integration/python-fetch")).output().await;
-    let fetched = fetched.expect("the script is there");
-    assert!(fetched.status.success(), "{fetched:?}");
-    String::from_utf8_lossy(&fetched.stdout).trim().to_owned()
 }
 
 async fn chat(renamed: &Renamed) -> Child {

@@ -1,16 +1,24 @@
 //! The binary that is tested: where it is, its environment, signals and limits.
 
-use std::process::Command as SystemCommand;
+use std::path::{Path, PathBuf};
+use std::process::{Command as SystemCommand, Stdio};
 use std::sync::Once;
 
 use tokio::process::Command;
+
+use super::wait::long;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
 
 /// The binary with an environment of its own. Of the developer's environment it has only the paths and the log filter.
 pub fn command() -> Command {
+    command_of(Path::new(BINARY))
+}
+
+/// The same for another binary.
+pub fn command_of(binary: &Path) -> Command {
     raise_file_limit();
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary);
     command.env_clear();
     for name in ["PATH", "HOME", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"] {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -31,6 +39,20 @@ pub fn limited(open_files: u32) -> Command {
         shell.envs(value.map(|value| (name, value)));
     }
     shell
+}
+
+/// The binary of the last commit without streams: the one that `KHP_OLD_BINARY` names, or, at full length, one that is built for it.
+pub fn without_streams() -> Option<PathBuf> {
+    let named = std::env::var_os("KHP_OLD_BINARY").map(PathBuf::from);
+    named.or_else(|| long().then(build_without_streams))
+}
+
+fn build_without_streams() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/old-binary");
+    let built = SystemCommand::new(script).stderr(Stdio::inherit()).output();
+    let built = built.expect("the script is there");
+    assert!(built.status.success(), "integration/old-binary: its errors stand above");
+    PathBuf::from(String::from_utf8_lossy(&built.stdout).trim())
 }
 
 /// Sends a signal to a process: TERM, INT, KILL.

@@ -18,6 +18,8 @@ pub mod curl;
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.
 pub mod exchange;
+/// A server of git repositories.
+pub mod git_server;
 /// The json format: a proxy that writes it, and its envelope.
 pub mod json;
 /// An issuer of tokens.
@@ -30,6 +32,8 @@ pub mod load;
 pub mod malformed;
 /// The management API of a service.
 pub mod management;
+/// How much the memory of a process grows.
+pub mod memory;
 /// An HTTP message as it arrived.
 pub mod message;
 /// The page of /metrics, parsed.
@@ -42,6 +46,8 @@ pub mod nginx;
 pub mod packed;
 /// A proxy, a processor and their backend.
 pub mod pair;
+/// Python with the packages of `integration/python-packages.txt`.
+pub mod python;
 /// Records that a test writes and reads itself.
 pub mod records;
 /// A Kafka that wants a login and denies what no rule allows.

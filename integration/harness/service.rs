@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
-use super::binary::{self, command, limited};
+use super::binary;
 use super::client::{self, Connection, Request, Response};
 use super::kafka::free_port;
 use super::management::Management;
@@ -47,15 +47,15 @@ impl Deref for Service {
 }
 
 impl Service {
-    /// Starts the process and waits until it answers `/health/live`. Its ports are free ones, unless `config` names its port.
+    /// Starts the process that `make` makes, and waits until it answers `/health/live`. Its ports are free ones, unless `config` names its port.
     pub(super) async fn launch(
         mode: &'static str,
         config: &Value,
         env: &[(String, String)],
-        open_files: Option<u32>,
+        make: &(dyn Fn() -> Command + Sync),
     ) -> Self {
         for _ in 0..3 {
-            let mut service = Self::spawn(mode, config, env, open_files);
+            let mut service = Self::spawn(mode, config, env, make());
             let started = Instant::now();
             while service.ended().is_none() && started.elapsed() < PATIENCE {
                 if service.health("/health/live").await == Some(200) {
@@ -74,7 +74,7 @@ impl Service {
         panic!("{mode}: no free ports in three tries");
     }
 
-    fn spawn(mode: &'static str, config: &Value, env: &[(String, String)], open_files: Option<u32>) -> Self {
+    fn spawn(mode: &'static str, config: &Value, env: &[(String, String)], mut command: Command) -> Self {
         let named = config["port"].as_u64().map(|port| port as u16);
         let (port, mut management_port) = (named.unwrap_or_else(free_port), free_port());
         let mut config = config.clone();
@@ -88,10 +88,6 @@ impl Service {
         // JSON is YAML.
         let file = dir.write("config.yaml", &format!("{config:#}"));
         let log = std::fs::File::create(log_file(dir.path())).expect("the log file is created");
-        let mut command = match open_files {
-            Some(limit) => limited(limit),
-            None => command(),
-        };
         let child = command
             .args(["--mode", mode, "--config"])
             .arg(&file)

@@ -1,7 +1,10 @@
 //! How a process of the service is configured and started.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
+use super::binary::{command, command_of, limited};
 use super::kafka::brokers;
 use super::names::Topics;
 use super::service::Service;
@@ -14,6 +17,7 @@ pub struct Spec {
     pub(super) config: Value,
     env: Vec<(String, String)>,
     open_files: Option<u32>,
+    binary: Option<PathBuf>,
 }
 
 /// A proxy whose default topics are these.
@@ -71,6 +75,7 @@ impl Spec {
             config,
             env: Vec::new(),
             open_files: None,
+            binary: None,
         }
     }
 
@@ -135,6 +140,12 @@ impl Spec {
         self
     }
 
+    /// Another binary than the one that is tested.
+    pub fn binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
+        self
+    }
+
     /// The configuration file.
     pub fn config(&self) -> String {
         format!("{:#}", self.config)
@@ -153,6 +164,11 @@ impl Spec {
 
     /// Starts the process and waits until it answers `/health/live`, ready or not.
     pub async fn launch(&self) -> Service {
-        Service::launch(self.mode, &self.config, &self.env, self.open_files).await
+        let make = || match (&self.binary, self.open_files) {
+            (Some(binary), _) => command_of(binary),
+            (None, Some(limit)) => limited(limit),
+            (None, None) => command(),
+        };
+        Service::launch(self.mode, &self.config, &self.env, &make).await
     }
 }

@@ -3,6 +3,7 @@
 use tokio::io::AsyncReadExt;
 
 use super::{CALL, FIRST, GET, MORE, Played};
+use crate::harness::records::Record;
 
 const WINDOW: usize = 100_000;
 const PIECE: usize = 25_000;
@@ -12,23 +13,7 @@ const PIECE: usize = 25_000;
 async fn credit_comes_as_the_client_reads_and_not_before() {
     let mut played = Played::start(|spec| spec.set("stream_window", WINDOW)).await;
     let (mut client, request) = played.ask(GET).await;
-    let (mut sent, mut allowed, mut seq) = (0, WINDOW, 0);
-    // The client reads nothing. What its socket takes is credited; once that is full, nothing is.
-    loop {
-        while sent + PIECE <= allowed {
-            let headers = if seq == 0 { &FIRST[..] } else { &[MORE][..] };
-            played.piece(&request, seq, &[b'x'; PIECE], headers).await;
-            (sent, seq) = (sent + PIECE, seq + 1);
-        }
-        let newest = newest_credit(&mut played, &request).await;
-        match newest {
-            Some(credit) => {
-                assert!(credit > allowed && credit <= sent + WINDOW, "{credit} {sent}");
-                allowed = credit;
-            }
-            None => break,
-        }
-    }
+    let (sent, allowed, seq) = played.send_to_who_reads_nothing(&request).await;
     let metrics = played.proxy.metrics().await;
     let held = metrics.sum("proxy_stream_buffered_bytes", &[]);
     assert!(held > 0.0 && held <= WINDOW as f64, "{held}");
@@ -48,7 +33,7 @@ async fn credit_comes_as_the_client_reads_and_not_before() {
 }
 
 /// The largest credit that has come within two seconds.
-async fn newest_credit(played: &mut Played, request: &crate::harness::records::Record) -> Option<usize> {
+async fn newest_credit(played: &mut Played, request: &Record) -> Option<usize> {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
     let mut newest = None;
     while newest.is_none() && std::time::Instant::now() < until {
@@ -64,7 +49,30 @@ async fn newest_credit(played: &mut Played, request: &crate::harness::records::R
 }
 
 impl Played {
-    async fn next_credit(&mut self, request: &crate::harness::records::Record) -> usize {
+    /// Sends what window and credit allow to a client that reads nothing; returns how many bytes were sent, how many may be, and the number
+    /// of the next piece.
+    async fn send_to_who_reads_nothing(&mut self, request: &Record) -> (usize, usize, u64) {
+        let (mut sent, mut allowed, mut seq) = (0, WINDOW, 0);
+        // The client reads nothing. What its socket takes is credited; once that is full, nothing is.
+        loop {
+            while sent + PIECE <= allowed {
+                let headers = if seq == 0 { &FIRST[..] } else { &[MORE][..] };
+                self.piece(request, seq, &[b'x'; PIECE], headers).await;
+                (sent, seq) = (sent + PIECE, seq + 1);
+            }
+            let newest = newest_credit(self, request).await;
+            match newest {
+                Some(credit) => {
+                    assert!(credit > allowed && credit <= sent + WINDOW, "{credit} {sent}");
+                    allowed = credit;
+                }
+                None => break,
+            }
+        }
+        (sent, allowed, seq)
+    }
+
+    async fn next_credit(&mut self, request: &Record) -> usize {
         for _ in 0..10 {
             if let Some(credit) = newest_credit(self, request).await {
                 return credit;
@@ -86,4 +94,21 @@ async fn credit_that_may_have_been_lost_is_given_again() {
     assert!(again >= first, "{first} {again}");
     played.piece(&request, 1, b"last", &[]).await;
     client.until("last\r\n0\r\n\r\n").await;
+}
+
+/// A call without credit sends nothing by which it could be found that it missed its cancel.
+#[tokio::test]
+async fn a_call_without_credit_is_cancelled_once_more() {
+    let mut played = Played::start(|spec| spec.set("stream_window", WINDOW)).await;
+    let (client, request) = played.ask(GET).await;
+    let (sent, allowed, seq) = played.send_to_who_reads_nothing(&request).await;
+    let held = played.proxy.metrics().await.sum("proxy_stream_buffered_bytes", &[]);
+    let rest = vec![b'x'; allowed - sent];
+    played.piece(&request, seq, &rest, &[MORE]).await;
+    let (gauge, all) = ("proxy_stream_buffered_bytes", held + rest.len() as f64);
+    played.proxy.wait_for_metric(gauge, &[], all).await;
+    drop(client);
+    for _ in 0..2 {
+        played.assert_cancelled(&request, Some(CALL)).await;
+    }
 }

@@ -1,27 +1,41 @@
 //! Answers that come in pieces, and bodies that are larger than a record.
 
-/// Downloads, slow clients and replaced processors, through both roles.
+/// Slow clients and replaced processors, through both roles.
 mod both_roles;
 /// Cancels: a client that leaves, or waits no longer, ends the call.
 mod cancels;
 /// What cuts a client off, so that a part of an answer is never taken for whole.
 mod cuts;
+/// Answers of any size.
+mod downloads;
 /// Proxy and processor together.
 mod end_to_end;
 /// Windows and credit: a client that reads slowly slows its backend down.
 mod flow;
+/// Brokers that stand still in mid-stream.
+mod frozen_brokers;
+/// git pushes and clones.
+mod git;
 /// HTTP/2 clients.
 mod h2;
 /// Signs of life, and processors that are gone.
 mod liveness;
+/// Many streams at once.
+mod many_at_once;
 /// Which requests say that they may be answered in pieces.
 mod offers;
+/// Versions without streams beside this one.
+mod old_beside_new;
+/// Clients of HTTP/1.0.
+mod old_clients;
 /// Pieces reach the client one by one.
 mod pieces;
 /// What a processor does with requests that take streams; a test plays the proxy.
 mod processor;
 /// The control topic and its rights.
 mod rights;
+/// S3 by boto3.
+mod s3;
 /// Bodies of requests that are larger than a record.
 mod uploads;
 

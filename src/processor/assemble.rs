@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus::{IntCounter, Registry};
 use rdkafka::producer::Producer as _;
@@ -74,8 +73,8 @@ pub fn assemble(
 ) -> Result<ProcessorParts, AssembleError> {
     let metrics = ProcessorMetrics::register(registry)?;
     let own = &settings.processor;
-    let timeouts = own.topics.iter().map(|topic| topic.timeout);
-    let config = properties::reply_producer(&settings.kafka, timeouts.max().unwrap_or(Duration::ZERO));
+    let longest = own.topics.iter().map(Topic::kept_for).max();
+    let config = properties::reply_producer(&settings.kafka, longest.unwrap_or_default());
     let producer = Arc::new(Producer::new(config, Deliveries)?);
     let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
     let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;

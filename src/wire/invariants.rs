@@ -3,8 +3,11 @@
 
 use bytes::Bytes;
 
+use super::body_pieces::BodyPiece;
+use super::control::{Control, is_control};
 use super::sealing::keys::SealingKey;
 use super::sealing::{Binding, Sealing, is_sealed};
+use super::stream::{self, Place, Then};
 use super::{CorrelationId, Fields, RawFields, RawRecord, Record, Request, headers, http, json, native, path};
 
 const NOW_MS: i64 = 1_700_000_000_123;
@@ -59,6 +62,40 @@ pub fn native_reply(record: &RawRecord) {
         check_fields(&response.headers);
         let again = native::decode_response(&sent(native::encode_response(response.clone())));
         assert_eq!(again, Ok(response));
+    }
+}
+
+/// As `native_request`, for a piece of a streamed answer. What is read of it before its seal is taken off says the same.
+pub fn piece(record: &RawRecord) {
+    let (place, goes_on) = (stream::place_in_stream(record), stream::goes_on(record));
+    if let Ok(piece) = stream::decode_piece(record) {
+        let is_first = piece.seq == 0;
+        assert_eq!(piece.head.is_some(), is_first);
+        assert!(place == Some(Place::First) || !is_first, "{place:?}");
+        assert!(piece.then != Then::More || goes_on == Some(piece.stream), "{goes_on:?}");
+        if let Some(head) = &piece.head {
+            assert!(http::is_final_status(&head.status));
+            check_fields(&head.headers);
+        }
+        let again = sent(stream::encode_piece(piece.clone()));
+        assert!(stream::is_piece(&again));
+        assert_eq!(stream::decode_piece(&again), Ok(piece));
+    }
+}
+
+/// As `native_request`, for a record of the control topic.
+pub fn control(record: &RawRecord) {
+    if let Ok(control) = Control::decode(record) {
+        assert!(is_control(record));
+        assert_eq!(Control::decode(&sent(control.clone().encode())), Ok(control));
+    }
+}
+
+/// As `native_request`, for a piece of a request's body.
+pub fn body_piece(record: &RawRecord) {
+    if let Ok(piece) = BodyPiece::decode(record) {
+        assert_eq!(BodyPiece::seq_of(record), Some(piece.seq));
+        assert_eq!(BodyPiece::decode(&sent(piece.clone().encode())), Ok(piece));
     }
 }
 
@@ -201,7 +238,10 @@ mod tests {
     #[test]
     fn the_fuzzers_corpus_holds() {
         type Check = fn(&RawRecord);
-        let targets: [(&str, Check); 5] = [
+        let targets: [(&str, Check); 8] = [
+            ("piece", piece),
+            ("control", control),
+            ("body_piece", body_piece),
             ("sealed_record", sealed_record),
             ("native_request", native_request),
             ("native_reply", native_reply),

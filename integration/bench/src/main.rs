@@ -2,6 +2,7 @@
 //! same machine, with the same broker and the same backend, in the same run.
 //!
 //!     cargo run --release -p bench            # the full run, about nine minutes
+//!     cargo run --release -p bench -- --streams  # streams and large bodies instead
 //!     cargo run --release -p bench -- --help  # the options
 //!
 //! The program starts itself again for every part that is a process of its own: see `role`.
@@ -38,6 +39,8 @@ mod service;
 mod simulation;
 /// Everything that runs beside the load.
 mod stage;
+/// The run of streams and large bodies.
+mod streams;
 /// What actix-khp is given beside its defaults.
 mod variants;
 
@@ -74,6 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<()> {
+    if !options.streams.is_empty() {
+        return streams::run(&options);
+    }
     let run = measure::run(&options)?;
     print!("{}", report::text(&run));
     std::fs::create_dir_all(&options.out)?;

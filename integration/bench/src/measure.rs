@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::figures::{Machine, Memory, Point, Run};
 use crate::options::{Options, System};
 use crate::outcome::Outcome;
-use crate::process::{Process, Watched, raise_file_limit};
+use crate::process::{Process, Used, Watched, raise_file_limit};
 use crate::protocol::{BEGIN, END};
-use crate::stage::{Base, Khp, Load};
+use crate::stage::{Base, Driver, Khp, Load};
 use crate::{medians, memory, report};
 
 /// Measures every system as `options` say.
@@ -91,11 +91,22 @@ fn measure(base: &Base, khps: &[Khp], system: System, connections: usize, option
     let driver = base
         .driver(system, khps, &load)
         .ok_or_else(|| format!("{} is not running", system.name()))?;
-    let mut process = Process::role(system.driver_name(), &driver.arguments)?;
-    let mut watched = vec![process.watched()];
-    watched.extend(driver.watched);
+    let (outcome, used) = drive(system.driver_name(), &driver)?;
+    Ok(Point {
+        system,
+        proxies,
+        connections,
+        used,
+        outcome,
+    })
+}
+
+/// Runs a load to its end, and returns what it found and what it and the processes that work for it used.
+pub fn drive(name: &str, driver: &Driver) -> Result<(Outcome, Vec<Used>)> {
+    let mut process = Process::role(name, &driver.arguments)?;
+    let watched: Vec<Watched> = [process.watched()].into_iter().chain(driver.watched.clone()).collect();
     expect(&mut process, BEGIN)?;
-    let before = watched.iter().map(Watched::usage).collect::<Result<Vec<_>>>()?;
+    let before = watched.iter().map(Watched::begin).collect::<Result<Vec<_>>>()?;
     expect(&mut process, END)?;
     // The load's process still runs, so its use can be read.
     let after = watched.iter().map(Watched::usage).collect::<Result<Vec<_>>>()?;
@@ -104,13 +115,8 @@ fn measure(base: &Base, khps: &[Khp], system: System, connections: usize, option
         .iter()
         .zip(before.iter().zip(&after))
         .map(|(watched, (before, after))| watched.used(before, after, outcome.requests));
-    Ok(Point {
-        system,
-        proxies,
-        connections,
-        used: used.collect(),
-        outcome,
-    })
+    let used = used.collect();
+    Ok((outcome, used))
 }
 
 fn expect(process: &mut Process, expected: &str) -> Result<()> {
@@ -120,7 +126,8 @@ fn expect(process: &mut Process, expected: &str) -> Result<()> {
         .ok_or_else(|| format!("a load printed {line:?} instead of {expected:?}").into())
 }
 
-fn machine() -> Machine {
+/// The machine on which this runs.
+pub fn machine() -> Machine {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let model = read("/proc/cpuinfo");
     let model = model

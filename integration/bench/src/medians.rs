@@ -31,6 +31,11 @@ pub fn row(points: &[&Point]) -> Option<Row> {
             name: used.name.clone(),
             cpu_us_per_request: figure(|used| used.cpu_us_per_request),
             rss_mib: figure(|used| used.rss_mib),
+            // A bound holds for each of them.
+            grown_mib: points
+                .iter()
+                .map(|point| point.used[index].grown_mib)
+                .fold(0.0, f64::max),
             received_bytes_per_request: figure(|used| used.received_bytes_per_request),
         }
     });

@@ -21,6 +21,8 @@ pub enum System {
     KhpJwt,
     /// The same with sealed records.
     KhpSealed,
+    /// The same of another version: the binary that `--other` names.
+    KhpOther,
 }
 
 impl System {
@@ -32,6 +34,7 @@ impl System {
             System::KhpTls => "khp-tls",
             System::KhpJwt => "khp-jwt",
             System::KhpSealed => "khp-sealed",
+            System::KhpOther => "khp-other",
         }
     }
 
@@ -46,6 +49,56 @@ impl System {
     /// It is actix-khp in some form.
     pub fn is_khp(self) -> bool {
         !matches!(self, System::Raw | System::Hop)
+    }
+}
+
+/// What is measured of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// The delay of an event, on an idle system.
+    FirstByte,
+    /// A large body of an answer.
+    Down,
+    /// A large body of a request.
+    Up,
+    /// Many streams at once.
+    Tokens,
+    /// Small requests, alone and beside a download at full speed.
+    Beside,
+    /// Clients that leave before the first byte and in mid-stream.
+    Leave,
+}
+
+impl Scenario {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::FirstByte => "first-byte",
+            Scenario::Down => "down",
+            Scenario::Up => "up",
+            Scenario::Tokens => "tokens",
+            Scenario::Beside => "beside",
+            Scenario::Leave => "leave",
+        }
+    }
+
+    /// The cases of a scenario; all but one have one.
+    pub fn cases(self) -> &'static [&'static str] {
+        match self {
+            Scenario::Beside => &["alone", "beside"],
+            Scenario::Leave => &["early", "later"],
+            _ => &[""],
+        }
+    }
+
+    /// Without Kafka, or without HTTP, not all of them have a meaning.
+    pub fn takes(self, system: System, case: &str) -> bool {
+        match system {
+            System::Raw => matches!(self, Scenario::FirstByte | Scenario::Down | Scenario::Up),
+            // A forwarder that waits for the first byte does not look at its client.
+            System::Hop => case != "early",
+            _ => true,
+        }
     }
 }
 
@@ -82,6 +135,20 @@ pub struct Options {
     pub property: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "raw,hop,khp")]
     pub systems: Vec<System>,
+    /// Measures these of streams, in the place of connections; without a value, all of them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 0..=1,
+        default_missing_value = "first-byte,down,up,tokens,beside,leave"
+    )]
+    pub streams: Vec<Scenario>,
+    /// Bytes of a large body
+    #[arg(long, default_value_t = 1 << 30)]
+    pub large: u64,
+    /// How many streams there are at once
+    #[arg(long, default_value_t = 1000)]
+    pub stream_count: usize,
     /// Measured seconds of each point
     #[arg(long, default_value_t = 8.0)]
     pub seconds: f64,
@@ -97,12 +164,15 @@ pub struct Options {
     /// Connections that wait for a reply while memory is measured; 0: memory is not measured
     #[arg(long, default_value_t = 1000)]
     pub waiting: usize,
-    /// Directory for bench.json and bench.svg
+    /// Directory for bench.json and bench.svg, or streams.json and streams.md
     #[arg(long, default_value = "target/bench")]
     pub out: PathBuf,
     /// The service's binary; without it, it is built
     #[arg(long)]
     pub binary: Option<PathBuf>,
+    /// The binary of the system khp-other: another version, which is measured in turn with this one
+    #[arg(long)]
+    pub other: Option<PathBuf>,
     /// A Kafka that runs already (its CPU is not shown then); without it, one is started
     #[arg(long)]
     pub brokers: Option<String>,
@@ -118,6 +188,7 @@ impl Options {
             self.connections = vec![1, 16];
             (self.seconds, self.warm_up, self.first_warm_up) = (1.0, 0.2, 0.5);
             (self.repeats, self.waiting) = (1, 100);
+            (self.large, self.stream_count) = (8 << 20, 20);
         }
         self
     }

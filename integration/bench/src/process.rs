@@ -84,6 +84,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory at present.
     pub rss_mib: f64,
+    /// The most that it was since `begin`.
+    pub peak_mib: f64,
     /// Bytes received over the TCP connections that are open.
     pub received: u64,
 }
@@ -94,14 +96,24 @@ pub struct Used {
     pub name: String,
     pub cpu_us_per_request: f64,
     pub rss_mib: f64,
+    /// What the resident memory was above that of the beginning, at most.
+    pub grown_mib: f64,
     pub received_bytes_per_request: f64,
 }
 
 impl Watched {
+    /// Begins an interval.
+    pub fn begin(&self) -> Result<Usage> {
+        // Resets the peak of the resident memory (proc(5)).
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid), "5")?;
+        self.usage()
+    }
+
     pub fn usage(&self) -> Result<Usage> {
         Ok(Usage {
             cpu: cpu(self.pid)?,
             rss_mib: rss_mib(self.pid)?,
+            peak_mib: status_mib(self.pid, "VmHWM:")?,
             received: received(self.pid),
         })
     }
@@ -112,6 +124,7 @@ impl Watched {
             name: self.name.clone(),
             cpu_us_per_request: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / requests,
             rss_mib: after.rss_mib,
+            grown_mib: (after.peak_mib - before.rss_mib).max(0.0),
             received_bytes_per_request: after.received.saturating_sub(before.received) as f64 / requests,
         }
     }
@@ -133,10 +146,14 @@ fn cpu(pid: u32) -> Result<Duration> {
 
 /// Resident memory.
 pub fn rss_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+fn status_mib(pid: u32, name: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = kib.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
-    Ok(kib.ok_or("no VmRSS in /proc/PID/status")? / 1024.0)
+    Ok(kib.ok_or_else(|| format!("no {name} in /proc/PID/status"))? / 1024.0)
 }
 
 /// Bytes that its open TCP connections have received, as `ss` (iproute2) shows them; 0 where `ss` is missing. /proc/PID/io does not

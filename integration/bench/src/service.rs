@@ -21,17 +21,33 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// The memory of a process that has just become ready, or has just taken a thousand requests, is stable well within this.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
+/// Longer than any large body of a run takes, in seconds.
+const STREAM_TIMEOUT: u64 = 600;
+
 /// The environment of both roles. A setting that is not in it has its default.
 pub type Env = BTreeMap<String, String>;
 
 /// The environment of one system of this run, with topics of its own.
 pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options) -> Env {
+    // What streams need beside the defaults: bodies without a limit, whatever time they take, and a place for each stream.
+    let is_streams = !options.streams.is_empty();
+    let timeout = if is_streams {
+        format!(",{STREAM_TIMEOUT}")
+    } else {
+        String::new()
+    };
+    let streams = [
+        ("KHP__MAX_BODY_SIZE", "0".to_owned()),
+        ("DEFAULT_TIMEOUT", STREAM_TIMEOUT.to_string()),
+        ("KHP__MAX_STREAMS", (options.stream_count + 100).max(1000).to_string()),
+        ("MAX_CONCURRENT_REQUESTS", (options.stream_count + 100).to_string()),
+    ];
     let [requests, replies] = ["requests", "responses"].map(|use_| topic(&format!("{}-{use_}", system.name())));
     let set = [
         ("KAFKA_BOOTSTRAP_SERVERS", brokers.to_owned()),
         (
             "KAFKA_TOPICS",
-            format!("bench-{}:{requests},{replies},http://{backend}", system.name()),
+            format!("bench-{}:{requests},{replies},http://{backend}{timeout}", system.name()),
         ),
         ("KHP__REQUEST_TOPIC", requests),
         ("KHP__RESPONSE_TOPIC", replies.clone()),
@@ -41,7 +57,11 @@ pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options
         ("KHP__REPLY_PARTITION", options.reply_partition.clone()),
         ("KHP__WIRE_FORMAT", options.wire_format.clone()),
     ];
-    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let streams = streams.into_iter().filter(|_| is_streams);
+    set.into_iter()
+        .chain(streams)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// A topic that no other run uses.

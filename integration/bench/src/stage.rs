@@ -68,6 +68,12 @@ pub struct Driver {
     pub watched: Vec<Watched>,
 }
 
+/// Where a system takes requests, and the processes that work for them.
+pub struct Targets {
+    pub addresses: Vec<SocketAddr>,
+    pub watched: Vec<Watched>,
+}
+
 impl Base {
     pub fn start(options: &Options) -> Result<Self> {
         let binary = service::binary(options.binary.as_deref())?;
@@ -122,12 +128,19 @@ impl Base {
     /// Starts a form of actix-khp.
     pub fn start_khp(&self, system: System, options: &Options, proxies: usize) -> Result<Khp> {
         let env = service::env(&self.brokers, self.backend.address, system, options);
-        let config = (system != System::Khp).then(|| self.variants.config(system));
+        let config = self.variants.config_of(system);
+        let binary = match system {
+            System::KhpOther => options
+                .other
+                .as_deref()
+                .ok_or("--other names the binary of khp-other")?,
+            _ => self.binary.as_path(),
+        };
         // Processors are first and create the topics, so that the proxies find them as they usually do.
         let processors =
-            (0..options.processors).map(|number| Service::processor(&self.binary, &env, config.as_deref(), number));
+            (0..options.processors).map(|number| Service::processor(binary, &env, config.as_deref(), number));
         let processors = processors.collect::<Result<_>>()?;
-        let proxies = (0..proxies).map(|number| Service::proxy(&self.binary, &env, config.as_deref(), number));
+        let proxies = (0..proxies).map(|number| Service::proxy(binary, &env, config.as_deref(), number));
         Ok(Khp {
             system,
             proxies: proxies.collect::<Result<_>>()?,
@@ -149,32 +162,18 @@ impl Base {
             );
             arguments
         };
-        let broker = self.node.as_ref().map(|node| Watched {
-            name: "broker".into(),
-            pid: node.pid(),
-        });
         let (mut arguments, watched) = match system {
             System::Raw => {
                 let raw = self.raw.as_ref()?;
                 let mut arguments = vec!["raw-requester".to_owned()];
                 arguments.extend(raw.topics.arguments());
                 arguments.extend(["--in-flight".into(), load.connections.to_string()]);
-                let watched: Vec<Watched> = [raw.echoer.watched()].into_iter().chain(broker).collect();
+                let watched: Vec<Watched> = [raw.echoer.watched()].into_iter().chain(self.broker()).collect();
                 (arguments, watched)
             }
-            System::Hop => {
-                let hop = self.hop.as_ref()?;
-                (
-                    http(vec![hop.address]),
-                    vec![hop.process.watched(), self.backend.process.watched()],
-                )
-            }
             _ => {
-                let khp = khps.iter().find(|khp| khp.system == system)?;
-                let services = khp.proxies.iter().chain(&khp.processors);
-                let watched = services.map(|service| service.process.watched());
-                let watched = watched.chain(broker).chain([self.backend.process.watched()]).collect();
-                let mut arguments = http(khp.proxies.iter().map(|proxy| proxy.address).collect());
+                let Targets { addresses, watched } = self.targets(system, khps)?;
+                let mut arguments = http(addresses);
                 arguments.extend(self.variants.load_arguments(system));
                 (arguments, watched)
             }
@@ -182,6 +181,38 @@ impl Base {
         arguments.extend(["--warm-up".into(), load.warm_up.to_string()]);
         arguments.extend(["--seconds".into(), load.seconds.to_string()]);
         Some(Driver { arguments, watched })
+    }
+
+    /// `None` where that system does not run, or takes no HTTP.
+    pub fn targets(&self, system: System, khps: &[Khp]) -> Option<Targets> {
+        let backend = self.backend.process.watched();
+        match system {
+            System::Raw => None,
+            System::Hop => self.hop.as_ref().map(|hop| Targets {
+                addresses: vec![hop.address],
+                watched: vec![hop.process.watched(), backend],
+            }),
+            _ => khps.iter().find(|khp| khp.system == system).map(|khp| {
+                let services = khp.proxies.iter().chain(&khp.processors);
+                let watched = services.map(|service| service.process.watched());
+                Targets {
+                    addresses: khp.proxies.iter().map(|proxy| proxy.address).collect(),
+                    watched: watched.chain(self.broker()).chain([backend]).collect(),
+                }
+            }),
+        }
+    }
+
+    pub fn backend(&self) -> SocketAddr {
+        self.backend.address
+    }
+
+    /// `None`: the run uses a Kafka that ran before.
+    pub fn broker(&self) -> Option<Watched> {
+        self.node.as_ref().map(|node| Watched {
+            name: "broker".into(),
+            pid: node.pid(),
+        })
     }
 }
 

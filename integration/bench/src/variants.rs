@@ -43,8 +43,12 @@ impl Variants {
         Ok(variants)
     }
 
-    /// The configuration file of a variant.
-    pub fn config(&self, system: System) -> PathBuf {
+    /// The configuration file of a variant; `None`: it needs none.
+    pub fn config_of(&self, system: System) -> Option<PathBuf> {
+        (!self.settings(system).is_empty()).then(|| self.config(system))
+    }
+
+    fn config(&self, system: System) -> PathBuf {
         self.dir.join(format!("{}.yaml", system.name()))
     }
 
@@ -56,7 +60,7 @@ impl Variants {
             System::KhpSealed => {
                 "sealing: {keys: [{id: bench, secret: \"a secret of the benchmark, of 40 bytes\"}]}\n".into()
             }
-            System::Raw | System::Hop | System::Khp => String::new(),
+            System::Raw | System::Hop | System::Khp | System::KhpOther => String::new(),
         }
     }
 

@@ -1,14 +1,15 @@
 //! The bench works: a short run of everything, on the Kafka of the tests.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
-#[test]
-fn a_short_run_measures_every_system() {
-    let out = std::env::temp_dir().join(format!("khp-bench-{}", std::process::id()));
+/// Runs the bench with these arguments besides, and returns where it wrote its figures.
+fn run(name: &str, arguments: &[&str]) -> PathBuf {
+    let out = std::env::temp_dir().join(format!("khp-bench-{name}-{}", std::process::id()));
     let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
-    bench.args(["--smoke", "--out"]).arg(&out);
+    bench.args(["--smoke", "--out"]).arg(&out).args(arguments);
     // The tests of the workspace build the service beside the bench. Otherwise the bench builds it.
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("actix-khp");
     if binary.exists() {
@@ -17,14 +18,19 @@ fn a_short_run_measures_every_system() {
     if let Ok(brokers) = std::env::var("KHP_TEST_BROKERS") {
         bench.args(["--brokers", &brokers]);
     }
-    let ran = bench.output().unwrap();
+    let ran = bench.output().expect("the bench starts");
     let printed = String::from_utf8_lossy(&ran.stdout);
     assert!(
         ran.status.success(),
         "{printed}\n{}",
         String::from_utf8_lossy(&ran.stderr)
     );
+    out
+}
 
+#[test]
+fn a_short_run_measures_every_system() {
+    let out = run("systems", &[]);
     let json = std::fs::read_to_string(out.join("bench.json")).unwrap();
     let run: Value = serde_json::from_str(&json).unwrap();
     let rows = run["rows"].as_array().unwrap();
@@ -47,5 +53,27 @@ fn a_short_run_measures_every_system() {
     assert!(run["memory"]["proxy_idle_mib"].as_f64().unwrap() > 0.0, "{json}");
     let svg = std::fs::read_to_string(out.join("bench.svg")).unwrap();
     assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+    std::fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn a_short_run_measures_every_scenario_of_streams() {
+    let out = run("streams", &["--streams"]);
+    let json = std::fs::read_to_string(out.join("streams.json")).unwrap();
+    let run: Value = serde_json::from_str(&json).unwrap();
+    let rows = run["rows"].as_array().unwrap();
+    // first-byte, down and up with three systems, tokens with two, beside twice with two, leave with one and with two.
+    assert_eq!(rows.len(), 3 * 3 + 2 + 2 * 2 + 1 + 2, "{json}");
+    for row in rows {
+        assert!(row["row"]["p50"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["row"]["errors"], 0, "{row}");
+    }
+    // Delay, speed and memory of two roles twice, tokens twice, beside, leaving twice.
+    assert_eq!(run["bounds"].as_array().unwrap().len(), 1 + 2 * 3 + 2 + 1 + 2, "{json}");
+    assert!(
+        std::fs::read_to_string(out.join("streams.md"))
+            .unwrap()
+            .contains("| down |")
+    );
     std::fs::remove_dir_all(out).unwrap();
 }

@@ -1,42 +1,22 @@
 //! A body of any size arrives as it was sent, and neither process holds it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::client::{Framing, Upload, assert_arrived, block, upload};
 use super::sink::{Sink, hex};
-use super::{MIB, bodies_topic};
+use super::{GROWTH, MIB, bodies_topic};
 use crate::harness::client::Request;
 use crate::harness::curl::curl;
+use crate::harness::memory::Growth;
 use crate::harness::names::Topics;
 use crate::harness::records::read_all;
-use crate::harness::service::Service;
 use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::temp_dir::TempDir;
 use crate::harness::tls::Authority;
 use crate::harness::topics::{count, create_limited_topic, topic_setting};
 use crate::harness::wait::long;
-
-/// How much the memory of each role may grow, whatever the size. The allocator's arenas and librdkafka's buffers are in it.
-const GROWTH: usize = 48 << 20;
-
-/// The most memory that a process has in use until `stop` is set.
-fn sampled(service: &Service, stop: &Arc<AtomicBool>) -> Arc<AtomicUsize> {
-    let most = Arc::new(AtomicUsize::new(0));
-    let (pid, kept, stop) = (service.pid(), most.clone(), stop.clone());
-    std::thread::spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-            let pages: Option<usize> = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-            kept.fetch_max(pages.unwrap_or(0) * 4096, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    most
-}
 
 #[tokio::test]
 async fn a_hundred_mebibytes_arrive_whole_and_are_held_by_nobody() {
@@ -56,13 +36,10 @@ async fn a_hundred_mebibytes_arrive_whole_and_are_held_by_nobody() {
     let (answer, sha) = upload(&proxy.address(), Framing::Length, 4 * MIB).await;
     assert_arrived(&answer, 4 * MIB, &sha);
     for framing in [Framing::Length, Framing::Chunked] {
-        let stop = Arc::new(AtomicBool::new(false));
-        let before = [proxy.resident_memory(), processor.resident_memory()];
-        let most = [sampled(&proxy, &stop), sampled(&processor, &stop)];
+        let grown = [&proxy, &processor].map(Growth::of);
         let (answer, sha) = upload(&proxy.address(), framing, size).await;
-        stop.store(true, Ordering::Relaxed);
         assert_arrived(&answer, size, &sha);
-        let grown = [0, 1].map(|role: usize| most[role].load(Ordering::Relaxed).saturating_sub(before[role]));
+        let grown = grown.map(|grown| grown.most());
         println!(
             "{framing:?}: proxy grew by {} KiB, processor by {} KiB",
             grown[0] >> 10,

@@ -45,7 +45,9 @@ pub struct Gate<T> {
     under_way: AtomicUsize,
     /// When records were last handed over, in microseconds since `began`.
     last_hand_over: AtomicU64,
-    /// Until then the gate is open; in microseconds since `began`, too.
+    /// Since when what is under way waits for an acknowledgement; in microseconds since `began`, as the next one.
+    waits_since: AtomicU64,
+    /// Until then the gate is open.
     open_until: AtomicU64,
     /// When the gate was made.
     began: Instant,
@@ -71,6 +73,7 @@ impl<T> Gate<T> {
             room,
             under_way: AtomicUsize::new(0),
             last_hand_over: AtomicU64::new(0),
+            waits_since: AtomicU64::new(0),
             open_until: AtomicU64::new(0),
             began: Instant::now(),
             handing_over: AtomicBool::new(false),
@@ -98,7 +101,9 @@ impl<T> Gate<T> {
             self.last_hand_over.store(self.now(), ORDER);
             for _ in 0..self.held() {
                 // Counted before it leaves, so that `is_idle` never misses it.
-                self.under_way.fetch_add(1, ORDER);
+                if self.under_way.fetch_add(1, ORDER) == 0 {
+                    self.acknowledged();
+                }
                 match self.take() {
                     Some(item) => hand_over(item),
                     None => drop(self.reported()),
@@ -112,6 +117,17 @@ impl<T> Gate<T> {
     /// this is called within `hand_over`, whose `release` goes on by itself.
     pub fn reported(&self) -> bool {
         self.under_way.fetch_sub(1, ORDER) == 1
+    }
+
+    /// An item that was handed over is acknowledged; `reported` is called besides.
+    pub fn acknowledged(&self) {
+        self.waits_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Something is under way, and nothing was acknowledged for so long.
+    pub fn is_stuck(&self, limit: Duration) -> bool {
+        let waits = self.now().saturating_sub(self.waits_since.load(Ordering::Relaxed));
+        self.under_way.load(ORDER) > 0 && waits >= limit.as_micros() as u64
     }
 
     /// Takes out the next held item, even while a batch is under way.
@@ -185,6 +201,28 @@ mod tests {
         assert_eq!(release(&gate), [2, 3, 4]);
         assert!(!gate.reported() && !gate.reported() && gate.reported());
         assert!(release(&gate).is_empty());
+    }
+
+    #[test]
+    fn it_is_stuck_while_something_under_way_is_not_acknowledged() {
+        let gate = Gate::new(1000, PATIENCE, ROOM);
+        let limit = Duration::from_millis(50);
+        std::thread::sleep(limit);
+        assert!(!gate.is_stuck(limit), "nothing is under way");
+        gate.hold(1, 1).unwrap();
+        gate.hold(2, 1).unwrap();
+        assert_eq!(release(&gate), [1, 2]);
+        assert!(!gate.is_stuck(PATIENCE));
+        std::thread::sleep(limit);
+        assert!(gate.is_stuck(limit));
+        // One that failed is no acknowledgement.
+        gate.reported();
+        assert!(gate.is_stuck(limit));
+        gate.acknowledged();
+        assert!(!gate.is_stuck(PATIENCE));
+        gate.reported();
+        std::thread::sleep(limit);
+        assert!(!gate.is_stuck(limit), "nothing is under way");
     }
 
     #[test]

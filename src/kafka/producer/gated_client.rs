@@ -18,6 +18,8 @@ use crate::kafka::producer::reports::Reports;
 
 /// How long the gate waits for a batch. The polling thread checks as often whether one takes longer.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// An acknowledgement takes milliseconds. One that takes so long waits for a broker that does not answer.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// A running client. Dropping it ends its thread.
 pub(super) struct GatedClient<L: DeliveryListener> {
@@ -66,6 +68,9 @@ impl<L: DeliveryListener> DeliveryListener for Feed<L> {
     type Ticket = L::Ticket;
 
     fn delivered(&self, ticket: L::Ticket, outcome: Delivered) {
+        if outcome.is_ok() {
+            self.gate.acknowledged();
+        }
         self.listener.delivered(ticket, outcome);
         if self.gate.reported() {
             self.release();
@@ -120,6 +125,11 @@ impl<L: DeliveryListener> GatedClient<L> {
 
     pub(super) fn send(&self, record: Outgoing<L::Ticket>) {
         self.feed.send(record);
+    }
+
+    /// Kafka takes nothing of what is under way.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.feed.gate.is_stuck(STUCK)
     }
 
     /// Records held back, queued or under way.

@@ -49,6 +49,11 @@ impl<L: DeliveryListener> Lane<L> {
         self.current.load().send(record);
     }
 
+    /// See `Producer::is_stuck`.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.current.load().is_stuck()
+    }
+
     /// Records held back, queued or under way.
     pub(super) fn queued(&self) -> usize {
         self.current.load().queued()

@@ -111,6 +111,12 @@ impl<L: DeliveryListener> Producer<L> {
         }
     }
 
+    /// Kafka takes nothing of what is under way, be it well otherwise: a broker that hangs answers nobody, and what others take waits for it
+    /// as well, until they count it out. Then nothing is heard of other processes either.
+    pub fn is_stuck(&self) -> bool {
+        self.shared.is_stuck() || self.small.load().by_batch_size.values().any(|lane| lane.is_stuck())
+    }
+
     /// Asks the cluster with the shared client. Blocks.
     ///
     /// # Errors

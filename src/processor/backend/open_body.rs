@@ -79,10 +79,11 @@ impl WholeAnswers<'_> {
         let mut place = is_event_stream(head).then(|| self.place()).flatten();
         let mut read = Read::default();
         let end = Instant::now() + WHOLE_WITHIN;
+        let most = self.most.min(limit);
         // One that is longer than a record streams in any case: then no more is held of it than it takes to begin.
         let most = match body.size_hint().exact() {
-            Some(length) if length > self.most as u64 => 0,
-            _ => self.most,
+            Some(length) if length > most as u64 => 0,
+            _ => most,
         };
         // Registered only if the body has to be waited for.
         let mut timer = std::pin::pin!(tokio::time::sleep_until(end));

@@ -195,6 +195,11 @@ impl Outbox {
             .send(&destination.topic, destination.partition, piece, ticket);
     }
 
+    /// Kafka takes nothing now.
+    pub fn is_stuck(&self) -> bool {
+        self.producer.is_stuck()
+    }
+
     /// Sends a record that is sent again in any case, and that may be lost.
     pub fn send_unheeded(&self, destination: &Destination, record: &Record) {
         let ticket = Box::new(Ticket::Unheeded);

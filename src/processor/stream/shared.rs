@@ -133,7 +133,7 @@ impl Upkeep {
 
     /// Looks for requesters that are gone, and shows from time to time that this process lives.
     pub fn tick(&mut self, streams: &WorkerStreams, outbox: &Outbox, kafka: &KafkaHealth) {
-        let well = kafka.is_up() && streams.control.is_read();
+        let well = kafka.is_up() && streams.control.is_read() && !outbox.is_stuck();
         for silent in streams.calls.tick(well) {
             streams.control.suspect(silent);
         }

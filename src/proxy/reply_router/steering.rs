@@ -28,9 +28,14 @@ impl ReplyRouter {
 
     /// Nobody reads the answer to this request any more.
     pub(super) fn cancel_stream(&mut self, id: CorrelationId) {
-        if let Some(call) = self.streams.of(id).map(|stream| stream.stream) {
-            self.cancel_call(id, call);
+        let Some(stream) = self.streams.of(id) else {
+            return;
+        };
+        let (call, topic) = (stream.stream, stream.request_topic.control.clone());
+        if stream.is_out_of_credit() {
+            self.strays.say_again(topic, id, call, Instant::now());
         }
+        self.cancel_call(id, call);
     }
 
     /// Nobody reads what this call answers; the request has an answer under way. One that was cancelled a moment ago is not cancelled again.
@@ -127,11 +132,14 @@ impl ReplyRouter {
         self.processors.excuse(now);
     }
 
-    /// Gives again the credit that may have been lost, and ends the streams that took too long and those of processors that are gone. Called
+    /// Gives again the credit and says again the cancels that may have been lost, and ends the streams that took too long and those of processors that are gone. Called
     /// each `span::TICK`.
     pub(super) fn watch_streams(&mut self, now: Instant) {
-        if self.parts.kafka.is_down() {
+        if self.parts.kafka.is_down() || self.parts.producer.is_stuck() {
             self.excuse_silence(now);
+        }
+        for (topic, id, call) in self.strays.said_again(now) {
+            self.controls.send(&topic, cancel_of(id, call), &self.tasks);
         }
         if self.streams.0.is_empty() {
             return;

@@ -2,6 +2,7 @@
 //! later is one: the cancel was lost.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::wire::CorrelationId;
@@ -12,24 +13,46 @@ const KEPT: usize = 256;
 /// A call that heard its cancel has ended by then, and all that it sent was read.
 const HEEDED_WITHIN: Duration = Duration::from_secs(3);
 
-/// The latest of them; at the back those that were cancelled last.
+/// Those of which pieces may come, and those of which none can.
 #[derive(Default)]
-pub struct Strays(VecDeque<(CorrelationId, StreamId, Instant)>);
+pub struct Strays {
+    /// The latest of them; at the back those that were cancelled last.
+    cancelled: VecDeque<(CorrelationId, StreamId, Instant)>,
+    /// Calls without credit, which send nothing by which a lost cancel is found; with the control topic that they listen to, and when they
+    /// were cancelled.
+    silent: VecDeque<(Arc<str>, CorrelationId, StreamId, Instant)>,
+}
 
 impl Strays {
     /// Whether a call is to be cancelled. Counts as cancelled then, or as one that ends by itself.
     pub fn is_due(&mut self, id: CorrelationId, call: StreamId, now: Instant) -> bool {
-        let known = self.0.iter().position(|stray| (stray.0, stray.1) == (id, call));
+        let known = self.cancelled.iter().position(|stray| (stray.0, stray.1) == (id, call));
         if let Some(at) = known {
-            if now.saturating_duration_since(self.0[at].2) < HEEDED_WITHIN {
+            if now.saturating_duration_since(self.cancelled[at].2) < HEEDED_WITHIN {
                 return false;
             }
-            self.0.remove(at);
-        } else if self.0.len() == KEPT {
-            self.0.pop_front();
+            self.cancelled.remove(at);
+        } else if self.cancelled.len() == KEPT {
+            self.cancelled.pop_front();
         }
-        self.0.push_back((id, call, now));
+        self.cancelled.push_back((id, call, now));
         true
+    }
+
+    /// A call that has no credit is cancelled, and will be once more.
+    pub fn say_again(&mut self, topic: Arc<str>, id: CorrelationId, call: StreamId, now: Instant) {
+        let is_known = self.silent.iter().any(|silent| (silent.1, silent.2) == (id, call));
+        if !is_known && self.silent.len() < KEPT {
+            self.silent.push_back((topic, id, call, now));
+        }
+    }
+
+    /// The calls that are to be cancelled once more now.
+    pub fn said_again(&mut self, now: Instant) -> Vec<(Arc<str>, CorrelationId, StreamId)> {
+        let is_due = |since: Instant| now.saturating_duration_since(since) >= HEEDED_WITHIN;
+        let due = self.silent.iter().take_while(|silent| is_due(silent.3)).count();
+        let due = self.silent.drain(..due);
+        due.map(|(topic, id, call, _)| (topic, id, call)).collect()
     }
 }
 
@@ -55,6 +78,21 @@ mod tests {
             strays.is_due(id, StreamId::new(), lost);
         }
         assert!(strays.is_due(id, call, lost));
-        assert_eq!(strays.0.len(), KEPT);
+        assert_eq!(strays.cancelled.len(), KEPT);
+    }
+
+    #[test]
+    fn a_call_without_credit_is_cancelled_once_more() {
+        let (mut strays, start, topic) = (Strays::default(), Instant::now(), Arc::<str>::from("orders-control"));
+        let (id, call) = (CorrelationId::new(7), StreamId::new());
+        strays.say_again(topic.clone(), id, call, start);
+        strays.say_again(topic.clone(), id, call, start);
+        assert_eq!(strays.said_again(start + HEEDED_WITHIN / 2), []);
+        assert_eq!(strays.said_again(start + HEEDED_WITHIN), [(topic.clone(), id, call)]);
+        assert_eq!(strays.said_again(start + 2 * HEEDED_WITHIN), [], "once");
+        for _ in 0..2 * KEPT {
+            strays.say_again(topic.clone(), id, StreamId::new(), start);
+        }
+        assert_eq!(strays.silent.len(), KEPT);
     }
 }

@@ -186,6 +186,11 @@ impl OpenStream {
         self.ended && self.inlet.flush()
     }
 
+    /// Whoever answers has no credit left, so no piece would tell that a cancel was lost.
+    pub fn is_out_of_credit(&self) -> bool {
+        self.received >= self.allowed.now
+    }
+
     /// No end was given to the client.
     pub fn is_open(&self) -> bool {
         !self.ended

@@ -9,7 +9,7 @@ use crate::process::https::Tls as BackendTls;
 use crate::settings::model::delivery::{Breaker, Delivery, Ordering, Retry};
 use crate::settings::model::idempotency::Memory;
 use crate::settings::model::management::Secret;
-use crate::settings::model::streams::Streams;
+use crate::settings::model::streams::{Streaming, Streams};
 
 /// The processor's settings.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ pub struct Processor {
     /// Consumers that read large bodies, in the whole process.
     pub body_readers: usize,
 }
+
+/// How long Kafka may take for a piece of an answer, at most. A broker that hangs is counted out after nine seconds; clients learn that some
+/// time later.
+const PIECE_WITHIN: Duration = Duration::from_secs(60);
 
 /// One request topic and the backend behind it.
 #[derive(Debug, Clone)]
@@ -83,6 +87,18 @@ pub struct Topic {
     pub breaker: Breaker,
     /// How the backend's connections are encrypted, if its URL is `https://`.
     pub tls: BackendTls,
+}
+
+impl Topic {
+    /// How long Kafka may take for an answer. A piece that is dropped cuts off its answer, so one is kept as long as a stream may be silent.
+    pub fn kept_for(&self) -> Duration {
+        let silence = match self.streams.idle_timeout {
+            _ if self.streams.streaming == Streaming::Off => Duration::ZERO,
+            Duration::ZERO => PIECE_WITHIN,
+            limit => limit.min(PIECE_WITHIN),
+        };
+        self.timeout.max(silence)
+    }
 }
 
 /// A backend's address, parsed once: no record can change scheme or authority.

@@ -1,8 +1,11 @@
 //! A plain HTTP forwarder: actix-web takes the request, awc sends it on. It does the least that a gateway of this family has to do.
-//! (actix-khp calls its backends with hyper.)
+//! (actix-khp calls its backends with hyper.) What is under `/stream/` passes as it comes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use actix_web::body::SizedStream;
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use awc::{Client, Connector};
 
@@ -11,6 +14,8 @@ use crate::protocol::READY;
 
 /// More than the largest body that a run sends.
 const MAX_BODY: usize = 2 << 20;
+/// Longer than any stream of a run.
+const STREAM_LIMIT: Duration = Duration::from_secs(3600);
 
 #[derive(clap::Args)]
 pub struct Hop {
@@ -29,6 +34,7 @@ impl Hop {
                     .app_data(target.clone())
                     .app_data(web::Data::new(client))
                     .app_data(web::PayloadConfig::new(MAX_BODY))
+                    .route("/stream/{name}", web::to(stream))
                     .default_service(web::to(forward))
             };
             let server = HttpServer::new(make).bind("127.0.0.1:0")?;
@@ -62,4 +68,29 @@ async fn forward(
         .await
         .map_err(actix_web::error::ErrorBadGateway)?;
     Ok(response.body(body))
+}
+
+async fn stream(
+    request: HttpRequest,
+    body: web::Payload,
+    client: web::Data<Client>,
+    target: web::Data<String>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let length = |value: Option<&actix_web::http::header::HeaderValue>| value?.to_str().ok()?.parse::<u64>().ok();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let outgoing = client.request_from(format!("{}{path}", **target), request.head());
+    let outgoing = outgoing.no_decompress().timeout(STREAM_LIMIT);
+    let sent = match length(request.headers().get(CONTENT_LENGTH)) {
+        Some(length) => outgoing.send_body(SizedStream::new(length, body)),
+        None => outgoing.send(),
+    };
+    let answer = sent.await.map_err(actix_web::error::ErrorBadGateway)?;
+    let mut response = HttpResponse::build(answer.status());
+    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "connection") {
+        response.append_header((name.clone(), value.clone()));
+    }
+    Ok(match length(answer.headers().get(CONTENT_LENGTH)) {
+        Some(length) => response.no_chunking(length).body(SizedStream::new(length, answer)),
+        None => response.streaming(answer),
+    })
 }

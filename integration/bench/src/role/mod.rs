@@ -12,6 +12,8 @@ mod load;
 mod raw;
 /// A runtime of one thread.
 mod single_thread;
+/// Streams: what the backend writes, what a client checks of it, and the same without HTTP.
+mod stream;
 
 pub use self::load::request;
 pub use self::raw::Topics;
@@ -34,6 +36,10 @@ pub enum Role {
     Simulate(Simulate),
     /// Answers records with records: the other half of the system `raw`
     RawEchoer(raw::Echoer),
+    /// Clients of streams
+    StreamLoad(stream::client::StreamLoad),
+    /// Records one way: the system `raw` of streams
+    RawPieces(stream::raw::RawPieces),
 }
 
 impl Role {
@@ -45,6 +51,8 @@ impl Role {
             Role::RawRequester(requester) => requester.run(),
             Role::Simulate(simulation) => simulation.run(),
             Role::RawEchoer(echoer) => echoer.run(),
+            Role::StreamLoad(load) => load.run(),
+            Role::RawPieces(pieces) => pieces.run(),
         }
     }
 }

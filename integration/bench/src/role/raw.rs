@@ -23,7 +23,7 @@ use crate::outcome::Recorder;
 use crate::protocol::READY;
 use crate::service;
 
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// A broker answers well within this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -157,7 +157,7 @@ impl Echoer {
 }
 
 /// Ends the run when Kafka does not take a record.
-struct Reports;
+pub(super) struct Reports;
 
 impl ClientContext for Reports {}
 
@@ -232,13 +232,19 @@ impl Template {
     }
 }
 
-enum Position {
+/// Where to begin to read.
+pub(super) enum Position {
     Start,
     End,
 }
 
 /// A consumer without a group, of one partition or of all. It has its position when this returns.
-fn read(config: &ClientConfig, topic: &str, partition: Option<i32>, from: Position) -> Result<BaseConsumer<LogOnly>> {
+pub(super) fn read(
+    config: &ClientConfig,
+    topic: &str,
+    partition: Option<i32>,
+    from: Position,
+) -> Result<BaseConsumer<LogOnly>> {
     let consumer: BaseConsumer<LogOnly> = BaseConsumer::from_config_and_context(config, LogOnly)?;
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     let count = metadata
