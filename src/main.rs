@@ -35,8 +35,6 @@ fn start(loaded: Loaded) -> u8 {
 }
 
 fn run(loaded: Loaded) -> u8 {
-    let entries = loaded.entries().to_vec();
-    let (settings, sources) = (loaded.settings, loaded.sources);
     let system = actix::System::new();
     let code = system.block_on(async {
         // Before anything is started: from here on a SIGTERM drains.
@@ -44,12 +42,12 @@ fn run(loaded: Loaded) -> u8 {
             Ok(signals) => signals,
             Err(error) => return fail(&error),
         };
-        let started = match settings.mode {
-            Mode::Demo => demo::start(settings, entries).await,
-            _ => App::start(settings, entries),
+        let started = match loaded.settings.mode {
+            Mode::Demo => demo::start(loaded).await,
+            _ => App::start(loaded),
         };
         match started {
-            Ok(app) => app.run(&mut signals, &sources).await,
+            Ok(app) => app.run(&mut signals).await,
             Err(error) => fail(&error),
         }
     });

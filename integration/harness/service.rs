@@ -1,7 +1,7 @@
 //! A running process of the service, which must be idle when its test ends.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +13,12 @@ use super::binary;
 use super::client::{self, Connection, Request, Response};
 use super::kafka::free_port;
 use super::management::Management;
+use super::metrics::Metrics;
 use super::temp_dir::TempDir;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, eventually};
 
+/// The name of the configuration file. JSON is YAML.
+const CONFIG: &str = "config.yaml";
 /// How long a log stands still before it counts as written.
 const LOG_STANDS_STILL: Duration = Duration::from_millis(50);
 /// How often a log that does not stand still is read at most.
@@ -85,8 +88,7 @@ impl Service {
             config["management_port"] = json!(management_port);
         }
         let dir = TempDir::new();
-        // JSON is YAML.
-        let file = dir.write("config.yaml", &format!("{config:#}"));
+        let file = dir.write(CONFIG, &format!("{config:#}"));
         let log = std::fs::File::create(log_file(dir.path())).expect("the log file is created");
         let child = command
             .args(["--mode", mode, "--config"])
@@ -109,6 +111,38 @@ impl Service {
             idle_within: PATIENCE,
             dir,
         }
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join(CONFIG)
+    }
+
+    /// What its configuration file says.
+    pub fn config(&self) -> Value {
+        let text = std::fs::read_to_string(self.config_file()).expect("the file is there");
+        serde_json::from_str(&text).expect("the file is JSON")
+    }
+
+    /// Changes its configuration file.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let mut config = self.config();
+        change(&mut config);
+        self.dir.write(CONFIG, &format!("{config:#}"));
+    }
+
+    /// Has it read its configuration again, and waits until that has ended so: `applied` or `refused`.
+    pub async fn reload(&self, result: &str) {
+        let reloads = |metrics: Metrics| metrics.sum("config_reloads_total", &[("result", result)]);
+        let before = reloads(self.metrics().await);
+        binary::signal("HUP", self.pid);
+        eventually(&format!("a reload is {result}"), async || {
+            match reloads(self.metrics().await) {
+                now if now > before => Ok(()),
+                now => Err(format!("{now}")),
+            }
+        })
+        .await;
     }
 
     /// How the process ended, if it has.

@@ -26,6 +26,8 @@ mod overload;
 mod pacing;
 /// A topic that an operator pauses.
 mod paused_topics;
+/// Another configuration while the service runs.
+mod reload;
 /// Restarts under load, behind nginx.
 mod rolling_restarts;
 /// What systemd and container engines learn of a process.

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::app::start_error::StartError;
 use crate::process::assemble_error::AssembleError;
 use crate::process::output;
-use crate::settings::{Async, Entry, Later, Mode, Settings, Topic, plain_topic};
+use crate::settings::{Async, Later, Loaded, Mode, Settings, Topic, plain_topic};
 use crate::wire::Format;
 
 /// The mock holds no long polls: it answers an empty fetch after `fetch.wait.max.ms`, 500 ms by default (`rdkafka_mock_handlers.c:673`).
@@ -28,7 +28,8 @@ const LARGEST_BODY: usize = 2 << 20;
 ///
 /// # Errors
 /// A port is taken, or the broker does not start.
-pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, StartError> {
+pub async fn start(mut loaded: Loaded) -> Result<App, StartError> {
+    let settings = &mut loaded.settings;
     let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).map_err(AssembleError::Kafka)?;
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let backend_address = backend.local_addr()?;
@@ -44,7 +45,7 @@ pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, S
         .run(),
     );
 
-    let topic = demo_topic(&settings, &backend_address.to_string());
+    let topic = demo_topic(settings, &backend_address.to_string());
     let streams = &topic.streams;
     let results_topic = Later::default_results_topic(&topic.response_topic);
     for name in [
@@ -92,7 +93,7 @@ pub async fn start(mut settings: Settings, entries: Vec<Entry>) -> Result<App, S
         settings.management.port = console_port(settings.management.bind)?;
     }
     let console = SocketAddr::new(settings.management.bind, settings.management.port);
-    let app = App::start(settings, entries)?;
+    let app = App::start(loaded)?;
     say(format!(
         "demo: an embedded broker, an echo backend on {backend_address}, and both roles in this process\n\
          try:  curl -i -d 'hello' 'http://{host}:{port}/orders/7?colour=blue'   (ready after a few seconds; ctrl-c ends it)\n\

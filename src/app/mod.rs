@@ -3,7 +3,8 @@
 //! - [`servers`]: the proxy's port and the management port.
 //! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
-//! - [`secrets`]: what SIGHUP replaces.
+//! - [`reload`]: another configuration while it runs.
+//! - [`watch_files`]: files that change.
 //! - [`shutdown`]: the end, step by step.
 //! - [`demo`]: both roles, a broker and a backend in one process.
 //! - [`start_error`]: why a process cannot start.
@@ -11,10 +12,11 @@
 mod announce;
 pub mod demo;
 mod kafka_watch;
-mod secrets;
+mod reload;
 mod servers;
 pub mod shutdown;
 pub mod start_error;
+mod watch_files;
 
 use std::sync::{Arc, OnceLock};
 
@@ -33,6 +35,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
 use crate::management::board::Board;
+use crate::management::configuration::Configuration;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
@@ -40,16 +43,25 @@ use crate::process::phase::Phase;
 use crate::process::service_manager::ServiceManager;
 use crate::process::signals::{Asked, Signals};
 use crate::processor::assemble::{self as processor, Processor};
+use crate::processor::topics::Topics;
 use crate::proxy::assemble as proxy;
+use crate::proxy::reload::Reloader;
 use crate::proxy::reply_router::slot::LostRequests;
-use crate::settings::{Entry, Settings, Sources};
+use crate::settings::Loaded;
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
 
 /// A started process.
 pub struct App {
-    settings: Settings,
+    /// The configuration that runs.
+    running: Loaded,
+    /// Takes over another one. `None`: this process is no proxy.
+    proxy: Option<Reloader>,
+    /// The same. `None`: this process is no processor.
+    topics: Option<Topics>,
+    /// Has the process end with 70.
+    give_up: mpsc::UnboundedSender<String>,
     /// Shared with the handlers of both servers.
     board: web::Data<Board>,
     /// Sends requests to Kafka; flushed at the end. `None`: this process is no proxy.
@@ -67,21 +79,20 @@ pub struct App {
 }
 
 impl App {
-    /// Starts everything the mode asks for; returns once the ports are open. Must run inside an actix `System`. `entries` are the
-    /// settings as the console shows them.
+    /// Starts everything the mode asks for; returns once the ports are open. Must run inside an actix `System`.
     ///
     /// # Errors
     /// A port is taken, or librdkafka refuses the settings.
-    pub fn start(settings: Settings, entries: Vec<Entry>) -> Result<Self, StartError> {
-        Self::start_with(settings, entries, std::convert::identity)
+    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
+        Self::start_with(loaded, std::convert::identity)
     }
 
     /// The same, with each actor's factory put into `wrap` before it is supervised.
     fn start_with(
-        settings: Settings,
-        entries: Vec<Entry>,
+        loaded: Loaded,
         wrap: impl Fn(Box<dyn Supervised>) -> Box<dyn Supervised>,
     ) -> Result<Self, StartError> {
+        let settings = &loaded.settings;
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
@@ -93,14 +104,14 @@ impl App {
         let proxy = settings
             .mode
             .is_proxy()
-            .then(|| proxy::assemble(&settings, &registry, &kafka, &phase, &exchanges))
+            .then(|| proxy::assemble(settings, &registry, &kafka, &phase, &exchanges))
             .transpose()?;
         let processor = settings
             .mode
             .is_processor()
-            .then(|| processor::assemble(&settings, &registry, &kafka, &exchanges))
+            .then(|| processor::assemble(settings, &registry, &kafka, &exchanges))
             .transpose()?;
-        kafka_watch::watch(&settings, &kafka, proxy.as_ref(), processor.as_ref())?;
+        kafka_watch::watch(settings, &kafka, proxy.as_ref(), processor.as_ref())?;
         let board = web::Data::new(Board {
             phase,
             kafka,
@@ -108,19 +119,24 @@ impl App {
             processor: processor.as_ref().map(|parts| parts.processor.clone()),
             registry: registry.clone(),
             access: Access::new(&settings.management),
+            configuration: Configuration::new(&loaded, &registry)?,
             supervisor: OnceLock::new(),
         });
         let http = proxy
             .as_ref()
-            .map(|parts| servers::serve_requests(&settings, &parts.proxy, &board))
+            .map(|parts| servers::serve_requests(settings, &parts.proxy, &board))
             .transpose()?;
         let serve_management = |console: console::Beginning| {
-            let console = console.console(&board.clone().into_inner(), &settings, entries)?;
-            servers::serve_management(&settings, &board, console)
+            let console = console.console(&board.clone().into_inner(), settings)?;
+            servers::serve_management(settings, &board, console)
         };
         let management = console.map(serve_management).transpose()?;
-        let (request_producer, router) = proxy.map(|parts| (parts.producer, parts.supervised)).unzip();
-        let (processor, workers) = processor.map(|parts| (parts.processor, parts.supervised)).unzip();
+        let proxy = proxy.map(|parts| (parts.producer, (parts.supervised, parts.reloader)));
+        let (request_producer, proxy) = proxy.unzip();
+        let (router, proxy) = proxy.unzip();
+        let processor = processor.map(|parts| (parts.processor, (parts.supervised, parts.topics)));
+        let (processor, workers) = processor.unzip();
+        let (workers, topics) = workers.unzip();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
         let workers: Vec<_> = workers.unwrap_or_default();
@@ -129,6 +145,7 @@ impl App {
         // Err of the sends: the process is past listening, at its end.
         let service_manager = ServiceManager::of_environment();
         let watchdog = service_manager.clone();
+        let surrender = give_up.clone();
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
@@ -143,7 +160,10 @@ impl App {
         // Err: set once, here.
         let _ = board.supervisor.set(supervisor);
         Ok(App {
-            settings,
+            running: loaded,
+            proxy,
+            topics,
+            give_up: surrender,
             board,
             request_producer,
             processor,
@@ -155,25 +175,27 @@ impl App {
     }
 
     /// Runs until a signal ends it or the supervisor gives up, then shuts down; returns the process's exit code. A second signal cuts
-    /// the shutdown short. SIGHUP has the secrets read again from `sources`.
-    pub async fn run(mut self, signals: &mut Signals, sources: &Sources) -> u8 {
+    /// the shutdown short. SIGHUP has the configuration read again, and so have its files when they change, if they are watched.
+    pub async fn run(mut self, signals: &mut Signals) -> u8 {
         let announced = self
             .service_manager
             .listens()
             .then(|| actix::spawn(announce::announce(self.service_manager.clone(), self.board.clone())));
+        let mut files = watch_files::watch(&self.running);
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::End => break,
-                    Asked::ReadSecrets => secrets::read_again(sources, &self.settings, &self.board).await,
+                    Asked::Reload => self.reload().await,
                 },
+                () = files.changed() => self.reload().await,
                 Some(why) = self.fatal.recv() => {
                     tracing::error!(why, "giving up; whatever runs this process should start it again");
                     return exit::SOFTWARE;
                 }
             }
         }
-        let latest = self.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
+        let latest = self.running.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
         announced.inspect(|task| task.abort());
         self.service_manager
             .stopping(latest.saturating_add(shutdown::LAST_STEPS));
@@ -197,18 +219,19 @@ impl App {
     }
 
     /// Drains, then ends everything; returns the exit code.
-    pub async fn shut_down(self) -> u8 {
-        let budget = Budget::new(self.settings.drain_timeout);
+    pub async fn shut_down(mut self) -> u8 {
+        let settings = &self.running.settings;
+        let budget = Budget::new(settings.drain_timeout);
         tracing::info!(
             event = "stop",
-            seconds = self.settings.drain_timeout.as_secs_f32(),
+            seconds = settings.drain_timeout.as_secs_f32(),
             "draining"
         );
         self.board.phase.drain();
         let mut clean = true;
         if let Some((http, guard)) = self.http {
             let proxy = self.board.proxy.clone();
-            clean &= shutdown::close_proxy(http, guard, proxy, self.settings.pre_stop, budget).await;
+            clean &= shutdown::close_proxy(http, guard, proxy, settings.pre_stop, budget).await;
         }
         let retired = match self.board.supervisor.get() {
             Some(supervisor) => {
@@ -219,6 +242,12 @@ impl App {
         };
         clean &= retired.is_some();
         let retired = retired.unwrap_or_default();
+        if let Some(topics) = &mut self.topics {
+            // Err: workers that a reload has let go are still at it; what they have runs again.
+            clean &= tokio::time::timeout(budget.left_to_finish(), topics.exchanged())
+                .await
+                .is_ok();
+        }
         let (request_producer, processor) = (self.request_producer, self.processor);
         let begun = CancellationToken::new();
         let streams = async {

@@ -163,7 +163,7 @@ impl Stage {
             Box::new(faulty)
         };
         let stage = Stage {
-            app: App::start_with(loaded.settings, Vec::new(), wrap).unwrap(),
+            app: App::start_with(loaded, wrap).unwrap(),
             actors: actors.into_inner(),
             url: format!("http://127.0.0.1:{port}"),
             suffix,
@@ -355,8 +355,7 @@ fn a_process_whose_supervisor_dies_ends_with_70_to_be_started_again() {
         let stage = Stage::set().await;
         stage.inflict("topic_worker:a:0", Fault::KillSupervisor);
         let mut signals = crate::process::signals::Signals::install().unwrap();
-        let sources = settings::load(Mode::Demo, &[], &Default::default()).unwrap().sources;
-        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals, &sources)).await;
+        let code = tokio::time::timeout(Duration::from_secs(30), stage.app.run(&mut signals)).await;
         assert_eq!(code.unwrap(), 70);
     });
 }

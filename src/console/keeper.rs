@@ -21,7 +21,7 @@ use crate::console::state::{Evidence, State};
 use crate::exchange::{Exchange, Role};
 use crate::management::board::Board;
 use crate::process::events;
-use crate::settings::Settings;
+use crate::settings::Mode;
 
 /// Questions that wait.
 const QUESTIONS: usize = 64;
@@ -69,11 +69,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn start(inbox: Inbox, board: &Arc<Board>, settings: Arc<Settings>, live: Live) -> io::Result<Self> {
+    pub fn start(inbox: Inbox, board: &Arc<Board>, mode: Mode, live: Live) -> io::Result<Self> {
         let (sender, questions) = bounded(QUESTIONS);
         let board = Arc::downgrade(board);
         let work = move || {
-            if let Some(mut memory) = Memory::new(board, settings, live) {
+            if let Some(mut memory) = Memory::new(board, mode, live) {
                 memory.run(&inbox.ended, &questions);
             }
         };
@@ -116,7 +116,7 @@ impl Keeper {
 /// What the thread owns.
 struct Memory {
     board: Weak<Board>,
-    settings: Arc<Settings>,
+    mode: Mode,
     live: Live,
     requests: Requests,
     history: History,
@@ -130,11 +130,11 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(board: Weak<Board>, settings: Arc<Settings>, live: Live) -> Option<Self> {
+    fn new(board: Weak<Board>, mode: Mode, live: Live) -> Option<Self> {
         let reading = Reading::of(&board.upgrade()?.registry);
         Some(Memory {
             board,
-            settings,
+            mode,
             live,
             requests: Requests::default(),
             history: History::default(),
@@ -185,7 +185,7 @@ impl Memory {
 
     /// A process of both roles sees each request twice, and counts it as the proxy sees it.
     fn is_counted(&self, role: Role) -> bool {
-        role == Role::Proxy || !self.settings.mode.is_proxy()
+        role == Role::Proxy || !self.mode.is_proxy()
     }
 
     /// A second has passed. `None`: the process ends.
@@ -198,7 +198,7 @@ impl Memory {
             reading.proxy.since(&before.proxy),
             reading.processor.since(&before.processor),
         );
-        let counts = match self.settings.mode.is_proxy() {
+        let counts = match self.mode.is_proxy() {
             true => with_phases_of(proxy, &processor),
             false => processor,
         };
@@ -220,7 +220,7 @@ impl Memory {
     }
 
     fn in_flight(&self, reading: &Reading) -> u64 {
-        let gauge = match self.settings.mode.is_proxy() {
+        let gauge = match self.mode.is_proxy() {
             true => crate::metrics::name::PROXY_PENDING,
             false => crate::metrics::name::PROCESSOR_IN_FLIGHT,
         };
@@ -263,10 +263,11 @@ impl Memory {
     fn now(&self, board: &Board) -> Option<Now> {
         let reading = self.readings.back()?;
         let (point, minute) = (self.history.last(1).point(), self.history.last(60).point());
-        let bounds = bounds(board, &self.settings, reading);
+        let settings = board.configuration.settings();
+        let bounds = bounds(board, &settings, reading);
         let evidence = Evidence {
             board,
-            settings: &self.settings,
+            settings: &settings,
             reading,
             minute: &minute,
             bounds: &bounds,

@@ -70,13 +70,13 @@ pub async fn list(request: HttpRequest, board: web::Data<Board>, console: web::D
     };
     let find = move |console: &Console| {
         let mut rows: Vec<Row> = Vec::new();
-        let found = list::find(&console.settings, &asked, |letter| {
+        let found = list::find(&console.settings(), &asked, |letter| {
             rows.push(letter.into());
             Ok(())
         })?;
         Ok(match found {
             Found::NoTopic => {
-                json!({"topic": console.settings.processor.dead_letter_topic, "exists": false, "letters": [], "more": false})
+                json!({"topic": console.settings().processor.dead_letter_topic, "exists": false, "letters": [], "more": false})
             }
             Found::Letters { topic, more } => json!({"topic": topic, "exists": true, "letters": rows, "more": more}),
         })
@@ -106,7 +106,7 @@ pub async fn open(
         reveal: false,
         full: false,
     };
-    match read(&console, move |console| show::find(&console.settings, &asked)).await {
+    match read(&console, move |console| show::find(&console.settings(), &asked)).await {
         Ok(Some(shown)) => HttpResponse::Ok().json(shown),
         Ok(None) => Problem::none(format!("there is no letter at {place}")).response(),
         Err(problem) => problem.response(),
@@ -141,7 +141,7 @@ pub async fn redrive(
     };
     let user_agent = guard::user_agent(&request);
     tracing::info!(event = "redrive", dry_run = order.dry_run, filter = ?order.filter, from = %peer(&request), user_agent, "redrive ordered by an operator");
-    match console.redrives.begin(console.settings.clone(), order, asked) {
+    match console.redrives.begin(console.settings(), order, asked) {
         Ok(begun) => HttpResponse::Accepted().json(json!({"redrive": *begun})),
         Err(busy @ NotBegun::Busy) => Problem::conflict(busy.to_string()).response(),
         Err(error) => Problem::failed(error.to_string()).response(),

@@ -41,13 +41,12 @@ use crate::console::recorder::Inbox;
 use crate::console::redrives::Redrives;
 use crate::exchange::Watcher;
 use crate::management::board::Board;
-use crate::settings::{Entry, Settings};
+use crate::management::configuration::Configuration;
+use crate::settings::Settings;
 
 /// What the console's handlers share.
 pub struct Console {
-    settings: Arc<Settings>,
-    /// The effective settings, as they may be shown.
-    entries: Vec<Entry>,
+    configuration: Configuration,
     keeper: Keeper,
     live: Live,
     redrives: Redrives,
@@ -76,12 +75,10 @@ impl Beginning {
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn console(self, board: &Arc<Board>, settings: &Settings, entries: Vec<Entry>) -> io::Result<Console> {
-        let settings = Arc::new(settings.clone());
-        let keeper = Keeper::start(self.inbox, board, settings.clone(), self.live.clone())?;
+    pub fn console(self, board: &Arc<Board>, settings: &Settings) -> io::Result<Console> {
+        let keeper = Keeper::start(self.inbox, board, settings.mode, self.live.clone())?;
         Ok(Console {
-            settings,
-            entries,
+            configuration: board.configuration.clone(),
             keeper,
             redrives: Redrives::new(self.live.clone()),
             live: self.live,
@@ -92,8 +89,14 @@ impl Beginning {
 }
 
 impl Console {
+    /// The settings of now.
+    fn settings(&self) -> Arc<Settings> {
+        self.configuration.settings()
+    }
+
     /// Does this process keep dead letters?
     fn has_dead_letters(&self) -> bool {
-        self.settings.mode.is_processor() && self.settings.processor.dead_letter_topic.is_some()
+        let settings = self.settings();
+        settings.mode.is_processor() && settings.processor.dead_letter_topic.is_some()
     }
 }

@@ -125,9 +125,9 @@ pub async fn events(request: HttpRequest, board: web::Data<Board>) -> HttpRespon
 }
 
 /// `GET /api/settings`: the effective ones, masked, each with where it came from.
-pub async fn settings(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
+pub async fn settings(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     match guard::reading(&request, &board.access).await {
-        Ok(()) => json_answer(&json!({"settings": console.entries})),
+        Ok(()) => json_answer(&json!({"settings": &*board.configuration.entries()})),
         Err(refused) => refused,
     }
 }

@@ -130,16 +130,13 @@ fn breakers(board: &Board) -> Vec<String> {
             ),
         })
     };
-    let workers = board.processor.as_ref().map(|processor| &processor.workers[..]);
-    by_topic(workers.unwrap_or_default())
-        .into_iter()
-        .filter_map(of_topic)
-        .collect()
+    let workers = board.workers();
+    by_topic(&workers).into_iter().filter_map(of_topic).collect()
 }
 
 fn backends(board: &Board) -> Vec<String> {
-    let workers = board.processor.as_ref().map(|processor| &processor.workers[..]);
-    let topics = by_topic(workers.unwrap_or_default());
+    let workers = board.workers();
+    let topics = by_topic(&workers);
     let down = topics
         .into_iter()
         .filter(|(_, workers)| workers[0].backend.as_str() == "down");
@@ -200,16 +197,13 @@ fn near(bound: &Bound) -> Option<String> {
 }
 
 fn old_records(board: &Board) -> Vec<String> {
-    let workers = board.processor.as_ref().map(|processor| &processor.workers[..]);
+    let workers = board.workers();
     let text = |(name, workers): (&str, Vec<&crate::processor::worker::view::WorkerView>)| {
         let backlogs = workers.iter().flat_map(|worker| worker.backlogs());
         let oldest = backlogs.filter_map(|backlog| backlog.oldest_since).min()?.elapsed();
         (oldest > OLD).then(|| format!("the oldest record of {name} has been under way for {}", seconds(oldest)))
     };
-    by_topic(workers.unwrap_or_default())
-        .into_iter()
-        .filter_map(text)
-        .collect()
+    by_topic(&workers).into_iter().filter_map(text).collect()
 }
 
 fn seconds(time: Duration) -> String {

@@ -15,8 +15,8 @@ use crate::settings::BreakerMode;
 
 /// The document.
 pub fn document(board: &Board, topics: &Topics) -> Value {
-    let workers = board.processor.as_ref().map(|processor| &processor.workers[..]);
-    let consumed = by_topic(workers.unwrap_or_default());
+    let workers = board.workers();
+    let consumed = by_topic(&workers);
     json!({
         "proxy": board.proxy.is_some().then(|| sent(&topics.proxy)),
         "processor": board.processor.is_some().then(|| {

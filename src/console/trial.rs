@@ -70,8 +70,8 @@ pub async fn send(
     }
     let user_agent = guard::user_agent(&request);
     tracing::info!(event = "try", method = asked.method, from = %peer(&request), user_agent, "request tried by an operator");
-    let limit = console.settings.proxy.default_timeout.saturating_add(LONGER);
-    match tokio::time::timeout(limit, exchange(&console.settings, asked)).await {
+    let limit = console.settings().proxy.default_timeout.saturating_add(LONGER);
+    match tokio::time::timeout(limit, exchange(&console.settings(), asked)).await {
         Ok(Ok(answered)) => HttpResponse::Ok().json(answered),
         Ok(Err(problem)) => problem.response(),
         Err(_) => Problem::failed(format!("no answer within {} s", limit.as_secs())).response(),

@@ -8,6 +8,7 @@ use prometheus::Registry;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::management::access::Access;
+use crate::management::configuration::Configuration;
 use crate::process::phase::Phase;
 use crate::processor::assemble::Processor;
 use crate::processor::worker::view::WorkerView;
@@ -28,6 +29,8 @@ pub struct Board {
     pub registry: Registry,
     /// Who may read and change.
     pub access: Access,
+    /// Which configuration runs.
+    pub configuration: Configuration,
     /// Set once, when the supervisor has started.
     pub supervisor: OnceLock<Addr<HealthSupervisor>>,
 }
@@ -58,11 +61,18 @@ impl Board {
         });
         reasons.extend(missing.map(|topic| format!("the control topic {topic} cannot be used")));
         if let Some(processor) = &self.processor {
-            let waiting = processor.workers.iter().filter(|worker| !worker.is_assigned());
+            let workers = processor.workers.all();
+            let waiting = workers.iter().filter(|worker| !worker.is_assigned());
             reasons.extend(
                 waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
             );
-            reasons.extend(processor.streams.controls().filter_map(|control| control.not_ready()));
+            reasons.extend(
+                processor
+                    .streams
+                    .controls()
+                    .iter()
+                    .filter_map(|control| control.not_ready()),
+            );
             if processor.dead_letter_trouble.is_set() {
                 reasons.push("the dead letter topic cannot be written".to_string());
             }
@@ -78,16 +88,23 @@ impl Board {
         }
         if let Some(processor) = &self.processor {
             processor.metrics.ready.set(ready);
+            let all = processor.workers.all();
             processor
                 .metrics
                 .active_consumers
-                .set(processor.workers.iter().filter(|worker| worker.is_assigned()).count() as i64);
-            for (_, workers) in by_topic(&processor.workers) {
+                .set(all.iter().filter(|worker| worker.is_assigned()).count() as i64);
+            for (_, workers) in by_topic(&all) {
                 let partitions: usize = workers.iter().map(|worker| worker.partitions()).sum();
                 workers[0].metrics.assigned_partitions.set(partitions as i64);
                 workers[0].metrics.breaker_state.set(workers[0].breaker_state() as i64);
             }
         }
+    }
+
+    /// The workers of now; none in a process that is no processor.
+    pub fn workers(&self) -> Arc<Vec<Arc<WorkerView>>> {
+        let processor = self.processor.as_ref();
+        processor.map(|processor| processor.workers.all()).unwrap_or_default()
     }
 }
 

@@ -5,10 +5,12 @@
 //! - [`routes`]: paths, each with the methods it takes.
 //! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
+//! - [`configuration`]: which configuration runs.
 //! - [`status`]: the document of `/status`.
 
 pub mod access;
 pub mod board;
+pub mod configuration;
 pub mod guard;
 pub mod routes;
 pub mod status;
@@ -79,7 +81,11 @@ async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse 
 
 /// Metrics on the port that clients reach: whoever comes from elsewhere, even through a trusted proxy, gets none.
 async fn metrics_for_trusted(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    if !board.proxy.as_ref().is_some_and(|proxy| proxy.trusted.is_own(&request)) {
+    if !board
+        .proxy
+        .as_ref()
+        .is_some_and(|proxy| proxy.rules.load().trusted.is_own(&request))
+    {
         let error = "metrics are for trusted_proxies here; for others there is management_port";
         return HttpResponse::Forbidden().json(json!({ "error": error }));
     }
@@ -119,7 +125,7 @@ async fn set_paused(
     let workers = board
         .processor
         .as_ref()
-        .map(|processor| &processor.workers[..])
+        .map(|processor| processor.workers.all())
         .unwrap_or_default();
     let named: Vec<_> = workers
         .iter()

@@ -23,14 +23,15 @@ pub async fn status(board: &Board) -> Value {
     let workers = board
         .processor
         .as_ref()
-        .map(|processor| &processor.workers[..])
+        .map(|processor| processor.workers.all())
         .unwrap_or_default();
-    let topics = topics_status(workers);
+    let topics = topics_status(&workers);
     let active = workers.iter().filter(|worker| worker.is_assigned()).count();
     json!({
         "running": !board.phase.is_draining(),
         "ready": board.not_ready().is_empty(),
         "not_ready": board.not_ready(),
+        "configuration": board.configuration.show(),
         "kafka": if board.kafka.is_up() { "up" } else if board.kafka.is_down() { "down" } else { "unknown" },
         "configured_topics": topics.len(),
         "active_consumers": active,

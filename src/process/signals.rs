@@ -1,4 +1,4 @@
-//! The signals that end the process, and the one that has it read its secrets again.
+//! The signals that end the process, and the one that has it read its configuration again.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -35,7 +35,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Asked::End,
             _ = self.interrupt.recv() => Asked::End,
-            _ = self.hangup.recv() => Asked::ReadSecrets,
+            _ = self.hangup.recv() => Asked::Reload,
         }
     }
 }
@@ -45,6 +45,6 @@ impl Signals {
 pub enum Asked {
     /// SIGTERM or SIGINT: drain and end.
     End,
-    /// SIGHUP: read the secrets again.
-    ReadSecrets,
+    /// SIGHUP: read the configuration again.
+    Reload,
 }

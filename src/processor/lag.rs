@@ -11,7 +11,7 @@ use prometheus::{IntGaugeVec, Opts};
 use crate::kafka::producer::Producer;
 use crate::process::periodic;
 use crate::processor::record::outbox::Deliveries;
-use crate::processor::worker::view::WorkerView;
+use crate::processor::worker::view::{WorkerView, Workers};
 
 const NAME: &str = "processor_consumer_lag";
 const HELP: &str = "Records of a partition that are not finished; only of partitions this process consumes";
@@ -23,14 +23,14 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(3);
 
 /// The metric. It has no state of its own, so a partition that moved away is gone from the next scrape.
 pub struct ConsumerLag {
-    workers: Vec<Arc<WorkerView>>,
+    workers: Workers,
     empty: IntGaugeVec,
 }
 
 impl ConsumerLag {
     /// # Errors
     /// Never: name and labels are legal.
-    pub fn new(workers: Vec<Arc<WorkerView>>) -> prometheus::Result<Self> {
+    pub fn new(workers: Workers) -> prometheus::Result<Self> {
         let empty = gauges()?;
         Ok(ConsumerLag { workers, empty })
     }
@@ -47,7 +47,7 @@ impl Collector for ConsumerLag {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let Ok(gauges) = gauges() else { return Vec::new() };
-        for worker in &self.workers {
+        for worker in self.workers.all().iter() {
             for (partition, lag) in worker.lags() {
                 let labels = [worker.topic.request_topic.as_str(), &partition.to_string()];
                 gauges.with_label_values(&labels).set(lag);
@@ -62,8 +62,9 @@ impl Collector for ConsumerLag {
 ///
 /// # Errors
 /// The operating system has no thread left.
-pub fn watch_ends(workers: Vec<Arc<WorkerView>>, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<()> {
-    let ask_all = move |producer: &Producer<Deliveries>| workers.iter().for_each(|worker| ask_ends(worker, producer));
+pub fn watch_ends(workers: Workers, producer: &Arc<Producer<Deliveries>>) -> std::io::Result<()> {
+    let ask_all =
+        move |producer: &Producer<Deliveries>| workers.all().iter().for_each(|worker| ask_ends(worker, producer));
     periodic::while_alive("khp-lag", EVERY, producer, ask_all).map(drop)
 }
 

@@ -269,6 +269,18 @@ impl ProcessorMetrics {
         })
     }
 
+    /// A topic is not worked on any more, or by others: what it was last is not shown on. What was counted stays.
+    pub fn forget(&self, topic: &str, backend: &str) {
+        // Err: there were none.
+        let _ = self.backend_up.remove_label_values(&[topic, backend]);
+        let _ = self.breaker_state.remove_label_values(&[topic, backend]);
+        let _ = self.assigned_partitions.remove_label_values(&[topic]);
+        let _ = self.clock_skew.remove_label_values(&[topic]);
+        for why in ["rate_limit", "call"] {
+            let _ = self.waiting.remove_label_values(&[topic, why]);
+        }
+    }
+
     /// The metrics of one topic and its backend.
     pub fn topic(&self, topic: &str, backend: &str) -> TopicMetrics {
         let both = &[topic, backend];

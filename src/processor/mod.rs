@@ -1,6 +1,7 @@
 //! The processor: consumes request topics, calls each one's backend, and publishes the answer.
 //!
 //! - [`assemble`]: puts the role together.
+//! - [`topics`]: the topics that a process works on, and how they change.
 //! - [`worker`]: the actor of one topic, and how its generations are made.
 //! - [`memory`]: requests that run once.
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
@@ -18,4 +19,5 @@ pub mod memory;
 pub mod metrics;
 pub mod record;
 pub mod stream;
+pub mod topics;
 pub mod worker;

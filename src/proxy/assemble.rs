@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use rdkafka::ClientConfig;
 use tokio::sync::mpsc;
@@ -18,17 +19,15 @@ use crate::process::assemble_error::AssembleError;
 use crate::process::phase::Phase;
 use crate::process::progress::Progress;
 use crate::proxy::admission::bytes::ByteBudget;
-use crate::proxy::admission::consumers::{self, Group};
 use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::auth::Auth;
 use crate::proxy::auth::jwks::Jwks;
 use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
-use crate::proxy::handler::body::BodyLimits;
 use crate::proxy::handler::receive::Bodies;
 use crate::proxy::instance::Instance;
 use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
+use crate::proxy::reload::Reloader;
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
 use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::slot::{LostRequests, RouterSlot};
@@ -40,14 +39,15 @@ use crate::proxy::results::sender::Sender;
 use crate::proxy::results::store::ResultStore;
 use crate::proxy::results::view::IndexView;
 use crate::proxy::routing::routes::Routes;
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::routing::topics::KnownTopics;
+use crate::proxy::rules::Rules;
 use crate::proxy::stream::places::StreamPlaces;
-use crate::proxy::trust::TrustedProxies;
 use crate::proxy::uploads::Uploads;
-use crate::settings::{self, Secret, Settings};
+use crate::proxy::wanted::{SharedWanted, Wanted};
+use crate::settings::{Secret, Settings};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
-use crate::wire::Sealing;
+use crate::wire::SharedSealing;
 use crate::wire::beside::{InstanceId, StreamOffer};
 
 /// Signs of life that wait for the router; more are dropped, since each comes again.
@@ -58,6 +58,8 @@ pub struct ProxyParts {
     pub proxy: Arc<Proxy>,
     pub producer: Arc<Producer<LostRequests>>,
     pub supervised: Vec<Box<dyn Supervised>>,
+    /// Takes over other settings.
+    pub reloader: Reloader,
 }
 
 /// Makes the role's clients and the router's factory; no port is open yet.
@@ -82,42 +84,28 @@ pub fn assemble(
     let dead_letter_topic = settings.processor.dead_letter_topic.as_deref();
     let topics = KnownTopics::new(own, &settings.create_topics, dead_letter_topic, metrics.clone());
     let topics = Arc::new(topics);
-    let configured = |name: &str| topics.configured(name).ok_or(AssembleError::Topic);
-    let routes = Routes::new(own, &topics).ok_or(AssembleError::Topic)?;
-    let request_topics = own
-        .request_topics()
-        .into_iter()
-        .map(configured)
-        .collect::<Result<_, _>>()?;
-    let warmup = own
-        .reply_topics()
-        .into_iter()
-        .map(configured)
-        .collect::<Result<_, _>>()?;
-    watch_consumers(own, &topics, &producer);
-    let sealing = Arc::new(settings.sealing.derive()?);
+    let configured = |name: &str| topics.configured(name);
+    let routes = Routes::new(own, configured).ok_or(AssembleError::Topic)?;
+    let wanted = Wanted::new(own, configured).ok_or(AssembleError::Topic)?;
+    let sealing = settings.sealing.shared()?;
     let bytes = ByteBudget::new(own.max_pending_bytes, metrics.pending_bytes.clone());
-    let streamed = own.streamed_topics();
-    let required = streamed.iter().filter(|(_, required)| **required);
-    let missing_control = MissingControl::new(required.map(|(topic, _)| own.control_topic_of(topic).into()));
-    let streamed_topics = streamed.into_keys().map(configured).collect::<Result<_, _>>()?;
+    let missing_control = MissingControl::new(wanted.required_control.iter().cloned());
+    let wanted: SharedWanted = Arc::new(ArcSwap::from_pointee(wanted));
     let (results, reader) = results(settings, (&topics, &producer), &sealing, &bytes, &metrics)?.unzip();
     let router: Box<dyn Supervised> = Box::new(RouterFactory {
         stream_instance: InstanceId::new(),
-        streamed_topics,
         bytes: bytes.clone(),
         missing_control: missing_control.clone(),
         producer: producer.clone(),
         limits: limits.clone(),
         config: properties::reply_consumer(&settings.kafka),
         admin: TopicAdmin::new(settings.create_topics.clone()),
-        settings: own.clone(),
+        window: own.stream_window as u64,
         max_record: settings.max_record_size,
         sealing: sealing.clone(),
         instance: instance.clone(),
         topics: topics.clone(),
-        request_topics,
-        warmup,
+        wanted: wanted.clone(),
         slot: slot.clone(),
         metrics: metrics.clone(),
         kafka: kafka.clone(),
@@ -136,28 +124,25 @@ pub fn assemble(
     }
     let proxy = Arc::new(Proxy {
         instance,
-        trusted: TrustedProxies::new(&own.trusted_proxies),
+        rules: ArcSwap::from_pointee(Rules::new(
+            own,
+            routes,
+            own.rate_limit.as_ref().and_then(ClientLimit::new).map(Arc::new),
+            Jwks::start(&own.auth, metrics.jwks.clone()),
+        )),
         topics,
-        routes,
         unrouted: metrics.topic(OTHER_TOPIC),
-        topic_headers: own.topic_headers,
         bodies: Bodies {
-            limits: BodyLimits {
-                size: own.largest_body(),
-                rate: own.min_body_rate,
-            },
             records: limits,
-            uploads: Uploads::new(settings, sealing, bytes.clone(), metrics.uploads.clone()),
+            uploads: Uploads::new(settings, sealing.clone(), bytes.clone(), metrics.uploads.clone()),
             bytes,
         },
-        client_limit: own.rate_limit.as_ref().and_then(ClientLimit::new),
         streams: StreamPlaces::new(settings.max_streams, metrics.streams.places.clone()),
         missing_control,
         admission: Admission::new(own.max_pending, own.max_pending_per_topic, metrics.pending.clone()),
         router: slot.subscribe(),
         kafka: kafka.clone(),
         phase: phase.clone(),
-        auth: Auth::new(&own.auth, Jwks::start(&own.auth, metrics.jwks.clone())),
         tls: own
             .tls
             .clone()
@@ -167,10 +152,12 @@ pub fn assemble(
         results,
         exchanges: exchanges.clone(),
     });
+    let reloader = Reloader::new(proxy.clone(), producer.clone(), wanted, sealing);
     Ok(ProxyParts {
         proxy,
         producer,
         supervised: std::iter::once(router).chain(reader).collect(),
+        reloader,
     })
 }
 
@@ -181,7 +168,7 @@ type StoreAndReader = (ResultStore, Box<dyn Supervised>);
 fn results(
     settings: &Settings,
     (topics, producer): (&KnownTopics, &Arc<Producer<LostRequests>>),
-    sealing: &Arc<Sealing>,
+    sealing: &SharedSealing,
     bytes: &ByteBudget,
     metrics: &ProxyMetrics,
 ) -> Result<Option<StoreAndReader>, AssembleError> {
@@ -234,55 +221,36 @@ fn joined(items: &[impl ToString]) -> String {
     }
 }
 
-/// Watches the consumer groups that the settings name.
-fn watch_consumers(own: &settings::Proxy, topics: &KnownTopics, producer: &Arc<Producer<LostRequests>>) {
-    let groups = own.consumer_groups().into_iter();
-    let groups: Vec<Group> = groups
-        .filter_map(|(topic, group)| {
-            Some(Group::new(
-                group.to_owned(),
-                topics.configured(topic)?.consumers.clone()?,
-            ))
-        })
-        .collect();
-    if !groups.is_empty() {
-        actix::spawn(consumers::watch(groups, producer.clone()));
-    }
-}
-
 /// Makes the generations of the router.
 struct RouterFactory {
     producer: Arc<Producer<LostRequests>>,
     limits: RecordLimits,
     config: ClientConfig,
     admin: TopicAdmin,
-    settings: settings::Proxy,
+    /// Bytes of one streamed answer that may be on their way.
+    window: u64,
     max_record: usize,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     instance: Instance,
     topics: Arc<KnownTopics>,
-    request_topics: Vec<Arc<KnownTopic>>,
-    warmup: Vec<Arc<KnownTopic>>,
+    wanted: SharedWanted,
     slot: Arc<RouterSlot>,
     metrics: ProxyMetrics,
     kafka: KafkaHealth,
     /// This process, for those that stream to it.
     stream_instance: InstanceId,
-    /// The request topics whose answers may come in pieces.
-    streamed_topics: Vec<Arc<KnownTopic>>,
     bytes: ByteBudget,
     missing_control: MissingControl,
 }
 
 impl RouterFactory {
     fn streams(&self) -> StreamParts {
-        let (instance, window) = (self.stream_instance, self.settings.stream_window as u64);
+        let (instance, window) = (self.stream_instance, self.window);
         StreamParts {
             instance,
             window,
             offer: StreamOffer { window, instance }.into(),
             budget: self.bytes.clone(),
-            topics: self.streamed_topics.clone(),
             missing: self.missing_control.clone(),
         }
     }
@@ -307,12 +275,12 @@ impl Supervised for RouterFactory {
             unbelieved: self.metrics.unbelieved_replies.clone(),
         };
         let (alive, signs_of_life) = mpsc::channel(SIGNS_OF_LIFE);
-        let settings = self.settings.clone();
+        let wanted = self.wanted.clone();
         let (stream, replies) = ReplyStream::start(
             &self.config,
             self.producer.clone(),
             self.admin.clone(),
-            move |topic| settings.reply_partition_of(topic),
+            move |topic| wanted.load().settings.reply_partition_of(topic),
             self.instance.ordinal,
             OwnReplies::new(
                 self.instance.tag,
@@ -331,8 +299,7 @@ impl Supervised for RouterFactory {
             limits: self.limits.clone(),
             stream,
             known: self.topics.clone(),
-            request_topics: self.request_topics.clone(),
-            warmup: self.warmup.clone(),
+            wanted: self.wanted.clone(),
             slot: self.slot.clone(),
             metrics: self.metrics.clone(),
             sealing: self.sealing.clone(),

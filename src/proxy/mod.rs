@@ -3,12 +3,15 @@
 //! - [`assemble`]: puts the role together.
 //! - [`connection`]: what stands before the HTTP parser.
 //! - [`auth`]: who asks, and what proves it.
+//! - [`rules`]: what requests are treated by.
 //! - [`handler`]: one request, from its head to its answer.
 //! - [`admission`]: whether a request is taken at all.
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
 //! - [`idempotency`]: requests that run once.
+//! - [`wanted`]: the topics that it has open.
+//! - [`reload`]: other settings while it serves.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
 //! - [`results`]: answers that are fetched later.
@@ -23,9 +26,12 @@ pub mod handler;
 pub mod idempotency;
 pub mod instance;
 pub mod metrics;
+pub mod reload;
 pub mod reply_router;
 pub mod results;
 pub mod routing;
+pub mod rules;
 pub mod stream;
 pub mod trust;
 pub mod uploads;
+pub mod wanted;

@@ -1,7 +1,9 @@
 //! The effective settings, written in the order in which they are read: as YAML, which `actix-khp check` prints, and one by one, each with
-//! where it came from, which the console shows.
+//! where it came from, which the console shows. Beside them, the values that are used.
 
 use serde::Serialize;
+
+use crate::settings::difference::Values;
 
 /// YAML under construction. Scalars and lists of scalars at the top level, in sections, in the items of lists and in their sections.
 #[derive(Debug, Default)]
@@ -10,6 +12,7 @@ pub struct Yaml {
     entries: Vec<Entry>,
     /// What the last entry was in: empty, `kafka`, `topics[0]` or `topics[0].retry`.
     place: String,
+    values: Values,
 }
 
 /// One effective setting, as it may be shown.
@@ -24,12 +27,14 @@ pub struct Entry {
 }
 
 /// Every effective setting.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Effective {
     /// All of them as YAML, which can be loaded again.
     pub yaml: String,
     /// The same one by one.
     pub entries: Vec<Entry>,
+    /// The values that are used; secrets are among them.
+    pub values: Values,
 }
 
 impl Yaml {
@@ -45,11 +50,17 @@ impl Yaml {
         });
     }
 
+    /// Notes what a setting is, its references followed.
+    pub fn value(&mut self, path: String, resolved: &str) {
+        self.values.set(path, resolved);
+    }
+
     /// What was written.
     pub fn finish(self) -> Effective {
         Effective {
             yaml: self.text,
             entries: self.entries,
+            values: self.values,
         }
     }
 

@@ -9,6 +9,8 @@ pub struct Key {
     pub kind: Kind,
     /// Its plain environment name, if it has one. `KHP__…` reaches every key.
     pub env: Option<&'static str>,
+    /// A reload applies it to a process that runs; else it needs a restart. What holds of a list holds of its items' keys.
+    pub is_live: bool,
 }
 
 /// What must be known of a setting before its value is read.
@@ -31,13 +33,20 @@ pub enum Kind {
 }
 
 macro_rules! keys {
-    ($($constant:ident: $kind:ident $name:literal $(from $env:literal)?;)*) => {
-        $(pub const $constant: Key = Key { name: $name, kind: Kind::$kind, env: keys!(@env $($env)?) };)*
+    ($($constant:ident: $kind:ident $name:literal $(from $env:literal)? $(, $live:ident)?;)*) => {
+        $(pub const $constant: Key = Key {
+            name: $name,
+            kind: Kind::$kind,
+            env: keys!(@env $($env)?),
+            is_live: keys!(@live $($live)?),
+        };)*
         /// All of them, in the order of `config/reference.yaml`.
         pub const ALL: &[Key] = &[$($constant),*];
     };
     (@env) => { None };
     (@env $env:literal) => { Some($env) };
+    (@live) => { false };
+    (@live live) => { true };
 }
 
 /// The keys of a file's top level.
@@ -46,12 +55,12 @@ pub mod top {
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
-        SEALING_KEYS: SealingKeys "sealing.keys";
-        SEALING_REQUIRE: Value "sealing.require";
+        SEALING_KEYS: SealingKeys "sealing.keys", live;
+        SEALING_REQUIRE: Value "sealing.require", live;
         MAX_RECORD_SIZE: Value "max_record_size";
-        STREAMING: Value "streaming";
-        STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
-        STREAM_MAX_DURATION: Value "stream_max_duration";
+        STREAMING: Value "streaming", live;
+        STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout", live;
+        STREAM_MAX_DURATION: Value "stream_max_duration", live;
         MAX_STREAMS: Value "max_streams";
         BIND: Value "bind";
         PORT: Value "port" from "PROXY_PORT";
@@ -60,51 +69,51 @@ pub mod top {
         TLS_CLIENT_CA: Value "tls.client_ca";
         TLS_CLIENT_AUTH: Value "tls.client_auth";
         TLS_MIN_VERSION: Value "tls.min_version";
-        AUTH_METHODS: Value "auth.methods";
-        AUTH_API_KEYS: Value "auth.api_keys";
-        AUTH_API_KEY_HEADER: Value "auth.api_key_header";
-        AUTH_JWKS: Value "auth.jwks";
-        AUTH_JWKS_REFRESH: Value "auth.jwks_refresh";
-        AUTH_ISSUER: Value "auth.issuer";
-        AUTH_AUDIENCE: Value "auth.audience";
-        AUTH_REQUIRED_CLAIMS: Value "auth.required_claims";
-        AUTH_ALGORITHMS: Value "auth.algorithms";
-        AUTH_LEEWAY: Value "auth.leeway";
-        AUTH_PRINCIPAL_CLAIM: Value "auth.principal_claim";
-        AUTH_CLIENT_SUBJECTS: Value "auth.client_subjects";
-        AUTH_PRINCIPAL_HEADER: Value "auth.principal_header";
-        AUTH_PASS_CREDENTIALS: Value "auth.pass_credentials";
-        DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT";
-        WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS";
-        REQUEST_TOPIC: Value "request_topic";
-        RESPONSE_TOPIC: Value "response_topic";
-        CONTROL_TOPIC: Value "control_topic";
-        BODIES_TOPIC: Value "bodies_topic";
-        IDEMPOTENCY: Value "idempotency";
-        IDEMPOTENCY_TTL: Value "idempotency_ttl";
-        IDEMPOTENCY_STORE: Value "idempotency_store";
+        AUTH_METHODS: Value "auth.methods", live;
+        AUTH_API_KEYS: Value "auth.api_keys", live;
+        AUTH_API_KEY_HEADER: Value "auth.api_key_header", live;
+        AUTH_JWKS: Value "auth.jwks", live;
+        AUTH_JWKS_REFRESH: Value "auth.jwks_refresh", live;
+        AUTH_ISSUER: Value "auth.issuer", live;
+        AUTH_AUDIENCE: Value "auth.audience", live;
+        AUTH_REQUIRED_CLAIMS: Value "auth.required_claims", live;
+        AUTH_ALGORITHMS: Value "auth.algorithms", live;
+        AUTH_LEEWAY: Value "auth.leeway", live;
+        AUTH_PRINCIPAL_CLAIM: Value "auth.principal_claim", live;
+        AUTH_CLIENT_SUBJECTS: Value "auth.client_subjects", live;
+        AUTH_PRINCIPAL_HEADER: Value "auth.principal_header", live;
+        AUTH_PASS_CREDENTIALS: Value "auth.pass_credentials", live;
+        DEFAULT_TIMEOUT: Value "default_timeout" from "DEFAULT_TIMEOUT", live;
+        WARMUP_TOPICS: Value "warmup_topics" from "WARMUP_TOPICS", live;
+        REQUEST_TOPIC: Value "request_topic", live;
+        RESPONSE_TOPIC: Value "response_topic", live;
+        CONTROL_TOPIC: Value "control_topic", live;
+        BODIES_TOPIC: Value "bodies_topic", live;
+        IDEMPOTENCY: Value "idempotency", live;
+        IDEMPOTENCY_TTL: Value "idempotency_ttl", live;
+        IDEMPOTENCY_STORE: Value "idempotency_store", live;
         ASYNC: Value "async";
         ASYNC_TIMEOUT: Value "async_timeout";
         RESULTS_TOPIC: Value "results_topic";
         RESULTS_RETENTION: Value "results_retention";
-        CONSUMER_GROUP: Value "consumer_group";
-        WIRE_FORMAT: Value "wire_format";
-        ROUTES: Routes "routes";
-        WITHHOLD_HEADERS: Value "withhold_headers";
-        TRUSTED_PROXIES: Value "trusted_proxies";
-        TOPIC_HEADERS: Value "topic_headers";
-        ALLOWED_TOPICS: Value "allowed_topics";
-        MAX_CLIENT_TOPICS: Value "max_client_topics";
+        CONSUMER_GROUP: Value "consumer_group", live;
+        WIRE_FORMAT: Value "wire_format", live;
+        ROUTES: Routes "routes", live;
+        WITHHOLD_HEADERS: Value "withhold_headers", live;
+        TRUSTED_PROXIES: Value "trusted_proxies", live;
+        TOPIC_HEADERS: Value "topic_headers", live;
+        ALLOWED_TOPICS: Value "allowed_topics", live;
+        MAX_CLIENT_TOPICS: Value "max_client_topics", live;
         INSTANCE_ID: Value "instance_id" from "INSTANCE_ID";
         REPLY_PARTITION: Value "reply_partition";
-        MAX_PENDING: Value "max_pending";
-        MAX_PENDING_PER_TOPIC: Value "max_pending_per_topic";
-        RATE_LIMIT: Value "rate_limit";
-        RATE_LIMIT_BURST: Value "rate_limit_burst";
-        RATE_LIMIT_PER: Value "rate_limit_per";
-        MAX_BODY_SIZE: Value "max_body_size";
-        MAX_PENDING_BYTES: Value "max_pending_bytes";
-        MIN_BODY_RATE: Value "min_body_rate";
+        MAX_PENDING: Value "max_pending", live;
+        MAX_PENDING_PER_TOPIC: Value "max_pending_per_topic", live;
+        RATE_LIMIT: Value "rate_limit", live;
+        RATE_LIMIT_BURST: Value "rate_limit_burst", live;
+        RATE_LIMIT_PER: Value "rate_limit_per", live;
+        MAX_BODY_SIZE: Value "max_body_size", live;
+        MAX_PENDING_BYTES: Value "max_pending_bytes", live;
+        MIN_BODY_RATE: Value "min_body_rate", live;
         MAX_CONNECTIONS: Value "max_connections";
         MAX_CONNECTIONS_PER_CLIENT: Value "max_connections_per_client";
         KEEP_ALIVE: Value "keep_alive";
@@ -113,7 +122,7 @@ pub mod top {
         MAX_RESULTS: Value "max_results";
         RESULTS_KEY: Secret "results_key";
         MAX_CONCURRENT_REQUESTS: Value "max_concurrent_requests" from "MAX_CONCURRENT_REQUESTS";
-        TOPICS: Topics "topics" from "KAFKA_TOPICS";
+        TOPICS: Topics "topics" from "KAFKA_TOPICS", live;
         HEALTH_CHECK_INTERVAL: Value "health_check_interval" from "HEALTH_CHECK_INTERVAL";
         DEAD_LETTER_TOPIC: Value "dead_letter_topic" from "DEAD_LETTER_TOPIC";
         CLOCK_TOLERANCE: Value "clock_tolerance";
@@ -129,9 +138,10 @@ pub mod top {
         PRE_STOP: Value "pre_stop";
         MANAGEMENT_BIND: Value "management_bind";
         MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
-        MANAGEMENT_TOKEN: Secret "management_token";
+        MANAGEMENT_TOKEN: Secret "management_token", live;
         ALLOWED_HOSTS: Value "allowed_hosts";
-        LOG_LEVEL: Value "log.level";
+        WATCH_FILES: Value "watch_files";
+        LOG_LEVEL: Value "log.level", live;
         LOG_FORMAT: Value "log.format";
     }
 }

@@ -4,15 +4,20 @@ use std::fmt;
 use std::path::PathBuf;
 
 use config::Config;
+use ring::digest::{SHA256, digest};
 
+use crate::kafka::client::properties;
+use crate::kafka::config::Kafka;
 use crate::settings::check::{rules, unknown};
+use crate::settings::difference::Values;
 use crate::settings::effective::{Effective, Entry};
 use crate::settings::fault::{Report, SettingsError};
+use crate::settings::keys::{Key, top};
 use crate::settings::model::{Mode, Settings};
 use crate::settings::read::tree;
 use crate::settings::sources::env::{self, Env};
 use crate::settings::sources::files;
-use crate::settings::sources::layer::{Layer, Table, one_line};
+use crate::settings::sources::layer::{self, Layer, Table, one_line};
 
 /// Where the settings of a process come from.
 #[derive(Clone)]
@@ -30,6 +35,17 @@ impl Sources {
     pub fn load(&self) -> Result<Loaded, SettingsError> {
         load(self.mode, &self.files, &self.env)
     }
+
+    /// The files that are read.
+    pub fn files(&self) -> Vec<String> {
+        let chosen = files::chosen(&self.files, &self.env);
+        chosen.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// The names of the variables that set something.
+    pub fn variables(&self) -> Vec<String> {
+        env::used(&self.env)
+    }
 }
 
 impl fmt::Debug for Sources {
@@ -43,7 +59,7 @@ impl fmt::Debug for Sources {
 }
 
 /// Settings that can be used.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Loaded {
     /// Checked: the rest of the service relies on them.
     pub settings: Settings,
@@ -52,6 +68,29 @@ pub struct Loaded {
     /// To read them again.
     pub sources: Sources,
     effective: Effective,
+    /// All sources laid over each other, references not followed.
+    tree: Table,
+}
+
+impl fmt::Debug for Loaded {
+    /// Values and tree hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("settings", &self.settings)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a reload changes.
+#[derive(Debug)]
+pub struct Change {
+    /// What is to run from now on: what was read, and what a running process cannot change as it was.
+    pub next: Loaded,
+    /// The settings that change, by name.
+    pub applied: Vec<String>,
+    /// Those that have changed in their sources, and need a restart.
+    pub needs_restart: Vec<String>,
 }
 
 impl Loaded {
@@ -63,6 +102,42 @@ impl Loaded {
     /// The same, one by one, each with where it came from.
     pub fn entries(&self) -> &[Entry] {
         &self.effective.entries
+    }
+
+    /// Names the settings without telling them: the beginning of the SHA-256 of `to_yaml`, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let digest = digest(&SHA256, self.effective.yaml.as_bytes());
+        digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The values that are used.
+    pub fn values(&self) -> &Values {
+        &self.effective.values
+    }
+
+    /// What changes where these settings, just read, are to replace those of a running process.
+    ///
+    /// # Errors
+    /// Without what needs a restart, the rest does not fit together.
+    pub fn replacing(self, running: &Loaded) -> Result<Change, SettingsError> {
+        let changed = self.effective.values.differing(&running.effective.values);
+        let (applied, needs_restart): (Vec<_>, Vec<_>) = changed
+            .into_iter()
+            .partition(|name| is_live(name, &running.settings.kafka));
+        let mut next = self;
+        if !needs_restart.is_empty() {
+            let keeps = |key: &&Key| !key.is_live && needs_restart.iter().any(|name| name.starts_with(key.name));
+            for key in top::ALL.iter().filter(keeps) {
+                let old = layer::get(&running.tree, key.name).cloned();
+                layer::set(&mut next.tree, key.name, old);
+            }
+            next = finish(next.sources, next.tree, true, &mut Report::default())?;
+        }
+        Ok(Change {
+            next,
+            applied,
+            needs_restart,
+        })
     }
 }
 
@@ -89,24 +164,43 @@ pub fn load(mode: Mode, files: &[PathBuf], env: &Env) -> Result<Loaded, Settings
     }
 
     unknown::check(&tree, &mut report);
-    let (settings, effective) = tree::read(mode, &tree, env, &mut report);
+    let sources = Sources {
+        mode,
+        files: files.to_vec(),
+        env: env.clone(),
+    };
+    finish(sources, tree, files_are_read, &mut report)
+}
+
+/// Reads the tree and checks what it holds.
+fn finish(sources: Sources, tree: Table, files_are_read: bool, report: &mut Report) -> Result<Loaded, SettingsError> {
+    let (settings, effective) = tree::read(sources.mode, &tree, &sources.env, report);
     // Without one of its files, the rest need not fit together.
     if files_are_read {
-        rules::validate(&settings, &mut report);
+        rules::validate(&settings, report);
     }
-    if !report.faults.is_empty() {
-        return Err(SettingsError { faults: report.faults });
+    let Report { faults, warnings } = std::mem::take(report);
+    if !faults.is_empty() {
+        return Err(SettingsError { faults });
     }
     Ok(Loaded {
         settings,
-        warnings: report.warnings,
-        sources: Sources {
-            mode,
-            files: files.to_vec(),
-            env: env.clone(),
-        },
+        warnings,
+        sources,
         effective,
+        tree,
     })
+}
+
+/// A reload applies this setting. A property of librdkafka stands for itself.
+fn is_live(name: &str, kafka: &Kafka) -> bool {
+    match name
+        .strip_prefix(top::PROPERTIES.name)
+        .and_then(|rest| rest.strip_prefix('.'))
+    {
+        Some(property) => properties::is_replaceable(property, kafka),
+        None => top::ALL.iter().any(|key| key.name == name && key.is_live),
+    }
 }
 
 fn merge(layers: Vec<Layer>, report: &mut Report) -> Table {

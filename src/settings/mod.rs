@@ -1,4 +1,4 @@
-//! What the operator decides: one typed tree, read once at start and never changed.
+//! What the operator decides: one typed tree, read at start, and again by a reload.
 //!
 //! Layers, later wins: `config/reference.yaml` (embedded: it documents every key and *is* the defaults) < configuration files <
 //! environment < flags. All faults are reported at once.
@@ -12,9 +12,11 @@
 //! - [`check`]: unknown keys, and rules across keys.
 //! - [`fault`]: what is wrong.
 //! - [`masked`]: how values are printed.
+//! - [`difference`]: what differs between two configurations.
 //! - [`effective`]: the settings as YAML, as they are printed, and where each came from.
 
 mod check;
+mod difference;
 mod effective;
 mod fault;
 mod keys;
@@ -29,9 +31,10 @@ mod sources;
 mod tests;
 
 pub use check::rules::{HEAD_ROOM, MESSAGE_MAX_BYTES};
+pub use difference::Values;
 pub use effective::Entry;
 pub use fault::{Fault, SettingsError};
-pub use load::{Loaded, Sources, load};
+pub use load::{Change, Loaded, Sources, load};
 pub use model::{
     ApiKey, Async, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate,
     Delivery, HostHeader, Idempotency, IdempotencyMode, JwksSource, Later, Management, Memory, Mode, Ordering,

@@ -1,9 +1,10 @@
 //! Keeps the other actors alive: hears how each ended, and replaces it with a fresh one from its factory after a growing wait.
 //!
 //! Owns: the threads that actors live on; one slot per supervised actor, with its pump, its generation and its restart count. Sent to by: the watchers of
-//! `spawn_watched` (`Exited`), the management API (`Survey`), shutdown (`Retire`). Death: the process exits 70, so that whatever runs
+//! `spawn_watched` (`Exited`), the management API (`Survey`), reloads (`Supervise`, `Release`), shutdown (`Retire`). Death: the process exits 70, so that whatever runs
 //! it starts it again.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
@@ -17,7 +18,7 @@ use crate::supervision::stall::{LOOK_EVERY, Looks, Watched};
 use crate::supervision::supervised::{ExitNotice, Home, Pump, Supervised};
 
 /// A stopped pump must have ended after this: leaving a group can take a session timeout while brokers are away.
-const PUMP_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const PUMP_LIMIT: Duration = Duration::from_secs(20);
 /// An actor that lived this long starts its restart waits anew.
 const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
@@ -61,8 +62,11 @@ pub struct Retired {
 
 /// The actor.
 pub struct HealthSupervisor {
-    slots: Vec<Slot>,
-    threads: ArbiterPool,
+    /// By their numbers.
+    pub(super) slots: BTreeMap<usize, Slot>,
+    /// The number of the next slot.
+    next: usize,
+    pub(super) threads: ArbiterPool,
     restarts: IntCounterVec,
     /// Ends the process with exit code 70, and logs the reason it is called with.
     give_up: Box<dyn Fn(String)>,
@@ -73,10 +77,10 @@ pub struct HealthSupervisor {
 }
 
 /// One supervised actor, through all its generations.
-struct Slot {
-    supervised: Box<dyn Supervised>,
+pub(super) struct Slot {
+    pub(super) supervised: Box<dyn Supervised>,
     /// `None` between a generation's end and the launch of the next.
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
     /// The number of the last generation that was launched; the first is 1.
     generation: u64,
     /// Ends and failed launches in a row: the next launch waits longer with each. A generation that lived for `PROVEN_AFTER` resets it.
@@ -88,11 +92,11 @@ struct Slot {
 }
 
 /// The present generation of an actor.
-struct Running {
-    thread: ThreadId,
-    home: Home,
+pub(super) struct Running {
+    pub(super) thread: ThreadId,
+    pub(super) home: Home,
     watched: Vec<Watched>,
-    pump: Option<Box<dyn Pump>>,
+    pub(super) pump: Option<Box<dyn Pump>>,
     /// When it was launched.
     since: Instant,
 }
@@ -115,31 +119,39 @@ impl HealthSupervisor {
             &["actor", "reason"],
         )?;
         registry.register(Box::new(restarts.clone()))?;
-        for actor in &supervised {
-            // Shown from the start: a counter that first appears at 1 raises no alert on its increase.
-            for reason in ExitReason::LABELS {
-                restarts.with_label_values(&[actor.name(), reason]);
-            }
-        }
-        let slots = supervised
-            .into_iter()
-            .map(|supervised| Slot {
-                supervised,
-                running: None,
-                generation: 0,
-                failures: 0,
-                restarts: 0,
-                last_exit: None,
-            })
-            .collect();
-        Ok(HealthSupervisor {
-            slots,
+        let mut supervisor = HealthSupervisor {
+            slots: BTreeMap::new(),
+            next: 0,
             threads: ArbiterPool::default(),
             restarts,
             give_up: Box::new(give_up),
             on_look: Box::new(|| {}),
             retiring: false,
-        })
+        };
+        for each in supervised {
+            supervisor.add(each);
+        }
+        Ok(supervisor)
+    }
+
+    /// A slot for one more; returns its number.
+    pub(super) fn add(&mut self, supervised: Box<dyn Supervised>) -> usize {
+        // Shown from the start: a counter that first appears at 1 raises no alert on its increase.
+        for reason in ExitReason::LABELS {
+            self.restarts.with_label_values(&[supervised.name(), reason]);
+        }
+        let slot = Slot {
+            supervised,
+            running: None,
+            generation: 0,
+            failures: 0,
+            restarts: 0,
+            last_exit: None,
+        };
+        let number = self.next;
+        self.next += 1;
+        self.slots.insert(number, slot);
+        number
     }
 
     /// The same, calling `on_look` about once a second for as long as the supervisor turns.
@@ -148,11 +160,12 @@ impl HealthSupervisor {
         self
     }
 
-    fn launch(&mut self, index: usize, ctx: &mut Context<Self>) {
+    pub(super) fn launch(&mut self, index: usize, ctx: &mut Context<Self>) {
         if self.retiring {
             return;
         }
-        let slot = &mut self.slots[index];
+        // None: it was released.
+        let Some(slot) = self.slots.get_mut(&index) else { return };
         slot.generation += 1;
         let generation = slot.generation;
         let supervisor = ctx.address();
@@ -189,7 +202,7 @@ impl HealthSupervisor {
     }
 
     fn launch_later(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let slot = &mut self.slots[index];
+        let Some(slot) = self.slots.get_mut(&index) else { return };
         slot.failures = slot.failures.saturating_add(1);
         ctx.run_later(restart_wait(slot.failures), move |supervisor, ctx| {
             supervisor.launch(index, ctx)
@@ -200,14 +213,15 @@ impl HealthSupervisor {
     fn replace_stalled(&mut self, passed: Duration, ctx: &mut Context<Self>) {
         let frozen = self.threads.stalled(passed);
         frozen.iter().for_each(|thread| self.threads.give_up(*thread));
-        for index in 0..self.slots.len() {
+        for index in self.slots.keys().copied().collect::<Vec<_>>() {
             let is_stalled = |running: &mut Running| {
                 let watched = running.watched.iter_mut();
                 // No short cut: each is to be looked at, whatever the others show.
                 let any = watched.fold(false, |any, watched| watched.is_stalled(passed) | any);
                 frozen.contains(&running.thread) || (any && self.threads.turns(running.thread))
             };
-            if self.slots[index].running.as_mut().is_some_and(is_stalled) {
+            let running = self.slots.get_mut(&index).and_then(|slot| slot.running.as_mut());
+            if running.is_some_and(is_stalled) {
                 self.replace(index, ExitReason::Stalled, ctx);
             }
         }
@@ -215,7 +229,7 @@ impl HealthSupervisor {
 
     /// Takes down what is left of a generation, then starts the next: its pump first, so that no two are in the group for one worker.
     fn replace(&mut self, index: usize, reason: ExitReason, ctx: &mut Context<Self>) {
-        let slot = &mut self.slots[index];
+        let Some(slot) = self.slots.get_mut(&index) else { return };
         let Some(running) = slot.running.take() else { return };
         let name = slot.supervised.name().to_string();
         tracing::error!(event = "restart", actor = name, generation = slot.generation, %reason, "actor ended; a fresh one takes over");
@@ -260,7 +274,8 @@ impl Actor for HealthSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        (0..self.slots.len()).for_each(|index| self.launch(index, ctx));
+        let all: Vec<_> = self.slots.keys().copied().collect();
+        all.into_iter().for_each(|index| self.launch(index, ctx));
         let mut looks = Looks::new(Instant::now());
         ctx.run_interval(LOOK_EVERY, move |supervisor, ctx| {
             let passed = looks.look(Instant::now());
@@ -273,7 +288,8 @@ impl Actor for HealthSupervisor {
 impl Handler<Exited> for HealthSupervisor {
     type Result = ();
     fn handle(&mut self, exited: Exited, ctx: &mut Self::Context) {
-        if !self.retiring && self.slots[exited.slot].generation == exited.generation {
+        let is_present = |slot: &Slot| slot.generation == exited.generation;
+        if !self.retiring && self.slots.get(&exited.slot).is_some_and(is_present) {
             self.replace(exited.slot, exited.reason, ctx);
         }
     }
@@ -286,7 +302,8 @@ impl Handler<TakenDown> for HealthSupervisor {
         if down.pump_ended {
             self.launch_later(down.slot, ctx);
         } else {
-            let name = self.slots[down.slot].supervised.name();
+            let slot = self.slots.get(&down.slot);
+            let name = slot.map_or("a released actor", |slot| slot.supervised.name());
             (self.give_up)(format!(
                 "the pump of {name} does not end, and two for one worker must not run"
             ));
@@ -304,7 +321,7 @@ impl Handler<Survey> for HealthSupervisor {
             restarts: slot.restarts,
             last_exit: slot.last_exit.clone(),
         };
-        MessageResult(self.slots.iter().map(report).collect())
+        MessageResult(self.slots.values().map(report).collect())
     }
 }
 
@@ -312,7 +329,7 @@ impl Handler<Retire> for HealthSupervisor {
     type Result = MessageResult<Retire>;
     fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
         self.retiring = true;
-        let pumps = self.slots.iter_mut().filter_map(|slot| {
+        let pumps = self.slots.values_mut().filter_map(|slot| {
             let pump = slot.running.take()?.pump?;
             Some((slot.supervised.name().to_string(), pump))
         });

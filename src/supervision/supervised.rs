@@ -68,6 +68,11 @@ pub trait Pump: Send {
     /// The thread finished all that was under way before it ended.
     fn is_drained(&self) -> bool;
 
+    /// Something that it handed over is still worked on, though it has ended itself.
+    fn is_worked_on(&self) -> bool {
+        false
+    }
+
     /// Waits for the thread's end; false when `limit` passed first. Blocks.
     fn join(&mut self, limit: Duration) -> bool;
 }

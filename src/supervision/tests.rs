@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::process::progress::Progress;
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Survey};
+use crate::supervision::release::{Release, Released, Supervise};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::stall::STALLED_AFTER;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
@@ -263,5 +264,42 @@ fn nothing_is_replaced_after_the_supervisor_retired() {
         toy.do_send(Do::Panic);
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(nursery.report("toy").await, (0, None));
+    });
+}
+
+#[test]
+fn an_actor_that_is_released_is_not_replaced_and_another_may_come_in_its_place() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(0);
+        let toy = nursery.toy(1).await;
+        let release = async || {
+            let (actor, limit) = ("toy".to_owned(), Duration::from_secs(1));
+            nursery.supervisor.send(Release { actor, limit }).await.unwrap()
+        };
+        assert_eq!(release().await, Released::Drained);
+        assert_eq!(nursery.pumps.running.load(Ordering::SeqCst), 0);
+        assert!(nursery.present.borrow().is_none(), "nothing is sent to it any more");
+        let names = || async {
+            let survey = nursery.supervisor.send(Survey).await.unwrap();
+            survey.into_iter().map(|report| report.actor).collect::<Vec<_>>()
+        };
+        assert_eq!(names().await, ["other 0"]);
+        // Its thread ends, and with it the actor.
+        while toy.connected() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(release().await, Released::Drained, "there is none");
+
+        let another = ToyFactory {
+            name: "toy".to_owned(),
+            present: nursery.present.clone(),
+            pumps: nursery.pumps.clone(),
+            failures: 0,
+        };
+        nursery.supervisor.send(Supervise(Box::new(another))).await.unwrap();
+        nursery.toy(1).await;
+        assert_eq!(nursery.report("toy").await, (0, None));
+        nursery.pumps.endless.store(true, Ordering::SeqCst);
+        assert_eq!(release().await, Released::Stuck);
     });
 }

@@ -55,4 +55,4 @@ pub use format::{Format, decode_request, decode_response, reply_address};
 pub use http::{check_target, is_authority, is_final_status};
 pub use message::{Fields, RawFields, RawRecord, Record, Request, Response, WireError};
 pub use reply_error::ReplyError;
-pub use sealing::Sealing;
+pub use sealing::{Sealing, SharedSealing};

@@ -8,7 +8,9 @@ pub mod keys;
 pub mod letter;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use openssl::symm::{Cipher, Crypter, Mode, decrypt_aead};
 
@@ -94,6 +96,9 @@ pub struct Sealing {
     /// What is not sealed is not believed.
     pub require: bool,
 }
+
+/// The keys of now, shared by all who seal and open. Read for each record, written by a reload.
+pub type SharedSealing = Arc<ArcSwap<Sealing>>;
 
 /// True if a record is sealed, whatever it is sealed with.
 pub fn is_sealed(record: &RawRecord) -> bool {

@@ -55,10 +55,13 @@ func compose(files []string) []string {
 	if err != nil {
 		return []string{name + ": " + err.Error()}
 	}
-	var faults []string
+	var faults, byTag []string
 	for service, config := range project.Services {
 		if config.Image == "" && config.Build == nil {
 			faults = append(faults, name+": "+service+" has neither an image nor a build")
+		}
+		if config.Build == nil && !isPinned(config.Image) && !slices.Contains(byTag, config.Image) {
+			byTag = append(byTag, config.Image)
 		}
 		for _, volume := range config.Volumes {
 			if _, err := os.Stat(volume.Source); volume.Type == "bind" && err != nil {
@@ -68,12 +71,17 @@ func compose(files []string) []string {
 	}
 	services := project.ServiceNames()
 	slices.Sort(services)
-	fmt.Printf("%s: %s\n", name, strings.Join(services, " "))
+	fmt.Printf("%s: %s (by tag alone: %s)\n", name, strings.Join(services, " "), strings.Join(byTag, " "))
 	return faults
 }
 
-// dockerfile parses the file as `docker build` does, with the rules of `docker build --check` that need no registry. Every image must be
-// named with its digest or be built here, unless its line says that it cannot.
+// isPinned tells whether an image is named with its digest.
+func isPinned(image string) bool {
+	return strings.Contains(image, "@sha256:")
+}
+
+// dockerfile parses the file as `docker build` does, with the rules of `docker build --check` that need no registry. Each image
+// that an argument names must be pinned.
 func dockerfile(file string) []string {
 	source, err := os.Open(file)
 	if err != nil {
@@ -92,9 +100,16 @@ func dockerfile(file string) []string {
 		}
 		faults = append(faults, fmt.Sprintf("%s:%d: %s: %s", file, line, rule, message))
 	}
-	stages, _, err := instructions.Parse(parsed.AST, linter.New(&linter.Config{Warn: warn}))
+	stages, arguments, err := instructions.Parse(parsed.AST, linter.New(&linter.Config{Warn: warn}))
 	if err != nil {
 		return append(faults, file+": "+err.Error())
+	}
+	for _, argument := range arguments {
+		for _, pair := range argument.Args {
+			if strings.HasSuffix(pair.Key, "_IMAGE") && !isPinned(pair.ValueString()) {
+				faults = append(faults, file+": "+pair.Key+" is not pinned by a digest")
+			}
+		}
 	}
 	last := stages[len(stages)-1]
 	var user, healthcheck bool

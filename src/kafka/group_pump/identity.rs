@@ -55,19 +55,20 @@ impl Default for TopicIds {
     }
 }
 
-/// Keeps asking about these topics, on a thread of its own, since questions block. `ask` returns `None` when nobody needs the answers
+/// Keeps asking about the topics that `names` gives, on a thread of its own, since questions block. `ask` returns `None` when nobody needs the answers
 /// any more: the thread ends.
 ///
 /// # Errors
 /// The operating system has no thread left.
 pub fn watch(
     ids: TopicIds,
-    names: Vec<String>,
+    names: impl Fn() -> Arc<Vec<String>> + Send + 'static,
     ask: impl for<'a> Fn(&'a [String]) -> Option<KafkaResult<HashMap<&'a str, Answer>>> + Send + 'static,
 ) -> std::io::Result<()> {
     let watch = move || {
         loop {
             let asked_at = Instant::now();
+            let names = names();
             match ask(&names) {
                 None => return,
                 Some(Ok(topics)) => ids.set(asked_at, topics),

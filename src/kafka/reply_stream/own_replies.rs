@@ -13,7 +13,7 @@ use crate::kafka::record::Fetched;
 use crate::wire::beside::InstanceId;
 use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
-use crate::wire::{CorrelationId, RawRecord, Sealing, headers, json};
+use crate::wire::{CorrelationId, RawRecord, SharedSealing, headers, json};
 
 /// A reply to a request of this instance.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct OwnReplies {
     pub max_record: usize,
     pub strangers: StrangerCounters,
     /// Opens signs of life. Replies are opened by who knows their requests.
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     /// Takes the processes that show that they live. One that does not fit is dropped: they show it again and again.
     pub alive: mpsc::Sender<InstanceId>,
     /// The last record's topic, so that its name is not allocated for each.
@@ -58,7 +58,7 @@ impl OwnReplies {
         tag: u16,
         max_record: usize,
         strangers: StrangerCounters,
-        sealing: Arc<Sealing>,
+        sealing: SharedSealing,
         alive: mpsc::Sender<InstanceId>,
     ) -> Self {
         OwnReplies {
@@ -85,7 +85,7 @@ impl OwnReplies {
         }
         let record = self.copy(message);
         let topic = &self.topic;
-        match self.sealing.open(&record, Binding::Control { topic }) {
+        match self.sealing.load().open(&record, Binding::Control { topic }) {
             Ok(opened) => match Control::decode(&opened) {
                 Ok(Control::Alive { instance }) => drop(self.alive.try_send(instance)),
                 Ok(_) | Err(_) => self.strangers.unmatched.inc(),

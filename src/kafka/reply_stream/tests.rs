@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -49,10 +50,10 @@ fn start() -> (ReplyStream, mpsc::Receiver<Vec<ReplyRecord>>) {
         poisoned: IntCounter::new("d", "d").unwrap(),
         unbelieved: IntCounter::new("e", "e").unwrap(),
     };
-    let sealing = Arc::new(Sealing {
+    let sealing = Arc::new(ArcSwap::from_pointee(Sealing {
         keys: Vec::new(),
         require: false,
-    });
+    }));
     let producer = Producer::new(properties::reply_producer(&kafka(), Duration::from_secs(15)), Nobody).unwrap();
     let admin = TopicAdmin::new(create);
     ReplyStream::start(

@@ -5,6 +5,7 @@
 //! they go round, however many records a worker has.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::IntGauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -15,7 +16,7 @@ use crate::processor::metrics::Counted;
 pub struct CallPool {
     borrowable: Semaphore,
     /// Borrowable places in all.
-    most_borrowed: usize,
+    most_borrowed: AtomicUsize,
     /// Own places of each worker.
     own: usize,
     /// Places that are borrowed now.
@@ -33,15 +34,40 @@ impl CallPool {
         let most_borrowed = left.max((calls * 3).div_ceil(4).min(calls.saturating_sub(own)));
         CallPool {
             borrowable: Semaphore::new(most_borrowed),
-            most_borrowed,
+            most_borrowed: most_borrowed.into(),
             own,
             borrowed,
         }
     }
 
+    /// So many workers come: their own places are taken from those that are borrowed, as they come free.
+    pub fn join(self: &Arc<Self>, workers: usize) {
+        let wanted = workers * self.own;
+        let most = self.most_borrowed();
+        // One stays at least: a worker that has none of its own free must not wait for good.
+        let taken = wanted.min(most.saturating_sub(1));
+        self.most_borrowed.store(most - taken, Ordering::Relaxed);
+        let (pool, taken) = (self.clone(), u32::try_from(taken).unwrap_or(u32::MAX));
+        if taken > 0 {
+            actix::spawn(async move {
+                // Err: never, it is not closed.
+                if let Ok(places) = pool.borrowable.acquire_many(taken).await {
+                    places.forget();
+                }
+            });
+        }
+    }
+
+    /// So many workers have left: their own places can be borrowed.
+    pub fn leave(&self, workers: usize) {
+        let places = workers * self.own;
+        self.most_borrowed.fetch_add(places, Ordering::Relaxed);
+        self.borrowable.add_permits(places);
+    }
+
     /// The most calls that one worker can have under way.
     pub fn most_of_one(&self) -> usize {
-        self.own + self.most_borrowed
+        self.own + self.most_borrowed()
     }
 
     /// How many calls a worker could begin now that has none under way.
@@ -51,7 +77,7 @@ impl CallPool {
 
     /// Places that can be borrowed in all.
     pub fn most_borrowed(&self) -> usize {
-        self.most_borrowed
+        self.most_borrowed.load(Ordering::Relaxed)
     }
 
     /// The places of one worker, which has at most `concurrency` calls under way; `waiting` shows how many records wait.
@@ -135,7 +161,7 @@ mod tests {
         ] {
             let pool = pool(calls, workers);
             assert_eq!(
-                (pool.own, pool.most_borrowed),
+                (pool.own, pool.most_borrowed()),
                 (own, borrowed),
                 "{calls} calls, {workers} workers"
             );
@@ -158,6 +184,26 @@ mod tests {
         drop(busy);
         assert_eq!(pool.borrowed.get(), 0);
         assert!(workers[1].place().now_or_never().is_some());
+    }
+
+    #[actix::test]
+    async fn workers_come_and_go() {
+        let pool = pool(100, 2);
+        let busy = pool.places(100, gauge());
+        // Unconstrained: tokio has a task pause after so many semaphores.
+        let take = || tokio::task::unconstrained(busy.place()).now_or_never().flatten();
+        let held: Vec<_> = std::iter::from_fn(take).collect();
+        assert_eq!(held.len(), 12 + 76);
+        pool.join(2);
+        assert_eq!(pool.most_borrowed(), 76 - 24);
+        drop(held);
+        tokio::task::yield_now().await;
+        assert_eq!(pool.borrowable.available_permits(), 76 - 24);
+        pool.leave(3);
+        assert_eq!(
+            (pool.most_borrowed(), pool.borrowable.available_permits()),
+            (76 + 12, 76 + 12)
+        );
     }
 
     #[test]
@@ -206,10 +252,10 @@ mod tests {
                 held[worker].extend(place);
                 let borrowed = held.iter().flatten().filter(|place| place._borrowed.is_some()).count();
                 prop_assert!(held[worker].len() <= concurrency);
-                prop_assert!(borrowed <= pool.most_borrowed && borrowed as i64 == pool.borrowed.get());
+                prop_assert!(borrowed <= pool.most_borrowed() && borrowed as i64 == pool.borrowed.get());
             }
             held.clear();
-            prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed);
+            prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed());
             prop_assert!(workers.iter().all(|worker| worker.own.available_permits() == pool.own));
         }
     }

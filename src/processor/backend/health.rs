@@ -56,30 +56,22 @@ pub struct BackendCheck {
     pub gauge: IntGauge,
 }
 
-/// Checks these backends for as long as the System runs, each once in `every`. A backend that cannot even be addressed is left out, with a
-/// log line.
-pub async fn watch(checks: Vec<BackendCheck>, every: Duration, connectors: Connectors) {
-    let backend = |topic: &Topic| {
-        let connector = connectors.of(&topic.tls)?;
-        Backend::new(&connector, &topic.backend_url, HostHeader::Backend, 1, MAX_BODY)
+/// Checks a backend for as long as the task runs, once in `every`. One that cannot even be addressed is left out, with a log line.
+pub async fn watch(check: BackendCheck, every: Duration, connectors: Connectors) {
+    let backend = connectors
+        .of(&check.topic.tls)
+        .and_then(|connector| Backend::new(&connector, &check.topic.backend_url, HostHeader::Backend, 1, MAX_BODY));
+    let checked = match backend {
+        Ok(backend) => Rc::new((backend, check)),
+        Err(error) => return tracing::error!(topic = check.topic.name, error, "backend cannot be checked"),
     };
-    let with_backend = |check: BackendCheck| match backend(&check.topic) {
-        Ok(backend) => Some(Rc::new((backend, check))),
-        Err(error) => {
-            tracing::error!(topic = check.topic.name, error, "backend cannot be checked");
-            None
-        }
-    };
-    let checks: Vec<_> = checks.into_iter().filter_map(with_backend).collect();
     let mut ticks = actix::clock::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for check in &checks {
-            let check = check.clone();
-            // A task of its own: one that hangs holds up no other.
-            actix::spawn(async move { self::check(&check.0, &check.1).await });
-        }
+        let checked = checked.clone();
+        // A task of its own: one that hangs does not hold up the next.
+        actix::spawn(async move { self::check(&checked.0, &checked.1).await });
     }
 }
 

@@ -12,37 +12,61 @@ use crate::settings::BackendTls;
 
 /// The connectors of a process, one for each way of TLS. Clones share them.
 #[derive(Clone)]
-pub struct Connectors(Arc<[(BackendTls, Connector)]>);
+pub struct Connectors(Arc<ArcSwap<Vec<(BackendTls, Connector)>>>);
+
+/// What connectors there are to be, their files read.
+pub struct NextConnectors(Vec<(BackendTls, Https)>);
 
 impl Connectors {
     /// # Errors
     /// A file cannot be used, or TLS cannot be set up; the text names the file.
     pub fn new<'a>(wanted: impl IntoIterator<Item = &'a BackendTls>) -> Result<Self, String> {
-        let mut connectors: Vec<(BackendTls, Connector)> = Vec::new();
-        for tls in wanted {
-            if !connectors.iter().any(|(known, _)| known == tls) {
-                connectors.push((tls.clone(), Connector::new(tls)?));
-            }
-        }
-        Ok(Connectors(connectors.into()))
+        let connectors = Connectors(Arc::default());
+        connectors.replace(connectors.next(wanted)?);
+        Ok(connectors)
     }
 
     /// The connector of a topic that wants this.
+    ///
+    /// # Errors
+    /// None was made for it.
     pub fn of(&self, tls: &BackendTls) -> Result<Connector, String> {
-        let found = self.0.iter().find(|(known, _)| known == tls);
+        let all = self.0.load();
+        let found = all.iter().find(|(known, _)| known == tls);
         found
             .map(|(_, connector)| connector.clone())
             .ok_or_else(|| "no connector was made for this topic".to_owned())
     }
 
-    /// Reads the files again: new connections use what is in them now. A connector whose files cannot be used stays as it is. Blocks.
-    pub fn read_again(&self) {
-        for (tls, connector) in self.0.iter().filter(|(tls, _)| tls.ca.is_some() || tls.cert.is_some()) {
-            match https::connector(tls) {
-                Ok(https) => connector.0.store(Arc::new(https)),
-                Err(error) => tracing::error!(error, "TLS files of a backend cannot be used: the old ones stay"),
+    /// Reads the files of these. Changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn next<'a>(&self, wanted: impl IntoIterator<Item = &'a BackendTls>) -> Result<NextConnectors, String> {
+        let mut next: Vec<(BackendTls, Https)> = Vec::new();
+        for tls in wanted {
+            if !next.iter().any(|(known, _)| known == tls) {
+                next.push((tls.clone(), https::connector(tls)?));
             }
         }
+        Ok(NextConnectors(next))
+    }
+
+    /// From now on there are these. New connections of those that there were use what was read.
+    pub fn replace(&self, next: NextConnectors) {
+        let before = self.0.load_full();
+        let connector = |(tls, https): (BackendTls, Https)| {
+            let known = before.iter().find(|(known, _)| *known == tls);
+            let connector = match known {
+                Some((_, connector)) => {
+                    connector.0.store(Arc::new(https));
+                    connector.clone()
+                }
+                None => Connector(Arc::new(ArcSwap::from_pointee(https))),
+            };
+            (tls, connector)
+        };
+        self.0.store(Arc::new(next.0.into_iter().map(connector).collect()));
     }
 }
 
@@ -87,7 +111,7 @@ mod tests {
             },
         );
         let connectors = Connectors::new([&plain, &named, &plain, &named]).unwrap();
-        assert_eq!(connectors.0.len(), 2);
+        assert_eq!(connectors.0.load().len(), 2);
         let of = |tls| connectors.of(tls).unwrap().0;
         assert!(Arc::ptr_eq(&of(&plain), &of(&plain)));
         assert!(!Arc::ptr_eq(&of(&plain), &of(&named)));

@@ -15,7 +15,7 @@ use crate::processor::bodies::assembly::{Assembly, Wanted};
 use crate::processor::bodies::metrics::{BodyMetrics, ReadingEnd};
 use crate::processor::bodies::stream::{Reading, StreamedBody, streamed};
 use crate::processor::metrics::Counted;
-use crate::wire::{Sealing, headers};
+use crate::wire::{SharedSealing, headers};
 
 /// Pieces between a reader and the HTTP client.
 const AHEAD: usize = 2;
@@ -27,7 +27,7 @@ pub struct BodyReaders(Arc<Shared>);
 struct Shared {
     config: ClientConfig,
     max_record: usize,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     /// One for each consumer that there may be.
     places: Arc<Semaphore>,
     /// Consumers that read nothing now; bounded by their number.
@@ -47,7 +47,7 @@ impl BodyReaders {
         config: ClientConfig,
         most: usize,
         max_record: usize,
-        sealing: Arc<Sealing>,
+        sealing: SharedSealing,
         metrics: BodyMetrics,
     ) -> Self {
         BodyReaders(Arc::new(Shared {
@@ -144,7 +144,8 @@ impl Shared {
             first: wanted.place.first,
             last: wanted.place.last,
         };
-        let mut assembly = Assembly::new(wanted, &self.sealing);
+        let sealing = self.sealing.load_full();
+        let mut assembly = Assembly::new(wanted, &sealing);
         let mut trouble = None;
         let is_wanted = || !stop.is_cancelled() && !to.is_closed();
         let is_ours = |id: &[u8]| id == wanted.correlation_id;

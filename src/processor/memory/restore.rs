@@ -17,6 +17,7 @@ use crate::kafka::record::Fetched;
 use crate::processor::memory::index::{Entry, Index, KeyId};
 use crate::processor::memory::reader::{Part, read};
 use crate::processor::record::outbox::Deliveries;
+use crate::settings::Topic;
 use crate::wire::idempotency::memory::{Mark, MarkReader};
 use crate::wire::now_ms;
 
@@ -58,20 +59,34 @@ pub enum RestoreError {
 
 /// Reads the memory of one request topic.
 pub struct Restorer {
-    pub request_topic: Arc<str>,
+    request_topic: Arc<str>,
     pub topic: Arc<str>,
-    pub producer: Arc<Producer<Deliveries>>,
-    pub admin: TopicAdmin,
+    producer: Arc<Producer<Deliveries>>,
+    admin: TopicAdmin,
     /// A consumer's.
-    pub config: ClientConfig,
+    config: ClientConfig,
     /// How long a new topic keeps its records.
-    pub kept: Duration,
-    pub max_keys: usize,
+    kept: Duration,
+    max_keys: usize,
     /// With so many partitions, no key was found in another one than now. 0: that was not looked for.
-    pub settled: AtomicI32,
+    settled: AtomicI32,
 }
 
 impl Restorer {
+    /// Of one topic. `config` is a consumer's.
+    pub fn new(topic: &Topic, producer: &Arc<Producer<Deliveries>>, admin: &TopicAdmin, config: ClientConfig) -> Self {
+        Restorer {
+            request_topic: Arc::from(topic.request_topic.as_str()),
+            topic: Arc::from(topic.memory.topic.as_str()),
+            producer: producer.clone(),
+            admin: admin.clone(),
+            config,
+            kept: topic.memory.retention,
+            max_keys: topic.memory.max_keys,
+            settled: AtomicI32::new(0),
+        }
+    }
+
     /// Reads what is known of the keys of a partition. `None`: nobody wants to know any more. Blocks.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use crate::processor::record::logged_once::LoggedOnce;
 use crate::settings::Memory;
 use crate::wire::idempotency::memory::{Known, Mark};
 use crate::wire::sealing::is_sealed;
-use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, headers, now_ms};
+use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
 
 /// Between two tries to restore a partition.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub struct WorkerMemory {
     restorer: Arc<Restorer>,
     writer: Rc<Writer>,
     recall: Recall,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     metrics: TopicMemoryMetrics,
     off_logged: LoggedOnce,
     moved_logged: LoggedOnce,
@@ -57,7 +57,7 @@ pub struct MemoryParts {
     pub restorer: Arc<Restorer>,
     pub writer: Writer,
     pub recall: Recall,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     pub metrics: TopicMemoryMetrics,
 }
 
@@ -188,7 +188,7 @@ impl WorkerMemory {
                         writer: self.writer.clone(),
                         metrics: self.metrics.clone(),
                         identity: identity.clone(),
-                        sealing: is_sealed(asked.record).then(|| self.sealing.clone()),
+                        sealing: is_sealed(asked.record).then(|| self.sealing.load_full()),
                         ends,
                         is_begun: false,
                     };
@@ -235,7 +235,7 @@ impl WorkerMemory {
             () = asked.deadline.passed() => Err(RangeError::Unread("it took too long".into())),
         };
         let answer = match read {
-            Ok(record) => answer_of(&record, &identity.key, &self.sealing),
+            Ok(record) => answer_of(&record, &identity.key, &self.sealing.load()),
             Err(error) => Err(error.to_string()),
         };
         match answer {

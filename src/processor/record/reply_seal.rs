@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::processor::record::error_reply::too_large;
 use crate::wire::sealing::{Binding, SealError, is_sealed};
-use crate::wire::{self, RawRecord, Record, Sealing, WireError, headers};
+use crate::wire::{self, RawRecord, Record, SharedSealing, WireError, headers};
 
 /// The keys, and the request topic that replies are bound to. Clones share it.
 #[derive(Clone)]
 pub struct ReplySeal {
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     pub request_topic: Arc<str>,
 }
 
@@ -21,7 +21,7 @@ impl ReplySeal {
     /// Nothing of it is believed.
     pub fn open<'r>(&self, request: &'r RawRecord) -> Result<Cow<'r, RawRecord>, SealError> {
         let request_topic = &self.request_topic;
-        self.sealing.open(request, Binding::Request { request_topic })
+        self.sealing.load().open(request, Binding::Request { request_topic })
     }
 
     /// Where an answer to a request goes that cannot be worked on. `None`: nothing shows that who asks for one may ask.
@@ -70,7 +70,7 @@ impl ReplySeal {
     }
 
     fn bound(&self, record: Record, binding: Binding<'_>) -> Option<Record> {
-        let sealed = self.sealing.seal(record, binding);
+        let sealed = self.sealing.load().seal(record, binding);
         sealed
             .inspect_err(|error| tracing::error!(topic = %self.request_topic, %error, "a reply is not sent"))
             .ok()

@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use globset::GlobSet;
 
 use crate::kafka::topic_name::{globs, is_internal, is_legal};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::settings::{Later, Topic};
+
+/// Topics that no reply may go to. Written by a reload.
+pub type Forbidden = Arc<ArcSwap<HashSet<String>>>;
 
 /// Where a record is produced to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +40,13 @@ pub struct ReplyTopics {
     /// Topics that a request may name besides.
     allowed: GlobSet,
     /// Request and dead letter topics of the process: a reply there would be consumed as a request, or taken for a dead letter.
-    forbidden: Arc<HashSet<String>>,
+    forbidden: Forbidden,
     metrics: TopicMetrics,
     refusal_logged: LoggedOnce,
 }
 
 impl ReplyTopics {
-    pub fn new(
-        topic: &Topic,
-        response_topic: Arc<str>,
-        forbidden: Arc<HashSet<String>>,
-        metrics: TopicMetrics,
-    ) -> Self {
+    pub fn new(topic: &Topic, response_topic: Arc<str>, forbidden: Forbidden, metrics: TopicMetrics) -> Self {
         ReplyTopics {
             results_topic: Later::default_results_topic(&response_topic),
             response_topic,
@@ -87,6 +86,6 @@ impl ReplyTopics {
 
     fn may_be(&self, topic: &str) -> bool {
         let is_allowed = || topic == self.results_topic || self.allowed.is_match(topic);
-        is_legal(topic) && !is_internal(topic) && !self.forbidden.contains(topic) && is_allowed()
+        is_legal(topic) && !is_internal(topic) && !self.forbidden.load().contains(topic) && is_allowed()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::broadcast;
 
@@ -29,8 +29,8 @@ pub enum Reading {
 /// One control topic of the process.
 pub struct ControlTopic {
     pub name: Arc<str>,
-    /// A topic's settings say `streaming: required`.
-    pub is_required: bool,
+    /// A topic's settings say `streaming: required`. Written by a reload.
+    is_required: AtomicBool,
     /// A `Reading`; set by the reader.
     reading: AtomicU8,
     events: broadcast::Sender<Arc<[Event]>>,
@@ -45,7 +45,7 @@ impl ControlTopic {
     pub fn new(name: &str, is_required: bool) -> Self {
         ControlTopic {
             name: Arc::from(name),
-            is_required,
+            is_required: is_required.into(),
             reading: AtomicU8::new(Reading::Opening as u8),
             events: broadcast::Sender::new(BEHIND),
             suspects: crossbeam_channel::bounded(SUSPECTS),
@@ -58,6 +58,14 @@ impl ControlTopic {
             1 => Reading::Reads,
             _ => Reading::Cannot,
         }
+    }
+
+    pub fn is_required(&self) -> bool {
+        self.is_required.load(Ordering::Relaxed)
+    }
+
+    pub fn set_required(&self, is_required: bool) {
+        self.is_required.store(is_required, Ordering::Relaxed);
     }
 
     pub fn is_read(&self) -> bool {
@@ -73,7 +81,7 @@ impl ControlTopic {
         match self.reading() {
             Reading::Reads => None,
             Reading::Opening => Some(format!("control topic {} is not read yet", self.name)),
-            Reading::Cannot if self.is_required => Some(format!(
+            Reading::Cannot if self.is_required() => Some(format!(
                 "control topic {} cannot be read, and streaming is required",
                 self.name
             )),

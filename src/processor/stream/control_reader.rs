@@ -4,112 +4,44 @@
 //! Death: the supervisor makes a new one, which reads on from the ends; answers are whole until then.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
 use prometheus::IntCounter;
 use rdkafka::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
 use crate::kafka::cluster::questions::Questions;
-use crate::kafka::config::{Purpose, ReplyPartition};
-use crate::kafka::record::Fetched;
-use crate::kafka::reply_stream::{OpenTopic, ReplyStream, Selection, TopicChange};
+use crate::kafka::config::ReplyPartition;
+use crate::kafka::reply_stream::{OpenTopic, ReplyStream, TopicChange};
 use crate::process::progress::Progress;
 use crate::processor::stream::calls::Event;
 use crate::processor::stream::control::{ControlTopic, Reading};
+use crate::processor::stream::heard::{Controls, Heard};
+use crate::processor::stream::shared::Streams;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
-use crate::wire::Sealing;
+use crate::wire::SharedSealing;
 use crate::wire::beside::InstanceId;
-use crate::wire::control::Control;
-use crate::wire::sealing::{Binding, SealError};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often open topics are compared with what Kafka has.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How often a topic is tried that may not be read.
 const DENIED_AGAIN: Duration = Duration::from_secs(10);
-/// Records of the control topic are small. A larger one is no such.
-const LARGEST: usize = 4096;
 /// How long a worker that is behind is waited for. Longer, and it counts as stalled soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A record of a control topic.
-pub struct Heard {
-    topic: Arc<str>,
-    control: Control,
-}
-
-/// Takes what is a record of a control topic, and is believed: a cancel of who has no key would end requests of others.
-struct Controls {
-    /// The last record's topic, so that its name is not allocated for each.
-    topic: Arc<str>,
-    sealing: Arc<Sealing>,
-    unbelieved: IntCounter,
-    /// That one was not believed was logged.
-    is_logged: bool,
-}
-
-impl Controls {
-    fn not_believed(&mut self, partition: i32, offset: i64, error: &SealError) {
-        self.unbelieved.inc();
-        if !std::mem::replace(&mut self.is_logged, true) {
-            tracing::warn!(topic = %self.topic, partition, offset, %error, "a record of a control topic is not believed (said once)");
-        }
-    }
-}
-
-impl Selection for Controls {
-    type Item = Heard;
-    const PURPOSE: Purpose = Purpose::Control;
-    const THREAD: &'static str = "khp-control";
-
-    fn take(&mut self, message: Fetched<'_>) -> Option<Heard> {
-        if message.exceeds(LARGEST) {
-            return None;
-        }
-        if &*self.topic != message.topic() {
-            self.topic = Arc::from(message.topic());
-        }
-        let topic = self.topic.clone();
-        let record = message.copy(&topic, LARGEST).record;
-        let opened = self.sealing.open(&record, Binding::Control { topic: &topic });
-        let opened = opened.inspect_err(|error| self.not_believed(record.partition, record.offset, error));
-        let opened = opened.ok()?;
-        let control = Control::decode(&opened).inspect_err(|error| {
-            tracing::debug!(%topic, error, "a record of a control topic is not understood");
-        });
-        control.ok().map(|control| Heard { topic, control })
-    }
-
-    fn beyond_repair(&self, code: RDKafkaErrorCode, reason: &str) {
-        tracing::error!(%code, reason, "the control consumer is beyond repair: its reader is replaced, and its client with it");
-    }
-
-    fn passed_over(&self, topic: &str, partition: i32, batch: &Range<i64>) {
-        tracing::error!(
-            topic,
-            partition,
-            first = batch.start,
-            last = batch.end - 1,
-            "a batch of a control topic cannot be unpacked and is passed over: streams that wait for it end"
-        );
-    }
-}
-
 /// Makes the generations of the reader.
 pub struct ControlReaderFactory {
-    pub topics: Vec<Arc<ControlTopic>>,
+    pub streams: Streams,
     pub config: ClientConfig,
     pub questions: Arc<dyn Questions>,
     pub admin: TopicAdmin,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     /// Counts records that are not believed.
     pub unbelieved: IntCounter,
 }
@@ -126,19 +58,14 @@ impl Supervised for ControlReaderFactory {
             self.admin.clone(),
             |_| ReplyPartition::All,
             0,
-            Controls {
-                topic: Arc::from(""),
-                sealing: self.sealing.clone(),
-                unbelieved: self.unbelieved.clone(),
-                is_logged: false,
-            },
+            Controls::new(self.sealing.clone(), self.unbelieved.clone()),
         )
         .map_err(|error| error.to_string())?;
-        let (topics, progress) = (self.topics.clone(), Progress::default());
+        let (streams, progress) = (self.streams.clone(), Progress::default());
         let sign_of_life = progress.clone();
         spawn_watched(
             home,
-            move |_: &mut Context<ControlReader>| ControlReader::new(topics, stream, heard, sign_of_life),
+            move |_: &mut Context<ControlReader>| ControlReader::new(streams, stream, heard, sign_of_life),
             exited,
         )
         .ok_or("its thread could not be started")?;
@@ -149,12 +76,14 @@ impl Supervised for ControlReaderFactory {
     }
 
     fn generation_ended(&mut self) {
-        self.topics.iter().for_each(|topic| topic.set_reading(Reading::Opening));
+        let topics = self.streams.controls();
+        topics.iter().for_each(|topic| topic.set_reading(Reading::Opening));
     }
 }
 
 /// The actor.
 pub struct ControlReader {
+    streams: Streams,
     topics: HashMap<Arc<str>, Slot>,
     stream: ReplyStream,
     /// Taken when the actor starts.
@@ -198,25 +127,10 @@ enum What {
 }
 
 impl ControlReader {
-    fn new(
-        topics: Vec<Arc<ControlTopic>>,
-        stream: ReplyStream,
-        heard: mpsc::Receiver<Vec<Heard>>,
-        progress: Progress,
-    ) -> Self {
-        let slot = |topic: Arc<ControlTopic>| {
-            let slot = Slot {
-                topic: topic.clone(),
-                state: State::Closed(Instant::now()),
-                is_asked: false,
-                is_missing: false,
-                is_logged: false,
-                silent: HashSet::new(),
-            };
-            (topic.name.clone(), slot)
-        };
+    fn new(streams: Streams, stream: ReplyStream, heard: mpsc::Receiver<Vec<Heard>>, progress: Progress) -> Self {
         ControlReader {
-            topics: topics.into_iter().map(slot).collect(),
+            streams,
+            topics: HashMap::new(),
             stream,
             heard: Some(heard),
             progress,
@@ -226,6 +140,7 @@ impl ControlReader {
     /// Asks what is due.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.progress.touch();
+        self.follow();
         let now = Instant::now();
         for (name, slot) in &mut self.topics {
             let silent = std::mem::take(&mut slot.silent).into_iter().map(Event::Silent);
@@ -264,6 +179,27 @@ impl ControlReader {
         }
     }
 
+    /// Takes in topics that have come, and gives up those that nobody uses any more: streams of a topic that is not worked on any more are
+    /// steered to their end.
+    fn follow(&mut self) {
+        // One that comes back under a name that is given up is opened at the next tick, when its reading has ended.
+        for topic in self.streams.controls() {
+            let name = topic.name.clone();
+            self.topics.entry(name).or_insert_with(|| Slot::new(topic));
+        }
+        let stream = &self.stream;
+        self.topics.retain(|name, slot| {
+            let is_used = Arc::strong_count(&slot.topic) > 1;
+            if slot.is_asked || is_used {
+                return true;
+            }
+            let (stream, name) = (stream.clone(), name.clone());
+            // A panic in it is logged by the panic hook; the topic is then read in vain.
+            drop(tokio::task::spawn_blocking(move || stream.close(&name)));
+            false
+        });
+    }
+
     fn tell(&self, heard: Vec<Heard>) {
         let mut heard = heard.into_iter().peekable();
         while let Some(first) = heard.next() {
@@ -284,6 +220,17 @@ impl ControlReader {
 }
 
 impl Slot {
+    fn new(topic: Arc<ControlTopic>) -> Self {
+        Slot {
+            topic,
+            state: State::Closed(Instant::now()),
+            is_asked: false,
+            is_missing: false,
+            is_logged: false,
+            silent: HashSet::new(),
+        }
+    }
+
     fn opened(&mut self, result: Result<OpenTopic, TopicError>) {
         match result {
             Ok(open) => {
@@ -298,7 +245,7 @@ impl Slot {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_logged, true) {
-                    match self.topic.is_required {
+                    match self.topic.is_required() {
                         true => tracing::error!(%error, "the control topic cannot be read, and streaming is required"),
                         false => tracing::warn!(%error, "the control topic cannot be read: answers are whole"),
                     }

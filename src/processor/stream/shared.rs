@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -35,42 +36,57 @@ pub struct Streams {
     pub instance: InstanceId,
     /// Cancelled when the time of a drain is nearly over.
     pub ending: CancellationToken,
-    controls: Arc<BTreeMap<String, Arc<ControlTopic>>>,
+    /// Written by a reload.
+    controls: Arc<ArcSwap<Controls>>,
+}
+
+/// The control topics of the process, by name.
+type Controls = BTreeMap<String, Arc<ControlTopic>>;
+
+/// The control topics of these request topics. Those of `before` are taken over that are the same.
+fn controls(topics: &[settings::Topic], before: &Controls) -> Controls {
+    let mut required = BTreeMap::<&String, bool>::new();
+    for topic in topics.iter().filter(|topic| topic.streams.streaming != Streaming::Off) {
+        let is_required = topic.streams.streaming == Streaming::Required;
+        *required.entry(&topic.streams.control_topic).or_default() |= is_required;
+    }
+    let control = |(name, is_required): (&String, bool)| {
+        let topic = before.get(name).cloned();
+        let topic = topic.unwrap_or_else(|| Arc::new(ControlTopic::new(name, is_required)));
+        topic.set_required(is_required);
+        (name.clone(), topic)
+    };
+    required.into_iter().map(control).collect()
 }
 
 impl Streams {
     pub fn new(settings: &Settings) -> Self {
-        let mut controls = BTreeMap::<String, bool>::new();
-        for topic in &settings.processor.topics {
-            if topic.streams.streaming != Streaming::Off {
-                let is_required = topic.streams.streaming == Streaming::Required;
-                *controls.entry(topic.streams.control_topic.clone()).or_default() |= is_required;
-            }
-        }
         let most = settings.max_streams.min(Semaphore::MAX_PERMITS);
-        let controls = controls.into_iter().map(|(name, is_required)| {
-            let topic = Arc::new(ControlTopic::new(&name, is_required));
-            (name, topic)
-        });
+        let controls = controls(&settings.processor.topics, &Controls::new());
         Streams {
             places: Arc::new(Semaphore::new(most)),
             most,
             instance: InstanceId::new(),
             ending: CancellationToken::new(),
-            controls: Arc::new(controls.collect()),
+            controls: Arc::new(ArcSwap::from_pointee(controls)),
         }
     }
 
     /// The control topics of the process.
-    pub fn controls(&self) -> impl Iterator<Item = &Arc<ControlTopic>> {
-        self.controls.values()
+    pub fn controls(&self) -> Vec<Arc<ControlTopic>> {
+        self.controls.load().values().cloned().collect()
+    }
+
+    /// From now on there are the control topics of these request topics.
+    pub fn replace_controls(&self, topics: &[settings::Topic]) {
+        self.controls.store(Arc::new(controls(topics, &self.controls.load())));
     }
 
     /// The control topic of a request topic; `None`: its answers are not streamed.
     pub fn control_of(&self, topic: &settings::Topic) -> Option<Arc<ControlTopic>> {
         let name = &topic.streams.control_topic;
         let is_on = topic.streams.streaming != Streaming::Off;
-        self.controls.get(name).filter(|_| is_on).cloned()
+        self.controls.load().get(name).filter(|_| is_on).cloned()
     }
 
     /// Lets streams go on until shortly before `limit` is over, then ends them. `begun` comes when no further one begins. True: none was

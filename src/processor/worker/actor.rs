@@ -31,6 +31,8 @@ pub struct TopicWorker {
     inputs: Option<Inputs>,
     /// Cancelled by the supervisor when this generation is over.
     over: CancellationToken,
+    /// Held by each record that is worked on, too: so it shows when all is done.
+    worked_on: Arc<()>,
     progress: Progress,
 }
 
@@ -44,12 +46,19 @@ pub struct Inputs {
 
 impl TopicWorker {
     /// Must be made on the Arbiter it runs on: the connections to the backend live there.
-    pub fn new(processor: RecordProcessor, inputs: Inputs, over: CancellationToken, progress: Progress) -> Self {
+    pub fn new(
+        processor: RecordProcessor,
+        inputs: Inputs,
+        over: CancellationToken,
+        worked_on: Arc<()>,
+        progress: Progress,
+    ) -> Self {
         TopicWorker {
             lanes: Lanes::new(processor.caller.topic.ordering),
             processor: Rc::new(processor),
             inputs: Some(inputs),
             over,
+            worked_on,
             progress,
         }
     }
@@ -74,16 +83,21 @@ impl Actor for TopicWorker {
                 self.spawn(hear(self.processor.clone(), heard));
             }
         }
-        let mut upkeep = Upkeep::new();
-        ctx.run_interval(SIGN_OF_LIFE_EVERY, move |worker, _| {
-            worker.progress.touch();
-            let RecordProcessor {
-                streams, outbox, kafka, ..
-            } = &*worker.processor;
-            if let Some(streams) = streams {
-                upkeep.tick(streams, outbox, kafka);
-            }
-        });
+        ctx.run_interval(SIGN_OF_LIFE_EVERY, |worker, _| worker.progress.touch());
+        self.spawn(keep_up(self.processor.clone()));
+    }
+}
+
+/// Looks after the open streams: as long as they last, which may be longer than the actor does.
+async fn keep_up(processor: Rc<RecordProcessor>) {
+    let RecordProcessor {
+        streams, outbox, kafka, ..
+    } = &*processor;
+    let Some(streams) = streams else { return };
+    let mut upkeep = Upkeep::new();
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
+        upkeep.tick(streams, outbox, kafka);
     }
 }
 
@@ -107,7 +121,11 @@ impl StreamHandler<Intake> for TopicWorker {
     fn handle(&mut self, intake: Intake, _: &mut Self::Context) {
         self.progress.touch();
         let turn = self.lanes.join(&intake.record);
-        self.spawn(self.processor.clone().process(intake, turn));
+        let (work, worked_on) = (self.processor.clone().process(intake, turn), self.worked_on.clone());
+        self.spawn(async move {
+            work.await;
+            drop(worked_on);
+        });
     }
     // finished(): the default stops the actor, which is right: its pump is gone.
 }

@@ -1,7 +1,6 @@
 //! Makes the generations of one worker: the actor, its pump, and what both share.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ use crate::processor::record::outbox::{Deliveries, Outbox};
 use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
-use crate::processor::record::reply_topics::ReplyTopics;
+use crate::processor::record::reply_topics::{Forbidden, ReplyTopics};
 use crate::processor::record::settlement::Ledger;
 use crate::processor::record::topic_lookup::TopicLookup;
 use crate::processor::stream::shared::{Streams, WorkerStreams};
@@ -46,7 +45,7 @@ use crate::processor::worker::view::WorkerView;
 use crate::settings::Delivery;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
-use crate::wire::Sealing;
+use crate::wire::SharedSealing;
 
 /// Records on their way from a pump to its worker.
 const HAND_OVER: usize = 256;
@@ -81,7 +80,7 @@ pub struct Shared {
     /// Health checks are switched on.
     pub asks_health: bool,
     /// Topics that no reply may go to.
-    pub forbidden: Arc<HashSet<String>>,
+    pub forbidden: Forbidden,
     pub dead_letter_topic: Option<Arc<str>>,
     pub dead_letter_trouble: DeadLetterTrouble,
     pub clock_tolerance: Duration,
@@ -91,7 +90,7 @@ pub struct Shared {
     pub kafka: KafkaHealth,
     /// Told of each record that ends.
     pub exchanges: Exchanges,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     /// Of the whole process.
     pub streams: Streams,
     /// Reads remembered answers.
@@ -138,6 +137,8 @@ impl Supervised for WorkerFactory {
         };
         let ledger = Ledger::new(topic, handle.clone(), self.view.metrics.clone());
         let progress = Progress::default();
+        let worked_on = Arc::new(());
+        let is_worked_on = Arc::downgrade(&worked_on);
         let make = {
             let (view, shared, sign_of_life) = (self.view.clone(), self.shared.clone(), progress.clone());
             let (rate_limit, retry_budget) = (self.rate_limit.clone(), self.retry_budget.clone());
@@ -152,7 +153,7 @@ impl Supervised for WorkerFactory {
             move |_: &mut actix::Context<TopicWorker>| {
                 let caller = caller(&view, &shared, rate_limit, retry_budget);
                 let processor = record_processor(caller, &shared, (ledger, outbox), response_topic, restorer);
-                TopicWorker::new(processor, inputs, over, sign_of_life)
+                TopicWorker::new(processor, inputs, over, worked_on, sign_of_life)
             }
         };
         spawn_watched(home, make, exited).ok_or("its thread could not be started")?;
@@ -165,6 +166,7 @@ impl Supervised for WorkerFactory {
             pump: Some(Box::new(GroupPump {
                 handle,
                 thread: Some(thread),
+                worked_on: is_worked_on,
             })),
         })
     }
@@ -255,6 +257,8 @@ struct GroupPump {
     handle: PumpHandle,
     /// Taken by `join`.
     thread: Option<JoinHandle<()>>,
+    /// Held by the worker, and by each record that is worked on.
+    worked_on: Weak<()>,
 }
 
 impl Pump for GroupPump {
@@ -268,6 +272,10 @@ impl Pump for GroupPump {
 
     fn is_drained(&self) -> bool {
         self.handle.status().is_drained()
+    }
+
+    fn is_worked_on(&self) -> bool {
+        self.worked_on.strong_count() > 0
     }
 
     fn join(&mut self, limit: Duration) -> bool {

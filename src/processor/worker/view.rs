@@ -15,6 +15,22 @@ use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::TopicMetrics;
 use crate::settings::{BreakerMode, Topic};
 
+/// The workers of the process. Clones share them.
+#[derive(Clone, Default)]
+pub struct Workers(Arc<ArcSwap<Vec<Arc<WorkerView>>>>);
+
+impl Workers {
+    /// Those of now.
+    pub fn all(&self) -> Arc<Vec<Arc<WorkerView>>> {
+        self.0.load_full()
+    }
+
+    /// From now on these are all.
+    pub fn replace(&self, workers: Vec<Arc<WorkerView>>) {
+        self.0.store(Arc::new(workers));
+    }
+}
+
 /// One worker, seen from outside. It outlives the worker's generations.
 pub struct WorkerView {
     pub topic: Topic,

@@ -11,7 +11,7 @@ pub struct ByteBudget(Arc<Budget>);
 
 struct Budget {
     held: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
     gauge: IntGauge,
 }
 
@@ -25,14 +25,20 @@ impl ByteBudget {
     /// `gauge` shows the bytes held.
     pub fn new(max: usize, gauge: IntGauge) -> Self {
         let held = AtomicUsize::new(0);
+        let max = max.into();
         ByteBudget(Arc::new(Budget { held, max, gauge }))
+    }
+
+    /// From now on this is the limit. What is held beyond it stays.
+    pub fn set_max(&self, max: usize) {
+        self.0.max.store(max, Ordering::Relaxed);
     }
 
     /// Begins to hold a body. Its bytes count as they come: a length that is only told costs nothing. `None`: `expected` bytes do not fit
     /// now.
     pub fn begin(&self, expected: usize) -> Option<HeldBytes> {
         let held = self.0.held.load(Ordering::Relaxed);
-        (held.saturating_add(expected) <= self.0.max).then(|| HeldBytes {
+        (held.saturating_add(expected) <= self.0.max.load(Ordering::Relaxed)).then(|| HeldBytes {
             budget: self.0.clone(),
             bytes: 0,
         })
@@ -56,7 +62,8 @@ impl ByteBudget {
 impl HeldBytes {
     /// Holds more. False: they do not fit.
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.budget.max);
+        let max = self.budget.max.load(Ordering::Relaxed);
+        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= max);
         let grown = self
             .budget
             .held

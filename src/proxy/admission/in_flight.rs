@@ -18,8 +18,8 @@ pub struct Admission(Arc<Limits>);
 
 struct Limits {
     total: AtomicUsize,
-    max_total: usize,
-    max_per_topic: usize,
+    max_total: AtomicUsize,
+    max_per_topic: AtomicUsize,
     gauge: IntGauge,
 }
 
@@ -81,10 +81,16 @@ impl Admission {
     pub fn new(max_total: usize, max_per_topic: usize, gauge: IntGauge) -> Self {
         Admission(Arc::new(Limits {
             total: AtomicUsize::new(0),
-            max_total,
-            max_per_topic,
+            max_total: max_total.into(),
+            max_per_topic: max_per_topic.into(),
             gauge,
         }))
+    }
+
+    /// From now on these are the limits. What is in flight beyond them stays.
+    pub fn set_limits(&self, max_total: usize, max_per_topic: usize) {
+        self.0.max_total.store(max_total, Ordering::Relaxed);
+        self.0.max_per_topic.store(max_per_topic, Ordering::Relaxed);
     }
 
     /// A permit. `None`: a limit is reached, or a reply within `timeout` is not to be expected. Never waits.
@@ -97,8 +103,8 @@ impl Admission {
             queue.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        take(&load.pending, self.0.max_per_topic)?;
-        if take(&self.0.total, self.0.max_total).is_none() {
+        take(&load.pending, self.0.max_per_topic.load(Ordering::Relaxed))?;
+        if take(&self.0.total, self.0.max_total.load(Ordering::Relaxed)).is_none() {
             load.pending.fetch_sub(1, Ordering::Relaxed);
             return None;
         }

@@ -1,31 +1,22 @@
 //! Keys that the configuration knows by their hashes.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
 use ring::digest::{SHA256, digest};
 
 use crate::settings::ApiKey;
 
-/// Every key that may ask. Read by each request, written on SIGHUP.
-pub struct ApiKeys(ArcSwap<Vec<ApiKey>>);
+/// Every key that may ask.
+pub struct ApiKeys(Vec<ApiKey>);
 
 impl ApiKeys {
     pub fn new(keys: &[ApiKey]) -> Self {
-        ApiKeys(ArcSwap::from_pointee(keys.to_vec()))
-    }
-
-    /// From now on these are all.
-    pub fn replace(&self, keys: Vec<ApiKey>) {
-        self.0.store(Arc::new(keys));
+        ApiKeys(keys.to_vec())
     }
 
     /// Whose key this is; `None`: nobody's. All keys are compared, and each of them whole: how long it takes tells nothing.
     pub fn owner(&self, key: &[u8]) -> Option<String> {
         let hash = digest(&SHA256, key);
         let mut owner = None;
-        let keys = self.0.load();
-        for known in keys.iter() {
+        for known in &self.0 {
             if openssl::memcmp::eq(hash.as_ref(), &known.sha256) {
                 owner = Some(known);
             }

@@ -1,7 +1,7 @@
 //! Where the keys of tokens come from, again and again. Keys that were read once stay good while newer ones cannot be had.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -43,7 +43,7 @@ struct State {
 }
 
 impl Jwks {
-    /// Reads the keys, on the thread that calls it, for as long as the process lives. `None`: none are configured.
+    /// Reads the keys, on the thread that calls it, for as long as somebody has this. `None`: none are configured.
     pub fn start(settings: &settings::Auth, metrics: JwksMetrics) -> Option<Self> {
         let source = settings.jwks.clone()?;
         let every = match &source {
@@ -58,8 +58,15 @@ impl Jwks {
             turns: watch::Sender::new(0),
         }));
         let algorithms = token::algorithms(settings);
-        actix::spawn(jwks.clone().refresh(source, algorithms, every, metrics));
+        actix::spawn(refresh(Arc::downgrade(&jwks.0), source, algorithms, every, metrics));
         Some(jwks)
+    }
+
+    /// Waits until keys were read, for `limit` at most. False: there are none yet.
+    pub async fn are_read(&self, limit: Duration) -> bool {
+        let mut turns = self.0.turns.subscribe();
+        let read = turns.wait_for(|_| self.current().is_some());
+        timeout(limit, read).await.is_ok_and(|read| read.is_ok())
     }
 
     /// The keys; `None`: they were never read.
@@ -80,47 +87,54 @@ impl Jwks {
         let tried = timeout(WAIT, turns.wait_for(|turn| *turn > before)).await;
         tried.is_ok_and(|tried| tried.is_ok())
     }
+}
 
-    async fn refresh(self, source: JwksSource, allowed: Vec<Algorithm>, every: Duration, metrics: JwksMetrics) {
-        let mut failing = false;
-        let mut last: Option<Bytes> = None;
-        loop {
-            let began = Instant::now();
-            self.0.is_under_way.store(true, Ordering::Release);
-            let read = read(&source).await;
-            let changed = read.as_ref().ok() != last.as_ref();
-            let keys = read.and_then(|json| Ok((KeySet::parse(&json, &allowed)?, json)));
-            metrics.refreshed(keys.is_ok());
-            match keys {
-                Ok((keys, json)) => {
-                    if changed || failing {
-                        tracing::info!(keys = keys.len(), "keys of tokens read");
-                    }
-                    failing = false;
-                    metrics.keys(keys.len());
-                    self.0.keys.store(Some(Arc::new(keys)));
-                    last = Some(json);
+/// Ends once nobody has the keys any more, which it notices at its next turn.
+async fn refresh(
+    state: Weak<State>,
+    source: JwksSource,
+    allowed: Vec<Algorithm>,
+    every: Duration,
+    metrics: JwksMetrics,
+) {
+    let mut failing = false;
+    let mut last: Option<Bytes> = None;
+    while let Some(state) = state.upgrade() {
+        let began = Instant::now();
+        state.is_under_way.store(true, Ordering::Release);
+        let read = read(&source).await;
+        let changed = read.as_ref().ok() != last.as_ref();
+        let keys = read.and_then(|json| Ok((KeySet::parse(&json, &allowed)?, json)));
+        metrics.refreshed(keys.is_ok());
+        match keys {
+            Ok((keys, json)) => {
+                if changed || failing {
+                    tracing::info!(keys = keys.len(), "keys of tokens read");
                 }
-                Err(error) => {
-                    if !failing {
-                        let stale = self.current().is_some();
-                        tracing::error!(error, stale, "keys of tokens cannot be read");
-                    }
-                    failing = true;
-                }
+                failing = false;
+                metrics.keys(keys.len());
+                state.keys.store(Some(Arc::new(keys)));
+                last = Some(json);
             }
-            self.0.is_under_way.store(false, Ordering::Release);
-            self.0.turns.send_modify(|turn| *turn += 1);
-            let next = if failing { AGAIN.min(every) } else { every };
-            let asked = async {
-                tokio::time::sleep_until(began + BETWEEN).await;
-                self.0.may_ask.store(true, Ordering::Release);
-                self.0.asked.notified().await;
-            };
-            // Err: nobody asked.
-            let _ = timeout(next, asked).await;
-            self.0.may_ask.store(false, Ordering::Release);
+            Err(error) => {
+                if !failing {
+                    let stale = state.keys.load().is_some();
+                    tracing::error!(error, stale, "keys of tokens cannot be read");
+                }
+                failing = true;
+            }
         }
+        state.is_under_way.store(false, Ordering::Release);
+        state.turns.send_modify(|turn| *turn += 1);
+        let next = if failing { AGAIN.min(every) } else { every };
+        let asked = async {
+            tokio::time::sleep_until(began + BETWEEN).await;
+            state.may_ask.store(true, Ordering::Release);
+            state.asked.notified().await;
+        };
+        // Err: nobody asked.
+        let _ = timeout(next, asked).await;
+        state.may_ask.store(false, Ordering::Release);
     }
 }
 

@@ -126,9 +126,9 @@ impl Auth {
         }
     }
 
-    /// From now on these are all the keys that may ask.
-    pub fn replace_api_keys(&self, keys: Vec<settings::ApiKey>) {
-        self.api_keys.replace(keys);
+    /// Where the keys of tokens come from; `None`: they prove nothing.
+    pub fn keys(&self) -> Option<&Jwks> {
+        self.tokens.as_ref().map(|tokens| &tokens.keys)
     }
 
     /// Who sends a request. Any one proof is enough.

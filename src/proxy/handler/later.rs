@@ -18,6 +18,7 @@ use crate::proxy::results::places::{Later, Place};
 use crate::proxy::results::prefer::Preferences;
 use crate::proxy::results::sender::NotTaken;
 use crate::proxy::results::store::{METHODS, Request, ResultStore};
+use crate::proxy::rules::Rules;
 use crate::proxy::trust::Origin;
 use crate::wire::beside::StreamOffer;
 use crate::wire::native::afterwards;
@@ -80,7 +81,11 @@ impl Proxy {
             preferences,
         } = accepting;
         let Destination {
-            route, target, caller, ..
+            route,
+            target,
+            caller,
+            limits,
+            ..
         } = destination;
         seen.asked_by(caller.principal.as_deref());
         seen.request = Some(RecordPosition::of(&place.request_topic.name));
@@ -100,6 +105,7 @@ impl Proxy {
             topic,
             format: route.wire_format,
             runs_once: false,
+            limits,
         };
         let until = arrived + route.timeout;
         let received = self.bodies.receive(request, payload, owner, until, &mut held).await;
@@ -166,14 +172,14 @@ impl Proxy {
         &self,
         request: &HttpRequest,
         payload: web::Payload,
-        results: &ResultStore,
+        (results, rules): (&ResultStore, &Rules),
         (text, origin): (&str, Origin),
         (id, arrived, mut seen): (CorrelationId, Instant, UnderWay),
     ) -> HttpResponse {
         seen.counts_for(&self.unrouted.seen);
-        let limited = self.client_limit.as_ref().map(|limit| limit.check(request, &origin));
+        let limited = rules.client_limit.as_ref().map(|limit| limit.check(request, &origin));
         let served = match limited.unwrap_or(Ok(())) {
-            Ok(()) => results.serve(request, text, &self.auth).await,
+            Ok(()) => results.serve(request, text, &rules.auth).await,
             Err(error) => Err(error),
         };
         seen.ends(Phase::Reply);

@@ -22,6 +22,7 @@ use std::time::Duration;
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -30,10 +31,9 @@ use crate::exchange::{self, Ending, Exchanges, RecordPosition, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::process::phase::Phase;
 use crate::proxy::admission::in_flight::Admission;
-use crate::proxy::admission::rate_limit::ClientLimit;
-use crate::proxy::auth::{Auth, Caller};
+use crate::proxy::auth::Caller;
 use crate::proxy::connection::tls::Tls;
-use crate::proxy::handler::body::declared_length;
+use crate::proxy::handler::body::{BodyLimits, declared_length};
 use crate::proxy::handler::forget::ForgetOnDrop;
 use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
@@ -44,11 +44,12 @@ use crate::proxy::reply_router::control_trouble::MissingControl;
 use crate::proxy::reply_router::messages::{Answer, Forward, Reply, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::results::store::ResultStore;
-use crate::proxy::routing::routes::{Route, Routes};
+use crate::proxy::routing::routes::Route;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics, TopicInUse, TopicUse};
+use crate::proxy::rules::Rules;
 use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
-use crate::proxy::trust::{Origin, TrustedProxies};
+use crate::proxy::trust::Origin;
 use crate::wire::native::afterwards;
 use crate::wire::{CorrelationId, ReplyError, headers};
 
@@ -61,14 +62,11 @@ const START_WAIT: Duration = Duration::from_secs(3);
 /// What every handler shares.
 pub struct Proxy {
     pub instance: Instance,
-    pub trusted: TrustedProxies,
+    pub rules: ArcSwap<Rules>,
     pub topics: Arc<KnownTopics>,
-    pub routes: Routes,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
-    pub topic_headers: bool,
     pub bodies: Bodies,
-    pub client_limit: Option<ClientLimit>,
     pub admission: Admission,
     pub streams: StreamPlaces,
     pub router: watch::Receiver<Option<Arc<RouterHandle>>>,
@@ -76,8 +74,6 @@ pub struct Proxy {
     pub missing_control: MissingControl,
     pub kafka: KafkaHealth,
     pub phase: Phase,
-    /// Who asks.
-    pub auth: Auth,
     /// `None`: the port is plain.
     pub tls: Option<Arc<Tls>>,
     pub metrics: ProxyMetrics,
@@ -91,17 +87,16 @@ pub struct Proxy {
 pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web::Data<Proxy>) -> HttpResponse {
     let arrived = Instant::now();
     let id = CorrelationId::new(proxy.instance.tag);
-    let origin = proxy.trusted.origin(&request);
+    let rules = proxy.rules.load_full();
+    let origin = rules.trusted.origin(&request);
     let mut seen = seen::begin(&proxy.exchanges, &request, id, &origin);
     if let Some(results) = &proxy.results
         && let Some(text) = results.asked(&request)
     {
-        let told = (id, arrived, seen);
-        return proxy
-            .serve_result(&request, payload, results, (text, origin), told)
-            .await;
+        let (results, asked, told) = ((results, &*rules), (text, origin), (id, arrived, seen));
+        return proxy.serve_result(&request, payload, results, asked, told).await;
     }
-    let destination = proxy.destination(&request, origin).await;
+    let destination = proxy.destination(&request, &rules, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
     let metrics = topic.as_ref().map_or(&proxy.unrouted, |topic| &topic.metrics);
     seen.counts_for(&metrics.seen);
@@ -124,11 +119,11 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         seen::refused(&mut seen, failure.error());
         let mut response = failure.error().response(Some(id));
         if failure.error() == RequestError::MethodNotAllowed
-            && let Ok(methods) = HeaderValue::from_str(&proxy.routes.allow(request.uri().path()))
+            && let Ok(methods) = HeaderValue::from_str(&rules.routes.allow(request.uri().path()))
         {
             response.headers_mut().insert(header::ALLOW, methods);
         }
-        if let Ok(route) = proxy.routes.find(request.method(), request.uri().path()) {
+        if let Ok(route) = rules.routes.find(request.method(), request.uri().path()) {
             route.demands.challenge(failure.error(), &mut response);
         }
         if failure.error() == RequestError::BadRequest {
@@ -154,6 +149,8 @@ struct Destination<'a> {
     route: &'a Route,
     target: Target<'a>,
     caller: Caller,
+    /// What its body may be.
+    limits: &'a BodyLimits,
     /// The route's topics, or those that the client names.
     request_topic: TopicInUse,
     reply_topic: TopicInUse,
@@ -187,6 +184,7 @@ impl Proxy {
     async fn destination<'a>(
         &'a self,
         request: &'a HttpRequest,
+        rules: &'a Rules,
         origin: Origin,
     ) -> Result<Destination<'a>, RequestError> {
         if is_tunnel(request) {
@@ -196,13 +194,13 @@ impl Proxy {
             return Err(RequestError::HeadTooLarge);
         }
         let target = Target::of(request, origin)?;
-        let route = self.routes.find(request.method(), request.uri().path())?;
+        let route = rules.routes.find(request.method(), request.uri().path())?;
         // Before topics are named, or a token is verified: both cost something.
-        if let Some(limit) = &self.client_limit {
+        if let Some(limit) = &rules.client_limit {
             limit.check(request, &origin)?;
         }
-        let caller = self.auth.check(request, &route.demands).await?;
-        let counts = self.topic_headers && origin.is_trusted;
+        let caller = rules.auth.check(request, &route.demands).await?;
+        let counts = rules.topic_headers && origin.is_trusted;
         let named = |name: &str, wanted: TopicUse, default: &Arc<KnownTopic>| match request.headers().get(name) {
             Some(value) if counts => {
                 let topic = value.to_str().map_err(|_| RequestError::BadTopic)?;
@@ -214,6 +212,7 @@ impl Proxy {
             route,
             target,
             caller,
+            limits: &rules.body,
             request_topic: named(headers::X_KAFKA_TOPIC, TopicUse::Requests, &route.request_topic)?,
             reply_topic: named(headers::X_KAFKA_REPLY_TOPIC, TopicUse::Replies, &route.reply_topic)?,
         })
@@ -231,6 +230,7 @@ impl Proxy {
             route,
             target,
             caller,
+            limits,
             request_topic,
             reply_topic,
         } = destination;
@@ -260,6 +260,7 @@ impl Proxy {
             topic: &request_topic,
             format: route.wire_format,
             runs_once: keyed.is_some(),
+            limits,
         };
         // A body that would be refused is not read. One that comes slowly takes no place until it is there.
         let permit = admit()?;

@@ -20,7 +20,6 @@ const LATER: usize = 512;
 
 /// How bodies are taken in.
 pub struct Bodies {
-    pub limits: BodyLimits,
     /// How large a record each request topic takes.
     pub records: RecordLimits,
     /// Bytes that are held of bodies and answers.
@@ -36,6 +35,8 @@ pub struct Owner<'a> {
     pub format: Format,
     /// A digest of a body is needed that lies elsewhere.
     pub runs_once: bool,
+    /// What it may be.
+    pub limits: &'a BodyLimits,
 }
 
 /// Where a request's body is.
@@ -97,9 +98,9 @@ impl Bodies {
         };
         let of_record = self.records.of(&owner.topic.name);
         let most = match owner.format {
-            Format::Native => self.limits.size,
+            Format::Native => owner.limits.size,
             // The whole envelope is one record.
-            Format::Json => self.limits.size.min(of_record),
+            Format::Json => owner.limits.size.min(of_record),
         };
         if declared.is_some_and(|length| length > most) {
             return Err(RequestError::BodyTooLarge);
@@ -113,7 +114,7 @@ impl Bodies {
                 .ok_or(RequestError::Overloaded)?,
         );
         let began = Instant::now();
-        match read_body(payload, declared, (&self.limits, of_record), deadline, held).await? {
+        match read_body(payload, declared, (owner.limits, of_record), deadline, held).await? {
             Part::Whole(body) => Ok(Received::Whole(body)),
             Part::Beyond(_) if owner.format == Format::Json => Err(RequestError::BodyTooLarge),
             Part::Beyond(beginning) => self.upload(payload, owner, beginning, began).await,
@@ -135,7 +136,7 @@ impl Bodies {
                 digest.update(&beginning);
             }
             upload.push(beginning).await?;
-            while let Some(chunk) = next_chunk(payload, &self.limits, began, upload.length()).await? {
+            while let Some(chunk) = next_chunk(payload, owner.limits, began, upload.length()).await? {
                 if let Some(digest) = &mut digest {
                     digest.update(&chunk);
                 }

@@ -35,9 +35,10 @@ use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::admission::span::TICK;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::wanted::{SharedWanted, Wanted};
 use crate::wire::beside::InstanceId;
 use crate::wire::native::afterwards::{self, EncodedOffer};
-use crate::wire::{Format, Sealing};
+use crate::wire::{Format, SharedSealing};
 
 /// One turn of housekeeping: the pace of queues, parked requests without hope, gauges, and entries that the handler's `ForgetOnDrop` did
 /// not remove, which are counted and expected to be none.
@@ -54,13 +55,11 @@ pub struct RouterParts {
     pub limits: RecordLimits,
     pub stream: ReplyStream,
     pub known: Arc<KnownTopics>,
-    /// The request topics of the configuration, opened at start.
-    pub request_topics: Vec<Arc<KnownTopic>>,
-    /// Reply topics that are open before this router is published.
-    pub warmup: Vec<Arc<KnownTopic>>,
+    /// The topics of the configuration.
+    pub wanted: SharedWanted,
     pub slot: Arc<RouterSlot>,
     pub metrics: ProxyMetrics,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     pub kafka: KafkaHealth,
     pub progress: Progress,
     pub streams: StreamParts,
@@ -76,8 +75,6 @@ pub struct StreamParts {
     pub offer: EncodedOffer,
     /// Holds the bytes of answers.
     pub budget: ByteBudget,
-    /// The request topics of the configuration whose answers may come in pieces.
-    pub topics: Vec<Arc<KnownTopic>>,
     pub missing: MissingControl,
 }
 
@@ -93,7 +90,12 @@ pub struct ReplyRouter {
     pub(super) well_since: Instant,
     /// Requests whose topics are still opening; bounded by permits.
     pub(super) parked: Vec<Forward>,
-    /// Every warm-up topic is read. Shown by readiness.
+    /// What is open, or is being opened.
+    pub(super) wanted: Arc<Wanted>,
+    /// The reply topics that readiness needs: those of the start. One that a reload adds holds up nothing: a mistake in a configuration
+    /// that is changed everywhere at once must not take all proxies out of service.
+    pub(super) warmup: Vec<Arc<KnownTopic>>,
+    /// All of them are read. Shown by readiness.
     positioned: Arc<AtomicBool>,
     /// A reply that is not believed was logged.
     pub(super) unbelieved_logged: bool,
@@ -115,7 +117,10 @@ impl ReplyRouter {
         ctx: &mut Context<Self>,
     ) -> Self {
         parts.metrics.router_entries.set(0);
+        let wanted = parts.wanted.load_full();
         ReplyRouter {
+            warmup: wanted.warmup.clone(),
+            wanted,
             pending: Pending::default(),
             topics: TopicStates::default(),
             streams: OpenStreams::default(),
@@ -189,7 +194,7 @@ impl ReplyRouter {
         // Before it is sealed: the key of a sealed record depends on the secret.
         let key = forward.record.key.as_ref().filter(|_| forward.is_keyed);
         let partition = key.and_then(|key| self.topics.partition_of(&forward.request_topic.name, key));
-        if let Err(error) = seal(&self.parts.sealing, &mut forward) {
+        if let Err(error) = seal(&self.parts.sealing.load(), &mut forward) {
             tracing::error!(topic = %forward.request_topic.name, %error, "a request is not sent");
             return forward.refuse(RequestError::Overloaded);
         }
@@ -228,10 +233,10 @@ impl ReplyRouter {
     }
 
     /// Readiness follows the warm-up topics; the router itself is published once, the first time all of them are read.
-    fn publish_once_positioned(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn publish_once_positioned(&mut self, ctx: &mut Context<Self>) {
         let open = self.topics.open_replies();
         self.parts.metrics.active_consumers.set(open as i64);
-        let positioned = self.parts.warmup.iter().all(|topic| self.topics.is_open(&topic.name));
+        let positioned = self.warmup.iter().all(|topic| self.topics.is_open(&topic.name));
         self.positioned.store(positioned, Ordering::Release);
         if self.published || !positioned {
             return;
@@ -309,7 +314,8 @@ impl Actor for ReplyRouter {
             Cadence::new(HOUSEKEEPING_EVERY, Instant::now()),
             Cadence::new(CHECK_EVERY, Instant::now()),
         );
-        ctx.run_interval(HOUSEKEEPING_EVERY, move |router, _| {
+        ctx.run_interval(HOUSEKEEPING_EVERY, move |router, ctx| {
+            router.take_wanted(ctx);
             let now = Instant::now();
             router.sweep(sweeps.tick(now), now);
         });
@@ -322,15 +328,7 @@ impl Actor for ReplyRouter {
             }
         });
         ctx.run_interval(ALIVE_EVERY, |router, _| router.show_life());
-        for topic in &self.parts.streams.topics {
-            self.controls.open(topic, &self.tasks);
-        }
-        for topic in &self.parts.request_topics {
-            self.topics.open_request(topic, &self.tasks);
-        }
-        for topic in &self.parts.warmup {
-            self.topics.open_reply(topic, &self.tasks);
-        }
+        self.open_wanted();
         self.publish_once_positioned(ctx);
     }
 }
@@ -346,14 +344,14 @@ impl Handler<Forward> for ReplyRouter {
 impl Handler<TopicEvent> for ReplyRouter {
     type Result = ();
     fn handle(&mut self, event: TopicEvent, ctx: &mut Self::Context) {
-        let (configured, warmup, tasks) = (&self.parts.request_topics, &self.parts.warmup, &self.tasks);
+        let (configured, wanted, tasks) = (&self.wanted.request_topics, &self.wanted.warmup, &self.tasks);
         match event {
             TopicEvent::RequestTopicOpened { topic, result } => {
                 self.topics.request_opened(topic, result, configured, tasks);
                 self.unpark(ctx);
             }
             TopicEvent::ReplyTopicOpened { topic, result } => {
-                self.topics.reply_opened(topic, result, warmup, tasks);
+                self.topics.reply_opened(topic, result, wanted, tasks);
                 self.unpark(ctx);
             }
             TopicEvent::ReplyTopicClosed(name) => {
@@ -371,8 +369,8 @@ impl Handler<TopicEvent> for ReplyRouter {
                 for (topic, now) in changes.controls.drain(..) {
                     self.controls.checked(&topic, now);
                 }
-                let lost = self.topics.checked(changes, warmup, tasks);
-                let denied = warmup.iter().any(|topic| self.topics.is_denied(&topic.name));
+                let lost = self.topics.checked(changes, wanted, tasks);
+                let denied = self.warmup.iter().any(|topic| self.topics.is_denied(&topic.name));
                 self.parts.metrics.replies_denied.set(denied.into());
                 lost.iter().for_each(|topic| self.lose_replies_of(topic));
                 self.publish_once_positioned(ctx);

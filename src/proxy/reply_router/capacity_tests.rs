@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use rdkafka::mocking::MockCluster;
@@ -26,6 +27,7 @@ use crate::process::progress::Progress;
 use crate::proxy::admission::bytes::ByteBudget;
 use crate::proxy::metrics::ProxyMetrics;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::wanted::Wanted;
 use crate::settings::{self, Kafka, Mode, ReplyPartition, Settings};
 use crate::wire::beside::{InstanceId, StreamOffer};
 use crate::wire::{CorrelationId, Fields, RawRecord, Record};
@@ -155,7 +157,7 @@ async fn a_router_carries_many() {
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
     let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
-    let sealing = Arc::new(settings.sealing.derive().unwrap());
+    let sealing = settings.sealing.shared().unwrap();
     let ((alive, signs_of_life), instance) = (mpsc::channel(1), InstanceId::new());
     let (stream, _nobody_replies) = ReplyStream::start(
         &consumer,
@@ -172,8 +174,13 @@ async fn a_router_carries_many() {
         producer,
         stream,
         known,
-        request_topics: vec![request_topic.clone()],
-        warmup: vec![reply_topic.clone()],
+        wanted: Arc::new(ArcSwap::from_pointee(Wanted {
+            request_topics: vec![request_topic.clone()],
+            warmup: vec![reply_topic.clone()],
+            settings: settings.proxy.clone(),
+            streamed: Vec::new(),
+            required_control: Default::default(),
+        })),
         sealing,
         slot,
         metrics,
@@ -184,7 +191,6 @@ async fn a_router_carries_many() {
             window: 1,
             offer: StreamOffer { window: 1, instance }.into(),
             budget: ByteBudget::new(0, IntGauge::new("e", "e").unwrap()),
-            topics: Vec::new(),
             missing: MissingControl::default(),
         },
     };

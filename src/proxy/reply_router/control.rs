@@ -12,7 +12,7 @@ use super::topic_tasks::TopicTasks;
 use crate::kafka::cluster::describe::Found;
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::proxy::stream::metrics::StreamMetrics;
-use crate::wire::Sealing;
+use crate::wire::SharedSealing;
 use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
 
@@ -42,19 +42,28 @@ pub(super) struct ControlTopics {
     topics: HashMap<Arc<str>, ControlTopic>,
     required: BTreeSet<Arc<str>>,
     missing: MissingControl,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     metrics: StreamMetrics,
 }
 
 impl ControlTopics {
-    pub(super) fn new(missing: MissingControl, sealing: Arc<Sealing>, metrics: StreamMetrics) -> Self {
+    pub(super) fn new(missing: MissingControl, sealing: SharedSealing, metrics: StreamMetrics) -> Self {
         ControlTopics {
             topics: HashMap::new(),
-            required: BTreeSet::clone(&missing.names()),
+            required: BTreeSet::new(),
             missing,
             sealing,
             metrics,
         }
+    }
+
+    /// The topics without which the process is not ready.
+    pub(super) fn require(&mut self, names: &BTreeSet<Arc<str>>) {
+        self.required.clone_from(names);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.topics.contains_key(name)
     }
 
     /// Whether the answers of a request topic can be steered. `None`: it is not known yet, and will be soon. Begins to open a topic that was
@@ -172,7 +181,11 @@ impl ControlTopics {
         if let Control::Cancel { .. } = &control {
             self.metrics.cancels.inc();
         }
-        match self.sealing.seal(control.encode(), Binding::Control { topic: name }) {
+        match self
+            .sealing
+            .load()
+            .seal(control.encode(), Binding::Control { topic: name })
+        {
             Ok(record) => tasks.producer.send(name, None, &record, CONTROL_TICKET),
             Err(error) => tracing::error!(topic = %name, %error, "a control record is not sent"),
         }

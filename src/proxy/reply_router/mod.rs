@@ -15,6 +15,7 @@
 //! - [`seal`]: seals requests and opens their replies.
 //! - [`topics`]: which topics are open, opening or failed.
 //! - [`topic_check`]: what the check of all open topics changes.
+//! - [`follow`]: what the configuration names is opened.
 //! - [`let_go`]: which topics are given up because nobody names them any more.
 //! - [`search`]: when to search a reply topic for replies on other partitions; a pure machine.
 //! - [`search_replies`]: begins and ends such searches.
@@ -28,6 +29,7 @@ mod capacity_tests;
 mod control;
 pub mod control_trouble;
 mod endings;
+mod follow;
 mod let_go;
 mod liveness;
 pub mod messages;

@@ -46,7 +46,7 @@ impl ReplyRouter {
 
     /// Takes out the request that a reply is for.
     fn claim(&mut self, id: CorrelationId, record: RawRecord) -> Result<(Waiting, RawRecord), NotGiven> {
-        let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
+        let (sealing, logged) = (&self.parts.sealing.load(), &mut self.unbelieved_logged);
         self.pending.claim(id, record, |waiting, reply| {
             let topics = (&*waiting.request_topic.name, &*waiting.reply_topic.name);
             open(sealing, logged, topics, reply)
@@ -116,7 +116,7 @@ impl ReplyRouter {
             return Err(NotGiven::Misplaced);
         }
         let topics = (&*stream.request_topic.name, &*stream.reply_topic.name);
-        let (sealing, logged) = (&self.parts.sealing, &mut self.unbelieved_logged);
+        let (sealing, logged) = (&self.parts.sealing.load(), &mut self.unbelieved_logged);
         let record = open(sealing, logged, topics, record).ok_or(NotGiven::NotBelieved)?;
         let (taken, goes_on) = match stream::decode_piece(&record) {
             Ok(piece) => {

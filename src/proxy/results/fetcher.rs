@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::kafka::range_reader::{Range, RangeError, RangeReader};
 use crate::wire::sealing::Binding;
 use crate::wire::stream::{Piece, decode_piece, is_piece};
-use crate::wire::{CorrelationId, RawRecord, Sealing, headers};
+use crate::wire::{CorrelationId, RawRecord, SharedSealing, headers};
 
 /// Consumers for results of one record, and for longer ones.
 const OF_ONE: usize = 4;
@@ -84,7 +84,7 @@ pub struct Fetcher(Arc<Shared>);
 struct Shared {
     config: ClientConfig,
     max_record: usize,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     of_one: Arc<Semaphore>,
     of_many: Arc<Semaphore>,
     /// Consumers that read nothing now; bounded by their number.
@@ -93,7 +93,7 @@ struct Shared {
 
 impl Fetcher {
     /// `config` is that of a consumer.
-    pub fn new(config: ClientConfig, max_record: usize, sealing: Arc<Sealing>) -> Self {
+    pub fn new(config: ClientConfig, max_record: usize, sealing: SharedSealing) -> Self {
         Fetcher(Arc::new(Shared {
             config,
             max_record,
@@ -197,7 +197,11 @@ impl Shared {
             request_topic: &wanted.request_topic,
             reply_topic: &wanted.range.topic,
         };
-        let opened = self.sealing.open(record, binding).map_err(|error| error.to_string())?;
+        let opened = self
+            .sealing
+            .load()
+            .open(record, binding)
+            .map_err(|error| error.to_string())?;
         match is_piece(&opened) {
             true => decode_piece(&opened).map(Item::Piece),
             false => Ok(Item::Whole(opened.into_owned())),

@@ -28,7 +28,7 @@ use crate::proxy::results::view::{Accepted, Find, IndexView, ReaderHandle};
 use crate::proxy::results::waiters::Waiters;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Supervised};
-use crate::wire::{Sealing, now_ms};
+use crate::wire::{SharedSealing, now_ms};
 
 const TICK: Duration = Duration::from_millis(250);
 /// How often results whose time is over are removed, and gauges brought up to date.
@@ -44,7 +44,7 @@ pub struct ResultsReaderFactory {
     pub config: ClientConfig,
     pub questions: Arc<dyn Questions>,
     pub admin: TopicAdmin,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     pub max_record: usize,
     pub max_results: usize,
     pub max_waiting: usize,

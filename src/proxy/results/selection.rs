@@ -17,7 +17,7 @@ use crate::proxy::results::places::ResultsTopic;
 use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
 use crate::wire::stream::{StreamId, goes_on_after};
-use crate::wire::{CorrelationId, RawRecord, Sealing, headers, is_final_status, now_ms};
+use crate::wire::{CorrelationId, RawRecord, SharedSealing, headers, is_final_status, now_ms};
 
 /// How far the reading thread is.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Read {
 pub struct Results {
     numbers: HashMap<String, u16>,
     topics: Arc<Vec<ResultsTopic>>,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     max_record: usize,
     read: Arc<Read>,
     metrics: ResultsMetrics,
@@ -54,7 +54,7 @@ impl Results {
     /// Of these topics; the number of one is its place.
     pub fn new(
         topics: Arc<Vec<ResultsTopic>>,
-        sealing: Arc<Sealing>,
+        sealing: SharedSealing,
         max_record: usize,
         read: Arc<Read>,
         metrics: ResultsMetrics,
@@ -83,7 +83,7 @@ impl Results {
         let is_control = record.header(headers::KHP_CONTROL).is_some();
         let control = is_control.then_some(Binding::Control { topic: &topic.name });
         let mut bindings = control.into_iter().chain(replies.filter(|_| !is_control));
-        let opened = bindings.find_map(|binding| self.sealing.open(&record, binding).ok());
+        let opened = bindings.find_map(|binding| self.sealing.load().open(&record, binding).ok());
         let opened = opened.map(|opened| opened.into_owned());
         if opened.is_none() {
             self.metrics.unbelieved.inc();
@@ -116,7 +116,7 @@ impl Selection for Results {
         {
             return None;
         }
-        let what = match self.sealing.keys.is_empty() {
+        let what = match self.sealing.load().keys.is_empty() {
             true => what(|name| message.header(name.as_bytes(), Bytes::copy_from_slice)),
             false => {
                 let topics = self.topics.clone();

@@ -29,7 +29,7 @@ use crate::proxy::results::sender::{NotTaken, Sender};
 use crate::proxy::results::view::{Accepted, Find, IndexView};
 use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
-use crate::wire::{Record, Sealing, headers, now_ms};
+use crate::wire::{Record, SharedSealing, headers, now_ms};
 
 /// What may be done with a result.
 pub const METHODS: &str = "GET, HEAD, DELETE";
@@ -46,7 +46,7 @@ pub struct ResultStore {
     pub locations: Locations,
     pub sender: Sender,
     pub fetcher: Fetcher,
-    pub sealing: Arc<Sealing>,
+    pub sealing: SharedSealing,
     pub view: Arc<IndexView>,
     /// Requests that are being accepted, and how many may be.
     pub accepting: AtomicUsize,
@@ -340,7 +340,7 @@ impl ResultStore {
                 correlation_id: Bytes::copy_from_slice(&result.id.to_bytes()),
                 stream: None,
             };
-            let sealed = self.sealing.seal(cancel.encode(), Binding::Control { topic });
+            let sealed = self.sealing.load().seal(cancel.encode(), Binding::Control { topic });
             sealed.map_err(|error| {
                 tracing::error!(%topic, %error, "a cancel is not sent");
                 RequestError::Overloaded

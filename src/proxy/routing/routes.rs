@@ -16,7 +16,7 @@ use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
 use crate::proxy::idempotency::Terms;
 use crate::proxy::results::places::Later;
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
+use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::places::StreamTerms;
 use crate::settings::{self, RecordKey};
 use crate::wire::{Fields, Format, path};
@@ -50,15 +50,15 @@ pub struct Route {
 }
 
 impl Routes {
-    /// The routes that the settings name; `None` if `topics` does not know their topics.
-    pub fn new(proxy: &settings::Proxy, topics: &KnownTopics) -> Option<Self> {
+    /// The routes that the settings name; `None` if `configured` does not know their topics.
+    pub fn new(proxy: &settings::Proxy, configured: impl Fn(&str) -> Option<Arc<KnownTopic>>) -> Option<Self> {
         let route = |route: &settings::Route| {
             Some(Route {
                 // Panics at a bad pattern; the settings let none through.
                 pattern: Some(ResourceDef::new(route.path.as_str())),
                 methods: route.methods.clone(),
-                request_topic: topics.configured(&route.request_topic)?,
-                reply_topic: topics.configured(&route.response_topic)?,
+                request_topic: configured(&route.request_topic)?,
+                reply_topic: configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
                 idempotency: Terms::new(&route.idempotency, &route.path),
@@ -76,8 +76,8 @@ impl Routes {
         Some(Routes(vec![Route {
             pattern: None,
             methods: Vec::new(),
-            request_topic: topics.configured(&proxy.request_topic)?,
-            reply_topic: topics.configured(&proxy.response_topic)?,
+            request_topic: configured(&proxy.request_topic)?,
+            reply_topic: configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
             idempotency: Terms::new(&proxy.idempotency, ""),
@@ -190,6 +190,7 @@ fn decoded(text: &str) -> Bytes {
 mod tests {
     use super::*;
     use crate::proxy::metrics::ProxyMetrics;
+    use crate::proxy::routing::topics::KnownTopics;
     use crate::settings::{Mode, load};
     use actix_web::http::header::{HeaderName, HeaderValue};
 
@@ -201,7 +202,7 @@ mod tests {
         let settings = settings.unwrap_or_else(|error| panic!("{error}")).settings;
         let metrics = ProxyMetrics::register(&prometheus::Registry::new()).unwrap();
         let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
-        Routes::new(&settings.proxy, &topics).unwrap()
+        Routes::new(&settings.proxy, |name| topics.configured(name)).unwrap()
     }
 
     fn topic<'a>(routes: &'a Routes, method: &str, path: &str) -> Result<&'a str, RequestError> {

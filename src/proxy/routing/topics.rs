@@ -36,6 +36,8 @@ pub struct KnownTopic {
     pub name: Arc<str>,
     /// Where whoever sends requests to it steers their answers.
     pub control: Arc<str>,
+    /// Where bodies of its requests go that are larger than a record.
+    pub bodies: Arc<str>,
     /// What the configuration uses it for; `None`: only clients name it.
     configured_for: Option<TopicUse>,
     pub load: Arc<TopicLoad>,
@@ -88,6 +90,12 @@ impl KnownTopic {
         self.configured_for.is_none() && self.usage.opened.load(Ordering::Acquire) == opened
     }
 
+    fn is_configured_as(&self, other: &KnownTopic) -> bool {
+        self.configured_for == other.configured_for
+            && (&self.control, &self.bodies) == (&other.control, &other.bodies)
+            && self.consumers.is_some() == other.consumers.is_some()
+    }
+
     fn is_idle(&self) -> bool {
         self.usage.users.load(Ordering::Acquire) == 0
     }
@@ -98,11 +106,16 @@ struct Nameable {
     requests: GlobSet,
     replies: GlobSet,
     dead_letter_topic: Option<String>,
+    /// The names that `allowed_topics` gives in full. They have a metrics label of their own.
+    labelled: HashSet<String>,
+    /// The most topics that only clients name: of those that have opened, and as many that have not yet.
+    limit: usize,
 }
 
 impl Nameable {
     /// A pattern that ends in `-requests` is for request topics only, and one that ends in `-responses` for reply topics.
-    fn new(patterns: &[String], dead_letter_topic: Option<&str>) -> Self {
+    fn new(proxy: &Proxy, dead_letter_topic: Option<&str>) -> Self {
+        let patterns = &proxy.allowed_topics;
         let without = |end: &str| {
             let kept = patterns.iter().filter(|pattern| !pattern.ends_with(end));
             globs(&kept.cloned().collect::<Vec<_>>())
@@ -111,6 +124,8 @@ impl Nameable {
             requests: without(REPLIES_END),
             replies: without(REQUESTS_END),
             dead_letter_topic: dead_letter_topic.map(str::to_owned),
+            labelled: patterns.iter().cloned().collect(),
+            limit: proxy.max_client_topics,
         }
     }
 
@@ -131,53 +146,58 @@ type Known = HashMap<Arc<str>, Arc<KnownTopic>>;
 /// All known topics. Read by every request, written when a client first names one.
 pub struct KnownTopics {
     known: ArcSwap<Known>,
-    allowed: Nameable,
-    /// The names that `allowed_topics` gives in full. They have a metrics label of their own.
-    labelled: HashSet<String>,
+    nameable: ArcSwap<Nameable>,
     may_create: GlobSet,
-    /// The most topics that only clients name: of those that have opened, and as many that have not yet.
-    limit: usize,
     /// How often a client has named one: the clock by which the one that was unused longest is found.
     named: AtomicU64,
     limit_was_logged: AtomicBool,
     metrics: ProxyMetrics,
 }
 
+/// The topics of a configuration that is to run: what `KnownTopics::replace` takes.
+pub struct Next {
+    configured: Known,
+    nameable: Nameable,
+}
+
+impl Next {
+    /// A configured topic.
+    pub fn configured(&self, name: &str) -> Option<Arc<KnownTopic>> {
+        self.configured.get(name).cloned()
+    }
+}
+
 impl KnownTopics {
     /// Knows the configured topics from the start.
     pub fn new(proxy: &Proxy, create: &CreateTopics, dead_letter_topic: Option<&str>, metrics: ProxyMetrics) -> Self {
-        let replies = [proxy.response_topic.as_str()].into_iter().chain(proxy.reply_topics());
-        let requests = [proxy.request_topic.as_str()].into_iter().chain(proxy.request_topics());
-        let configured = replies
-            .map(|name| (name, TopicUse::Replies))
-            .chain(requests.map(|name| (name, TopicUse::Requests)));
-        let groups = proxy.consumer_groups();
-        let known: Known = configured
-            .map(|(name, used_for)| {
-                let name: Arc<str> = Arc::from(name);
-                let topic = KnownTopic {
-                    control: Arc::from(proxy.control_topic_of(&name)),
-                    name: name.clone(),
-                    configured_for: Some(used_for),
-                    load: Arc::default(),
-                    metrics: metrics.topic(&name),
-                    may_create: true,
-                    consumers: groups.contains_key(&*name).then(Arc::default),
-                    usage: Usage::default(),
-                };
-                (name, Arc::new(topic))
-            })
-            .collect();
         KnownTopics {
-            known: ArcSwap::from_pointee(known),
-            labelled: proxy.allowed_topics.iter().cloned().collect(),
-            allowed: Nameable::new(&proxy.allowed_topics, dead_letter_topic),
+            known: ArcSwap::from_pointee(configured(proxy, &metrics, &Known::new())),
+            nameable: ArcSwap::from_pointee(Nameable::new(proxy, dead_letter_topic)),
             may_create: globs(&create.allow),
-            limit: proxy.max_client_topics,
             named: AtomicU64::new(0),
             limit_was_logged: AtomicBool::new(false),
             metrics,
         }
+    }
+
+    /// The topics of other settings, those that stay as they are with all that is known of them. Nothing is changed yet.
+    pub fn next(&self, proxy: &Proxy) -> Next {
+        let dead_letter_topic = self.nameable.load().dead_letter_topic.clone();
+        Next {
+            configured: configured(proxy, &self.metrics, &self.known.load()),
+            nameable: Nameable::new(proxy, dead_letter_topic.as_deref()),
+        }
+    }
+
+    /// From now on these are the configured topics. Others stay that only clients name.
+    pub fn replace(&self, next: Next) {
+        self.nameable.store(Arc::new(next.nameable));
+        let configured = &next.configured;
+        self.change(|known| {
+            known.retain(|name, topic| topic.configured_for.is_none() && !configured.contains_key(name));
+            known.extend(configured.iter().map(|(name, topic)| (name.clone(), topic.clone())));
+            Room::Enough
+        });
     }
 
     /// A configured topic.
@@ -196,10 +216,11 @@ impl KnownTopics {
     /// `BadTopic`: Kafka would refuse the name. `TopicNotAllowed`: it is private, not in `allowed_topics`, or configured for the other
     /// use: requests would be read as replies. `Overloaded`: `max_client_topics` names are opening at this moment. Kafka is not asked.
     pub fn named_by_client(&self, name: &str, wanted: TopicUse) -> Result<TopicInUse, RequestError> {
+        let nameable = self.nameable.load();
         if let Some(topic) = self.configured(name) {
             let is_for_this = match topic.configured_for {
                 Some(configured) => configured == wanted,
-                None => self.allowed.has(name, wanted),
+                None => nameable.has(name, wanted),
             };
             return is_for_this
                 .then(|| self.used(topic))
@@ -208,17 +229,18 @@ impl KnownTopics {
         if !is_legal(name) {
             return Err(RequestError::BadTopic);
         }
-        if self.limit == 0 || !self.allowed.has(name, wanted) {
+        if nameable.limit == 0 || !nameable.has(name, wanted) {
             return Err(RequestError::TopicNotAllowed);
         }
         let name: Arc<str> = Arc::from(name);
         let topic = self.used(Arc::new(KnownTopic {
             control: Streams::default_control_topic(&name).into(),
+            bodies: Streams::default_bodies_topic(&name).into(),
             name: name.clone(),
             configured_for: None,
             load: Arc::default(),
             // Labels come from bounded sets: a name that a client made up is `other`.
-            metrics: self.metrics.topic(match self.labelled.contains(&*name) {
+            metrics: self.metrics.topic(match nameable.labelled.contains(&*name) {
                 true => &name,
                 false => OTHER_TOPIC,
             }),
@@ -270,7 +292,7 @@ impl KnownTopics {
     /// Adds a topic with `add` to those that have opened, or have not; one of these makes room where that is needed.
     fn room_for(&self, known: &mut Known, opened: bool, add: impl FnOnce(&mut Known)) -> Room {
         let alike = || known.values().filter(|topic| topic.is_clients(opened));
-        if alike().count() < self.limit {
+        if alike().count() < self.nameable.load().limit {
             add(known);
             return Room::Enough;
         }
@@ -302,12 +324,40 @@ impl KnownTopics {
             self.metrics.client_topics_limited.inc();
             if !self.limit_was_logged.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    max_client_topics = self.limit,
+                    max_client_topics = self.nameable.load().limit,
                     "clients name more topics than may be known; the one that was unused longest makes room"
                 );
             }
         }
     }
+}
+
+/// The entries of the configured topics. One that `before` has just so is taken over; of another, its load is.
+fn configured(proxy: &Proxy, metrics: &ProxyMetrics, before: &Known) -> Known {
+    let replies = [proxy.response_topic.as_str()].into_iter().chain(proxy.reply_topics());
+    let requests = [proxy.request_topic.as_str()].into_iter().chain(proxy.request_topics());
+    let all = replies
+        .map(|name| (name, TopicUse::Replies))
+        .chain(requests.map(|name| (name, TopicUse::Requests)));
+    let groups = proxy.consumer_groups();
+    let entry = |(name, used_for)| {
+        let name: Arc<str> = Arc::from(name);
+        let old = before.get(&name);
+        let topic = KnownTopic {
+            control: Arc::from(proxy.control_topic_of(&name)),
+            bodies: Arc::from(proxy.bodies_topic_of(&name)),
+            name: name.clone(),
+            configured_for: Some(used_for),
+            load: old.map(|old| old.load.clone()).unwrap_or_default(),
+            metrics: metrics.topic(&name),
+            may_create: true,
+            consumers: groups.contains_key(&*name).then(Arc::default),
+            usage: Usage::default(),
+        };
+        let same = old.filter(|old| old.is_configured_as(&topic)).cloned();
+        (name, same.unwrap_or_else(|| Arc::new(topic)))
+    };
+    all.map(entry).collect()
 }
 
 /// Whether the limit was reached.

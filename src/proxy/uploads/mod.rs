@@ -11,7 +11,6 @@ pub mod pieces;
 pub mod topics;
 pub mod upload;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -24,37 +23,34 @@ use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::uploads::metrics::UploadMetrics;
 use crate::proxy::uploads::topics::BodiesTopics;
 use crate::proxy::uploads::upload::Upload;
-use crate::settings::{self, Settings, Streams};
-use crate::wire::{CorrelationId, Sealing};
+use crate::settings::Settings;
+use crate::wire::{CorrelationId, Sealing, SharedSealing};
 
 /// The way of all large bodies. Its client is started by the first of them: a proxy without large bodies has no such client.
 pub struct Uploads {
     kafka: Kafka,
     admin: TopicAdmin,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     bytes: ByteBudget,
     metrics: UploadMetrics,
-    /// The topic of bodies of each configured request topic.
-    configured: HashMap<String, Arc<str>>,
     topics: OnceCell<Arc<BodiesTopics>>,
 }
 
 impl Uploads {
-    pub fn new(settings: &Settings, sealing: Arc<Sealing>, bytes: ByteBudget, metrics: UploadMetrics) -> Self {
+    pub fn new(settings: &Settings, sealing: SharedSealing, bytes: ByteBudget, metrics: UploadMetrics) -> Self {
         Uploads {
             kafka: settings.kafka.clone(),
             admin: TopicAdmin::new(settings.create_topics.clone()),
             sealing,
             bytes,
             metrics,
-            configured: configured(&settings.proxy),
             topics: OnceCell::new(),
         }
     }
 
     /// What seals the pieces, and the requests that follow them.
-    pub fn sealing(&self) -> &Sealing {
-        &self.sealing
+    pub fn sealing(&self) -> Arc<Sealing> {
+        self.sealing.load_full()
     }
 
     /// Begins to write the body of a request to `request_topic`.
@@ -64,11 +60,7 @@ impl Uploads {
     /// `Overloaded`: no more bytes may be held.
     pub async fn begin(&self, request_topic: &KnownTopic, id: CorrelationId) -> Result<Upload, RequestError> {
         let started = self.topics.get_or_try_init(|| self.start()).await?;
-        let name = match self.configured.get(&*request_topic.name) {
-            Some(name) => name.clone(),
-            None => Arc::from(Streams::default_bodies_topic(&request_topic.name)),
-        };
-        let topic = started.open(&name, request_topic.may_create).await?;
+        let topic = started.open(&request_topic.bodies, request_topic.may_create).await?;
         let held = self.bytes.begin(topic.piece).ok_or(RequestError::Overloaded)?;
         let metrics = self.metrics.begin(request_topic.metrics.label());
         Ok(Upload::new(
@@ -98,11 +90,4 @@ impl Uploads {
             Err(_) => Err(RequestError::KafkaUnavailable),
         }
     }
-}
-
-fn configured(proxy: &settings::Proxy) -> HashMap<String, Arc<str>> {
-    let topics = proxy.request_topics().into_iter().chain([proxy.request_topic.as_str()]);
-    topics
-        .map(|topic| (topic.to_owned(), Arc::from(proxy.bodies_topic_of(topic))))
-        .collect()
 }

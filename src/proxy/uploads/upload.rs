@@ -16,7 +16,7 @@ use crate::proxy::uploads::topics::{BodiesTopics, OpenTopic};
 use crate::wire::beside::BodyPlace;
 use crate::wire::body_pieces::BodyPiece;
 use crate::wire::sealing::Binding;
-use crate::wire::{CorrelationId, Sealing};
+use crate::wire::{CorrelationId, SharedSealing};
 
 /// Bytes of one body that are not acknowledged, at most.
 const WINDOW: usize = 2 << 20;
@@ -30,7 +30,7 @@ pub struct Upload {
     topics: Arc<BodiesTopics>,
     topic: OpenTopic,
     partition: i32,
-    sealing: Arc<Sealing>,
+    sealing: SharedSealing,
     id: Bytes,
     /// Bytes of the next piece.
     next: BytesMut,
@@ -50,7 +50,7 @@ impl Upload {
     pub fn new(
         topics: Arc<BodiesTopics>,
         topic: OpenTopic,
-        sealing: Arc<Sealing>,
+        sealing: SharedSealing,
         id: CorrelationId,
         held: HeldBytes,
         metrics: OpenUpload,
@@ -173,7 +173,7 @@ impl Upload {
             correlation_id: &self.id,
             seq: self.seq,
         };
-        let record = self.sealing.seal(piece.encode(), binding).map_err(|error| {
+        let record = self.sealing.load().seal(piece.encode(), binding).map_err(|error| {
             tracing::error!(topic = %self.topic.name, %error, "a request is not sent: a piece of its body cannot be sealed");
             RequestError::Overloaded
         })?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What proves who asks. Any one of the methods of a route is enough.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
     /// Those of routes that name none themselves. Never empty.
     pub methods: Vec<AuthMethod>,

@@ -66,6 +66,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How long a draining proxy still serves requests, with `Connection: close`, before its listener closes.
     pub pre_stop: Duration,
+    /// Files that change are read again without being asked to.
+    pub watch_files: bool,
     /// What is logged, and how.
     pub log: Log,
 }

@@ -37,7 +37,7 @@ pub struct Processor {
 const PIECE_WITHIN: Duration = Duration::from_secs(60);
 
 /// One request topic and the backend behind it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Topic {
     /// What operators call it: the name in `KAFKA_TOPICS`, else the request topic.
     pub name: String,

@@ -1,5 +1,8 @@
 //! The keys that seal records.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
 
 use crate::settings::model::management::Secret;
@@ -34,5 +37,13 @@ impl Sealing {
             keys: self.keys.iter().map(derive).collect::<Result<_, _>>()?,
             require: self.require,
         })
+    }
+
+    /// The same, to be replaced while it is used.
+    ///
+    /// # Errors
+    /// OpenSSL failed.
+    pub fn shared(&self) -> Result<wire::SharedSealing, ErrorStack> {
+        Ok(Arc::new(ArcSwap::from_pointee(self.derive()?)))
     }
 }

@@ -152,6 +152,7 @@ impl<'a> Reader<'a> {
                 .filter_map(|(index, item)| self.scalar(&keys::item(&path, index), item))
                 .collect();
             self.note_list(key, &texts);
+            self.note_values(key, &texts);
             texts
         } else {
             let text = self.given(key).unwrap_or_else(|| Text::default(default));
@@ -159,6 +160,7 @@ impl<'a> Reader<'a> {
                 true => self.note(key, effective::scalar(&masked::value(key, &text.written))),
                 false => self.note_list(key, &text.split()),
             }
+            self.note_values(key, &text.split());
             text.split()
         };
         let indexed = texts.iter().enumerate();
@@ -182,6 +184,7 @@ impl<'a> Reader<'a> {
                         continue;
                     };
                     noted.insert(name.clone(), shown(name, &text.written));
+                    self.effective.value(path, &text.resolved);
                     properties.insert(name.clone(), text.resolved);
                 }
             }
@@ -224,6 +227,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             noted.insert(name.clone(), MASK.to_owned());
+            self.effective.value(path, &text.resolved);
             fields.insert(name, Secret::new(text.resolved));
         }
         self.note(key, effective::mapping(noted));
@@ -308,6 +312,7 @@ impl<'a> Reader<'a> {
     fn take<T>(&mut self, key: &Key, text: &Text<'_>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         self.note(key, effective::scalar(&masked::value(key, &text.written)));
         let path = self.path(key);
+        self.effective.value(path.clone(), &text.resolved);
         self.parse(&path, key, text, parse)
     }
 
@@ -324,6 +329,11 @@ impl<'a> Reader<'a> {
             key,
             effective::list(texts.iter().map(|text| masked::value(key, &text.written))),
         );
+    }
+
+    fn note_values(&mut self, key: &Key, texts: &[Text<'_>]) {
+        let all: Vec<&str> = texts.iter().map(|text| &*text.resolved).collect();
+        self.effective.value(self.path(key), &all.join("\n"));
     }
 
     fn note(&mut self, key: &Key, value: String) {

@@ -52,6 +52,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
         proxy,
         processor,
         management: management(&mut reader),
+        watch_files: reader.required(&top::WATCH_FILES, value::flag),
         log: log(&mut reader),
     };
     (settings, effective.finish())

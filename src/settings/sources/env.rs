@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use config::{Environment, Value, ValueKind};
 
 use crate::settings::fault::Report;
-use crate::settings::keys::{self, Key, Kind, topic};
+use crate::settings::keys::{self, Key, Kind, top, topic};
 use crate::settings::sources::layer::{Layer, Table, Underscore, one_line};
 
 /// The variables of a process. A parameter everywhere, so that tests need not change the process's own environment.
@@ -65,6 +65,16 @@ pub fn prefixed(env: &Env, report: &mut Report) -> Layer {
         report.fault("environment", one_line(error), None);
         Layer::new(Table::new())
     })
+}
+
+/// The names of the variables that set something.
+pub fn used(env: &Env) -> Vec<String> {
+    let sets = |name: &str| {
+        let plain = top::ALL.iter().any(|key| key.env == Some(name));
+        plain || name.starts_with("KHP__") || name.starts_with(CONSUMER_GROUP_PREFIX)
+    };
+    let given = env.keys().filter(|name| var(env, name).is_some() && sets(name));
+    given.cloned().collect()
 }
 
 /// `name:request_topic,response_topic,backend_url[,timeout[,max_retries[,rate_limit]]]`, `;` between topics.

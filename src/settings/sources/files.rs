@@ -31,6 +31,12 @@ pub fn layers(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<Layer> {
     layers.collect()
 }
 
+/// The files to read.
+pub fn chosen(files: &[PathBuf], env: &Env) -> Vec<PathBuf> {
+    let chosen = chosen_files(files, env, &mut Report::default());
+    chosen.into_iter().map(|(path, _)| path).collect()
+}
+
 /// The files to read, each with the format to use when its name has no extension that shows one.
 fn chosen_files(files: &[PathBuf], env: &Env, report: &mut Report) -> Vec<(PathBuf, Option<Format>)> {
     const PATH: &str = "CONFIG_PATH";

@@ -123,6 +123,22 @@ pub fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     }
 }
 
+/// Sets the value at a path, or takes it away.
+pub fn set(table: &mut Table, path: &str, value: Option<Value>) {
+    match (path.split_once('.'), value) {
+        (None, Some(value)) => drop(table.insert(path.to_owned(), value)),
+        (None, None) => drop(table.remove(path)),
+        (Some((section, rest)), value) => {
+            let inner = table
+                .entry(section.to_owned())
+                .or_insert_with(|| Value::new(None, ValueKind::Table(Table::new())));
+            if let ValueKind::Table(inner) = &mut inner.kind {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
 fn get_mut<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {
     match path.split_once('.') {
         None => table.get_mut(path),

@@ -10,6 +10,7 @@ mod layers;
 mod page;
 mod predecessor;
 mod reference;
+mod reload;
 mod routes;
 mod schema;
 

@@ -38,7 +38,7 @@ fn tables() -> String {
             None => parts.push((title.to_owned(), row)),
         }
     }
-    let head = "| Key | Value | Default | What it does |\n|---|---|---|---|";
+    let head = "| Key | Value | Default | Reload | What it does |\n|---|---|---|---|---|";
     let part = |(title, rows): (String, String)| format!("\n## {title}\n\n{head}\n{rows}");
     parts.into_iter().map(part).collect()
 }
@@ -50,8 +50,18 @@ fn row(entry: &Documented) -> String {
     if let Some(name) = keys.filter(|key| key.name == entry.name).find_map(|key| key.env) {
         write!(what, " Environment: `{name}`.").unwrap();
     }
-    let cells = [format!("`{}`", entry.name), value, default, what];
+    let cells = [format!("`{}`", entry.name), value, default, reload(entry).into(), what];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
+}
+
+/// Whether a reload applies it. What holds of a list holds of its items.
+fn reload(entry: &Documented) -> &'static str {
+    let name = entry.list.as_deref().unwrap_or(&entry.name);
+    let key = keys::top::ALL.iter().find(|key| key.name == name);
+    match key.expect("a key of the program").is_live {
+        true => "yes",
+        false => "no",
+    }
 }
 
 /// What the key takes, in a few words.

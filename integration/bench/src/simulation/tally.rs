@@ -51,7 +51,8 @@ impl Tally {
             refused: 0,
             cut: 0,
             replies: vec![0; reply_partitions],
-            times: Histogram::new(3)?,
+            // Up to an hour: what is beyond the bounds would be recorded as the highest.
+            times: Histogram::new_with_bounds(1, 3_600_000, 3)?,
             seconds: Vec::new(),
             last_event: Duration::ZERO,
             twice: 0,

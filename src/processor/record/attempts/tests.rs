@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prometheus::Registry;
 use proptest::prelude::*;
@@ -45,10 +46,10 @@ fn caller(topic: Topic) -> Caller {
             rdkafka::ClientConfig::new(),
             1,
             1000,
-            Arc::new(Sealing {
+            Arc::new(ArcSwap::from_pointee(Sealing {
                 keys: Vec::new(),
                 require: false,
-            }),
+            })),
             metrics.bodies.clone(),
         ),
         bodies_topic: Arc::from("a-bodies"),

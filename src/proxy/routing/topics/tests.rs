@@ -91,3 +91,37 @@ fn no_more_names_are_opening_than_the_limit() {
     drop(held);
     assert!(name(&topics, "c-requests").is_ok());
 }
+
+#[test]
+fn other_settings_keep_what_is_known_and_what_clients_name() {
+    let mut settings = load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
+    let topics = topics(9);
+    let (request, reply) = (
+        settings.proxy.request_topic.clone(),
+        settings.proxy.response_topic.clone(),
+    );
+    let before = (topics.configured(&request).unwrap(), topics.configured(&reply).unwrap());
+    let clients = name(&topics, "a-requests").unwrap();
+    settings.proxy.response_topic = "other-responses".into();
+    settings.proxy.warmup_topics = vec!["other-responses".into()];
+    settings.proxy.consumer_group = Some("group".into());
+    settings.proxy.allowed_topics = vec!["b-*".into()];
+    let next = topics.next(&settings.proxy);
+    assert!(topics.configured(&reply).is_some(), "nothing is changed yet");
+    topics.replace(next);
+    let now = topics.configured(&request).unwrap();
+    assert!(
+        now.consumers.is_some() && Arc::ptr_eq(&now.load, &before.0.load),
+        "its load goes on"
+    );
+    assert!(topics.configured("other-responses").is_some() && !topics.has(&reply));
+    assert!(
+        topics
+            .configured("a-requests")
+            .is_some_and(|known| Arc::ptr_eq(&known, &clients))
+    );
+    assert!(name(&topics, "a-requests").is_err() && name(&topics, "b-requests").is_ok());
+    let same = topics.configured("other-responses").unwrap();
+    topics.replace(topics.next(&settings.proxy));
+    assert!(Arc::ptr_eq(&topics.configured("other-responses").unwrap(), &same));
+}
