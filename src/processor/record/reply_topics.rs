@@ -119,7 +119,7 @@ mod tests {
     fn a_request_may_name_the_results_topic_and_others_that_are_allowed() {
         let metrics = ProcessorMetrics::register(&prometheus::Registry::new()).unwrap();
         let topic = plain_topic("orders", "orders-replies", "http://a", 1);
-        let forbidden = Arc::new(HashSet::from(["x-responses".to_owned()]));
+        let forbidden = Arc::new(ArcSwap::from_pointee(HashSet::from(["x-responses".to_owned()])));
         let topics = ReplyTopics::new(&topic, "orders-replies".into(), forbidden, metrics.topic("orders", "a"));
         for (named, to) in [
             ("orders-replies-results", "orders-replies-results"),
