@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use crate::exchange::Role;
+use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
@@ -267,6 +268,11 @@ impl ProcessorMetrics {
                 )?,
             )?,
         })
+    }
+
+    /// Requests that stand for the buckets of phases.
+    pub fn exemplars(&self) -> &Exemplars {
+        self.seen.exemplars()
     }
 
     /// A topic is not worked on any more, or by others: what it was last is not shown on. What was counted stays.

@@ -45,4 +45,4 @@ pub use read::tree::plain_topic;
 pub use sources::files::REFERENCE;
 
 pub use crate::kafka::config::{CreateTopics, Kafka, ReplyPartition, Start};
-pub use crate::process::telemetry::{Log, LogFormat};
+pub use crate::process::telemetry::{AccessLog, Log, LogFormat};

@@ -195,7 +195,7 @@ impl ReplyRouter {
         let key = forward.record.key.as_ref().filter(|_| forward.is_keyed);
         let partition = key.and_then(|key| self.topics.partition_of(&forward.request_topic.name, key));
         if let Err(error) = seal(&self.parts.sealing.load(), &mut forward) {
-            tracing::error!(topic = %forward.request_topic.name, %error, "a request is not sent");
+            tracing::error!(topic = %forward.request_topic.name, correlation_id = %forward.id, %error, "a request is not sent");
             return forward.refuse(RequestError::Overloaded);
         }
         if forward.record.encoded_size() > self.parts.limits.of(&forward.request_topic.name) {

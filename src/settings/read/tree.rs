@@ -360,6 +360,7 @@ fn management(reader: &mut Reader<'_>) -> Management {
         port: reader.required(&top::MANAGEMENT_PORT, value::port),
         token,
         allowed_hosts: reader.list(&top::ALLOWED_HOSTS, "", name::host_glob),
+        peers: reader.list(&top::MANAGEMENT_PEERS, "", network::host_port),
     }
 }
 
@@ -367,6 +368,8 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         level: reader.required(&top::LOG_LEVEL, value::log_filter),
         format: reader.required(&top::LOG_FORMAT, value::log_format),
+        access: reader.required(&top::LOG_ACCESS, value::access_log),
+        shows_queries: reader.required(&top::LOG_QUERY, value::log_query),
     }
 }
 
