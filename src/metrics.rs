@@ -1,7 +1,7 @@
 //! What the metrics of both roles share.
 
-use prometheus::Registry;
 use prometheus::core::Collector;
+use prometheus::{IntGaugeVec, Opts, Registry};
 
 /// Seconds: from a lone request on an idle system (single-digit milliseconds) to the default deadline.
 pub const LATENCY_BUCKETS: &[f64] = &[
@@ -23,6 +23,19 @@ pub const SIZE_BUCKETS: &[f64] = &[
     1_073_741_824.0,
 ];
 
+/// Registers what this program is: always 1, with the versions as labels.
+///
+/// # Errors
+/// The name is taken.
+pub fn register_build(registry: &Registry, librdkafka: &str) -> prometheus::Result<()> {
+    let labels = &["version", "librdkafka"];
+    let build = IntGaugeVec::new(Opts::new(name::BUILD, "The version of this program, always 1"), labels)?;
+    register(registry, build)?
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), librdkafka])
+        .set(1);
+    Ok(())
+}
+
 /// Registers a collector and hands it back.
 pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
@@ -31,6 +44,7 @@ pub fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: 
 
 /// Names that are also read, by the console.
 pub mod name {
+    pub const BUILD: &str = "build_info";
     pub const PROXY_REQUESTS: &str = "proxy_requests_total";
     pub const PROXY_LATENCY: &str = "proxy_request_latency_seconds";
     pub const PROXY_PHASE: &str = "proxy_phase_seconds";

@@ -1,5 +1,7 @@
 //! What operators configure, see and do.
 
+/// The access log, phases, and the level of the log.
+mod access_log;
 /// Places for backend calls: each topic has its own, and borrows the rest.
 mod call_places;
 /// `check --connect`: what is wrong around the service.
@@ -30,6 +32,8 @@ mod paused_topics;
 mod reload;
 /// Restarts under load, behind nginx.
 mod rolling_restarts;
+/// What Prometheus gets.
+mod scrapes;
 /// What systemd and container engines learn of a process.
 mod service_manager;
 /// Settings: files, environment, and their faults.
@@ -44,5 +48,7 @@ mod standstill;
 mod stuck_threads;
 /// The rate limit of a topic.
 mod topic_rate_limit;
+/// Traces of requests, over OTLP.
+mod traces;
 /// Several workers on one topic.
 mod workers;

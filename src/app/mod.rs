@@ -3,6 +3,7 @@
 //! - [`servers`]: the proxy's port and the management port.
 //! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
+//! - [`watchers`]: who is told of requests.
 //! - [`reload`]: another configuration while it runs.
 //! - [`watch_files`]: files that change.
 //! - [`shutdown`]: the end, step by step.
@@ -17,6 +18,7 @@ mod servers;
 pub mod shutdown;
 pub mod start_error;
 mod watch_files;
+mod watchers;
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,18 +26,21 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use prometheus::Registry;
+use rdkafka::util::get_rdkafka_version;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::app::watchers::Watchers;
 use crate::console;
-use crate::exchange::Exchanges;
+use crate::kafka::client::statistics;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
 use crate::management::access::Access;
 use crate::management::board::Board;
 use crate::management::configuration::Configuration;
+use crate::metrics;
 use crate::process::exit;
 use crate::process::listener::ListenerGuard;
 use crate::process::log_writer;
@@ -51,6 +56,7 @@ use crate::settings::Loaded;
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
+use crate::traces::Exporter;
 
 /// A started process.
 pub struct App {
@@ -74,6 +80,8 @@ pub struct App {
     management: Option<ServerHandle>,
     /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
+    /// Exports traces; `None`: they are off.
+    exporter: Option<Exporter>,
     /// Told of readiness, of the end, and by the supervisor that the process turns.
     service_manager: ServiceManager,
 }
@@ -95,12 +103,14 @@ impl App {
         let settings = &loaded.settings;
         let registry = Registry::new();
         registry.register(Box::new(log_writer::DROPPED.clone()))?;
+        metrics::register_build(&registry, &get_rdkafka_version().1)?;
+        statistics::register(&registry)?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let (watchers, console) = (settings.management.port != 0)
-            .then(|| console::begin(&registry))
-            .transpose()?
-            .unzip();
-        let exchanges = Exchanges::new(watchers.into_iter().collect(), false);
+        let Watchers {
+            exchanges,
+            console,
+            exporter,
+        } = Watchers::begin(settings, &registry)?;
         let proxy = settings
             .mode
             .is_proxy()
@@ -170,6 +180,7 @@ impl App {
             http,
             management,
             fatal,
+            exporter,
             service_manager,
         })
     }
@@ -275,6 +286,9 @@ impl App {
         if let Some(management) = self.management {
             // Err: it is stuck, and ends with the process.
             let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish(shutdown::LAST_STEPS).await;
         }
         self.board.kafka.stop();
         tracing::info!(clean, "drained");

@@ -56,6 +56,14 @@ const OPERATIONS: &[Operation] = &[
     get("/status", Who::Reader, "The state of topics, workers and actors."),
     post("/topics/{name}/pause", "Stops the intake of a topic in this process."),
     post("/topics/{name}/resume", "Starts the intake of a topic again."),
+    Operation {
+        method: "PUT",
+        body: &[("level", "string", "As `log.level`: `debug`, or `actix_khp=debug,info`.")],
+        ..post(
+            "/log/level",
+            "Changes what is logged, until the next change or the end of the process. 409 where `RUST_LOG` is set.",
+        )
+    },
     get("/openapi.json", Who::Anybody, "This document."),
     get(
         "/api/process",
@@ -113,6 +121,12 @@ const OPERATIONS: &[Operation] = &[
         "/api/live",
         Who::Reader,
         "Server-sent events: `now` each second, `requests`, `event` and `redrive`.",
+    ),
+    get("/api/peers", Who::Reader, "How each instance of `management_peers` is."),
+    get(
+        "/api/peers/requests/{id}",
+        Who::Reader,
+        "What each of them knows of a request.",
     ),
     Operation {
         body: &[
@@ -200,7 +214,7 @@ impl Operation {
         if self.who != Who::Anybody {
             described["security"] = json!([{"token": []}]);
         }
-        if self.method == "POST" {
+        if self.method != "GET" {
             let members = self
                 .body
                 .iter()

@@ -22,7 +22,7 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
     let mut registered = found(
-        r#""((?:proxy|processor|producer|actor|log|config|console)_[a-z_]+)""#,
+        r#""(build_info|(?:proxy|processor|producer|actor|log|librdkafka|config|console|trace)_[a-z_]+)""#,
         sources(),
     );
     // Those of actix-web-prom, by the prefix that it is given.
@@ -94,7 +94,9 @@ fn troubleshooting(title: &str) -> Vec<Vec<String>> {
     let pages = [
         "docs/troubleshooting.md",
         "docs/troubleshooting-streams.md",
+        "docs/idempotency.md",
         "docs/reload.md",
+        "docs/tracing.md",
     ];
     let pages = pages.map(page).into_iter();
     let with_table = pages.filter(|page| page.text.contains(&format!("## {title}")));
@@ -168,8 +170,13 @@ fn the_exit_codes_are_those_of_the_code() {
 
 #[test]
 fn the_wire_page_names_every_header_of_a_record() {
-    let wire =
-        page("docs/wire-format.md").text + &page("docs/wire-streams.md").text + &page("docs/dead-letters.md").text;
+    let pages = [
+        "docs/wire-format.md",
+        "docs/wire-streams.md",
+        "docs/wire-keys.md",
+        "docs/dead-letters.md",
+    ];
+    let wire: String = pages.iter().map(|name| page(name).text).collect();
     for source in sources() {
         let constant = Regex::new(r#"pub const [A-Z_]+: &str = "((?:khp-|kafka_|:)[A-Za-z_-]+)";"#).unwrap();
         for name in constant.captures_iter(&source).map(|found| found[1].to_owned()) {

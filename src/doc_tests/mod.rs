@@ -1,5 +1,6 @@
 //! The documents agree with the code: what can go stale in them is checked here, or written by the code.
 //!
+//! - `alerts`: alerts and panels.
 //! - `files`: the documents and the sources; comparing a generated file, or writing it again.
 //! - `markdown`: the parts of a page: headings, links, fences, tables.
 //! - `pages`: limits and links of all pages.
@@ -11,6 +12,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod commands;
 mod facts;
 pub mod files;

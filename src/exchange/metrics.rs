@@ -1,7 +1,10 @@
 //! What is counted of each request that ended: how long its phases took, and how large it was.
 
+use std::sync::Arc;
+
 use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 
+use crate::exchange::exemplars::{Exemplars, OfTopic};
 use crate::exchange::phase::Phase;
 use crate::exchange::record::Exchange;
 use crate::exchange::role::Role;
@@ -12,6 +15,7 @@ use crate::metrics::{LATENCY_BUCKETS, SIZE_BUCKETS, name, register};
 pub struct ExchangeMetrics {
     role: Role,
     phases: HistogramVec,
+    exemplars: Exemplars,
     request_bytes: HistogramVec,
     response_bytes: HistogramVec,
 }
@@ -19,6 +23,7 @@ pub struct ExchangeMetrics {
 /// Those of one topic, found once.
 pub struct TopicSeries {
     phases: [(Phase, Histogram); 4],
+    exemplars: Arc<OfTopic>,
     request_bytes: Histogram,
     response_bytes: Histogram,
 }
@@ -43,6 +48,7 @@ impl ExchangeMetrics {
         };
         Ok(ExchangeMetrics {
             role,
+            exemplars: Exemplars::default(),
             phases: histogram(
                 phases,
                 "How long a part of a request's way took",
@@ -59,10 +65,16 @@ impl ExchangeMetrics {
         })
     }
 
+    /// Requests that stand for the buckets of phases.
+    pub fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
+    }
+
     /// Those of the topic shown as `label`.
     pub fn topic(&self, label: &str) -> TopicSeries {
         TopicSeries {
             phases: Phase::of(self.role).map(|phase| (phase, self.phases.with_label_values(&[label, phase.as_str()]))),
+            exemplars: self.exemplars.of(label, self.role),
             request_bytes: self.request_bytes.with_label_values(&[label]),
             response_bytes: self.response_bytes.with_label_values(&[label]),
         }
@@ -72,9 +84,16 @@ impl ExchangeMetrics {
 impl TopicSeries {
     /// Counts a request that has ended.
     pub fn observe(&self, exchange: &Exchange) {
-        for (phase, histogram) in &self.phases {
+        let trace = exchange.trace.map(|trace| trace.context);
+        // Of one that is not sampled there is nothing to be looked at.
+        let trace = trace.filter(|trace| trace.sampled).map(|trace| trace.trace);
+        for ((phase, histogram), exemplars) in self.phases.iter().zip(self.exemplars.iter()) {
             if let Some(took) = exchange.phases.get(*phase) {
-                histogram.observe(took.as_secs_f64());
+                let seconds = took.as_secs_f64();
+                histogram.observe(seconds);
+                if let Some(trace) = trace {
+                    exemplars.note(trace, seconds, exchange.at);
+                }
             }
         }
         self.request_bytes.observe(exchange.request_bytes as f64);

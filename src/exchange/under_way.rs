@@ -12,8 +12,8 @@ use crate::exchange::sink::Exchanges;
 
 /// A request under way, as this instance sees it. Until somebody says otherwise, it ends as one that nobody answered.
 pub struct UnderWay {
-    /// Taken when it ends.
-    exchange: Option<Box<Exchange>>,
+    /// Taken when it ends. Until then it is nobody else's.
+    exchange: Option<Arc<Exchange>>,
     exchanges: Exchanges,
     /// What its phases and sizes count for; `None`: it has no topic yet.
     series: Option<Arc<TopicSeries>>,
@@ -24,7 +24,7 @@ pub struct UnderWay {
 impl UnderWay {
     /// A request begins now.
     pub fn begin(exchanges: &Exchanges, role: Role) -> Self {
-        let exchange = Box::new(Exchange::begin(role));
+        let exchange = Arc::new(Exchange::begin(role));
         UnderWay {
             mark: exchange.began,
             exchange: Some(exchange),
@@ -64,8 +64,24 @@ impl UnderWay {
 
     /// Notes method and target.
     pub fn asks(&mut self, method: &str, target: &str) {
-        let shows_query = self.exchanges.shows_queries();
-        self.deref_mut().asks(method, target, shows_query);
+        if self.exchanges.is_watched() {
+            let shows_query = self.exchanges.shows_queries();
+            self.deref_mut().asks(method, target, shows_query);
+        }
+    }
+
+    /// Notes who has proven to be who.
+    pub fn asked_by(&mut self, principal: Option<&str>) {
+        if self.exchanges.is_watched() {
+            self.deref_mut().asked_by(principal);
+        }
+    }
+
+    /// Notes the `X-Request-ID`.
+    pub fn called(&mut self, request_id: &[u8]) {
+        if self.exchanges.is_watched() {
+            self.deref_mut().called(request_id);
+        }
     }
 }
 
@@ -80,21 +96,20 @@ impl Deref for UnderWay {
 
 impl DerefMut for UnderWay {
     fn deref_mut(&mut self) -> &mut Exchange {
-        self.exchange
-            .as_deref_mut()
-            .unwrap_or_else(|| unreachable!("it has ended"))
+        let exchange = self.exchange.as_mut().and_then(Arc::get_mut);
+        exchange.unwrap_or_else(|| unreachable!("it has ended"))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Some(mut exchange) = self.exchange.take() else {
+        self.took = self.began.elapsed();
+        let Some(exchange) = self.exchange.take() else {
             return;
         };
-        exchange.took = exchange.began.elapsed();
         if let Some(series) = &self.series {
             series.observe(&exchange);
         }
-        self.exchanges.ended(exchange);
+        self.exchanges.ended(&exchange);
     }
 }

@@ -9,6 +9,7 @@ use prometheus::Registry;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::management::access::Access;
 use crate::management::configuration::Configuration;
+use crate::management::open_metrics;
 use crate::process::phase::Phase;
 use crate::processor::assemble::Processor;
 use crate::processor::worker::view::WorkerView;
@@ -36,6 +37,17 @@ pub struct Board {
 }
 
 impl Board {
+    /// Requests that stand for the buckets of histograms.
+    pub fn exemplars(&self) -> open_metrics::Known {
+        open_metrics::Known {
+            proxy: self.proxy.as_ref().map(|proxy| proxy.metrics.exemplars().clone()),
+            processor: self
+                .processor
+                .as_ref()
+                .map(|processor| processor.metrics.exemplars().clone()),
+        }
+    }
+
     /// Why this process should get no traffic; empty = ready.
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();

@@ -6,19 +6,23 @@
 //! - [`wrong_tokens`]: how long a guess of the token takes.
 //! - [`board`]: the parts of the process that it reads.
 //! - [`configuration`]: which configuration runs.
+//! - [`log_level`]: changes what is logged.
+//! - [`open_metrics`]: metrics with exemplars.
 //! - [`status`]: the document of `/status`.
 
 pub mod access;
 pub mod board;
 pub mod configuration;
 pub mod guard;
+mod log_level;
+mod open_metrics;
 pub mod routes;
 pub mod status;
 mod wrong_tokens;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use prometheus::{Encoder, TextEncoder};
+use prometheus::TextEncoder;
 use serde_json::json;
 
 use crate::management::access::peer;
@@ -34,6 +38,7 @@ const METRICS: &str = "/metrics";
 const STATUS: &str = "/status";
 const PAUSE: &str = "/topics/{name}/pause";
 const RESUME: &str = "/topics/{name}/resume";
+const LOG_LEVEL: &str = "/log/level";
 
 /// Health and metrics: on a proxy without a management port they stay on its own port, as in kafka-http-proxy. Metrics are for trusted
 /// proxies alone there. Other methods than GET and HEAD fall through to what follows.
@@ -58,6 +63,7 @@ pub fn all(routes: &mut Routes<'_>) {
     routes.order(RESUME, async |request, name, board| {
         set_paused(request, name, board, false).await
     });
+    routes.put(LOG_LEVEL, log_level::set);
 }
 
 async fn live() -> HttpResponse {
@@ -74,7 +80,7 @@ async fn ready(board: web::Data<Board>) -> HttpResponse {
 
 async fn metrics(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
     match board.access.admit(&request).await {
-        Ok(()) => metrics_page(&board),
+        Ok(()) => metrics_page(&request, &board),
         Err(refusal) => refusal.response(),
     }
 }
@@ -90,19 +96,29 @@ async fn metrics_for_trusted(request: HttpRequest, board: web::Data<Board>) -> H
         return HttpResponse::Forbidden().json(json!({ "error": error }));
     }
     match board.access.admit_by_any_name(&request).await {
-        Ok(()) => metrics_page(&board),
+        Ok(()) => metrics_page(&request, &board),
         Err(refusal) => refusal.response(),
     }
 }
 
-fn metrics_page(board: &Board) -> HttpResponse {
+fn metrics_page(request: &HttpRequest, board: &Board) -> HttpResponse {
     board.refresh();
-    let mut text = Vec::new();
-    match TextEncoder::new().encode(&board.registry.gather(), &mut text) {
-        Ok(()) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, prometheus::TEXT_FORMAT))
+    let families = board.registry.gather();
+    let (content_type, page) = match open_metrics::is_wanted(request) {
+        true => {
+            let page = open_metrics::page(&families, &board.exemplars());
+            (open_metrics::CONTENT_TYPE, page.map_err(|error| error.to_string()))
+        }
+        false => {
+            let page = TextEncoder::new().encode_to_string(&families);
+            (prometheus::TEXT_FORMAT, page.map_err(|error| error.to_string()))
+        }
+    };
+    match page {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, content_type))
             .body(text),
-        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+        Err(error) => HttpResponse::InternalServerError().body(error),
     }
 }
 

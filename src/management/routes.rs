@@ -54,6 +54,16 @@ impl<'a> Routes<'a> {
         self.add(path, "POST", web::post().to(handler));
     }
 
+    /// A path that takes a PUT whose body the handler reads.
+    pub fn put<F, A>(&mut self, path: &'static str, handler: F)
+    where
+        F: Handler<A>,
+        A: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.add(path, "PUT", web::put().to(handler));
+    }
+
     fn add(&mut self, path: &'static str, method: &'static str, route: Route) {
         self.service.route(path, route);
         self.listed.push((path, method));

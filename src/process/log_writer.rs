@@ -10,16 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::process::repeats;
 
 /// Lines that wait to be written, and their bytes.
 const QUEUE: usize = 10_000;
 const QUEUE_BYTES: usize = 4 << 20;
 /// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// How often at most dropped lines are reported in the log itself.
+/// How often at most dropped lines are reported in the log itself, and repeated ones.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Lines that never reached the log; registered by each process that serves metrics.
@@ -77,6 +79,7 @@ impl LogWriter {
 
 impl Drop for LastLines {
     fn drop(&mut self) {
+        repeats::say_counts();
         let (written, done) = bounded(1);
         let until = Instant::now() + LAST_LINES;
         // Err of either: the reader stands still, and what is queued is lost.
@@ -91,7 +94,18 @@ fn write_all(waiting: &Receiver<Message>, bytes: &AtomicUsize, mut target: impl 
     let (mut reported, mut next_report) = (0, Instant::now());
     // A line may have been written in part.
     let mut is_broken_off = false;
-    for message in waiting {
+    let mut next_counts = Instant::now() + REPORT_EVERY;
+    loop {
+        let message = waiting.recv_timeout(REPORT_EVERY);
+        if Instant::now() >= next_counts {
+            repeats::say_counts();
+            next_counts = Instant::now() + REPORT_EVERY;
+        }
+        let message = match message {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match message {
             Message::Line(line) => {
                 bytes.fetch_sub(line.len(), Ordering::Relaxed);

@@ -15,6 +15,7 @@
 //! - [`listener`]: listening sockets that close without losing a connection.
 //! - [`telemetry`]: the log.
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
+//! - [`repeats`]: a repeated line is said once, then counted.
 //! - [`output`]: what commands print.
 //! - [`tls`]: TLS of a server, from its files.
 //! - [`memory`]: how much memory the process may use.
@@ -35,6 +36,7 @@ pub mod periodic;
 pub mod phase;
 pub mod progress;
 pub mod rate;
+pub mod repeats;
 pub mod service_manager;
 pub mod signals;
 pub mod telemetry;

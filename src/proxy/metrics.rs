@@ -9,6 +9,7 @@ use prometheus::{
 
 use crate::error::RequestError;
 use crate::exchange::Role;
+use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::proxy::results::metrics::ResultsMetrics;
@@ -222,6 +223,11 @@ impl ProxyMetrics {
             results: ResultsMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
+    }
+
+    /// Requests that stand for the buckets of phases.
+    pub fn exemplars(&self) -> &Exemplars {
+        self.seen.exemplars()
     }
 
     /// The metrics of the topic shown as `label`.

@@ -77,9 +77,9 @@ macro_rules! log_through_tracing {
         fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
             $crate::kafka::client::context::log_error(&error, reason);
         }
-        // Statistics are off. Where an operator turns them on, rdkafka's default would parse them on the polling thread and log them at info.
+        // rdkafka's default would parse them on the polling thread, and log them.
         fn stats_raw(&self, statistics: &[u8]) {
-            tracing::debug!(target: "librdkafka", bytes = statistics.len(), "statistics");
+            $crate::kafka::client::statistics::hand_over(statistics);
         }
     };
 }

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 
 use crate::kafka::client::oauth;
 use crate::kafka::client::oidc::{self, ClientCredentials};
+use crate::kafka::client::statistics;
 use crate::kafka::config::Kafka;
 
 /// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
@@ -108,8 +109,14 @@ fn finish(mut config: ClientConfig, kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// What the metrics of librdkafka are made of.
+fn with_statistics(mut config: ClientConfig) -> ClientConfig {
+    config.set("statistics.interval.ms", statistics::INTERVAL.as_millis().to_string());
+    config
+}
+
 fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
-    let mut config = common(kafka);
+    let mut config = with_statistics(common(kafka));
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
@@ -219,7 +226,7 @@ pub fn reply_producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig 
 
 /// The proxy's consumer: assigned by hand at numeric offsets, no group membership.
 pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
-    let mut config = common(kafka);
+    let mut config = with_statistics(common(kafka));
     config
         // assign() refuses to work without one (rdkafka_subscription.c:109); nothing is ever committed under it.
         .set("group.id", "actix-khp-replies")
@@ -232,6 +239,18 @@ pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
         .set("fetch.error.backoff.ms", "50")
         // A topic that was just opened is fetched only when the fetch under way has been answered (default 500).
         .set("fetch.wait.max.ms", "100");
+    finish(config, kafka)
+}
+
+/// The reader of remembered keys: assigned by hand from the beginning to the end.
+pub fn memory_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("group.id", "actix-khp-memory")
+        // Where the last records were compacted away, only this shows the end.
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.wait.max.ms", "10");
     finish(config, kafka)
 }
 
@@ -261,7 +280,7 @@ pub fn redrive_producer(kafka: &Kafka, dead_letter_topic: &str) -> ClientConfig 
 
 /// A processor's consumer of one request topic.
 pub fn request_consumer(kafka: &Kafka, group: &str, instance: Option<&str>) -> ClientConfig {
-    let mut config = common(kafka);
+    let mut config = with_statistics(common(kafka));
     config
         .set("group.id", group)
         // The pump commits: librdkafka would not commit the metadata of an offset that did not move.

@@ -49,7 +49,11 @@ impl RecordProcessor {
         code: ReplyError,
         reply_to: Option<WireError>,
     ) -> Processed<'p> {
-        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, cause, "record passed over");
+        let correlation_id = reply_to
+            .as_ref()
+            .and_then(|to| to.correlation_id.as_deref())
+            .map(id_text);
+        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, correlation_id, cause, "record passed over");
         self.caller.metrics.finished(code.as_str());
         let mut parcels: Vec<_> = self.dead_letter(record, cause, code, 0).into_iter().collect();
         let format = Format::of(record);
@@ -108,8 +112,9 @@ impl RecordProcessor {
             code: response.error.map(ReplyError::as_str),
         };
         let sealed = |response| {
-            self.seal
-                .seal(record, format.encode_response(response), &destination.topic)
+            let mut reply = format.encode_response(response);
+            destination.mark(&mut reply);
+            self.seal.seal(record, reply, &destination.topic)
         };
         let mut reply = sealed(response);
         let limit = self.outbox.limits.of(&destination.topic);
@@ -127,7 +132,13 @@ impl RecordProcessor {
     }
 
     /// The record as a dead letter, where there is a topic for them.
-    fn dead_letter(&self, record: &RawRecord, exception: &str, error: ReplyError, attempts: u32) -> Option<Parcel> {
+    pub(super) fn dead_letter(
+        &self,
+        record: &RawRecord,
+        exception: &str,
+        error: ReplyError,
+        attempts: u32,
+    ) -> Option<Parcel> {
         let topic = self.dead_letter_topic.as_ref()?;
         let cause = Cause {
             group: &self.caller.topic.consumer_group,

@@ -184,7 +184,7 @@ impl<'a> Answer<'a> {
             seen.ending.code = (outcome != Outcome::Complete).then(|| outcome.as_str());
         }
         if outcome != Outcome::Complete {
-            tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, outcome = outcome.as_str(), "a streamed answer was cut off");
+            tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, correlation_id = self.sender.id_text(), outcome = outcome.as_str(), "a streamed answer was cut off");
         }
     }
 
@@ -298,7 +298,7 @@ impl<'a> Answer<'a> {
     /// What came is sent; then it is said that more was to come. The breaker counted a success at the head, and counts a failure now.
     fn broke_off(&mut self, error: &ReadError) {
         let topic = &self.caller.topic;
-        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, %error, "the backend broke off an answer that streams");
+        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, correlation_id = self.sender.id_text(), %error, "the backend broke off an answer that streams");
         self.caller.metrics.backend_errors.inc();
         if let Some(breaker) = &self.caller.breaker {
             breaker.record(true, None, monotonic_ms());

@@ -11,6 +11,7 @@ use crate::processor::stream::acks::Acks;
 use crate::processor::stream::calls::Streamed;
 use crate::processor::stream::pieces::{Cut, Sizes};
 use crate::wire::Record;
+use crate::wire::correlation::id_text;
 use crate::wire::stream::{MAX_PIECE, Piece, StreamError, StreamHead, Then, encode_piece};
 
 /// Room for what the size of an empty piece does not show: the digits of its number, the word of an error.
@@ -45,6 +46,11 @@ impl<'a> Sender<'a> {
             is_over: true,
             last_word: StreamError::ProcessorFailed,
         }
+    }
+
+    /// The correlation id of its request, for people.
+    pub fn id_text(&self) -> String {
+        id_text(&self.correlation_id)
     }
 
     /// The sizes of pieces that the topic takes.
@@ -95,6 +101,7 @@ impl<'a> Sender<'a> {
     }
 
     fn encode(&self, seq: u64, head: Option<StreamHead>, body: Bytes, then: Then) -> Option<Record> {
+        let is_first = head.is_some();
         let mut record = encode_piece(Piece {
             correlation_id: self.correlation_id.clone(),
             stream: self.streamed.id,
@@ -107,6 +114,9 @@ impl<'a> Sender<'a> {
         let Streamed {
             destination, is_sealed, ..
         } = &self.streamed;
+        if is_first {
+            destination.mark(&mut record);
+        }
         self.seal.seal_if(*is_sealed, record, &destination.topic)
     }
 }

@@ -19,7 +19,7 @@ impl ReplyRouter {
             return;
         };
         let topic = &waiting.request_topic.name;
-        tracing::warn!(%topic, code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
+        tracing::warn!(%topic, correlation_id = waiting.id_text(), code = %why.code, not_persisted = why.not_persisted, "Kafka did not take a request");
         let class = CodeClass::from(why.code);
         if class.is_not_found() {
             self.topics.request_topic_is_gone(topic);

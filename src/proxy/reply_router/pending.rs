@@ -66,6 +66,11 @@ impl Waiting {
         self.answer(Ok(Reply { sent, answer }));
     }
 
+    /// The id, for people.
+    pub fn id_text(&self) -> String {
+        self.id.to_string()
+    }
+
     /// The id as its record has it.
     pub fn id_on_wire(&self) -> Bytes {
         match self.awaited {

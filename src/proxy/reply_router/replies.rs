@@ -17,7 +17,7 @@ use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::stream::pipe::pipe;
 use crate::wire::beside::InstanceId;
 use crate::wire::stream::{self, Then};
-use crate::wire::{CorrelationId, RawRecord};
+use crate::wire::{CorrelationId, RawRecord, trace_parent};
 
 impl ReplyRouter {
     fn read(&mut self, ReplyRecord { id, record }: ReplyRecord) {
@@ -73,6 +73,7 @@ impl ReplyRouter {
         let streamed = Streamed {
             head,
             first: RecordPosition::of_record(&record),
+            writer: trace_parent::of_reply(&record),
             outlet,
             offer,
             report_every: report_every(window),
@@ -98,7 +99,7 @@ impl ReplyRouter {
     /// The client hears that there is no answer, rather than take a part of one for whole.
     fn not_a_piece(&self, waiting: Waiting, record: &RawRecord, reason: &str) {
         self.parts.metrics.malformed_replies.inc();
-        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, reason,
+        tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, correlation_id = waiting.id_text(), reason,
             "a streamed answer cannot be begun; its client gets 502");
         self.cancel_request(&waiting);
         waiting.answer(Err(RequestError::ReplyLost));

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::kafka::config::{ReplyPartition, Start};
-use crate::process::telemetry::LogFormat;
+use crate::process::telemetry::{AccessLog, LogFormat, is_filter};
 use crate::process::tls::{ClientAuth, TlsVersion};
-use crate::settings::model::{Async, BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn, Streaming};
+use crate::settings::model::{
+    Async, BreakerMode, ClientKey, Delivery, HostHeader, IdempotencyMode, Ordering, RetryOn, Streaming,
+};
 use crate::settings::parse::number;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
+use crate::wire::idempotency::Store;
 
 /// What a parser returns: the value, or what would have been allowed.
 pub type Parsed<T> = Result<T, &'static str>;
@@ -188,11 +191,7 @@ pub fn tls_version(text: &str) -> Parsed<TlsVersion> {
 /// A filter of `tracing`. `EnvFilter` takes a bare word for a module's name, so that a mistyped level would silence everything; such a
 /// word is refused here.
 pub fn log_filter(text: &str) -> Parsed<String> {
-    let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let is_directive = |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
-    let legal =
-        text.split(',').map(str::trim).all(is_directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
-    legal
+    is_filter(text)
         .then(|| text.to_owned())
         .ok_or("error, warn, info, debug, trace or off, or a filter such as actix_khp=debug,info")
 }
@@ -236,6 +235,21 @@ pub fn streaming(text: &str) -> Parsed<Streaming> {
         "required" => Ok(Streaming::Required),
         _ => Err("off, auto or required"),
     }
+}
+
+/// See [`IdempotencyMode`].
+pub fn idempotency(text: &str) -> Parsed<IdempotencyMode> {
+    match text {
+        "off" => Ok(IdempotencyMode::Off),
+        "honour" => Ok(IdempotencyMode::Honour),
+        "required" => Ok(IdempotencyMode::Required),
+        _ => Err("off, honour or required"),
+    }
+}
+
+/// See [`Store`].
+pub fn store(text: &str) -> Parsed<Store> {
+    Store::from_text(text.as_bytes()).ok_or("success or all")
 }
 
 /// See [`Async`].
@@ -310,6 +324,27 @@ pub fn log_format(text: &str) -> Parsed<LogFormat> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("text or json"),
+    }
+}
+
+/// See [`AccessLog`].
+pub fn access_log(text: &str) -> Parsed<AccessLog> {
+    match text {
+        "off" => Ok(AccessLog::Off),
+        "errors" => Ok(AccessLog::Failures),
+        "all" => Ok(AccessLog::All),
+        _ => rate(text)
+            .map(AccessLog::PerSecond)
+            .map_err(|_| "off, errors, all or a number from 0.001 to 1000000 (lines per second)"),
+    }
+}
+
+/// Are the queries of paths shown in the log?
+pub fn log_query(text: &str) -> Parsed<bool> {
+    match text {
+        "masked" => Ok(false),
+        "shown" => Ok(true),
+        _ => Err("masked or shown"),
     }
 }
 

@@ -137,6 +137,9 @@ fn of_words(words: &str) -> Value {
     } else if begins("timeout, reset, or a status") {
         let status = json!({"type": "integer", "minimum": 400, "maximum": 599});
         vec![json!({"enum": ["timeout", "reset"]}), status]
+    } else if begins("off, errors, all or a number") {
+        let lines = json!({"type": "number", "minimum": 0.001, "maximum": 1_000_000});
+        vec![json!({"enum": ["off", "errors", "all"]}), lines]
     } else if begins("address, header:NAME or everybody") {
         vec![
             json!({"enum": ["address", "everybody"]}),
@@ -312,6 +315,7 @@ fn the_schema_and_the_program_agree_on_values() {
                 "auth.api_key_header",
                 "auth.principal_header",
                 "kafka.bootstrap_servers",
+                "management_peers",
             ]
             .contains(&name);
             assert!(marked || taken || is_loose, "{name}: {value} passes, and is refused");
