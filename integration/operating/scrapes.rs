@@ -156,7 +156,7 @@ async fn ten_thousand_names_that_clients_make_up_add_no_series() {
     let page = service.manage("/metrics").await.text();
     let after = series(&page);
     let new: Vec<_> = after.difference(&before).collect();
-    // Kafka's brokers become known with librdkafka's first statistics.
+    // The first scrape is seen by the second, and Kafka's brokers become known with librdkafka's first statistics.
     let new: Vec<_> = new
         .into_iter()
         .filter(|line| !line.starts_with("librdkafka_"))
