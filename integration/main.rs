@@ -9,6 +9,8 @@ mod docs;
 mod harness;
 /// What a client and a backend see of HTTP.
 mod http;
+/// Requests that run once for each key.
+mod idempotency;
 /// What happens to the service when Kafka changes.
 mod kafka;
 /// Answers that are fetched later.

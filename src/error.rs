@@ -32,6 +32,18 @@ pub enum RequestError {
     ResultGone,
     #[error("this path does not take this method")]
     MethodNotAllowed,
+    #[error("this needs an Idempotency-Key")]
+    IdempotencyKeyMissing,
+    #[error("Idempotency-Key is not one key")]
+    IdempotencyKeyInvalid,
+    #[error("the first request with this Idempotency-Key is still at work")]
+    IdempotencyKeyInUse,
+    #[error("this Idempotency-Key came with another request before")]
+    IdempotencyKeyReused,
+    #[error("a request with this Idempotency-Key was begun, and what became of it is unknown")]
+    OutcomeUnknown,
+    #[error("keys cannot be remembered now; the request was not executed")]
+    IdempotencyUnavailable,
     #[error("the request body did not arrive in time")]
     BodyTimeout,
     #[error("the request body is larger than this service carries")]
@@ -110,6 +122,12 @@ impl RequestError {
             Self::NoResult => (S::NOT_FOUND, "no-result"),
             Self::ResultGone => (S::GONE, "result-gone"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::IdempotencyKeyMissing => (S::BAD_REQUEST, "idempotency-key-missing"),
+            Self::IdempotencyKeyInvalid => (S::BAD_REQUEST, "idempotency-key-invalid"),
+            Self::IdempotencyKeyInUse => (S::CONFLICT, "idempotency-key-in-use"),
+            Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+            Self::OutcomeUnknown => (S::BAD_GATEWAY, "outcome-unknown"),
+            Self::IdempotencyUnavailable => (S::SERVICE_UNAVAILABLE, "idempotency-unavailable"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
@@ -195,6 +213,10 @@ impl From<ReplyError> for RequestError {
             ReplyError::BadMessage => Self::BadMessage,
             ReplyError::BreakerOpen => Self::BreakerOpen,
             ReplyError::ResponseTooLarge => Self::ResponseTooLarge,
+            ReplyError::IdempotencyKeyInUse => Self::IdempotencyKeyInUse,
+            ReplyError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            ReplyError::OutcomeUnknown => Self::OutcomeUnknown,
+            ReplyError::IdempotencyUnavailable => Self::IdempotencyUnavailable,
             ReplyError::ProcessorFailed => Self::ProcessorFailed,
         }
     }
@@ -205,7 +227,7 @@ mod tests {
     use super::*;
     use RequestError::*;
 
-    const ALL: [RequestError; 30] = [
+    const ALL: [RequestError; 36] = [
         Unauthenticated(Unproven::BadToken),
         Forbidden,
         KeysUnavailable,
@@ -217,6 +239,12 @@ mod tests {
         NoResult,
         ResultGone,
         MethodNotAllowed,
+        IdempotencyKeyMissing,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyInUse,
+        IdempotencyKeyReused,
+        OutcomeUnknown,
+        IdempotencyUnavailable,
         BodyTimeout,
         BodyTooLarge,
         HeadTooLarge,

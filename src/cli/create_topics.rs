@@ -33,10 +33,29 @@ pub fn run(settings: &Settings) -> u8 {
         ..settings.create_topics.clone()
     });
     let (mut code, mut printed) = (exit::OK, Ok(()));
-    for (topic, purpose) in topics_named_by(settings) {
+    let others = topics_named_by(settings).into_iter();
+    let others = others.map(|(topic, purpose)| Named {
+        topic,
+        purpose,
+        as_many_as: None,
+    });
+    // Their request topics have to be there first.
+    for Named {
+        topic,
+        purpose,
+        as_many_as,
+    } in others.chain(memories(settings))
+    {
         let done = describe(client.client(), &topic).and_then(|found| match found {
             Some(found) => Ok((found.partitions, "exists")),
-            None => created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created")),
+            None => {
+                let needed = as_many_as
+                    .map(|of| describe(client.client(), of))
+                    .transpose()?
+                    .flatten();
+                let admin = needed.map_or_else(|| admin.clone(), |of| admin.with_partitions(of.partitions));
+                created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created"))
+            }
         });
         match done {
             Ok((partitions, what)) => {
@@ -63,6 +82,26 @@ pub fn run(settings: &Settings) -> u8 {
         exit::OK => output::exit_code(printed),
         code => code,
     }
+}
+
+/// A topic that the configuration names.
+struct Named<'a> {
+    topic: String,
+    purpose: Purpose,
+    /// It needs as many partitions as this one.
+    as_many_as: Option<&'a str>,
+}
+
+/// What processors remember.
+fn memories(settings: &Settings) -> impl Iterator<Item = Named<'_>> {
+    let topics = settings.processor.topics.iter().filter(|topic| topic.memory.is_on());
+    topics.map(|topic| Named {
+        topic: topic.memory.topic.clone(),
+        purpose: Purpose::Memory {
+            kept: topic.memory.retention,
+        },
+        as_many_as: Some(&topic.request_topic),
+    })
 }
 
 /// Creates a topic and waits until it can be used; returns its partition count. Blocks.

@@ -94,6 +94,7 @@ fn troubleshooting(title: &str) -> Vec<Vec<String>> {
     let pages = [
         "docs/troubleshooting.md",
         "docs/troubleshooting-streams.md",
+        "docs/idempotency.md",
         "docs/reload.md",
     ];
     let pages = pages.map(page).into_iter();
@@ -168,8 +169,13 @@ fn the_exit_codes_are_those_of_the_code() {
 
 #[test]
 fn the_wire_page_names_every_header_of_a_record() {
-    let wire =
-        page("docs/wire-format.md").text + &page("docs/wire-streams.md").text + &page("docs/dead-letters.md").text;
+    let pages = [
+        "docs/wire-format.md",
+        "docs/wire-streams.md",
+        "docs/wire-keys.md",
+        "docs/dead-letters.md",
+    ];
+    let wire: String = pages.iter().map(|name| page(name).text).collect();
     for source in sources() {
         let constant = Regex::new(r#"pub const [A-Z_]+: &str = "((?:khp-|kafka_|:)[A-Za-z_-]+)";"#).unwrap();
         for name in constant.captures_iter(&source).map(|found| found[1].to_owned()) {

@@ -98,6 +98,11 @@ pub enum Purpose {
     Control,
     /// Bodies beside their requests.
     Bodies,
+    /// Keys of requests that run once, and their answers. Of each key only the last counts.
+    Memory {
+        /// How long a key counts.
+        kept: Duration,
+    },
     /// Answers that are fetched later.
     Results {
         kept: Duration,
@@ -118,6 +123,7 @@ impl CreateTopics {
             Purpose::Requests => self.retention,
             Purpose::Control => Some(CONTROL_KEPT),
             Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
+            Purpose::Memory { kept } => Some(kept),
             Purpose::Results { kept } => Some(kept),
             Purpose::DeadLetters => None,
         }

@@ -9,6 +9,7 @@
 //! - [`reply_stream`]: the proxy's consumer of reply topics.
 //! - [`fetch_queue`]: fetched records as they come, and what could not be read, with its place.
 //! - [`detour`]: the way around a batch that cannot be unpacked.
+//! - [`partitioner`]: which partition a key belongs to.
 //! - [`range_reader`]: reads a range of one partition.
 //! - [`record`]: librdkafka's messages made into our records, and back.
 //! - [`topic_name`]: which names are legal, and which are internal.
@@ -20,6 +21,7 @@ pub mod config;
 pub mod detour;
 pub mod fetch_queue;
 pub mod group_pump;
+pub mod partitioner;
 pub mod producer;
 pub mod range_reader;
 pub mod record;

@@ -170,7 +170,8 @@ impl<'a> Fetched<'a> {
         found
     }
 
-    fn visit_headers(&self, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
+    /// Shows each header, in order.
+    pub fn visit_headers(&self, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the message outlives this call, and so do the headers, which stay its own.
         let error = unsafe { rdsys::rd_kafka_message_headers(self.0, &mut headers) };

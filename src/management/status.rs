@@ -81,6 +81,13 @@ pub fn topic_status(workers: &[&WorkerView]) -> Value {
         "workers": workers.iter().map(|worker| worker_status(worker)).collect::<Vec<_>>(),
         "backend": workers[0].backend.as_str(),
         "breaker": workers[0].breaker_state().as_str(),
+        "idempotency": topic.memory.is_on().then(|| json!({
+            "topic": topic.memory.topic,
+            "keys": workers[0].metrics.memory.keys.get(),
+            "waiting": workers[0].metrics.memory.waiting.get(),
+            "remembered": workers[0].metrics.memory.remembered.get(),
+            "replayed": workers[0].metrics.memory.replayed.get(),
+        })),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
+use crate::processor::memory::metrics::{MemoryMetrics, TopicMemoryMetrics};
 
 /// Every metric of the processor.
 #[derive(Clone)]
@@ -40,6 +41,7 @@ pub struct ProcessorMetrics {
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
     pub bodies: BodyMetrics,
+    memory: MemoryMetrics,
     pub ready: IntGauge,
     streams: IntCounterVec,
     cancels: IntCounterVec,
@@ -78,6 +80,8 @@ pub struct TopicMetrics {
     pub waiting_for_rate: IntGauge,
     /// Records that wait for a place for their backend call.
     pub waiting_for_call: IntGauge,
+    /// Requests that run once.
+    pub memory: TopicMemoryMetrics,
     streams: IntCounterVec,
     /// Calls that ended, or were not begun, since nobody read their answers.
     pub cancels: IntCounter,
@@ -239,6 +243,7 @@ impl ProcessorMetrics {
                 "Records between intake and the end of their work",
             )?,
             bodies: BodyMetrics::register(registry)?,
+            memory: MemoryMetrics::register(registry)?,
             ready: gauge("processor_ready", "1 while /health/ready is true")?,
             streams: counters(
                 "processor_streams_total",
@@ -309,6 +314,7 @@ impl ProcessorMetrics {
             in_flight: self.in_flight.clone(),
             waiting_for_rate: self.waiting.with_label_values(&[topic, "rate_limit"]),
             waiting_for_call: self.waiting.with_label_values(&[topic, "call"]),
+            memory: self.memory.topic(topic),
             streams: self.streams.clone(),
             cancels: self.cancels.with_label_values(one),
             streams_open: self.streams_open.clone(),

@@ -3,6 +3,7 @@
 //! - [`assemble`]: puts the role together.
 //! - [`topics`]: the topics that a process works on, and how they change.
 //! - [`worker`]: the actor of one topic, and how its generations are made.
+//! - [`memory`]: requests that run once.
 //! - [`record`]: one record's way, from its intake to the acknowledged reply.
 //! - [`stream`]: answers in several records, and the calls that requesters can end.
 //! - [`backend`]: the HTTP client, retries, the breaker and health checks.
@@ -14,6 +15,7 @@ pub mod assemble;
 pub mod backend;
 pub mod bodies;
 pub mod lag;
+pub mod memory;
 pub mod metrics;
 pub mod record;
 pub mod stream;

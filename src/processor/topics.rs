@@ -21,6 +21,7 @@ use crate::processor::backend::breaker::Breakers;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::{Connectors, NextConnectors};
+use crate::processor::memory::restore::Restorer;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::rate_limit::RateLimit;
 use crate::processor::stream::control_reader::ControlReaderFactory;
@@ -261,6 +262,12 @@ impl Topics {
             .rate_limit
             .and_then(|rate| RateLimit::new(rate, metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
+        let restorer = Arc::new(Restorer::new(
+            topic,
+            &self.shared.producer,
+            &self.admin,
+            properties::memory_reader(&self.settings.kafka),
+        ));
         let view = |index| {
             Arc::new(WorkerView::new(
                 topic.clone(),
@@ -279,6 +286,7 @@ impl Topics {
                 view: view.clone(),
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
+                restorer: restorer.clone(),
                 shared: self.shared.clone(),
             })
         });
@@ -363,6 +371,7 @@ pub fn no_reply_topics(topics: &[Topic], own: &settings::Processor) -> HashSet<S
             &topic.request_topic,
             &topic.streams.control_topic,
             &topic.streams.bodies_topic,
+            &topic.memory.topic,
         ]
     });
     topics.chain(&own.dead_letter_topic).cloned().collect()

@@ -9,6 +9,7 @@
 //! - [`routing`]: where it goes.
 //! - [`trust`]: whom it believes, and who a request comes from.
 //! - [`reply_router`]: the actor that pairs replies with the requests that wait.
+//! - [`idempotency`]: requests that run once.
 //! - [`wanted`]: the topics that it has open.
 //! - [`reload`]: other settings while it serves.
 //! - [`uploads`]: bodies that are larger than a record.
@@ -22,6 +23,7 @@ pub mod assemble;
 pub mod auth;
 pub mod connection;
 pub mod handler;
+pub mod idempotency;
 pub mod instance;
 pub mod metrics;
 pub mod reload;

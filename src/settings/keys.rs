@@ -89,6 +89,9 @@ pub mod top {
         RESPONSE_TOPIC: Value "response_topic", live;
         CONTROL_TOPIC: Value "control_topic", live;
         BODIES_TOPIC: Value "bodies_topic", live;
+        IDEMPOTENCY: Value "idempotency", live;
+        IDEMPOTENCY_TTL: Value "idempotency_ttl", live;
+        IDEMPOTENCY_STORE: Value "idempotency_store", live;
         ASYNC: Value "async";
         ASYNC_TIMEOUT: Value "async_timeout";
         RESULTS_TOPIC: Value "results_topic";
@@ -154,6 +157,11 @@ pub mod topic {
         RESPONSE_TOPIC: Value "response_topic";
         CONTROL_TOPIC: Value "control_topic";
         BODIES_TOPIC: Value "bodies_topic";
+        IDEMPOTENCY: Value "idempotency";
+        DEDUPLICATE: Value "deduplicate";
+        IDEMPOTENCY_TOPIC: Value "idempotency_topic";
+        IDEMPOTENCY_RETENTION: Value "idempotency_retention";
+        MAX_IDEMPOTENCY_KEYS: Value "max_idempotency_keys";
         BACKEND_URL: Address "backend_url";
         CONSUMER_GROUP: Value "consumer_group";
         TIMEOUT: Value "timeout";
@@ -205,6 +213,9 @@ pub mod route {
         STREAMING: Value "streaming";
         STREAM_IDLE_TIMEOUT: Value "stream_idle_timeout";
         STREAM_MAX_DURATION: Value "stream_max_duration";
+        IDEMPOTENCY: Value "idempotency";
+        IDEMPOTENCY_TTL: Value "idempotency_ttl";
+        IDEMPOTENCY_STORE: Value "idempotency_store";
         ASYNC: Value "async";
         ASYNC_TIMEOUT: Value "async_timeout";
         RESULTS_TOPIC: Value "results_topic";

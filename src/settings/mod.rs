@@ -37,8 +37,8 @@ pub use fault::{Fault, SettingsError};
 pub use load::{Change, Loaded, Sources, load};
 pub use model::{
     ApiKey, Async, Auth, AuthMethod, BackendTls, BackendUrl, Breaker, BreakerMode, Claim, ClientKey, ClientRate,
-    Delivery, HostHeader, JwksSource, Later, Management, Mode, Ordering, Processor, Proxy, RecordKey, Results, Retry,
-    RetryOn, Route, Secret, Settings, Streaming, Streams, Topic,
+    Delivery, HostHeader, Idempotency, IdempotencyMode, JwksSource, Later, Management, Memory, Mode, Ordering,
+    Processor, Proxy, RecordKey, Results, Retry, RetryOn, Route, Secret, Settings, Streaming, Streams, Topic,
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;

@@ -160,6 +160,7 @@ pub fn as_json_tells(mut request: Request) -> Request {
         body_elsewhere: None,
         accepts_stream: None,
         principal: None,
+        idempotency: None,
         reply_topic: None,
         reply_partition: None,
         deadline_ms: both.map(|(deadline, _)| deadline),

@@ -268,6 +268,7 @@ fn read_request(record: &RawRecord) -> Result<Request, String> {
             .map(|times| span(times).clamp(0, MAX_TIME_MS)),
         client_ip,
         principal: None,
+        idempotency: None,
         key: record.key.clone(),
     })
 }

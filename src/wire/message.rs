@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::wire::beside::{BodyPlace, StreamOffer};
+use crate::wire::idempotency::Idempotency;
 use crate::wire::reply_error::ReplyError;
 
 /// Header fields in order, names in lower case, values raw; a name may repeat. Names of our own are borrowed, never
@@ -123,6 +124,8 @@ pub struct Request {
     pub principal: Option<String>,
     /// The record's key.
     pub key: Option<Bytes>,
+    /// It runs once for that key. Not part of the `json` format.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// An HTTP response as it travels.

@@ -8,6 +8,7 @@
 //! - [`beside`]: what a request says beside HTTP.
 //! - [`frame`]: what every native record has in common.
 //! - [`native`]: the body is the value, the rest are record headers.
+//! - [`idempotency`]: requests that run once for each key, and what is remembered of them.
 //! - [`json`]: the envelope of kafka-http-proxy 1.0.1.
 //! - [`http`]: what an HTTP message can carry, whatever a record claims.
 //! - [`correlation`]: what pairs a reply with its request.
@@ -34,6 +35,7 @@ pub mod format;
 pub mod frame;
 pub mod headers;
 pub mod http;
+pub mod idempotency;
 #[cfg(any(test, fuzzing))]
 pub mod invariants;
 pub mod json;

@@ -15,6 +15,7 @@ use crate::wire::beside::{BodyPlace, InstanceId, StreamOffer};
 use crate::wire::frame::{Own, VERSION, VERSION_ELSEWHERE, check_frame, check_frame_of, http_fields, number};
 use crate::wire::headers;
 use crate::wire::http::{self, MAX_TIME_MS};
+use crate::wire::idempotency::Idempotency;
 use crate::wire::message::{Fields, RawRecord, Record, Request, Response, WireError};
 use crate::wire::reply_error::ReplyError;
 
@@ -26,7 +27,7 @@ pub const STORED: &[u8] = b"stored";
 pub const PROCESSOR_FAILED: &str = "the processor failed";
 const NO_CORRELATION_ID: &str = "no kafka_correlationId";
 /// With the reply partition and the offer, which are added where replies are read.
-const OWN_REQUEST_HEADERS: usize = 16;
+const OWN_REQUEST_HEADERS: usize = 19;
 const OWN_REPLY_HEADERS: usize = 4;
 
 /// True if a record is of this format; any other can only be `json`.
@@ -63,6 +64,9 @@ pub fn encode_request(request: Request) -> Record {
         Some(place) => put_place(place, &mut own),
         None if request.body.is_none() => own.put(headers::KHP_BODY, Bytes::from_static(NO_BODY)),
         None => {}
+    }
+    if let Some(idempotency) = request.idempotency {
+        idempotency.put(&mut own);
     }
     if let Some(offer) = request.accepts_stream {
         put_offer(offer, &mut own);
@@ -201,6 +205,7 @@ fn read_request(record: &RawRecord, reply_to: &ReplyTo) -> Result<Request, Strin
         client_ip: text(record, headers::KHP_CLIENT_IP)?,
         principal: text(record, headers::KHP_PRINCIPAL)?,
         key: record.key.clone(),
+        idempotency: Idempotency::read(record)?,
     })
 }
 

@@ -15,19 +15,31 @@ pub enum ReplyError {
     BreakerOpen,
     /// The answer does not fit into a record.
     ResponseTooLarge,
+    /// The first request with this idempotency key is still at work.
+    IdempotencyKeyInUse,
+    /// This idempotency key came with another request before.
+    IdempotencyKeyReused,
+    /// A request with this idempotency key was begun, and nothing is known of its end.
+    OutcomeUnknown,
+    /// Nothing can be remembered of a request now, so it was not executed.
+    IdempotencyUnavailable,
     /// The processor failed inside; also any code not known here, such as a newer version's.
     ProcessorFailed,
 }
 
 impl ReplyError {
     /// Each of them once.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::BackendUnreachable,
         Self::BackendTimeout,
         Self::BackendReset,
         Self::BadMessage,
         Self::BreakerOpen,
         Self::ResponseTooLarge,
+        Self::IdempotencyKeyInUse,
+        Self::IdempotencyKeyReused,
+        Self::OutcomeUnknown,
+        Self::IdempotencyUnavailable,
         Self::ProcessorFailed,
     ];
 
@@ -40,6 +52,10 @@ impl ReplyError {
             Self::BadMessage => "bad-message",
             Self::BreakerOpen => "breaker-open",
             Self::ResponseTooLarge => "response-too-large",
+            Self::IdempotencyKeyInUse => "idempotency-key-in-use",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::OutcomeUnknown => "outcome-unknown",
+            Self::IdempotencyUnavailable => "idempotency-unavailable",
             Self::ProcessorFailed => "processor-failed",
         }
     }
@@ -66,6 +82,10 @@ mod tests {
             (ReplyError::BadMessage, "bad-message"),
             (ReplyError::BreakerOpen, "breaker-open"),
             (ReplyError::ResponseTooLarge, "response-too-large"),
+            (ReplyError::IdempotencyKeyInUse, "idempotency-key-in-use"),
+            (ReplyError::IdempotencyKeyReused, "idempotency-key-reused"),
+            (ReplyError::OutcomeUnknown, "outcome-unknown"),
+            (ReplyError::IdempotencyUnavailable, "idempotency-unavailable"),
             (ReplyError::ProcessorFailed, "processor-failed"),
         ] {
             assert_eq!(error.as_str(), code);

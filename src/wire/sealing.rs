@@ -60,6 +60,12 @@ pub enum Binding<'a> {
         correlation_id: &'a [u8],
         seq: u64,
     },
+    /// An answer that is remembered. It belongs to one key, and to the request that came with it.
+    Memory {
+        topic: &'a str,
+        key: &'a [u8],
+        fingerprint: &'a [u8],
+    },
     /// A record of the control topic, or a sign of life on a reply topic.
     Control {
         topic: &'a str,
@@ -275,6 +281,16 @@ fn authenticated<'a>(
             put(&mut aad, Some(bodies_topic.as_bytes()));
             put(&mut aad, Some(correlation_id));
             put(&mut aad, Some(&seq.to_be_bytes()));
+        }
+        Binding::Memory {
+            topic,
+            key,
+            fingerprint,
+        } => {
+            put(&mut aad, Some(b"memory"));
+            put(&mut aad, Some(topic.as_bytes()));
+            put(&mut aad, Some(key));
+            put(&mut aad, Some(fingerprint));
         }
         Binding::Control { topic } => {
             put(&mut aad, Some(b"control"));

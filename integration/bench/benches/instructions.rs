@@ -250,6 +250,7 @@ fn request() -> Request {
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.17".into()),
         principal: None,
+        idempotency: None,
         ..Request::default()
     }
 }

@@ -9,6 +9,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use crate::cli::connect::expected::{Expected, TopicUse};
 use crate::cli::connect::finding::{Finding, Kind};
 use crate::cli::connect::groups;
+use crate::cli::connect::memories;
 use crate::cli::connect::report::Report;
 use crate::cli::connect::topics::{self, Creation, Topic};
 use crate::kafka::client::complaints::Complaints;
@@ -90,6 +91,10 @@ impl Survey<'_> {
             Some(Surveyed::Found(found)) => Some(found.partitions),
             _ => None,
         };
+        for (memory, request_topic) in &expected.memories {
+            let finding = memories::finding(memory, request_topic, partitions);
+            report.add(&topics::subject(memory), finding);
+        }
         for (name, uses) in &expected.groups {
             if let Some(group) = self.groups.get(name) {
                 report.add(&groups::subject(name), groups::findings(name, uses, group, partitions));

@@ -31,6 +31,10 @@ pub enum TopicUse {
     SendsReplies,
     /// A processor writes what it gave up.
     SendsDeadLetters,
+    /// A processor reads, after an assignment, which requests ran; they count for so long.
+    RecallsKeys { kept: Duration },
+    /// A processor writes which requests ran.
+    RemembersKeys { kept: Duration },
     /// A proxy steers answers that are streamed to it. Unless they are `required`, it does without.
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
@@ -55,6 +59,8 @@ pub enum GroupUse<'a> {
 pub struct Expected<'a> {
     pub topics: BTreeMap<String, Vec<TopicUse>>,
     pub groups: BTreeMap<&'a str, Vec<GroupUse<'a>>>,
+    /// Topics that remember keys, each with its request topic.
+    pub memories: Vec<(&'a str, &'a str)>,
 }
 
 impl TopicUse {
@@ -64,12 +70,14 @@ impl TopicUse {
             TopicUse::AwaitsReplies { .. }
             | TopicUse::FindsResults { .. }
             | TopicUse::TakesRequests { .. }
+            | TopicUse::RecallsKeys { .. }
             | TopicUse::HeedsControl { .. }
             | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
             | TopicUse::SendsReplies
             | TopicUse::DeletesResults { .. }
             | TopicUse::SendsDeadLetters
+            | TopicUse::RemembersKeys { .. }
             | TopicUse::SteersStreams { .. }
             | TopicUse::SendsBodies => Right::Write,
         }
@@ -80,6 +88,7 @@ impl TopicUse {
         match self {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Purpose::Memory { kept },
             TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Purpose::Results { kept },
             TopicUse::SendsDeadLetters => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
@@ -93,6 +102,7 @@ impl TopicUse {
             TopicUse::SendsRequests { deadline, .. }
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Some(kept),
             TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Some(kept),
             TopicUse::SendsReplies
             | TopicUse::SendsDeadLetters
@@ -199,6 +209,12 @@ impl<'a> Expected<'a> {
             if streaming != Streaming::Off {
                 let required = streaming == Streaming::Required;
                 self.topic(&topic.streams.control_topic, TopicUse::HeedsControl { required });
+            }
+            if topic.memory.is_on() {
+                let kept = topic.memory.retention;
+                self.memories.push((&topic.memory.topic, &topic.request_topic));
+                self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
+                self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept });
             }
             self.groups
                 .entry(&topic.consumer_group)

@@ -1,6 +1,7 @@
 //! `check --connect`: what is wrong around the service, found before there is traffic. Nothing is written and nothing is created.
 //!
 //! - [`finding`]: one thing that is wrong.
+//! - [`memories`]: what is wrong between a request topic and its memory.
 //! - [`report`]: all of them, as a table or as JSON.
 //! - [`expected`]: what a configuration expects of topics and groups.
 //! - [`cluster`]: asks Kafka.
@@ -15,6 +16,7 @@ mod cluster;
 mod expected;
 mod finding;
 mod groups;
+mod memories;
 mod report;
 mod topics;
 

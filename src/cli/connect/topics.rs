@@ -98,6 +98,9 @@ impl Topic<'_> {
                     Purpose::Bodies => {
                         "a proxy creates it for the first large body; create it before to choose its settings"
                     }
+                    Purpose::Memory { .. } => {
+                        "a processor creates it for the first request; create it before to choose its settings"
+                    }
                     _ => "the service creates it at its start; create it before to choose its settings",
                 },
             ),
@@ -190,7 +193,9 @@ impl Topic<'_> {
             return Vec::new();
         };
         let sizes = config.max_message_bytes.into_iter().flat_map(|limit| self.sizes(limit));
-        let compacted = config.compacted.then(|| self.compacted());
+        // Of each key only the last one counts.
+        let is_memory = matches!(self.purpose(), Purpose::Memory { .. });
+        let compacted = (config.compacted && !is_memory).then(|| self.compacted());
         let kept = config.retention.and_then(|kept| self.kept_too_briefly(kept));
         sizes.chain(compacted).chain(kept).collect()
     }
@@ -224,7 +229,9 @@ impl Topic<'_> {
             Purpose::Requests | Purpose::Bodies | Purpose::Results { .. } => {
                 self.stops(Kind::Compaction, problem, cure)
             }
-            Purpose::Replies | Purpose::Control | Purpose::DeadLetters => self.warns(Kind::Compaction, problem, cure),
+            Purpose::Replies | Purpose::Control | Purpose::DeadLetters | Purpose::Memory { .. } => {
+                self.warns(Kind::Compaction, problem, cure)
+            }
         }
     }
 

@@ -242,6 +242,18 @@ pub fn reply_consumer(kafka: &Kafka) -> ClientConfig {
     finish(config, kafka)
 }
 
+/// The reader of remembered keys: assigned by hand from the beginning to the end.
+pub fn memory_reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = reply_consumer(kafka);
+    config
+        .set("group.id", "actix-khp-memory")
+        // Where the last records were compacted away, only this shows the end.
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.wait.max.ms", "10");
+    finish(config, kafka)
+}
+
 /// The reader of dead letters: assigned by hand from the beginning to the end.
 pub fn dead_letter_reader(kafka: &Kafka) -> ClientConfig {
     let mut config = reply_consumer(kafka);

@@ -72,6 +72,17 @@ impl TopicAdmin {
         }
     }
 
+    /// The same, for topics that must have so many partitions.
+    pub fn with_partitions(&self, partitions: i32) -> Self {
+        TopicAdmin {
+            create: CreateTopics {
+                partitions,
+                ..self.create.clone()
+            },
+            refused: self.refused.clone(),
+        }
+    }
+
     /// Returns the topic's partition count once `client`'s own metadata knows the topic, creating it first where `may_create` and
     /// `create_topics.enabled` say so. Blocks for seconds at worst: not for an Arbiter.
     ///

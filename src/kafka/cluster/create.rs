@@ -10,13 +10,19 @@ use rdkafka_sys as rdsys;
 use rdsys::rd_kafka_admin_op_t as Op;
 
 use crate::kafka::cluster::admin_call::{Owned, ask_within, c_strings, items, text};
-use crate::kafka::cluster::topic_config::{COMPRESSION_TYPE, RETENTION, UNCOMPRESSED};
+use crate::kafka::cluster::topic_config::{
+    CLEANUP_POLICY, COMPACTED_AND_DELETED, COMPRESSION_TYPE, RETENTION, SEGMENT, UNCOMPRESSED,
+};
 use crate::kafka::config::{CreateTopics, Purpose};
 
 /// How long the broker may take to create a topic before it answers that it is still at it.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the cluster may take to answer. It must be longer: an answer "still at it" is better than none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long the memory of keys writes to one segment.
+const SHORTEST_SEGMENT: Duration = Duration::from_secs(10 * 60);
+const LONGEST_SEGMENT: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of a request to create a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +43,14 @@ fn config_of(settings: &CreateTopics, purpose: Purpose) -> Vec<(&'static CStr, S
     let uncompressed = (COMPRESSION_TYPE, UNCOMPRESSED.to_owned());
     let retention = settings.retention_of(purpose);
     let retention = retention.map(|kept| (RETENTION, kept.as_millis().to_string()));
-    std::iter::once(uncompressed).chain(retention).collect()
+    let mut config: Vec<_> = std::iter::once(uncompressed).chain(retention).collect();
+    if let Purpose::Memory { kept } = purpose {
+        // Old segments are removed as a whole, and the newest never: it must not grow old.
+        let segment = kept.div_f64(4.0).clamp(SHORTEST_SEGMENT, LONGEST_SEGMENT);
+        config.push((CLEANUP_POLICY, COMPACTED_AND_DELETED.to_owned()));
+        config.push((SEGMENT, segment.as_millis().to_string()));
+    }
+    config
 }
 
 /// Has the cluster create a topic, with any client's connection. Blocks.

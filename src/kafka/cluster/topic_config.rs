@@ -18,7 +18,11 @@ pub(super) const COMPRESSION_TYPE: &std::ffi::CStr = c"compression.type";
 /// The broker unpacks each batch before it measures it.
 pub(super) const UNCOMPRESSED: &str = "uncompressed";
 /// What becomes of old records (<https://kafka.apache.org/documentation/#topicconfigs_cleanup.policy>).
-const CLEANUP_POLICY: &std::ffi::CStr = c"cleanup.policy";
+pub(super) const CLEANUP_POLICY: &std::ffi::CStr = c"cleanup.policy";
+/// The last record of each key, and none that is older than the retention.
+pub(super) const COMPACTED_AND_DELETED: &str = "compact,delete";
+/// How long one segment is written to, in ms (<https://kafka.apache.org/documentation/#topicconfigs_segment.ms>).
+pub(super) const SEGMENT: &std::ffi::CStr = c"segment.ms";
 /// How long records are kept, in ms; -1 is for ever (<https://kafka.apache.org/documentation/#topicconfigs_retention.ms>).
 pub(super) const RETENTION: &std::ffi::CStr = c"retention.ms";
 /// Without so many replicas in sync, no record is taken (<https://kafka.apache.org/documentation/#topicconfigs_min.insync.replicas>).

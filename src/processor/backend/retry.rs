@@ -12,14 +12,16 @@ use crate::wire::{Request, headers};
 /// What may be repeated of one request.
 pub struct Policy<'a> {
     topic: &'a Topic,
-    /// The request can run twice without harm: its method is idempotent (RFC 9110 9.2.2), or it has an `Idempotency-Key`.
+    /// The request can run twice without harm: its method is idempotent (RFC 9110 9.2.2), or it has an `Idempotency-Key` that its backend
+    /// alone looks after.
     pub repeatable: bool,
 }
 
 impl<'a> Policy<'a> {
     pub fn new(topic: &'a Topic, request: &Request) -> Self {
-        let idempotent = topic.retry.methods.contains(&request.method)
-            || request.headers.iter().any(|(name, _)| name == headers::IDEMPOTENCY_KEY);
+        // Where the key is ours to keep, it says nothing of what the backend does with it.
+        let has_key = || request.headers.iter().any(|(name, _)| name == headers::IDEMPOTENCY_KEY);
+        let idempotent = topic.retry.methods.contains(&request.method) || (request.idempotency.is_none() && has_key());
         Policy {
             topic,
             repeatable: idempotent && topic.delivery == Delivery::AtLeastOnce,

@@ -131,7 +131,13 @@ impl RecordProcessor {
     }
 
     /// The record as a dead letter, where there is a topic for them.
-    fn dead_letter(&self, record: &RawRecord, exception: &str, error: ReplyError, attempts: u32) -> Option<Parcel> {
+    pub(super) fn dead_letter(
+        &self,
+        record: &RawRecord,
+        exception: &str,
+        error: ReplyError,
+        attempts: u32,
+    ) -> Option<Parcel> {
         let topic = self.dead_letter_topic.as_ref()?;
         let cause = Cause {
             group: &self.caller.topic.consumer_group,

@@ -10,6 +10,7 @@
 //!   attempts of a worker share.
 //! - [`processed`]: what becomes of it; [`answers`]: the reply that says so, or the dead letter.
 //! - [`error_reply`]: the replies that a processor writes itself.
+//! - [`once`]: requests that run once.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`streamed`]: requests whose answers may come in several records.
@@ -28,6 +29,7 @@ pub mod deadline;
 pub mod error_reply;
 pub mod headers;
 pub mod logged_once;
+mod once;
 pub mod outbox;
 mod processed;
 pub mod rate_limit;
@@ -52,6 +54,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::bodies::BodyError;
+use crate::processor::memory::worker::WorkerMemory;
 use crate::processor::record::attempts::{Attempts, End, HeldByCall};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
@@ -87,6 +90,8 @@ pub struct RecordProcessor {
     pub header_rules: HeaderRules,
     /// What was executed of late.
     pub recent_ids: RecentIds,
+    /// What runs once.
+    pub memory: WorkerMemory,
     /// `None`: all answers are whole.
     pub streams: Option<WorkerStreams>,
 }
@@ -124,10 +129,11 @@ impl RecordProcessor {
         &'p self,
         intake: &Intake,
         settlement: &Arc<Settlement>,
-        turn: Turn,
+        mut turn: Turn,
         ahead: Option<Ahead>,
         seen: &mut UnderWay,
     ) -> Processed<'p> {
+        self.memory.prepare(intake);
         let (not_begun, unfinished) = ahead.map(|ahead| (ahead.not_begun, ahead.unfinished)).unzip();
         let Intake { record, lease, .. } = intake;
         if let Some(size) = intake.oversized {
@@ -159,6 +165,10 @@ impl RecordProcessor {
         let destination = self
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition);
+        let claim = match self.claim(intake, &request, &deadline, &mut turn).await {
+            Ok(claim) => claim,
+            Err(instead) => return self.not_run(record, instead, destination, deadline.until),
+        };
         let whole = call
             .as_ref()
             .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
@@ -178,6 +188,7 @@ impl RecordProcessor {
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
+        let claim = self.key_ends(claim, &end).await;
         match end {
             End::Expired => self.expire(),
             End::Released => Processed::Released,
@@ -202,10 +213,15 @@ impl RecordProcessor {
                 if let (Some(call), Some(whole)) = (call, &whole)
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
+                    // Its pieces are kept nowhere.
+                    self.remember_too_large(claim).await;
                     let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
                     return self.stream(intake, settlement, calls, answer, awaited);
                 }
-                self.answer(record, response(request, answer), None, destination, until)
+                let response = response(request, answer);
+                // Before anybody hears of it: whatever ends now, it does not run again.
+                self.remember(claim, &response).await;
+                self.answer(record, response, None, destination, until)
             }
         }
     }

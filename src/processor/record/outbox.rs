@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::cluster::record_limits::RecordLimits;
@@ -79,6 +79,8 @@ pub enum Ticket {
     Record(RecordTicket),
     /// A further piece of a streamed answer. It is not sent again: nothing may follow it then but the last word.
     Piece(Arc<Acks>),
+    /// What is remembered of a request. It is sent again by who waits for this.
+    Memory(oneshot::Sender<Delivered>),
     /// Nobody asks what became of it.
     Unheeded,
 }
@@ -138,6 +140,11 @@ impl DeliveryListener for Deliveries {
         let ticket = match *ticket {
             Ticket::Record(ticket) => ticket,
             Ticket::Piece(acks) => return acks.delivered(outcome),
+            Ticket::Memory(waits) => {
+                // Err: the worker is gone, and its record is redelivered.
+                let _ = waits.send(outcome);
+                return;
+            }
             Ticket::Unheeded => return,
         };
         match outcome {
@@ -219,7 +226,7 @@ impl Outbox {
     }
 
     /// Looks up a topic that Kafka did not know, and creates it where it is one of ours.
-    async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
+    pub async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
         let ours = self.own_topics.iter().find(|(own, _)| own == topic);
         let (is_ours, purpose) = (ours.is_some(), ours.map_or(Purpose::Replies, |(_, purpose)| *purpose));
         let look_up = async || {

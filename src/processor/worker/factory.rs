@@ -21,6 +21,10 @@ use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
 use crate::processor::bodies::readers::BodyReaders;
+use crate::processor::memory::recall::Recall;
+use crate::processor::memory::restore::Restorer;
+use crate::processor::memory::worker::{MemoryParts, WorkerMemory};
+use crate::processor::memory::writer::Writer;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::age::Ages;
 use crate::processor::record::caller::Caller;
@@ -38,6 +42,7 @@ use crate::processor::record::topic_lookup::TopicLookup;
 use crate::processor::stream::shared::{Streams, WorkerStreams};
 use crate::processor::worker::actor::{Inputs, TopicWorker};
 use crate::processor::worker::view::WorkerView;
+use crate::settings::Delivery;
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{ExitNotice, Home, Life, Pump, Supervised};
 use crate::wire::SharedSealing;
@@ -56,6 +61,8 @@ pub struct WorkerFactory {
     pub rate_limit: Option<Arc<RateLimit>>,
     /// Shared by the topic's workers.
     pub retry_budget: Arc<RetryBudget>,
+    /// Shared by the topic's workers: reads what they remember.
+    pub restorer: Arc<Restorer>,
     pub shared: Shared,
 }
 
@@ -86,6 +93,8 @@ pub struct Shared {
     pub sealing: SharedSealing,
     /// Of the whole process.
     pub streams: Streams,
+    /// Reads remembered answers.
+    pub recall: Recall,
 }
 
 impl Supervised for WorkerFactory {
@@ -104,6 +113,9 @@ impl Supervised for WorkerFactory {
             .dead_letter_topic
             .iter()
             .map(|topic| (topic.clone(), Purpose::DeadLetters));
+        let kept = topic.memory.retention;
+        let memory = topic.memory.is_on();
+        let memory = memory.then(|| (self.restorer.topic.clone(), Purpose::Memory { kept }));
         let seal = ReplySeal {
             sealing: self.shared.sealing.clone(),
             request_topic: Arc::from(topic.request_topic.as_str()),
@@ -115,6 +127,7 @@ impl Supervised for WorkerFactory {
             undelivered,
             own_topics: std::iter::once((response_topic.clone(), Purpose::Replies))
                 .chain(dead_letters)
+                .chain(memory)
                 .collect(),
             admin: self.plan.admin.clone(),
             lookup: TopicLookup::default(),
@@ -129,6 +142,7 @@ impl Supervised for WorkerFactory {
         let make = {
             let (view, shared, sign_of_life) = (self.view.clone(), self.shared.clone(), progress.clone());
             let (rate_limit, retry_budget) = (self.rate_limit.clone(), self.retry_budget.clone());
+            let restorer = self.restorer.clone();
             let over = home.over.clone();
             let heard = shared.streams.control_of(topic).map(|control| control.listen());
             let inputs = Inputs {
@@ -138,7 +152,7 @@ impl Supervised for WorkerFactory {
             };
             move |_: &mut actix::Context<TopicWorker>| {
                 let caller = caller(&view, &shared, rate_limit, retry_budget);
-                let processor = record_processor(caller, &shared, ledger, outbox, response_topic);
+                let processor = record_processor(caller, &shared, (ledger, outbox), response_topic, restorer);
                 TopicWorker::new(processor, inputs, over, worked_on, sign_of_life)
             }
         };
@@ -196,11 +210,25 @@ fn caller(
 fn record_processor(
     caller: Caller,
     shared: &Shared,
-    ledger: Ledger,
-    outbox: Outbox,
+    (ledger, outbox): (Ledger, Outbox),
     response_topic: Arc<str>,
+    restorer: Arc<Restorer>,
 ) -> RecordProcessor {
     let topic = &caller.topic;
+    let outbox = Arc::new(outbox);
+    let memory = MemoryParts {
+        settings: topic.memory.clone(),
+        at_most_once: topic.delivery == Delivery::AtMostOnce,
+        writer: Writer {
+            outbox: outbox.clone(),
+            topic: restorer.topic.clone(),
+            trouble_logged: LoggedOnce::default(),
+        },
+        restorer,
+        recall: shared.recall.clone(),
+        sealing: shared.sealing.clone(),
+        metrics: caller.metrics.memory.clone(),
+    };
     RecordProcessor {
         ledger: Arc::new(ledger),
         deadlines: DeadlineRules {
@@ -212,7 +240,8 @@ fn record_processor(
         },
         reply_topics: ReplyTopics::new(topic, response_topic, shared.forbidden.clone(), caller.metrics.clone()),
         seal: outbox.seal.clone(),
-        outbox: Arc::new(outbox),
+        outbox,
+        memory: WorkerMemory::new(memory),
         dead_letter_topic: shared.dead_letter_topic.clone(),
         kafka: shared.kafka.clone(),
         exchanges: shared.exchanges.clone(),

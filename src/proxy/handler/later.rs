@@ -104,6 +104,7 @@ impl Proxy {
             id,
             topic,
             format: route.wire_format,
+            runs_once: false,
             limits,
         };
         let until = arrived + route.timeout;

@@ -3,11 +3,13 @@
 //! - [`request`]: from HTTP to the wire.
 //! - [`body`]: reads the body.
 //! - [`receive`]: takes it in, into its record or beside it.
+//! - [`forget`]: tells the router that nobody waits any more.
 //! - [`response`]: from the wire to HTTP.
 //! - [`later`]: accepts a request whose answer is fetched later.
 //! - [`seen`]: what is told of the request, to its last byte.
 
 pub mod body;
+mod forget;
 mod later;
 pub mod receive;
 pub mod request;
@@ -32,6 +34,7 @@ use crate::proxy::admission::in_flight::Admission;
 use crate::proxy::auth::Caller;
 use crate::proxy::connection::tls::Tls;
 use crate::proxy::handler::body::{BodyLimits, declared_length};
+use crate::proxy::handler::forget::ForgetOnDrop;
 use crate::proxy::handler::receive::{Bodies, Owner};
 use crate::proxy::handler::request::{Target, head_size, is_tunnel, many_heads, to_wire};
 use crate::proxy::handler::response::{to_http, with_place, with_unread};
@@ -233,6 +236,8 @@ impl Proxy {
         } = destination;
         seen.asked_by(caller.principal.as_deref());
         seen.request = Some(RecordPosition::of(&request_topic.name));
+        let keyed = route.idempotency.keyed(request, caller.principal.as_deref());
+        let keyed = keyed.map_err(Failure::NotSent)?;
         if self.kafka.is_down() {
             return Err(Failure::NotSent(RequestError::KafkaUnavailable));
         }
@@ -254,6 +259,7 @@ impl Proxy {
             id,
             topic: &request_topic,
             format: route.wire_format,
+            runs_once: keyed.is_some(),
             limits,
         };
         // A body that would be refused is not read. One that comes slowly takes no place until it is there.
@@ -263,9 +269,14 @@ impl Proxy {
         let body = received.map_err(Failure::NotSent)?;
         seen.request_bytes = body.length();
         let remaining = deadline.saturating_duration_since(Instant::now());
+        let digest = keyed.is_some().then(|| body.digest());
         let (inline, later) = body.split(route.wire_format);
         let mut content = to_wire(request, &target, route, inline, id, &reply_topic.name, remaining);
         caller.mark(&mut content);
+        let is_keyed = keyed.is_some();
+        if let (Some(keyed), Some(digest)) = (keyed, digest) {
+            keyed.mark(&mut content, digest);
+        }
         let mut record = route.wire_format.encode_request(content);
         let is_elsewhere = self.bodies.put_into(&mut record, later, owner).await;
         if is_elsewhere.map_err(Failure::NotSent)? {
@@ -282,21 +293,22 @@ impl Proxy {
         seen.ends(exchange::Phase::Admission);
         let (reply_tx, reply_rx) = oneshot::channel();
         let sent = Instant::now();
-        let forget = ForgetOnDrop {
-            router: &router,
-            id,
-            proxy: self,
-            armed: true,
-        };
+        let forget = ForgetOnDrop::new(&router, id, &self.metrics.disconnects);
         let topic = &*request_topic;
         router.forward(Forward {
             id,
             request_topic: topic.clone(),
             reply_topic: Arc::clone(&reply_topic),
             record,
+            is_keyed,
             deadline: deadline.into_std(),
             queue: permit.queue(),
-            offer: self.streams.offer(request, &route.streams),
+            // What runs once runs to its end, also when its client leaves, and its answer has to fit into a record to be remembered.
+            offer: if is_keyed {
+                None
+            } else {
+                self.streams.offer(request, &route.streams)
+            },
             reply_tx,
         });
         let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
@@ -366,35 +378,6 @@ impl Proxy {
             biased;
             reply = reply_rx => reply.unwrap_or(Err(RequestError::ReplyLost)),
             _ = published.wait_for(replaced) => Err(RequestError::ReplyLost),
-        }
-    }
-}
-
-/// Tells the router that nobody waits any more: at the deadline, or when actix-web drops the handler because the client left.
-struct ForgetOnDrop<'a> {
-    router: &'a RouterHandle,
-    id: CorrelationId,
-    proxy: &'a Proxy,
-    /// Until the request has ended otherwise.
-    armed: bool,
-}
-
-impl ForgetOnDrop<'_> {
-    fn forget(mut self) {
-        self.armed = false;
-        self.router.forget(self.id);
-    }
-
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for ForgetOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.proxy.metrics.disconnects.inc();
-            self.router.forget(self.id);
         }
     }
 }

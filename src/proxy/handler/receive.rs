@@ -11,6 +11,7 @@ use crate::proxy::handler::body::{BodyLimits, Part, declared_length, next_chunk,
 use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::uploads::Uploads;
 use crate::wire::beside::BodyPlace;
+use crate::wire::idempotency::identity::BodyDigest;
 use crate::wire::native::afterwards;
 use crate::wire::{CorrelationId, Format, Record};
 
@@ -32,6 +33,8 @@ pub struct Owner<'a> {
     pub id: CorrelationId,
     pub topic: &'a KnownTopic,
     pub format: Format,
+    /// A digest of a body is needed that lies elsewhere.
+    pub runs_once: bool,
     /// What it may be.
     pub limits: &'a BodyLimits,
 }
@@ -42,7 +45,8 @@ pub enum Received {
     /// There is none.
     None,
     Whole(Bytes),
-    Elsewhere(BodyPlace),
+    /// With its digest, where its request runs once.
+    Elsewhere(BodyPlace, Option<BodyDigest>),
 }
 
 impl Received {
@@ -51,8 +55,19 @@ impl Received {
         match self {
             Received::None => 0,
             Received::Whole(body) => body.len() as u64,
-            Received::Elsewhere(place) => place.length,
+            Received::Elsewhere(place, _) => place.length,
         }
+    }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> BodyDigest {
+        let mut digest = BodyDigest::default();
+        match self {
+            Received::None => {}
+            Received::Whole(body) => digest.update(body),
+            Received::Elsewhere(_, known) => digest = known.clone().unwrap_or_default(),
+        }
+        digest
     }
 
     /// What is encoded with the head, and what is put into the record afterwards. An envelope has its body in it.
@@ -115,9 +130,16 @@ impl Bodies {
         began: Instant,
     ) -> Result<Received, RequestError> {
         let mut upload = self.uploads.begin(owner.topic, owner.id).await?;
+        let mut digest = owner.runs_once.then(BodyDigest::default);
         let write = async {
+            if let Some(digest) = &mut digest {
+                digest.update(&beginning);
+            }
             upload.push(beginning).await?;
             while let Some(chunk) = next_chunk(payload, owner.limits, began, upload.length()).await? {
+                if let Some(digest) = &mut digest {
+                    digest.update(&chunk);
+                }
                 upload.push(chunk).await?;
             }
             Ok(())
@@ -126,7 +148,7 @@ impl Bodies {
             upload.failed(error);
             return Err(error);
         }
-        upload.finish().await.map(Received::Elsewhere)
+        upload.finish().await.map(|place| Received::Elsewhere(place, digest))
     }
 
     /// Completes a request of the native format that was encoded with an empty body. A body that does not fit beside its head goes
@@ -137,7 +159,7 @@ impl Bodies {
     pub async fn put_into(&self, record: &mut Record, body: Received, owner: Owner<'_>) -> Result<bool, RequestError> {
         let place = match body {
             Received::None => return Ok(false),
-            Received::Elsewhere(place) => place,
+            Received::Elsewhere(place, _) => place,
             Received::Whole(body) => {
                 let size = record.encoded_size() + body.len() + LATER;
                 if size <= self.records.of(&owner.topic.name) || body.is_empty() {

@@ -139,6 +139,7 @@ pub fn to_wire(
         timeout_ms: Some(timeout_ms),
         client_ip: target.origin.client.map(|client| client.to_string()),
         principal: None,
+        idempotency: None,
         key: route.key(request.uri(), request.headers()),
     }
 }

@@ -191,6 +191,9 @@ impl ReplyRouter {
             (Format::Native, None) => Awaited::OnTopic,
             (Format::Native, Some(partition)) => Awaited::OnPartition(partition),
         };
+        // Before it is sealed: the key of a sealed record depends on the secret.
+        let key = forward.record.key.as_ref().filter(|_| forward.is_keyed);
+        let partition = key.and_then(|key| self.topics.partition_of(&forward.request_topic.name, key));
         if let Err(error) = seal(&self.parts.sealing.load(), &mut forward) {
             tracing::error!(topic = %forward.request_topic.name, correlation_id = %forward.id, %error, "a request is not sent");
             return forward.refuse(RequestError::Overloaded);
@@ -214,7 +217,7 @@ impl ReplyRouter {
         if let Err(refused) = self.pending.register(waiting) {
             return refused.answer(Err(RequestError::Overloaded));
         }
-        self.parts.producer.send(&topic, None, &record, key as usize);
+        self.parts.producer.send(&topic, partition, &record, key as usize);
         self.show_entries();
     }
 

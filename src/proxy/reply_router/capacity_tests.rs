@@ -221,6 +221,7 @@ async fn a_router_carries_many() {
         id,
         request_topic: request_topic.clone(),
         reply_topic: reply_topic.clone(),
+        is_keyed: false,
         record: record.clone(),
         deadline: Instant::now() + Duration::from_secs(30),
         queue: request_topic.load.queue(Duration::from_secs(30)),

@@ -10,7 +10,7 @@ use super::control_trouble::ControlError;
 use super::search::Partitions;
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::TopicError;
-use crate::kafka::cluster::describe::{Found, TopicId};
+use crate::kafka::cluster::describe::Found;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::producer::Undelivered;
 use crate::kafka::reply_stream::{OpenTopic, TopicChange};
@@ -47,6 +47,8 @@ pub struct Forward {
     pub reply_topic: Arc<KnownTopic>,
     /// Encoded, except for the reply partition and the offer: only the router knows those.
     pub record: Record,
+    /// It goes where its key belongs, whatever it is sealed with.
+    pub is_keyed: bool,
     pub deadline: Instant,
     /// Counts whether the request was answered.
     pub queue: Arc<Queue>,
@@ -94,7 +96,7 @@ pub struct Drain;
 pub enum TopicEvent {
     RequestTopicOpened {
         topic: Arc<KnownTopic>,
-        result: Result<Option<TopicId>, TopicError>,
+        result: Result<Option<Found>, TopicError>,
     },
     ReplyTopicOpened {
         topic: Arc<KnownTopic>,

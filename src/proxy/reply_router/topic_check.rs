@@ -101,11 +101,14 @@ impl TopicStates {
 
     /// Requests in flight on a topic that is gone go on waiting: a processor may have read them already.
     fn request_topic_is_now(&mut self, name: Arc<str>, now: Option<Found>, missing_before: &HashSet<Arc<str>>) {
-        let Some(TopicState::Open(OpenRequestTopic { id, .. })) = self.requests.get_mut(&name) else {
+        let Some(TopicState::Open(OpenRequestTopic { id, partitions, .. })) = self.requests.get_mut(&name) else {
             return;
         };
         match now {
-            Some(now) if id.is_none() || now.id.is_none() || *id == now.id => *id = id.or(now.id),
+            Some(now) if id.is_none() || now.id.is_none() || *id == now.id => {
+                *id = id.or(now.id);
+                *partitions = Some(now.partitions);
+            }
             Some(_) => {
                 tracing::warn!(event = "topic", topic = %name, "request topic was recreated; requests that no processor had read are lost and end at their deadline");
                 self.request_topic_is_gone(&name);

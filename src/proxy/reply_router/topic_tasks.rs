@@ -56,7 +56,7 @@ impl TopicTasks {
                 let client = producer.client();
                 let found = stream.ensure(client.client(), &opened.name, Purpose::Requests, opened.may_create)?;
                 limits.learn(&opened.name);
-                Ok(found.and_then(|found| found.id))
+                Ok(found)
             };
             let result = blocking(&topic.name, ensure).await;
             TopicEvent::RequestTopicOpened { topic, result }

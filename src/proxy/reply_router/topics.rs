@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::search::Search;
 use super::topic_tasks::TopicTasks;
 use crate::kafka::cluster::admin::TopicError;
-use crate::kafka::cluster::describe::TopicId;
+use crate::kafka::cluster::describe::{Found, TopicId};
+use crate::kafka::partitioner::partition_of;
 use crate::kafka::reply_stream::OpenTopic;
 use crate::proxy::admission::pace::Pace;
 use crate::proxy::routing::topics::KnownTopic;
@@ -37,6 +38,8 @@ pub(super) struct OpenRequestTopic {
     pub(super) topic: Arc<KnownTopic>,
     /// `None` until Kafka has told it.
     pub(super) id: Option<TopicId>,
+    /// How many it had at the last check. `None`: not told.
+    pub(super) partitions: Option<i32>,
     /// One for each of the topic's queues, in their order. Brought up to date each `span::TICK`.
     paces: Vec<Pace>,
 }
@@ -107,6 +110,12 @@ impl TopicStates {
         self.denied.contains(name)
     }
 
+    /// The partition that a key belongs to. `None`: Kafka has not told how many there are, and the client's partitioner chooses the same.
+    pub(super) fn partition_of(&self, name: &str, key: &[u8]) -> Option<i32> {
+        let partitions = self.requests.get(name)?.open()?.partitions?;
+        partition_of(key, partitions)
+    }
+
     pub(super) fn open_request(&mut self, topic: &Arc<KnownTopic>, tasks: &TopicTasks) {
         self.requests.insert(topic.name.clone(), TopicState::Opening);
         tasks.open_request(topic.clone());
@@ -121,13 +130,13 @@ impl TopicStates {
     pub(super) fn request_opened(
         &mut self,
         topic: Arc<KnownTopic>,
-        result: Result<Option<TopicId>, TopicError>,
+        result: Result<Option<Found>, TopicError>,
         configured: &[Arc<KnownTopic>],
         tasks: &TopicTasks,
     ) {
         let name = topic.name.clone();
-        let id = match result {
-            Ok(id) => id,
+        let found = match result {
+            Ok(found) => found,
             Err(error) => {
                 self.log(&name, &error);
                 if error.passes() {
@@ -143,7 +152,12 @@ impl TopicStates {
         };
         self.logged_failures.remove(&name);
         let paces = Vec::new();
-        let open = OpenRequestTopic { topic, id, paces };
+        let open = OpenRequestTopic {
+            topic,
+            id: found.as_ref().and_then(|found| found.id),
+            partitions: found.map(|found| found.partitions),
+            paces,
+        };
         self.requests.insert(name, TopicState::Open(open));
     }
 

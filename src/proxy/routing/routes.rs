@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::RequestError;
 use crate::kafka::topic_name::globs;
 use crate::proxy::auth::Demands;
+use crate::proxy::idempotency::Terms;
 use crate::proxy::results::places::Later;
 use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::places::StreamTerms;
@@ -33,6 +34,8 @@ pub struct Route {
     pub reply_topic: Arc<KnownTopic>,
     pub timeout: Duration,
     pub wire_format: Format,
+    /// Which of its requests run once.
+    pub idempotency: Terms,
     /// Whether and how its answers come in pieces.
     pub streams: Arc<StreamTerms>,
     /// How its requests are accepted, their answers fetched later; `None`: their clients wait.
@@ -58,6 +61,7 @@ impl Routes {
                 reply_topic: configured(&route.response_topic)?,
                 timeout: route.timeout,
                 wire_format: route.wire_format,
+                idempotency: Terms::new(&route.idempotency, &route.path),
                 streams: Arc::new(StreamTerms::new(&route.streams, route.wire_format)),
                 later: Later::new(&route.later, &route.request_topic),
                 demands: Demands::new(&route.auth, &route.required_claims),
@@ -76,6 +80,7 @@ impl Routes {
             reply_topic: configured(&proxy.response_topic)?,
             timeout: proxy.default_timeout,
             wire_format: proxy.wire_format,
+            idempotency: Terms::new(&proxy.idempotency, ""),
             streams: Arc::new(StreamTerms::new(&proxy.streams, proxy.wire_format)),
             later: Later::new(&proxy.later, &proxy.request_topic),
             demands: Demands::new(&proxy.auth.methods, &[]),

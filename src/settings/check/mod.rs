@@ -2,6 +2,7 @@
 //!
 //! - [`bodies`]: large bodies of requests.
 //! - [`doors`]: who is let in, and with what files.
+//! - [`idempotency`]: requests that run once.
 //! - [`later`]: answers that are fetched later.
 //! - [`rules`]: rules across keys.
 //! - [`sealing`]: keys that seal records.
@@ -9,6 +10,7 @@
 
 mod bodies;
 mod doors;
+mod idempotency;
 mod later;
 pub mod rules;
 mod sealing;

@@ -9,6 +9,7 @@ use crate::kafka::client::properties::{self, OWNED};
 use crate::kafka::config::{Kafka, ReplyPartition};
 use crate::settings::check::bodies;
 use crate::settings::check::doors;
+use crate::settings::check::idempotency;
 use crate::settings::check::later;
 use crate::settings::check::sealing;
 use crate::settings::fault::Report;
@@ -37,6 +38,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
         later::check(settings, report);
     }
     bodies::check(settings, message_max_bytes(&settings.kafka), report);
+    idempotency::check(settings, report);
     sealing::check(settings, report);
     clocks(settings, report);
     shutdown(settings, report);

@@ -4,6 +4,7 @@
 //! - [`mode`]: which roles a process plays.
 //! - [`proxy`]: the proxy's own.
 //! - [`auth`]: who may ask.
+//! - [`idempotency`]: which requests run once.
 //! - [`later`]: answers that are fetched later.
 //! - [`routes`]: which requests go to which topic.
 //! - [`processor`]: the processor's own, and its topics.
@@ -12,6 +13,7 @@
 
 pub mod auth;
 pub mod delivery;
+pub mod idempotency;
 pub mod later;
 pub mod management;
 pub mod mode;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 pub use auth::{ApiKey, Auth, AuthMethod, Claim, JwksSource};
 pub use delivery::{Breaker, BreakerMode, Delivery, Ordering, Retry, RetryOn};
+pub use idempotency::{Idempotency, IdempotencyMode, Memory};
 pub use later::{Async, Later, Results};
 pub use management::{Management, Secret};
 pub use mode::Mode;

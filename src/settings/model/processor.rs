@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::kafka::config::Start;
 use crate::process::https::Tls as BackendTls;
 use crate::settings::model::delivery::{Breaker, Delivery, Ordering, Retry};
+use crate::settings::model::idempotency::Memory;
 use crate::settings::model::management::Secret;
 use crate::settings::model::streams::{Streaming, Streams};
 
@@ -46,6 +47,8 @@ pub struct Topic {
     pub response_topic: String,
     /// How its answers are streamed.
     pub streams: Streams,
+    /// What is remembered of requests that run once.
+    pub memory: Memory,
     /// Where requests go; never named by a record.
     pub backend_url: BackendUrl,
     /// The group all workers of this topic, in all processes, share.

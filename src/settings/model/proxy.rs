@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
 use crate::settings::model::auth::Auth;
+use crate::settings::model::idempotency::Idempotency;
 use crate::settings::model::later::{Async, Later, Results};
 use crate::settings::model::routes::Route;
 use crate::settings::model::streams::{Streaming, Streams};
@@ -35,6 +36,8 @@ pub struct Proxy {
     pub response_topic: String,
     /// How requests to `request_topic` are streamed, and to topics that clients name; these have control and body topics by default.
     pub streams: Streams,
+    /// Which requests to `request_topic` run once.
+    pub idempotency: Idempotency,
     /// Whether answers of `request_topic` are fetched later.
     pub later: Later,
     /// The group that consumes `request_topic`: while it has no members, requests are refused. `None`: the group is not checked.

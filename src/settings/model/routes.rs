@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::settings::model::auth::{AuthMethod, Claim};
+use crate::settings::model::idempotency::Idempotency;
 use crate::settings::model::later::Later;
 use crate::settings::model::streams::Streams;
 use crate::wire::Format;
@@ -20,6 +21,8 @@ pub struct Route {
     pub response_topic: String,
     /// How its answers are streamed.
     pub streams: Streams,
+    /// Which of its requests run once.
+    pub idempotency: Idempotency,
     /// Whether its answers are fetched later.
     pub later: Later,
     /// The group that consumes `request_topic`, as the proxy's own.

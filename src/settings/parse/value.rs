@@ -8,10 +8,13 @@ use std::time::Duration;
 use crate::kafka::config::{ReplyPartition, Start};
 use crate::process::telemetry::{AccessLog, LogFormat, is_filter};
 use crate::process::tls::{ClientAuth, TlsVersion};
-use crate::settings::model::{Async, BreakerMode, ClientKey, Delivery, HostHeader, Ordering, RetryOn, Streaming};
+use crate::settings::model::{
+    Async, BreakerMode, ClientKey, Delivery, HostHeader, IdempotencyMode, Ordering, RetryOn, Streaming,
+};
 use crate::settings::parse::number;
 use crate::wire::Format;
 use crate::wire::headers::name_is_legal;
+use crate::wire::idempotency::Store;
 
 /// What a parser returns: the value, or what would have been allowed.
 pub type Parsed<T> = Result<T, &'static str>;
@@ -232,6 +235,21 @@ pub fn streaming(text: &str) -> Parsed<Streaming> {
         "required" => Ok(Streaming::Required),
         _ => Err("off, auto or required"),
     }
+}
+
+/// See [`IdempotencyMode`].
+pub fn idempotency(text: &str) -> Parsed<IdempotencyMode> {
+    match text {
+        "off" => Ok(IdempotencyMode::Off),
+        "honour" => Ok(IdempotencyMode::Honour),
+        "required" => Ok(IdempotencyMode::Required),
+        _ => Err("off, honour or required"),
+    }
+}
+
+/// See [`Store`].
+pub fn store(text: &str) -> Parsed<Store> {
+    Store::from_text(text.as_bytes()).ok_or("success or all")
 }
 
 /// See [`Async`].

@@ -2,6 +2,7 @@
 //!
 //! - [`auth`]: who may ask.
 //! - [`defaults`]: defaults that come from the machine.
+//! - [`idempotency`]: which requests run once.
 //! - [`later`]: answers that are fetched later.
 //! - [`reader`]: reads one key of a table.
 //! - [`streams`]: how answers are streamed.
@@ -9,6 +10,7 @@
 
 pub mod auth;
 mod defaults;
+pub mod idempotency;
 pub mod later;
 pub mod reader;
 pub mod streams;

@@ -11,12 +11,12 @@ use crate::settings::effective::{Effective, Yaml};
 use crate::settings::fault::Report;
 use crate::settings::keys::{route, sealing_key, top, topic};
 use crate::settings::model::{
-    AuthMethod, BackendTls, Breaker, ClientRate, Later, Management, Mode, Processor, Proxy, Retry, Route, Sealing,
-    SealingKey, Secret, Settings, Streams, Topic,
+    AuthMethod, BackendTls, Breaker, ClientRate, Idempotency, Later, Management, Mode, Processor, Proxy, Retry, Route,
+    Sealing, SealingKey, Secret, Settings, Streams, Topic,
 };
 use crate::settings::parse::{name, network, routing, value};
 use crate::settings::read::reader::Reader;
-use crate::settings::read::{auth, defaults, later, streams};
+use crate::settings::read::{auth, defaults, idempotency, later, streams};
 use crate::settings::sources::env::Env;
 use crate::settings::sources::layer::Table;
 use crate::wire::Format;
@@ -84,6 +84,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
     let request_topic = reader.required(&top::REQUEST_TOPIC, name::topic);
     let response_topic = reader.required(&top::RESPONSE_TOPIC, name::topic);
     let streams = streams::of_proxy(reader, &request_topic, streams);
+    let idempotency = idempotency::of_proxy(reader);
     let later = later::of_proxy(reader, &response_topic);
     let consumer_group = reader.optional(&top::CONSUMER_GROUP, value::text);
     let wire_format = reader.required(&top::WIRE_FORMAT, value::wire_format);
@@ -94,7 +95,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         route(
             item,
             defaults,
-            (&streams, &later),
+            (&streams, &idempotency, &later),
             default_timeout,
             wire_format,
             (&auth.methods, &withheld),
@@ -119,6 +120,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         request_topic,
         response_topic,
         streams,
+        idempotency,
         later,
         consumer_group,
         wire_format,
@@ -187,7 +189,7 @@ fn rate_limit(reader: &mut Reader<'_>) -> Option<ClientRate> {
 fn route(
     item: &mut Reader<'_>,
     (default_topic, response_topic, default_group): (&str, &str, Option<&str>),
-    (default_streams, default_later): (&Streams, &Later),
+    (default_streams, default_idempotency, default_later): (&Streams, &Idempotency, &Later),
     timeout: Duration,
     wire_format: Format,
     (methods_of_auth, withheld): (&[AuthMethod], &str),
@@ -212,6 +214,7 @@ fn route(
         .optional(&route::CONSUMER_GROUP, value::text)
         .or_else(|| default_group.map(str::to_owned));
     let timeout = item.or(&route::TIMEOUT, timeout, value::positive_duration);
+    let idempotency = idempotency::of_route(item, default_idempotency);
     let later = later::of_route(item, &response_topic, own_response_topic, default_later);
     let wire_format = item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format);
     let key = item.optional(&route::KEY, routing::record_key);
@@ -224,6 +227,7 @@ fn route(
         request_topic,
         response_topic,
         streams,
+        idempotency,
         later,
         consumer_group,
         timeout,
@@ -263,6 +267,7 @@ fn topic(item: &mut Reader<'_>, streams: &Streams, max_concurrent_requests: usiz
             name::topic,
         ),
         streams: streams::of_topic(item, &request_topic, streams),
+        memory: idempotency::of_topic(item, &request_topic),
         backend_url: item.required(&topic::BACKEND_URL, name::backend_url),
         consumer_group: item.or(
             &topic::CONSUMER_GROUP,

@@ -50,6 +50,7 @@ fn request() -> Request {
         timeout_ms: Some(30_000),
         client_ip: Some("192.0.2.1".into()),
         principal: None,
+        idempotency: None,
         key: Some(Bytes::from_static(b"k")),
     }
 }
@@ -99,6 +100,7 @@ fn the_predecessors_requests_are_read() {
         timeout_ms: None,
         client_ip: Some("192.0.2.7".into()),
         principal: None,
+        idempotency: None,
         key: None,
     };
     assert_eq!(wire::decode_request(&from_predecessor(GOLDEN_GET)), Ok(get.clone()));

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::tests::{raw, reply_with, request_with};
 use super::*;
+use crate::wire::idempotency::identity::Fingerprint;
+use crate::wire::idempotency::{Idempotency, Store};
 use crate::wire::invariants::{native_reply, native_request, sent};
 
 pub(in crate::wire) fn any_bytes(size: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
@@ -46,15 +48,20 @@ prop_compose! {
             any::<u64>().prop_map(|window| StreamOffer { window, instance: InstanceId::new() }),
             Just(StreamOffer::STORED),
         ]),
+        idempotency in prop::option::of((any::<[u8; 16]>(), any::<u64>(), prop::sample::select(vec![Store::Success, Store::All]))),
         place in prop::option::of((any::<u16>(), any::<u32>(), any::<u32>(), any::<u64>())),
     ) -> Request {
         let place = place.filter(|_| body.is_none());
         let body_elsewhere = place.map(|(partition, first, more, length)| BodyPlace {
             partition: partition.into(), first: first.into(), last: i64::from(first) + i64::from(more), length,
         });
+        let idempotency = idempotency.filter(|_| key.as_ref().is_some_and(|key| !key.is_empty()));
+        let idempotency = idempotency.map(|(fingerprint, ttl_ms, store)| Idempotency {
+            fingerprint: Fingerprint(fingerprint), ttl_ms, store,
+        });
         Request {
             correlation_id, method, path, authority, scheme, headers, body, body_elsewhere, accepts_stream, reply_topic, reply_partition, deadline_ms,
-            timeout_ms, client_ip, principal, key,
+            timeout_ms, client_ip, principal, key, idempotency,
         }
     }
 }

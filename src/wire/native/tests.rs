@@ -61,6 +61,7 @@ fn request() -> Request {
         client_ip: Some("192.0.2.1".into()),
         principal: Some("orders".into()),
         key: Some(Bytes::from_static(b"k")),
+        idempotency: None,
     }
 }
 

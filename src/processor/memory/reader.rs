@@ -1,0 +1,88 @@
+//! Reads partitions from their beginning to where they ended when that was asked. Blocks.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::kafka::client::context::LogOnly;
+use crate::kafka::codes::CodeClass;
+use crate::kafka::record::Fetched;
+
+/// How long one poll waits. That often it is asked whether anybody still wants to know.
+const POLL: Duration = Duration::from_millis(50);
+/// Kafka gives nothing for so long: whoever reads begins anew.
+const STANDS_STILL: Duration = Duration::from_secs(20);
+
+/// The records of one partition that were there when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub partition: i32,
+    pub first: i64,
+    /// One past the last.
+    pub end: i64,
+}
+
+/// Hands all records of the parts to `take`, those of one partition in their order. A part ends early where `take` breaks off. `Ok(false)`:
+/// nobody wants them any more.
+///
+/// # Errors
+/// Kafka does not give them, in words.
+pub fn read(
+    config: &ClientConfig,
+    topic: &str,
+    parts: &[Part],
+    is_wanted: impl Fn() -> bool,
+    mut take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
+) -> Result<bool, String> {
+    let mut left: HashMap<i32, i64> = parts
+        .iter()
+        .filter(|part| part.first < part.end)
+        .map(|part| (part.partition, part.end))
+        .collect();
+    if left.is_empty() {
+        return Ok(true);
+    }
+    let in_words = |error: KafkaError| error.to_string();
+    let consumer = BaseConsumer::from_config_and_context(config, LogOnly).map_err(in_words)?;
+    let mut list = TopicPartitionList::new();
+    for part in parts.iter().filter(|part| left.contains_key(&part.partition)) {
+        let from = Offset::Offset(part.first);
+        list.add_partition_offset(topic, part.partition, from)
+            .map_err(in_words)?;
+    }
+    consumer.assign(&list).map_err(in_words)?;
+    let mut moved = Instant::now();
+    while is_wanted() {
+        match consumer.poll(POLL) {
+            None if moved.elapsed() > STANDS_STILL => return Err("Kafka gives nothing of it".into()),
+            None => {}
+            Some(Ok(message)) => {
+                moved = Instant::now();
+                let fetched = Fetched::from(&message);
+                let (partition, offset) = (fetched.partition(), fetched.offset());
+                // Records beyond the end came later. Those of a part that has ended were fetched ahead.
+                let Some(&end) = left.get(&partition) else { continue };
+                if (offset < end && take(fetched).is_break()) || offset + 1 >= end {
+                    left.remove(&partition);
+                }
+            }
+            // The last ones were compacted away.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
+            Some(Err(error)) => match CodeClass::of(&error) {
+                CodeClass::Denied | CodeClass::ClientDead => return Err(error.to_string()),
+                _ if consumer.client().fatal_error().is_some() => return Err(error.to_string()),
+                _ if moved.elapsed() > STANDS_STILL => return Err(error.to_string()),
+                _ => tracing::debug!(topic, %error, "memory reader error"),
+            },
+        }
+        if left.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

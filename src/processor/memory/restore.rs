@@ -1,0 +1,217 @@
+//! Reads the memory of a partition, before the first request with a key is decided there.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::Producer as _;
+
+use crate::kafka::cluster::admin::{self, TopicAdmin, TopicError};
+use crate::kafka::cluster::questions::Questions;
+use crate::kafka::config::Purpose;
+use crate::kafka::partitioner::partition_of;
+use crate::kafka::producer::Producer;
+use crate::kafka::record::Fetched;
+use crate::processor::memory::index::{Entry, Index, KeyId};
+use crate::processor::memory::reader::{Part, read};
+use crate::processor::record::outbox::Deliveries;
+use crate::settings::Topic;
+use crate::wire::idempotency::memory::{Mark, MarkReader};
+use crate::wire::now_ms;
+
+/// One question about a partition's ends may take this long.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// What was read.
+pub struct Restored {
+    pub index: Index,
+    /// How many partitions the request topic has.
+    pub partitions: i32,
+}
+
+/// Why a memory cannot be used yet. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error("topic {topic} cannot be read: {why}")]
+    Unread { topic: Arc<str>, why: String },
+    #[error(
+        "topic {topic} has {there} partitions, and {request_topic} has {needed}: keys have moved. Give it as many (kafka-topics.sh --alter --topic {topic} --partitions {needed})"
+    )]
+    TooFewPartitions {
+        topic: Arc<str>,
+        request_topic: Arc<str>,
+        there: i32,
+        needed: i32,
+    },
+    #[error(
+        "partition {partition} of topic {topic} has more than {max} keys: raise max_idempotency_keys, or add workers"
+    )]
+    TooManyKeys {
+        topic: Arc<str>,
+        partition: i32,
+        max: usize,
+    },
+}
+
+/// Reads the memory of one request topic.
+pub struct Restorer {
+    request_topic: Arc<str>,
+    pub topic: Arc<str>,
+    producer: Arc<Producer<Deliveries>>,
+    admin: TopicAdmin,
+    /// A consumer's.
+    config: ClientConfig,
+    /// How long a new topic keeps its records.
+    kept: Duration,
+    max_keys: usize,
+    /// With so many partitions, no key was found in another one than now. 0: that was not looked for.
+    settled: AtomicI32,
+}
+
+impl Restorer {
+    /// Of one topic. `config` is a consumer's.
+    pub fn new(topic: &Topic, producer: &Arc<Producer<Deliveries>>, admin: &TopicAdmin, config: ClientConfig) -> Self {
+        Restorer {
+            request_topic: Arc::from(topic.request_topic.as_str()),
+            topic: Arc::from(topic.memory.topic.as_str()),
+            producer: producer.clone(),
+            admin: admin.clone(),
+            config,
+            kept: topic.memory.retention,
+            max_keys: topic.memory.max_keys,
+            settled: AtomicI32::new(0),
+        }
+    }
+
+    /// Reads what is known of the keys of a partition. `None`: nobody wants to know any more. Blocks.
+    ///
+    /// # Errors
+    /// The memory cannot be used yet.
+    pub fn restore(&self, partition: i32, is_wanted: impl Fn() -> bool) -> Result<Option<Restored>, RestoreError> {
+        let partitions = self.partitions()?;
+        let mut index = Index::default();
+        let full = || RestoreError::TooManyKeys {
+            topic: self.topic.clone(),
+            partition,
+            max: self.max_keys,
+        };
+        let unread = |why| RestoreError::Unread {
+            topic: self.topic.clone(),
+            why,
+        };
+        // Asked before anything is read: what lies behind that was written by this process.
+        let own = self.part(partition)?;
+        let mut is_full = false;
+        let own_read = read(&self.config, &self.topic, &[own], &is_wanted, |fetched| {
+            if let Some(mark) = mark_of(&fetched) {
+                let entry = Entry::new(&mark, partition, fetched.offset());
+                index.set(KeyId::of(&mark.key), entry, now_ms());
+                is_full = index.len() > self.max_keys;
+            }
+            go_on(!is_full)
+        });
+        if !own_read.map_err(unread)? {
+            return Ok(None);
+        }
+        if !is_full && self.settled.load(Ordering::Acquire) != partitions {
+            match self.moved(partition, partitions, &mut index, &is_wanted)? {
+                None => return Ok(None),
+                Some(0) => self.settled.store(partitions, Ordering::Release),
+                Some(moved) => {
+                    tracing::info!(topic = %self.topic, partition, moved, "keys moved here when partitions were added")
+                }
+            }
+        }
+        match is_full || index.len() > self.max_keys {
+            true => Err(full()),
+            false => Ok(Some(Restored { index, partitions })),
+        }
+    }
+
+    /// Keys that belong to this partition now, and lay in others when the request topic had fewer. What is known of them is older than what
+    /// their new partition knows. Returns how many records of such a time there are.
+    fn moved(
+        &self,
+        partition: i32,
+        partitions: i32,
+        index: &mut Index,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Option<usize>, RestoreError> {
+        let others = (0..self.there()?).filter(|other| *other != partition);
+        let others = others.map(|other| self.part(other)).collect::<Result<Vec<_>, _>>()?;
+        let (mut found, mut older) = (0, Index::default());
+        let done = read(&self.config, &self.topic, &others, is_wanted, |fetched| {
+            let Some(mark) = mark_of(&fetched) else {
+                return ControlFlow::Continue(());
+            };
+            // Partitions are only ever added: all that follows is of the present, too.
+            if mark.partitions == partitions {
+                return ControlFlow::Break(());
+            }
+            found += 1;
+            if partition_of(&mark.key, partitions) == Some(partition) {
+                let entry = Entry::new(&mark, fetched.partition(), fetched.offset());
+                older.set(KeyId::of(&mark.key), entry, now_ms());
+            }
+            go_on(older.len() + index.len() <= self.max_keys)
+        });
+        let done = done.map_err(|why| RestoreError::Unread {
+            topic: self.topic.clone(),
+            why,
+        })?;
+        index.take_older(older, now_ms());
+        Ok(done.then_some(found))
+    }
+
+    /// How many partitions the request topic has. The memory must have as many.
+    fn partitions(&self) -> Result<i32, RestoreError> {
+        let client = self.producer.client();
+        let found = admin::describe(client.client(), &self.request_topic)?;
+        let needed = found.map(|found| found.partitions).ok_or_else(|| TopicError::Missing {
+            topic: self.request_topic.to_string(),
+        })?;
+        let purpose = Purpose::Memory { kept: self.kept };
+        let admin = self.admin.with_partitions(needed);
+        let there = admin.ensure(client.client(), &self.topic, purpose, true)?;
+        match there < needed {
+            false => Ok(needed),
+            true => Err(RestoreError::TooFewPartitions {
+                topic: self.topic.clone(),
+                request_topic: self.request_topic.clone(),
+                there,
+                needed,
+            }),
+        }
+    }
+
+    fn there(&self) -> Result<i32, RestoreError> {
+        let found = admin::describe(self.producer.client().client(), &self.topic)?;
+        Ok(found.map_or(0, |found| found.partitions))
+    }
+
+    fn part(&self, partition: i32) -> Result<Part, RestoreError> {
+        let found = self.producer.watermarks(&self.topic, partition, QUESTION);
+        let (first, end) = found.map_err(|error| RestoreError::Unread {
+            topic: self.topic.clone(),
+            why: error.to_string(),
+        })?;
+        Ok(Part { partition, first, end })
+    }
+}
+
+fn mark_of(fetched: &Fetched<'_>) -> Option<Mark> {
+    let mut reader = MarkReader::default();
+    fetched.visit_headers(|name, value| reader.take(name, value));
+    reader.finish(fetched.key())
+}
+
+fn go_on(further: bool) -> ControlFlow<()> {
+    match further {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    }
+}

@@ -1,0 +1,369 @@
+//! The partitions of one worker, and what becomes of a request that comes: it runs, it waits for the first one, it gets what that one got,
+//! or it is refused. Lives on the worker's Arbiter.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::kafka::group_pump::intake::{Intake, Lease};
+use crate::kafka::partitioner::partition_of;
+use crate::kafka::range_reader::RangeError;
+use crate::processor::memory::claim::Claim;
+use crate::processor::memory::identity::Identity;
+use crate::processor::memory::index::{Entry, KeyId};
+use crate::processor::memory::metrics::TopicMemoryMetrics;
+use crate::processor::memory::partition::{Decision, Ending, PartitionMemory};
+use crate::processor::memory::recall::Recall;
+use crate::processor::memory::restore::Restorer;
+use crate::processor::memory::writer::Writer;
+use crate::processor::metrics::Counted;
+use crate::processor::record::deadline::Deadline;
+use crate::processor::record::logged_once::LoggedOnce;
+use crate::settings::Memory;
+use crate::wire::idempotency::memory::{Known, Mark};
+use crate::wire::sealing::is_sealed;
+use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
+
+/// Between two tries to restore a partition.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The memory of one worker.
+pub struct WorkerMemory {
+    settings: Memory,
+    at_most_once: bool,
+    partitions: RefCell<HashMap<i32, Rc<PartitionMemory>>>,
+    restorer: Arc<Restorer>,
+    writer: Rc<Writer>,
+    recall: Recall,
+    sealing: SharedSealing,
+    metrics: TopicMemoryMetrics,
+    off_logged: LoggedOnce,
+    moved_logged: LoggedOnce,
+    full_logged: LoggedOnce,
+    /// Ends what is being restored, as the worker ends.
+    over: CancellationToken,
+    _over: DropGuard,
+}
+
+/// What a worker's memory is made of.
+pub struct MemoryParts {
+    pub settings: Memory,
+    pub at_most_once: bool,
+    pub restorer: Arc<Restorer>,
+    pub writer: Writer,
+    pub recall: Recall,
+    pub sealing: SharedSealing,
+    pub metrics: TopicMemoryMetrics,
+}
+
+/// What becomes of a request.
+pub enum Admitted {
+    /// It runs. `None`: as often as it comes.
+    Runs(Option<Claim>),
+    /// It ran already, and this was its answer.
+    Answered(Response),
+    /// It is not executed.
+    Refused(ReplyError),
+    /// Its record repeats another, and nobody waits for an answer to it.
+    PassedOver,
+    /// Its partition goes to another owner.
+    Released,
+}
+
+/// A request that is to be decided on.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    record: &'a RawRecord,
+    request: &'a Request,
+    lease: &'a Lease,
+    deadline: &'a Deadline,
+}
+
+impl WorkerMemory {
+    pub fn new(parts: MemoryParts) -> Self {
+        let over = CancellationToken::new();
+        WorkerMemory {
+            settings: parts.settings,
+            at_most_once: parts.at_most_once,
+            partitions: RefCell::default(),
+            restorer: parts.restorer,
+            writer: Rc::new(parts.writer),
+            recall: parts.recall,
+            sealing: parts.sealing,
+            metrics: parts.metrics,
+            off_logged: LoggedOnce::default(),
+            moved_logged: LoggedOnce::default(),
+            full_logged: LoggedOnce::default(),
+            _over: over.clone().drop_guard(),
+            over,
+        }
+    }
+
+    /// Reads what is known of a partition, if its assignment is new. Called for each of its records, whether or not that runs once.
+    pub fn prepare(&self, intake: &Intake) {
+        if self.settings.is_on() {
+            self.partition(intake);
+        }
+    }
+
+    /// What becomes of a request that is about to run.
+    pub async fn admit(&self, intake: &Intake, request: &Request, deadline: &Deadline) -> Admitted {
+        let Some(identity) = Identity::of(request, &self.settings) else {
+            return Admitted::Runs(None);
+        };
+        let asked = Asked {
+            record: &intake.record,
+            request,
+            lease: &intake.lease,
+            deadline,
+        };
+        let admitted = match identity.of_client && !self.settings.idempotency {
+            true => {
+                if self.off_logged.is_first() {
+                    tracing::error!(topic = %asked.record.topic, "requests with an idempotency key are refused: set the topic's idempotency to true (said once)");
+                }
+                Admitted::Refused(ReplyError::IdempotencyUnavailable)
+            }
+            false => self.decide(asked, self.partition(intake), &identity).await,
+        };
+        match admitted {
+            Admitted::Refused(error) => {
+                self.metrics.refused(error);
+                // A record that repeats another is no request of its own.
+                match identity.of_client || error == ReplyError::IdempotencyUnavailable {
+                    true => Admitted::Refused(error),
+                    false => Admitted::PassedOver,
+                }
+            }
+            Admitted::Answered(answer) => {
+                // A record that came again after a kill gets its own answer.
+                if answer
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name == headers::IDEMPOTENCY_REPLAYED)
+                {
+                    self.metrics.replayed.inc();
+                }
+                Admitted::Answered(answer)
+            }
+            other => other,
+        }
+    }
+
+    async fn decide(&self, asked: Asked<'_>, memory: Rc<PartitionMemory>, identity: &Identity) -> Admitted {
+        let unavailable = Admitted::Refused(ReplyError::IdempotencyUnavailable);
+        tokio::select! {
+            biased;
+            () = memory.is_there() => {}
+            () = asked.lease.revoked() => return Admitted::Released,
+            () = asked.deadline.passed() => return unavailable,
+        }
+        let belongs_to = partition_of(&identity.key, memory.partitions());
+        if identity.of_client && belongs_to != Some(memory.number) {
+            // Another partition may remember it.
+            if self.moved_logged.is_first() {
+                tracing::warn!(topic = %asked.record.topic, partition = memory.number, ?belongs_to,
+                    "a request with an idempotency key came in a partition that is not its key's, and is refused: partitions were added a moment ago, or its writer does not place keys as Kafka's Java client does (said once)");
+            }
+            return unavailable;
+        }
+        let key = KeyId::of(&identity.key);
+        loop {
+            match memory.decide(key, identity.fingerprint, now_ms()) {
+                Decision::Reused => return Admitted::Refused(ReplyError::IdempotencyKeyReused),
+                Decision::Known(entry) => return self.known(asked, identity, entry).await,
+                Decision::Wait(ending) => match self.wait(asked, ending).await {
+                    // It has ended without an answer that is kept: the next one runs.
+                    None => {}
+                    Some(ended) => return ended,
+                },
+                Decision::Run(ends) => {
+                    let mut claim = Claim {
+                        memory,
+                        writer: self.writer.clone(),
+                        metrics: self.metrics.clone(),
+                        identity: identity.clone(),
+                        sealing: is_sealed(asked.record).then(|| self.sealing.load_full()),
+                        ends,
+                        is_begun: false,
+                    };
+                    if self.len() >= self.settings.max_keys {
+                        if self.full_logged.is_first() {
+                            tracing::error!(topic = %asked.record.topic, keys = self.len(),
+                                "requests with new idempotency keys are refused: raise max_idempotency_keys, or add workers (said once)");
+                        }
+                        return unavailable;
+                    }
+                    if self.at_most_once {
+                        claim.begin().await;
+                    }
+                    return Admitted::Runs(Some(claim));
+                }
+            }
+        }
+    }
+
+    /// Waits for the first request with its key. `None`: that has ended without an answer for both.
+    async fn wait(&self, asked: Asked<'_>, mut ending: Ending) -> Option<Admitted> {
+        let _waiting = Counted::new(&self.metrics.waiting);
+        let answer = tokio::select! {
+            biased;
+            ended = ending.wait_for(Option::is_some) => ended.ok().and_then(|answer| answer.clone()),
+            () = asked.lease.revoked() => return Some(Admitted::Released),
+            () = asked.deadline.passed() => return Some(Admitted::Refused(ReplyError::IdempotencyKeyInUse)),
+        };
+        answer.map(|answer| Admitted::Answered(again(&answer, asked.request)))
+    }
+
+    /// What a request gets whose key is known.
+    async fn known(&self, asked: Asked<'_>, identity: &Identity, entry: Entry) -> Admitted {
+        match entry.known {
+            Known::TooLarge => return Admitted::Refused(ReplyError::ResponseTooLarge),
+            Known::Begun | Known::Free => return Admitted::Refused(ReplyError::OutcomeUnknown),
+            Known::Answered => {}
+        }
+        let topic = &self.restorer.topic;
+        let read = tokio::select! {
+            biased;
+            read = self.recall.read(topic, entry.partition, entry.offset) => read,
+            () = asked.lease.revoked() => return Admitted::Released,
+            () = asked.deadline.passed() => Err(RangeError::Unread("it took too long".into())),
+        };
+        let answer = match read {
+            Ok(record) => answer_of(&record, &identity.key, &self.sealing.load()),
+            Err(error) => Err(error.to_string()),
+        };
+        match answer {
+            Ok(answer) => Admitted::Answered(again(&answer, asked.request)),
+            Err(why) => {
+                tracing::warn!(%topic, partition = entry.partition, offset = entry.offset, why,
+                    "a remembered answer cannot be read; its client gets 502, and its request is not run again");
+                Admitted::Refused(ReplyError::OutcomeUnknown)
+            }
+        }
+    }
+
+    /// Keys that are known in all partitions.
+    fn len(&self) -> usize {
+        self.partitions.borrow().values().map(|memory| memory.len()).sum()
+    }
+
+    /// The memory of a record's partition.
+    fn partition(&self, intake: &Intake) -> Rc<PartitionMemory> {
+        let number = intake.record.partition;
+        let mut partitions = self.partitions.borrow_mut();
+        let memory = partitions
+            .entry(number)
+            .or_insert_with(|| Rc::new(PartitionMemory::new(number, self.metrics.keys.clone())));
+        if memory.begin(intake.epoch) {
+            let restoring = restore(
+                memory.clone(),
+                self.restorer.clone(),
+                (intake.epoch, intake.lease.clone()),
+                self.metrics.clone(),
+                self.over.clone(),
+            );
+            actix::spawn(self.over.clone().run_until_cancelled_owned(restoring));
+        }
+        memory.clone()
+    }
+}
+
+/// Restores a partition for an assignment, and lets it go with that.
+async fn restore(
+    memory: Rc<PartitionMemory>,
+    restorer: Arc<Restorer>,
+    (epoch, lease): (u32, Lease),
+    metrics: TopicMemoryMetrics,
+    over: CancellationToken,
+) {
+    let began = Instant::now();
+    let mut last_trouble = String::new();
+    let restored = loop {
+        let (restorer, number, over) = (restorer.clone(), memory.number, over.clone());
+        let gone = CancellationToken::new();
+        let stop = gone.clone();
+        let restoring = tokio::task::spawn_blocking(move || {
+            restorer.restore(number, || !over.is_cancelled() && !stop.is_cancelled())
+        });
+        let found = tokio::select! {
+            biased;
+            found = restoring => found,
+            () = lease.revoked() => {
+                gone.cancel();
+                return memory.let_go(epoch);
+            }
+        };
+        match found {
+            Ok(Ok(Some(restored))) => break restored,
+            // It panicked, and the panic hook has logged it; or the worker ends.
+            Err(_) | Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                let trouble = error.to_string();
+                if trouble != last_trouble {
+                    tracing::error!(partition = memory.number, %error, "requests with an idempotency key wait, and get 503 in the end");
+                    last_trouble = trouble;
+                }
+            }
+        }
+        actix::clock::sleep(TRY_AGAIN).await;
+    };
+    let keys = restored.index.len();
+    memory.restored(epoch, restored, now_ms());
+    metrics.restored.inc_by(keys as u64);
+    metrics.restore.observe(began.elapsed().as_secs_f64());
+    let seconds = began.elapsed().as_secs_f32();
+    tracing::info!(topic = %restorer.topic, partition = memory.number, keys, seconds, "idempotency keys restored");
+    lease.revoked().await;
+    memory.let_go(epoch);
+}
+
+fn answer_of(record: &RawRecord, key: &Bytes, sealing: &Sealing) -> Result<Response, String> {
+    let mark = Mark::of(record).filter(|mark| mark.key == *key);
+    let mark = mark.ok_or("it is not of this key")?;
+    mark.answer(record, sealing).map_err(|error| error.to_string())
+}
+
+/// An answer for another request with the same key. What comes again of the first one is its own answer.
+fn again(answer: &Response, request: &Request) -> Response {
+    let mut answer = answer.clone();
+    if answer.correlation_id != request.correlation_id {
+        answer.correlation_id = request.correlation_id.clone();
+        answer.headers.retain(|(name, _)| name != headers::IDEMPOTENCY_REPLAYED);
+        let replayed = (headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"));
+        answer.headers.push(replayed);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_request_hears_that_its_answer_is_a_replay() {
+        let answer = Response {
+            correlation_id: Bytes::from_static(b"first"),
+            status: 201,
+            headers: vec![(headers::IDEMPOTENCY_REPLAYED.into(), "backend's".into())],
+            body: Bytes::from_static(b"made"),
+            error: None,
+        };
+        let request = |id: &'static str| Request {
+            correlation_id: Bytes::from_static(id.as_bytes()),
+            ..Request::default()
+        };
+        assert_eq!(again(&answer, &request("first")), answer);
+        let replay = again(&answer, &request("second"));
+        assert_eq!((&replay.correlation_id[..], replay.status), (&b"second"[..], 201));
+        assert_eq!(
+            replay.headers,
+            [(headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"))]
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! From a mark to Kafka's acknowledgement of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::kafka::codes::CodeClass;
+use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::outbox::{Outbox, Ticket};
+use crate::processor::record::reply_topics::Destination;
+use crate::processor::record::topic_lookup::Needs;
+use crate::wire::Record;
+
+/// Wait before a record that Kafka did not take is sent again.
+const RESEND_AFTER: Duration = Duration::from_millis(500);
+
+/// The record is larger than its topic takes.
+#[derive(Debug)]
+pub struct TooLarge;
+
+/// Writes to the memory of one topic.
+pub struct Writer {
+    pub outbox: Arc<Outbox>,
+    pub topic: Arc<str>,
+    pub trouble_logged: LoggedOnce,
+}
+
+impl Writer {
+    /// Sends a record until Kafka has it, since its request would run again otherwise; returns its offset.
+    ///
+    /// # Errors
+    /// No topic takes a record so large.
+    pub async fn write(&self, partition: i32, record: &Record) -> Result<i64, TooLarge> {
+        if record.encoded_size() > self.outbox.limits.of(&self.topic) {
+            return Err(TooLarge);
+        }
+        let mut was_too_large = false;
+        loop {
+            let code = match self.send(partition, record).await {
+                // It is there, and the broker does not say where. The same once more is the same.
+                Some(Ok(offset)) if offset < 0 => continue,
+                Some(Ok(offset)) => return Ok(offset),
+                Some(Err(why)) => why.code,
+                // The producer is gone, and so is the process soon.
+                None => return std::future::pending().await,
+            };
+            match CodeClass::from(code) {
+                // A batch is refused as a whole: this record may only have been in it.
+                CodeClass::TooLarge if was_too_large => return Err(TooLarge),
+                CodeClass::TooLarge => {
+                    was_too_large = true;
+                    self.outbox.limits.ask_again();
+                }
+                CodeClass::NoSuchTopic | CodeClass::NoSuchPartition => {
+                    self.outbox
+                        .look_up(&self.topic, Needs::BegunAfter(Instant::now()))
+                        .await;
+                }
+                _ => {}
+            }
+            if self.trouble_logged.is_first() {
+                tracing::error!(topic = %self.topic, partition, %code,
+                    "an answer cannot be remembered, so its client waits: check that the topic may be written (said once)");
+            }
+            actix::clock::sleep(RESEND_AFTER).await;
+        }
+    }
+
+    /// Sends a record that may be lost.
+    pub fn write_unheeded(&self, partition: i32, record: &Record) {
+        let destination = Destination {
+            topic: self.topic.clone(),
+            partition: Some(partition),
+        };
+        self.outbox.send_unheeded(&destination, record);
+    }
+
+    async fn send(&self, partition: i32, record: &Record) -> Option<crate::kafka::producer::Delivered> {
+        let (delivered, outcome) = oneshot::channel();
+        let ticket = Box::new(Ticket::Memory(delivered));
+        self.outbox.producer.send(&self.topic, Some(partition), record, ticket);
+        outcome.await.ok()
+    }
+}

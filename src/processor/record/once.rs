@@ -1,0 +1,128 @@
+//! Requests that run once, on their way through the processor: the right to run, and what is remembered of the end.
+
+use std::time::Instant;
+
+use crate::kafka::group_pump::intake::Intake;
+use crate::processor::backend::client::BackendError;
+use crate::processor::bodies::BodyError;
+use crate::processor::memory::claim::Claim;
+use crate::processor::memory::worker::Admitted;
+use crate::processor::record::RecordProcessor;
+use crate::processor::record::attempts::End;
+use crate::processor::record::deadline::Deadline;
+use crate::processor::record::error_reply::error_response;
+use crate::processor::record::processed::Processed;
+use crate::processor::record::reply_topics::Destination;
+use crate::processor::worker::lanes::Turn;
+use crate::wire::{RawRecord, ReplyError, Request, Response};
+
+/// What becomes of a request that does not run.
+pub(super) enum Instead {
+    Answer(Response),
+    /// Its id, and the error that it gets.
+    Error(bytes::Bytes, ReplyError),
+    PassedOver,
+    Released,
+    Expired,
+}
+
+impl RecordProcessor {
+    /// The right to run a request. `Ok(None)`: it runs as often as it comes.
+    pub(super) async fn claim(
+        &self,
+        intake: &Intake,
+        request: &Request,
+        deadline: &Deadline,
+        turn: &mut Turn,
+    ) -> Result<Option<Claim>, Instead> {
+        if request.idempotency.is_some() || self.caller.topic.memory.deduplicate {
+            // Where records wait for each other, one that came later must not run first: the earlier one would wait for it.
+            tokio::select! {
+                biased;
+                () = turn.come() => {}
+                () = intake.lease.revoked() => return Err(Instead::Released),
+                () = deadline.passed() => return Err(Instead::Expired),
+            }
+        }
+        match self.memory.admit(intake, request, deadline).await {
+            Admitted::Runs(claim) => Ok(claim),
+            Admitted::Answered(answer) => Err(Instead::Answer(answer)),
+            Admitted::Refused(error) => Err(Instead::Error(request.correlation_id.clone(), error)),
+            Admitted::PassedOver => Err(Instead::PassedOver),
+            Admitted::Released => Err(Instead::Released),
+        }
+    }
+
+    /// The end of a request that does not run.
+    pub(super) fn not_run(
+        &self,
+        record: &RawRecord,
+        instead: Instead,
+        destination: Destination,
+        until: Option<Instant>,
+    ) -> Processed<'_> {
+        match instead {
+            Instead::Answer(answer) => self.answer(record, answer, None, destination, until),
+            Instead::Error(id, error) => {
+                // A letter that went back is not lost because of it.
+                let is_waited_for = until.is_some();
+                let letter = (!is_waited_for && error == ReplyError::IdempotencyUnavailable)
+                    .then(|| self.dead_letter(record, "its key cannot be remembered now", error, 0));
+                self.answer(record, error_response(id, error), letter.flatten(), destination, until)
+            }
+            Instead::PassedOver => {
+                self.caller.metrics.finished("repeated");
+                Processed::PassedOver("repeated")
+            }
+            Instead::Released => Processed::Released,
+            Instead::Expired => self.expire(),
+        }
+    }
+
+    /// Lets a key go whose request has ended without an answer of its backend, or remembers that it had one. An answer's claim comes back.
+    pub(super) async fn key_ends(&self, claim: Option<Claim>, end: &End) -> Option<Claim> {
+        let claim = claim?;
+        match end {
+            End::Outcome(Ok(_), _) => return Some(claim),
+            End::Outcome(Err(BackendError::TooLarge(_)), _) => claim.remember_too_large().await,
+            // While intake was paused, attempts may have been made.
+            End::Expired if self.caller.pauses() => drop(claim),
+            End::Expired
+            | End::Released
+            | End::BreakerOpen
+            | End::Outcome(
+                Err(
+                    BackendError::Unreachable(_) | BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)),
+                ),
+                _,
+            ) => claim.free(),
+            // It may have been executed. At least once, the next one runs; at most once, it hears that this is not known.
+            End::Outcome(
+                Err(
+                    BackendError::Timeout(_)
+                    | BackendError::Reset(_)
+                    | BackendError::NotHttp(_)
+                    | BackendError::Body(_),
+                ),
+                _,
+            ) => {
+                drop(claim);
+            }
+        }
+        None
+    }
+
+    /// Remembers an answer.
+    pub(super) async fn remember(&self, claim: Option<Claim>, answer: &Response) {
+        if let Some(claim) = claim {
+            claim.remember(answer).await;
+        }
+    }
+
+    /// Remembers that there was an answer, and no more.
+    pub(super) async fn remember_too_large(&self, claim: Option<Claim>) {
+        if let Some(claim) = claim {
+            claim.remember_too_large().await;
+        }
+    }
+}
