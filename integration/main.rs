@@ -1,6 +1,8 @@
 //! The service as its users meet it: the real binary as child processes, a real Kafka, real HTTP. A folder for each kind of promise, a
 //! file for each promise.
 
+/// The console, in a real browser.
+mod console;
 /// What becomes of a request between its record and its answer.
 mod delivery;
 /// What the documents show works.

@@ -12,6 +12,7 @@
 //! - [`settings`]: files, environment and flags as one typed tree.
 //! - [`kafka`]: everything that speaks to librdkafka.
 //! - [`error`]: every answer that is not a backend's, with its status.
+//! - [`traces`]: spans of requests, exported over OTLP.
 //! - [`exchange`]: what an instance saw of each request, told to whoever watches.
 //! - [`metrics`]: what the metrics of both roles share.
 //! - [`process`]: exit codes, signals, listening sockets, the log.
@@ -31,6 +32,7 @@ pub mod processor;
 pub mod proxy;
 pub mod settings;
 pub mod supervision;
+pub mod traces;
 pub mod wire;
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ pub mod acls;
 pub mod backend;
 /// The binary that is tested: where it is, its environment, signals and limits.
 pub mod binary;
+/// Chromium, driven over WebDriver.
+pub mod browser;
 /// Certificates that a test issues.
 pub mod certificates;
 /// An HTTP client that sends exactly what it is told and keeps an answer as it arrived.

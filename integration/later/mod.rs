@@ -14,6 +14,8 @@ mod million;
 mod other_proxies;
 /// What clients prefer.
 mod preferences;
+/// Errors that a redriven letter replaces.
+mod redriven;
 /// Where records are sealed.
 mod sealed;
 

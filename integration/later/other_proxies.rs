@@ -21,7 +21,11 @@ async fn a_result_comes_from_proxies_that_did_not_take_the_request() {
     })
     .await;
     let _processor = processor(&[(&topics, &backend.url())]).start().await;
-    let (taker, other) = (accepting(&topics).start().await, accepting(&topics).start().await);
+    let (taker, other) = (
+        accepting(&topics).start().await,
+        // It has a management port of its own.
+        accepting(&topics).set("management_port", 1).start().await,
+    );
     let at = accepted(&taker, job("a job")).await;
     let found = result(&other, &at).await;
     assert_eq!((found.status, found.text()), (200, "a job".into()));
@@ -41,6 +45,12 @@ async fn a_result_comes_from_proxies_that_did_not_take_the_request() {
     metrics
         .expect_sum("proxy_results_fetched_total", &[("outcome", "found")], 1.0)
         .unwrap();
+    let status = other.manage("/status").await.json();
+    let topic = &status["results"]["topics"][format!("{}-results", topics.response)];
+    assert_eq!(
+        (&topic["state"], &status["results"]["indexed"]),
+        (&"indexed".into(), &1.into())
+    );
     let accepted = taker.metrics().await;
     accepted.expect_sum("proxy_async_accepted_total", &[], 1.0).unwrap();
     accepted.expect_sum("proxy_results_pending", &[], 0.0).unwrap();
@@ -82,7 +92,7 @@ async fn a_request_waits_in_kafka_until_a_processor_starts() {
     let backend = Backend::start(Answer::same_body).await;
     let proxy = accepting(&topics).start().await;
     let at = accepted(&proxy, job("patient")).await;
-    let waiting = proxy.request(Request::get(&at).header("Prefer", "wait=1")).await;
+    let waiting = ask(&proxy, Request::get(&at).header("Prefer", "wait=1")).await;
     assert_eq!(waiting.status, 202);
     let _processor = processor(&[(&topics, &backend.url())]).start().await;
     assert_eq!(result(&proxy, &at).await.text(), "patient");

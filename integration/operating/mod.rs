@@ -48,5 +48,7 @@ mod standstill;
 mod stuck_threads;
 /// The rate limit of a topic.
 mod topic_rate_limit;
+/// Traces of requests, over OTLP.
+mod traces;
 /// Several workers on one topic.
 mod workers;

@@ -3,6 +3,7 @@
 //! - [`servers`]: the proxy's port and the management port.
 //! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
+//! - [`watchers`]: who is told of requests.
 //! - [`reload`]: another configuration while it runs.
 //! - [`watch_files`]: files that change.
 //! - [`shutdown`]: the end, step by step.
@@ -17,6 +18,7 @@ mod servers;
 pub mod shutdown;
 pub mod start_error;
 mod watch_files;
+mod watchers;
 
 use std::sync::{Arc, OnceLock};
 
@@ -30,9 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
+use crate::app::watchers::Watchers;
 use crate::console;
-use crate::exchange::access_log::AccessLog;
-use crate::exchange::{Exchanges, Watcher};
 use crate::kafka::client::statistics;
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::producer::Producer;
@@ -55,6 +56,7 @@ use crate::settings::Loaded;
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
+use crate::traces::Exporter;
 
 /// A started process.
 pub struct App {
@@ -78,6 +80,8 @@ pub struct App {
     management: Option<ServerHandle>,
     /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
+    /// Exports traces; `None`: they are off.
+    exporter: Option<Exporter>,
     /// Told of readiness, of the end, and by the supervisor that the process turns.
     service_manager: ServiceManager,
 }
@@ -102,13 +106,11 @@ impl App {
         metrics::register_build(&registry, &get_rdkafka_version().1)?;
         statistics::register(&registry)?;
         let (phase, kafka) = (Phase::default(), KafkaHealth::default());
-        let (recorder, console) = (settings.management.port != 0)
-            .then(|| console::begin(&registry))
-            .transpose()?
-            .unzip();
-        let access_log = AccessLog::new(settings.log.access).map(|log| Arc::new(log) as Arc<dyn Watcher>);
-        let watchers = recorder.into_iter().chain(access_log).collect();
-        let exchanges = Exchanges::new(watchers, settings.log.shows_queries);
+        let Watchers {
+            exchanges,
+            console,
+            exporter,
+        } = Watchers::begin(settings, &registry)?;
         let proxy = settings
             .mode
             .is_proxy()
@@ -178,6 +180,7 @@ impl App {
             http,
             management,
             fatal,
+            exporter,
             service_manager,
         })
     }
@@ -283,6 +286,9 @@ impl App {
         if let Some(management) = self.management {
             // Err: it is stuck, and ends with the process.
             let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish(shutdown::LAST_STEPS).await;
         }
         self.board.kafka.stop();
         tracing::info!(clean, "drained");

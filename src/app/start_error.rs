@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use crate::process::assemble_error::AssembleError;
+use crate::traces::environment::EnvironmentError;
+use crate::traces::exporter::ExportError;
 
 /// Why a process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,10 @@ pub enum StartError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("{0}")]
+    Traces(#[from] ExportError),
+    #[error("{0}")]
+    TracesEnvironment(#[from] EnvironmentError),
     #[error("the supervisor's thread is gone")]
     Supervisor,
 }

@@ -3,6 +3,7 @@
 //! - [`routes`]: its paths. [`page`]: the page's files. [`openapi`]: the description of the whole management API.
 //! - [`reading`]: what can be asked. [`letters`], [`redrives`], [`trial`]: dead letters, their redrive, and a request to try.
 //!   [`readers`]: how many read dead letters at a time.
+//! - [`peers`]: the other instances.
 //! - [`answer`]: how bodies are taken, and what is wrong with them.
 //! - [`keeper`]: the thread that remembers what [`recorder`] takes in: [`requests`] that ended, and the [`history`] of the last 15 minutes, from [`sample`]s of
 //!   the metrics. [`state`] judges, [`bounds`] lists what is bounded, [`topics`] and [`shown`] are how it is told.
@@ -16,6 +17,7 @@ mod letters;
 mod live;
 mod openapi;
 mod page;
+mod peers;
 mod readers;
 mod reading;
 mod recorder;

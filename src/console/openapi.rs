@@ -122,6 +122,12 @@ const OPERATIONS: &[Operation] = &[
         Who::Reader,
         "Server-sent events: `now` each second, `requests`, `event` and `redrive`.",
     ),
+    get("/api/peers", Who::Reader, "How each instance of `management_peers` is."),
+    get(
+        "/api/peers/requests/{id}",
+        Who::Reader,
+        "What each of them knows of a request.",
+    ),
     Operation {
         body: &[
             ("method", "string", "The method."),

@@ -35,6 +35,7 @@ const FILES: &[File] = files![
     "/console/topics.js" SCRIPT "topics.js",
     "/console/requests.js" SCRIPT "requests.js",
     "/console/waterfall.js" SCRIPT "waterfall.js",
+    "/console/peers.js" SCRIPT "peers.js",
     "/console/try.js" SCRIPT "try.js",
     "/console/letters.js" SCRIPT "letters.js",
     "/console/events.js" SCRIPT "events.js",

@@ -46,6 +46,7 @@ pub async fn process(request: HttpRequest, board: web::Data<Board>, console: web
         "began": began.map_or(0, |since| since.as_millis() as u64),
         "can_change": board.access.has_token(),
         "dead_letters": console.has_dead_letters(),
+        "peers": !console.settings().management.peers.is_empty(),
     }))
 }
 

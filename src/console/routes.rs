@@ -1,6 +1,6 @@
 //! The console's paths.
 
-use crate::console::{letters, openapi, page, reading, trial};
+use crate::console::{letters, openapi, page, peers, reading, trial};
 use crate::management::routes::Routes;
 
 /// Registers them.
@@ -16,6 +16,8 @@ pub fn all(routes: &mut Routes<'_>) {
     routes.read("/api/events", reading::events);
     routes.read("/api/settings", reading::settings);
     routes.read("/api/live", reading::live);
+    routes.read("/api/peers", peers::now);
+    routes.read("/api/peers/requests/{id}", peers::request);
     routes.post("/api/try", trial::send);
     routes.read("/api/dead-letters", letters::list);
     routes.read("/api/dead-letters/{place}", letters::open);

@@ -186,7 +186,7 @@ mod tests {
         ] {
             exchange.phases.set(phase, Duration::from_millis(took));
         }
-        let mut call = Attempt::begin();
+        let mut call = Attempt::begin(0);
         call.took = Some(Duration::from_millis(20));
         exchange.attempts.push(call);
         let whole = Whole::of(&Remembered {

@@ -119,13 +119,13 @@ fn breakers(board: &Board) -> Vec<String> {
         }
         let (since, left) = worker.breaker.as_ref()?.opened(now)?;
         Some(match worker.breaker_state() {
-            BreakerState::Open => format!(
+            BreakerState::Open if left >= Duration::from_secs(1) => format!(
                 "the breaker of {name} opened {} ago: its backend is left alone for {} more",
                 seconds(since),
                 seconds(left)
             ),
             _ => format!(
-                "the breaker of {name} opened {} ago and is probing its backend",
+                "the breaker of {name} opened {} ago, and the next request probes its backend",
                 seconds(since)
             ),
         })

@@ -22,7 +22,7 @@ fn found(pattern: &str, texts: impl IntoIterator<Item = String>) -> BTreeSet<Str
 fn the_metrics_page_names_every_metric_and_no_other() {
     let documented = found(r"(?m)^\| `([a-z_]+)` \|", [page("docs/metrics.md").text]);
     let mut registered = found(
-        r#""(build_info|(?:proxy|processor|producer|actor|log|librdkafka|config|console)_[a-z_]+)""#,
+        r#""(build_info|(?:proxy|processor|producer|actor|log|librdkafka|config|console|trace)_[a-z_]+)""#,
         sources(),
     );
     // Those of actix-web-prom, by the prefix that it is given.
@@ -96,6 +96,7 @@ fn troubleshooting(title: &str) -> Vec<Vec<String>> {
         "docs/troubleshooting-streams.md",
         "docs/idempotency.md",
         "docs/reload.md",
+        "docs/tracing.md",
     ];
     let pages = pages.map(page).into_iter();
     let with_table = pages.filter(|page| page.text.contains(&format!("## {title}")));

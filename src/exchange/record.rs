@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use crate::exchange::phase::Phases;
 use crate::exchange::role::Role;
+use crate::exchange::trace::Trace;
 use crate::process::masked::MASK;
 use crate::wire::correlation::id_text;
-use crate::wire::trace_parent::TraceParent;
 use crate::wire::{CorrelationId, RawRecord, ReplyError};
 
 /// Texts that a client chooses are cut to so many bytes: a thousand of these records are kept for people to look at.
@@ -46,6 +46,8 @@ pub struct Exchange {
     pub path: String,
     /// Where its record went, or was read from; `None`: it got no topic. A proxy knows the topic alone.
     pub request: Option<RecordPosition>,
+    /// The key of its record.
+    pub key: Option<Bytes>,
     /// Where its reply was read from, or written to.
     pub reply: Option<RecordPosition>,
     /// The calls of the backend. A proxy makes none.
@@ -135,14 +137,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// One that begins now.
-    pub fn begin() -> Self {
+    /// One that begins now, as this span; 0: none.
+    pub fn begin(span: u64) -> Self {
         Attempt {
             began: Instant::now(),
             took: None,
             status: None,
             error: None,
-            span: 0,
+            span,
         }
     }
 
@@ -201,34 +203,6 @@ impl Ending {
     }
 }
 
-/// The trace that a request belongs to, as this instance takes part in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace {
-    /// The span that this one is a child of; 0: none.
-    pub parent: u64,
-    /// This instance's span: the server's at a proxy, the consumer's at a processor. It is 0 where none is made, and the trace only passes.
-    pub span: u64,
-    /// What is sent to Kafka: the record of the request, or that of the reply; 0: none.
-    pub sent: u64,
-    /// The trace, and whether spans are exported.
-    pub context: TraceParent,
-    /// What came back, at a proxy: who wrote the reply.
-    pub replied: Option<TraceParent>,
-}
-
-impl Trace {
-    /// One that only passes.
-    pub fn passing(context: TraceParent) -> Self {
-        Trace {
-            parent: context.span,
-            span: 0,
-            sent: 0,
-            context,
-            replied: None,
-        }
-    }
-}
-
 impl Exchange {
     /// One that begins now, of which nothing is known but its role.
     pub fn begin(role: Role) -> Self {
@@ -249,6 +223,7 @@ impl Exchange {
             method: Cow::Borrowed(""),
             path: String::new(),
             request: None,
+            key: None,
             reply: None,
             attempts: Vec::new(),
             ending: Ending::unanswered(why),

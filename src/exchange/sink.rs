@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::exchange::record::Exchange;
+use crate::exchange::trace::Sampler;
 
 /// Whoever watches the requests of this process.
 pub trait Watcher: Send + Sync {
@@ -15,7 +16,10 @@ pub trait Watcher: Send + Sync {
 
 /// Takes the records of a process. Clones share it.
 #[derive(Clone, Default)]
-pub struct Exchanges(Arc<Watchers>);
+pub struct Exchanges {
+    watchers: Arc<Watchers>,
+    sampler: Option<Sampler>,
+}
 
 #[derive(Default)]
 struct Watchers {
@@ -26,24 +30,41 @@ struct Watchers {
 impl Exchanges {
     /// Tells these. `shows_queries`: the queries of paths are not masked.
     pub fn new(watchers: Vec<Arc<dyn Watcher>>, shows_queries: bool) -> Self {
-        Exchanges(Arc::new(Watchers {
+        let watchers = Watchers {
             shows_queries,
             all: watchers,
-        }))
+        };
+        Exchanges {
+            watchers: Arc::new(watchers),
+            sampler: None,
+        }
+    }
+
+    /// The same with traces, which this sampler decides about.
+    pub fn traced(self, sampler: Sampler) -> Self {
+        Exchanges {
+            sampler: Some(sampler),
+            ..self
+        }
+    }
+
+    /// What decides which traces are recorded; `None`: traces are off.
+    pub fn sampler(&self) -> Option<Sampler> {
+        self.sampler
     }
 
     /// Whether the queries of paths are shown.
     pub fn shows_queries(&self) -> bool {
-        self.0.shows_queries
+        self.watchers.shows_queries
     }
 
     /// Whether anybody watches. Where nobody does, no text is kept.
     pub fn is_watched(&self) -> bool {
-        !self.0.all.is_empty()
+        !self.watchers.all.is_empty()
     }
 
     pub(super) fn ended(&self, exchange: &Arc<Exchange>) {
-        let watchers = self.0.all.iter().filter(|watcher| watcher.wants(exchange));
+        let watchers = self.watchers.all.iter().filter(|watcher| watcher.wants(exchange));
         watchers.for_each(|watcher| watcher.ended(exchange));
     }
 }

@@ -184,6 +184,7 @@ mod tests {
             port: 1,
             token: token.map(|token| Secret::new(token.to_owned())),
             allowed_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            peers: Vec::new(),
         })
     }
 

@@ -215,7 +215,7 @@ mod tests {
             span: 1,
             sampled: true,
         };
-        exchange.trace = Some(Trace::passing(context));
+        exchange.trace = Some(Trace::passes(context));
         metrics.topic("orders").observe(&exchange);
         let known = Known {
             proxy: Some(metrics.exemplars().clone()),

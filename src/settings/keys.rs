@@ -140,6 +140,7 @@ pub mod top {
         MANAGEMENT_PORT: Value "management_port" from "MANAGEMENT_PORT";
         MANAGEMENT_TOKEN: Secret "management_token", live;
         ALLOWED_HOSTS: Value "allowed_hosts";
+        MANAGEMENT_PEERS: Value "management_peers";
         WATCH_FILES: Value "watch_files";
         LOG_LEVEL: Value "log.level", live;
         LOG_FORMAT: Value "log.format";

@@ -14,6 +14,8 @@ pub const KHP_CLIENT_IP: &str = "khp-client-ip";
 pub const KHP_PRINCIPAL: &str = "khp-principal";
 /// The code of a [`ReplyError`](crate::wire::ReplyError): the processor answered itself, or gave the record up.
 pub const KHP_ERROR: &str = "khp-error";
+/// Replies: the span that wrote it, in the form of `traceparent`. Of a name of our own, since `traceparent` there is a field of the backend.
+pub const KHP_TRACEPARENT: &str = "khp-traceparent";
 /// How often a dead letter's request was tried.
 pub const KHP_ATTEMPTS: &str = "khp-attempts";
 /// A dead letter that was cut to fit: the length of its value before that.

@@ -125,7 +125,13 @@ pub fn encode_request(request: Request, now_ms: i64) -> Record {
         client_ip: request.client_ip.as_deref(),
         deadline: request.deadline_ms,
     };
-    record(&envelope, request.key, id.clone())
+    let mut record = record(&envelope, request.key, id.clone());
+    // Where tracing looks for it.
+    let traces = fields
+        .iter()
+        .filter(|(name, _)| *name == headers::TRACEPARENT || *name == headers::TRACESTATE);
+    record.headers.extend(traces.cloned());
+    record
 }
 
 /// Writes a reply, its key null.

@@ -201,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_fetched_later_is_awaited_where_it_was() {
+        let fields: [(&str, &[u8]); 4] = [
+            ("kafka_replyTopic", b"responses-results"),
+            ("kafka_replyPartition", b"\0\0\0\x02"),
+            ("khp-deadline", b"1700000000000"),
+            ("khp-accept", b"stored"),
+        ];
+        let redriven = Redriven::new(&raw(&fields, b"")).unwrap();
+        let names: Vec<&[u8]> = redriven.headers.iter().map(|(name, _)| &name[..]).collect();
+        assert_eq!(names, [&b"kafka_replyTopic"[..], b"khp-accept", b"khp-redrive"]);
+    }
+
+    #[test]
     fn a_native_letter_loses_its_round_and_nothing_else() {
         let request = raw(
             &[

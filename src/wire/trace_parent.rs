@@ -1,6 +1,12 @@
 //! Which trace a request belongs to: the value of `traceparent` (W3C Trace Context, level 2, section 3.2).
 
+use std::borrow::Cow;
 use std::fmt;
+
+use bytes::Bytes;
+
+use crate::wire::headers::{KHP_TRACEPARENT, TRACEPARENT, TRACESTATE};
+use crate::wire::message::{Fields, RawRecord, Record};
 
 /// Hexadecimal digits and hyphens of version 00.
 const LENGTH: usize = 55;
@@ -39,6 +45,34 @@ impl TraceParent {
     pub fn with_span(self, span: u64) -> Self {
         TraceParent { span, ..self }
     }
+}
+
+/// The trace that a request tells of. More than one value says nothing, as none does (section 3.2.1).
+pub fn of_request(fields: &Fields) -> Option<TraceParent> {
+    let mut values = fields.iter().filter(|(name, _)| name == TRACEPARENT);
+    let (_, value) = values.next()?;
+    match values.next() {
+        None => TraceParent::parse(value),
+        Some(_) => None,
+    }
+}
+
+/// Tells of this trace in a request, instead of what came with it. `begins`: what came with it is no part of it.
+pub fn set(fields: &mut Fields, parent: TraceParent, begins: bool) {
+    fields.retain(|(name, _)| name != TRACEPARENT && !(begins && name == TRACESTATE));
+    fields.push((Cow::Borrowed(TRACEPARENT), parent.to_string().into()));
+}
+
+/// Tells in an encoded reply which span wrote it.
+pub fn mark_reply(reply: &mut Record, writer: TraceParent) {
+    let value = Bytes::from(writer.to_string());
+    reply.headers.push((Cow::Borrowed(KHP_TRACEPARENT), value));
+}
+
+/// Which span wrote a reply. Other repliers tell it where OpenTelemetry does.
+pub fn of_reply(reply: &RawRecord) -> Option<TraceParent> {
+    let writer = reply.header(KHP_TRACEPARENT).or_else(|| reply.header(TRACEPARENT));
+    TraceParent::parse(writer?)
 }
 
 /// The value of `traceparent`.

@@ -79,7 +79,8 @@ export function number(value) {
 export function bytes(count) {
   if (count < 1024) return `${count} B`;
   if (count < 1 << 20) return `${(count / 1024).toFixed(1)} KiB`;
-  return `${(count / (1 << 20)).toFixed(1)} MiB`;
+  if (count < 1 << 30) return `${(count / (1 << 20)).toFixed(1)} MiB`;
+  return `${(count / (1 << 30)).toFixed(1)} GiB`;
 }
 
 const two = (value) => String(value).padStart(2, "0");

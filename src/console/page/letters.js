@@ -9,6 +9,9 @@ export function letters(place, app) {
   return app.path.length ? one(place, app, app.path[0]) : list(place, app);
 }
 
+/** What the command line says of a value that it does not show. */
+const MASKED = "*** (--reveal shows it)";
+
 const problem = (error) => h("p", { class: "problem", role: "alert" }, error.message);
 
 /** One letter in full. */
@@ -24,7 +27,7 @@ function one(place, app, name) {
       panel.only(id ? [`id=${id}`, `partition=${letter.place.split(":")[0]}`] : null);
       show(found, h("section", { class: "card", "aria-label": `Letter ${letter.place}` }, h("h2", {}, `Letter ${letter.place}`),
         facts([["Given up", letter.given_up], ["Key", letter.key], ["Correlation id", id && h("a", { href: `#/requests/${encodeURIComponent(id)}` }, id)], ["Body elsewhere", letter.beside]]),
-        table("Headers of the record", ["Header", "Value"], letter.headers.map(([name, value]) => h("tr", {}, cells(h("code", {}, name), h("code", { class: "value" }, value))))),
+        table("Headers of the record", ["Header", "Value"], letter.headers.map(([name, value]) => h("tr", {}, cells(h("code", {}, name), h("code", { class: "value" }, value === MASKED ? "***" : value))))),
         h("h3", {}, "Body"), h("pre", { tabindex: 0, role: "region", "aria-label": "Body" }, letter.body)));
     } catch (error) {
       show(found, problem(error));
@@ -51,7 +54,7 @@ function list(place, app) {
     show(found, h("p", {}, "Reading the topic."));
     try {
       const answer = await get(`/api/dead-letters?${query}`);
-      app.announce(`${answer.letters.length} letters`);
+      app.announce(`${answer.letters.length} ${answer.letters.length === 1 ? "letter" : "letters"}`);
       if (!answer.letters.length) {
         show(found, h("p", { class: "none" }, answer.exists ? `No letter on ${answer.topic} passes.` : "No record was ever given up: the topic does not exist yet."));
         return;
@@ -91,8 +94,13 @@ function redriving(app, filters, done) {
     h("p", { class: "row" }, dry, go, stop), status);
   explain();
 
-  const current = () => (filters ? filters() : chosen);
-  const order = () => ({ filter: current(), ...(most.value && { max: Number(most.value) }), ...(rate.value && { rate: Number(rate.value) }) });
+  function current() {
+    return filters ? filters() : chosen;
+  }
+
+  function order() {
+    return { filter: current(), ...(most.value && { max: Number(most.value) }), ...(rate.value && { rate: Number(rate.value) }) };
+  }
 
   function explain() {
     const of = app.process;
@@ -131,6 +139,8 @@ function redriving(app, filters, done) {
   function follow(redrive) {
     // An older one tells nothing about the one that was just begun.
     if (!redrive || (last && redrive.number < last.number)) return;
+    // The answer to an order may come after its redrive has ended.
+    if (last?.number === redrive.number && redrive.running && !last.running) return;
     const ended = last?.running && !redrive.running;
     last = redrive;
     const left = redrive.left.reduce((sum, stay) => sum + stay.count, 0);
@@ -148,7 +158,9 @@ function redriving(app, filters, done) {
 
   async function catchUp() {
     try {
-      follow((await get("/api/redrive")).redrive);
+      const { redrive } = await get("/api/redrive");
+      // What another panel tried and ended is not of this one.
+      if (redrive?.running || (redrive && last?.number === redrive.number)) follow(redrive);
     } catch {
       // The list says what is wrong.
     }

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { chart, stacked } from "./chart.js";
 import { bytes, cells, h, number, say, show, table, time } from "./dom.js";
+import { instances } from "./peers.js";
 import { ORDER, phaseClass, phaseName } from "./waterfall.js";
 
 const KEPT = 900;
@@ -19,7 +20,9 @@ export function now(place, app) {
   const phases = h("section", { class: "card", "aria-label": "Where the time is" });
   const charts = h("div", { class: "charts" });
   const sides = h("div", { class: "sides" });
-  show(place, state, tiles, phases, charts, sides);
+  const others = h("div");
+  let leave = null;
+  show(place, state, tiles, phases, charts, sides, others);
 
   function draw() {
     if (!latest) return;
@@ -29,7 +32,7 @@ export function now(place, app) {
     say(level, WORDS[how]);
     say(sentence, words);
     // The sentence has the first one already.
-    show(reasons, all.length > 1 ? all.map((reason) => h("li", { class: reason.level }, reason.text)) : []);
+    show(reasons, all.slice(1).map((reason) => h("li", { class: reason.level }, reason.text)));
     show(tiles, [
       tile("Requests a second", number(point.rate), `${number(minute.rate)} in the last minute`),
       tile("Half within", time(minute.p50_ms), "p50, last minute"),
@@ -77,9 +80,16 @@ export function now(place, app) {
     draw();
   }
   refresh().catch((error) => say(sentence, error.message));
+  follow();
+
+  function follow() {
+    if (app.process?.peers) leave ??= instances(others);
+  }
   return {
+    close: () => leave?.(),
     refresh(process) {
       app.process = process;
+      follow();
       refresh().catch(() => {});
     },
     heard(kind, current) {
@@ -104,7 +114,7 @@ function drawBounds(bounds) {
     meter.value = share;
     return h("tr", {}, cells([bound.what, h("code", { class: "details" }, bound.name)], [meter, h("span", { class: "details" }, used)]));
   });
-  return h("section", { class: "card", "aria-label": "Bounds" }, h("h2", {}, "What is bounded"),
+  return h("section", { class: "card", "aria-label": "What is bounded" }, h("h2", {}, "What is bounded"),
     table("Bounds", ["What, and the setting", "Used"], rows));
 }
 

@@ -3,28 +3,34 @@
 import { get } from "./api.js";
 import { cells, clock, field, h, show, table, time } from "./dom.js";
 import { stacked } from "./chart.js";
+import { findEverywhere } from "./peers.js";
 import { outcome, phaseClass, phaseName, waterfall } from "./waterfall.js";
 
 const SHOWN = 200;
 
 export function requests(place, app) {
-  return app.path.length ? one(place, app.path[0]) : list(place, app);
+  return app.path.length ? one(place, app, app.path[0]) : list(place, app);
 }
 
 /** One request, by any of its ids. */
-function one(place, id) {
+function one(place, app, id) {
   const found = h("div", {}, h("p", {}, "Looking for it."));
   show(place, h("p", {}, h("a", { href: "#/requests" }, "All requests")), found);
   const refresh = async () => {
     try {
-      const { requests } = await get(`/api/requests/${encodeURIComponent(id)}`);
+      const requests = app.process?.peers ? await findEverywhere(id) : (await get(`/api/requests/${encodeURIComponent(id)}`)).requests;
       show(found, requests.length ? waterfall(requests) : h("p", { class: "none" }, `This process remembers no request ${id}. Another instance may.`));
     } catch (error) {
       show(found, h("p", { class: "problem", role: "alert" }, error.message));
     }
   };
   refresh();
-  return { refresh };
+  return {
+    refresh(process) {
+      app.process = process ?? app.process;
+      refresh();
+    },
+  };
 }
 
 function list(place, app) {

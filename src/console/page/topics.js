@@ -64,7 +64,7 @@ export function topics(place, app) {
           ["Waiting", waiting(topic)],
           ["Timeout", `${topic.timeout_seconds} s`],
         ]),
-        table(`Partitions of ${topic.name}`, ["Partition", "Worker", "Lag", "At work", "Oldest", ""],
+        table(`Partitions of ${topic.name}`, ["Partition", "Worker", "Lag", "At work", "Oldest", "Note"],
           topic.partitions_of.sort((one, other) => one.partition - other.partition).map((one) => h("tr", {}, cells(one.partition, one.worker, number(one.lag), number(one.in_flight),
             one.oldest_seconds === null ? "–" : ago(one.oldest_seconds), one.stands_still ? h("span", { class: "mark warn" }, "stands still") : "")))));
     });

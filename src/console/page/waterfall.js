@@ -44,8 +44,9 @@ export function waterfall(found) {
       const kind = phaseClass(phase.name, request.role);
       return [row(phaseName(phase.name, request.role), time(phase.ms), bar(request.at + phase.at_ms, phase.ms, kind)), phase.name === "backend" && calls()];
     });
-    return h("section", { class: "card", "aria-label": `As the ${request.role} saw it` },
-      h("h2", {}, `As the ${request.role} saw it`),
+    const by = `As the ${request.role}${request.instance ? ` at ${request.instance}` : ""} saw it`;
+    return h("section", { class: "card", "aria-label": by },
+      h("h2", {}, by),
       h("p", { class: "asked" }, h("code", {}, `${request.method} ${request.path}`), " ", outcome(request), ` in ${time(request.ms)}`),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Phases at the ${request.role}` },
         h("table", { class: "waterfall" }, h("caption", { class: "unseen" }, `Phases at the ${request.role}`),

@@ -19,6 +19,7 @@ use crate::processor::bodies::BodyError;
 use crate::processor::bodies::stream::StreamedBody;
 use crate::settings::{BackendUrl, HostHeader};
 use crate::wire::correlation::id_text;
+use crate::wire::trace_parent::TraceParent;
 use crate::wire::{self, Fields, ReplyError, Request, headers};
 
 /// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s): a connection that the backend closes just as it is used costs a
@@ -127,13 +128,14 @@ impl Backend {
 
     /// Sends the request and reads the whole answer within `timeout`, or as much of it as `whole` allows: then the rest is streamed, and
     /// `timeout` is the time to its head. `None`: every answer is read to its end.
-    /// `request_body`: the one that lies elsewhere.
+    /// `request_body`: the one that lies elsewhere. Beside the request: the span that calls, of which the backend is told instead of what the
+    /// request tells.
     ///
     /// # Errors
     /// There is no answer that could be passed on.
     pub async fn call(
         &self,
-        request: &Request,
+        request: (&Request, Option<TraceParent>),
         request_body: Option<StreamedBody>,
         timeout: Duration,
         whole: Option<&WholeAnswers<'_>>,
@@ -145,11 +147,19 @@ impl Backend {
 
     async fn exchange(
         &self,
-        request: &Request,
+        (request, span): (&Request, Option<TraceParent>),
         request_body: Option<StreamedBody>,
         whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
-        let outgoing = self.outgoing(request, request_body)?;
+        let mut outgoing = self.outgoing(request, request_body)?;
+        if let Some(span) = span {
+            // Hexadecimal digits and hyphens are a legal value.
+            let value = HeaderValue::from_maybe_shared(Bytes::from(span.to_string()));
+            outgoing.headers_mut().insert(
+                HeaderName::from_static(headers::TRACEPARENT),
+                value.map_err(|error| BackendError::BadMessage(error.to_string()))?,
+            );
+        }
         let response = self.client.request(outgoing).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();

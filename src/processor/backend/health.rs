@@ -77,7 +77,7 @@ pub async fn watch(check: BackendCheck, every: Duration, connectors: Connectors)
 
 /// Asks for the health page. Any status below 500 shows a backend that works, since not all backends have such a page.
 pub async fn ask(backend: &Backend, path: &str) -> (bool, Result<Answer, BackendError>) {
-    let outcome = backend.call(&request(path), None, TIMEOUT, None).await;
+    let outcome = backend.call((&request(path), None), None, TIMEOUT, None).await;
     (outcome.as_ref().is_ok_and(|answer| answer.status < 500), outcome)
 }
 

@@ -73,6 +73,7 @@ impl Writer {
         let destination = Destination {
             topic: self.topic.clone(),
             partition: Some(partition),
+            writer: None,
         };
         self.outbox.send_unheeded(&destination, record);
     }

@@ -112,8 +112,9 @@ impl RecordProcessor {
             code: response.error.map(ReplyError::as_str),
         };
         let sealed = |response| {
-            self.seal
-                .seal(record, format.encode_response(response), &destination.topic)
+            let mut reply = format.encode_response(response);
+            destination.mark(&mut reply);
+            self.seal.seal(record, reply, &destination.topic)
         };
         let mut reply = sealed(response);
         let limit = self.outbox.limits.of(&destination.topic);

@@ -5,7 +5,7 @@ mod parts;
 use std::time::Duration;
 
 use self::parts::{Entry, Made, Next, Refused, Right, Verdict};
-use crate::exchange::Attempt;
+use crate::exchange::{Attempt, Trace};
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
@@ -19,6 +19,7 @@ use crate::processor::record::deadline::Deadline;
 use crate::processor::record::round::Round;
 use crate::processor::worker::lanes::Turn;
 use crate::wire::Request;
+use crate::wire::trace_parent::TraceParent;
 
 /// What came of the attempts.
 pub enum End {
@@ -49,6 +50,8 @@ pub struct Attempts<'c, 'a, C> {
     needs_reader: bool,
     /// The place of the last attempt, while the body of its answer is open.
     place: Option<CallPlace<'c>>,
+    /// The trace that the calls belong to.
+    trace: Option<Trace>,
     /// What is told of the calls.
     calls: Vec<Attempt>,
 }
@@ -59,7 +62,9 @@ pub struct HeldByCall<'a> {
     pub turn: Turn,
 }
 
-impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, BackendError>> Attempts<'c, 'a, C> {
+impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) -> Result<Answer, BackendError>>
+    Attempts<'c, 'a, C>
+{
     pub fn new(
         caller: &'c Caller,
         request: &'a Request,
@@ -80,8 +85,14 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
             not_begun,
             needs_reader: request.body_elsewhere.is_some(),
             place: None,
+            trace: None,
             calls: Vec::new(),
         }
+    }
+
+    /// The same with a span for each call, of which the backend is told.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Attempts { trace, ..self }
     }
 
     /// What is told of the calls that were made.
@@ -288,11 +299,12 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>) -> Result<Answer, Bac
         }
         let asked = monotonic_ms();
         let limit = timeout.min(self.deadline.remaining()).min(left);
-        self.calls.push(Attempt::begin());
+        let span = self.trace.and_then(|trace| trace.of_call());
+        self.calls.push(Attempt::begin(span.map_or(0, |span| span.span)));
         let outcome = tokio::select! {
             biased;
             () = self.lease.cut_off() => return None,
-            outcome = (self.call)(limit, right.reader) => outcome,
+            outcome = (self.call)(limit, right.reader, span) => outcome,
         };
         if let Some(call) = self.calls.last_mut() {
             let status = outcome.as_ref().map(|answer| answer.status);

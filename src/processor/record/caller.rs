@@ -17,6 +17,7 @@ use crate::processor::record::rate_limit::RateLimit;
 use crate::settings::{BreakerMode, Topic};
 use crate::wire::Request;
 use crate::wire::correlation::id_text;
+use crate::wire::trace_parent::TraceParent;
 
 /// One worker's way to its backend. Made on the Arbiter that the calls run on: the connections live there.
 pub struct Caller {
@@ -42,7 +43,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Calls the backend once, within `timeout`. `reader`: for a body that lies elsewhere. `whole`: which answers are read to their end;
+    /// Calls the backend once, within `timeout`. `reader`: for a body that lies elsewhere; `span`: what the backend is told that it is called
+    /// by. `whole`: which answers are read to their end;
     /// `None`: all.
     ///
     /// # Errors
@@ -50,7 +52,7 @@ impl Caller {
     pub async fn call(
         &self,
         request: &Request,
-        reader: Option<ReaderPlace>,
+        (reader, span): (Option<ReaderPlace>, Option<TraceParent>),
         timeout: Duration,
         whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
@@ -62,9 +64,10 @@ impl Caller {
                     correlation_id: request.correlation_id.clone(),
                     place,
                 };
-                self.call_with_body(request, (reader, wanted), timeout, whole).await
+                self.call_with_body((request, span), (reader, wanted), timeout, whole)
+                    .await
             }
-            _ => self.backend.call(request, None, timeout, whole).await,
+            _ => self.backend.call((request, span), None, timeout, whole).await,
         };
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
@@ -80,7 +83,7 @@ impl Caller {
     /// The backend is called once the body's first piece is there: one that is gone costs no call.
     async fn call_with_body(
         &self,
-        request: &Request,
+        request: (&Request, Option<TraceParent>),
         (reader, wanted): (ReaderPlace, Wanted),
         timeout: Duration,
         whole: Option<&WholeAnswers<'_>>,

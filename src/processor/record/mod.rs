@@ -150,7 +150,7 @@ impl RecordProcessor {
             Err(error) => return self.give_up(record, &error.to_string(), ReplyError::BadMessage, Some(error)),
         };
         drop(opened);
-        seen::decoded(seen, &request);
+        seen::decoded(&self.exchanges, seen, &request);
         self.header_rules.set(&mut request);
         let fresh = intake.fresh && !self.kafka.is_down();
         let Some(deadline) = self.deadlines.deadline(&request, fresh) else {
@@ -164,7 +164,8 @@ impl RecordProcessor {
         }
         let destination = self
             .reply_topics
-            .destination(request.reply_topic.as_deref(), request.reply_partition);
+            .destination(request.reply_topic.as_deref(), request.reply_partition)
+            .written_by(seen::writer(seen));
         let claim = match self.claim(intake, &request, &deadline, &mut turn).await {
             Ok(claim) => claim,
             Err(instead) => return self.not_run(record, instead, destination, deadline.until),
@@ -172,8 +173,12 @@ impl RecordProcessor {
         let whole = call
             .as_ref()
             .and_then(|_| streamed::whole_answers(self.streams.as_ref(), &self.outbox, &destination));
-        let make_call = async |timeout, reader| self.caller.call(&request, reader, timeout, whole.as_ref()).await;
-        let mut attempts = Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun);
+        let make_call = async |timeout, reader, span| {
+            let whole = whole.as_ref();
+            self.caller.call(&request, (reader, span), timeout, whole).await
+        };
+        let mut attempts =
+            Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun).traced(seen.trace);
         let end = tokio::select! {
             biased;
             () = is_ended(call.as_ref()) => None,

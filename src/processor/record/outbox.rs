@@ -242,7 +242,7 @@ impl Outbox {
 
 fn send(ticket: RecordTicket) {
     let producer = ticket.outbox.producer.clone();
-    let Destination { topic, partition } = ticket.parcel.destination.clone();
+    let Destination { topic, partition, .. } = ticket.parcel.destination.clone();
     // The content is read by the producer and kept by the ticket, which it takes: a clone shares the bytes.
     match &ticket.parcel.content {
         Content::Reply { record, .. } => {

@@ -7,7 +7,7 @@ use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::outbox::{Content, Parcel};
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::stream::answer::Answer;
-use crate::wire::trace_parent::TraceParent;
+use crate::wire::trace_parent::{self, TraceParent};
 use crate::wire::{RawRecord, ReplyError, Request, headers};
 
 /// Begins the account of a record that was taken in now.
@@ -15,6 +15,7 @@ pub fn begin(exchanges: &Exchanges, metrics: &TopicMetrics, record: &RawRecord) 
     let mut seen = UnderWay::begin(exchanges, Role::Processor);
     seen.counts_for(&metrics.seen);
     seen.request = Some(RecordPosition::of_record(record));
+    seen.key.clone_from(&record.key);
     seen.request_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
     let written = record.timestamp.and_then(|ms| u64::try_from(ms).ok());
     if let Some(ms) = written {
@@ -26,7 +27,7 @@ pub fn begin(exchanges: &Exchanges, metrics: &TopicMetrics, record: &RawRecord) 
 }
 
 /// Notes what a record turned out to ask for.
-pub fn decoded(seen: &mut UnderWay, request: &Request) {
+pub fn decoded(exchanges: &Exchanges, seen: &mut UnderWay, request: &Request) {
     seen.correlation_id = Id::of(&request.correlation_id);
     seen.client = request.client_ip.as_deref().and_then(|client| client.parse().ok());
     seen.asked_by(request.principal.as_deref());
@@ -35,12 +36,20 @@ pub fn decoded(seen: &mut UnderWay, request: &Request) {
         Some(place) => place.length,
         None => request.body.as_ref().map_or(0, |body| body.len() as u64),
     };
-    let field = |wanted| request.headers.iter().find(|(name, _)| *name == wanted);
-    let context = field(headers::TRACEPARENT).and_then(|(_, parent)| TraceParent::parse(parent));
-    seen.trace = context.map(Trace::passing);
-    if let Some((_, id)) = field(headers::X_REQUEST_ID) {
+    let mut fields = request.headers.iter();
+    if let Some((_, id)) = fields.find(|(name, _)| name == headers::X_REQUEST_ID) {
         seen.called(id);
     }
+    let came = trace_parent::of_request(&request.headers);
+    seen.trace = match exchanges.sampler() {
+        Some(sampler) => Some(Trace::begin(sampler, came)),
+        None => came.map(Trace::passes),
+    };
+}
+
+/// The span that writes the reply, where traces are on.
+pub fn writer(seen: &UnderWay) -> Option<TraceParent> {
+    seen.trace.as_ref()?.of_sent()
 }
 
 /// Its reply goes out, and Kafka is asked to acknowledge it.

@@ -101,6 +101,7 @@ impl<'a> Sender<'a> {
     }
 
     fn encode(&self, seq: u64, head: Option<StreamHead>, body: Bytes, then: Then) -> Option<Record> {
+        let is_first = head.is_some();
         let mut record = encode_piece(Piece {
             correlation_id: self.correlation_id.clone(),
             stream: self.streamed.id,
@@ -113,6 +114,9 @@ impl<'a> Sender<'a> {
         let Streamed {
             destination, is_sealed, ..
         } = &self.streamed;
+        if is_first {
+            destination.mark(&mut record);
+        }
         self.seal.seal_if(*is_sealed, record, &destination.topic)
     }
 }

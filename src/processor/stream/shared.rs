@@ -159,7 +159,7 @@ impl Upkeep {
         self.alive = Instant::now();
         let mut told: HashSet<(Arc<str>, Option<i32>, bool)> = HashSet::new();
         for stream in streams.calls.streams() {
-            let Destination { topic, partition } = &stream.destination;
+            let Destination { topic, partition, .. } = &stream.destination;
             // Without a partition each has its own, by its key.
             if partition.is_none() || told.insert((topic.clone(), *partition, stream.is_sealed)) {
                 let instance = streams.shared.instance;

@@ -51,7 +51,7 @@ use crate::proxy::stream::body::{self as stream_body, Source};
 use crate::proxy::stream::places::StreamPlaces;
 use crate::proxy::trust::Origin;
 use crate::wire::native::afterwards;
-use crate::wire::{CorrelationId, ReplyError, headers};
+use crate::wire::{CorrelationId, ReplyError, headers, trace_parent};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -277,6 +277,7 @@ impl Proxy {
         if let (Some(keyed), Some(digest)) = (keyed, digest) {
             keyed.mark(&mut content, digest);
         }
+        seen::sends(seen, &mut content);
         let mut record = route.wire_format.encode_request(content);
         let is_elsewhere = self.bodies.put_into(&mut record, later, owner).await;
         if is_elsewhere.map_err(Failure::NotSent)? {
@@ -337,6 +338,7 @@ impl Proxy {
                 let name = reply_topic.name.clone();
                 let topics = [request_topic, reply_topic];
                 seen.reply = Some(streamed.first.clone());
+                seen::replied(seen, streamed.writer);
                 seen.ending = Ending::answered(streamed.head.status);
                 return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
@@ -347,6 +349,7 @@ impl Proxy {
         };
         held.replace(record.value.as_ref().map_or(0, |body| body.len()));
         seen.reply = Some(RecordPosition::of_record(&record));
+        seen::replied(seen, trace_parent::of_reply(&record));
         let (response, error) = to_http(&record, id, request.method()).map_err(|error| {
             self.metrics.malformed_replies.inc();
             tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, correlation_id = %id, %error, "reply passed over; its client gets 502");

@@ -13,8 +13,8 @@ use crate::exchange::{Ending, Exchanges, Id, Phase, Role, Trace, UnderWay};
 use crate::proxy::handler::request::request_id;
 use crate::proxy::stream::body::CutOff;
 use crate::proxy::trust::Origin;
-use crate::wire::trace_parent::TraceParent;
-use crate::wire::{CorrelationId, headers};
+use crate::wire::trace_parent::{self, TraceParent};
+use crate::wire::{self, CorrelationId, headers};
 
 /// Begins the record of a request.
 pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, origin: &Origin) -> UnderWay {
@@ -23,13 +23,36 @@ pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, or
     seen.client = origin.client;
     let target = request.uri().path_and_query().map_or("*", |target| target.as_str());
     seen.asks(request.method().as_str(), target);
-    let parent = request.headers().get(headers::TRACEPARENT);
-    let context = parent.and_then(|parent| TraceParent::parse(parent.as_bytes()));
-    seen.trace = context.map(Trace::passing);
     if let Some(id) = request_id(request.headers()) {
         seen.called(id.as_bytes());
     }
+    let mut came = request.headers().get_all(headers::TRACEPARENT);
+    let came = match (came.next(), came.next()) {
+        (Some(only), None) => TraceParent::parse(only.as_bytes()),
+        _ => None,
+    };
+    seen.trace = match exchanges.sampler() {
+        Some(sampler) => Some(Trace::begin(sampler, came)),
+        None => came.map(Trace::passes),
+    };
     seen
+}
+
+/// Tells whoever reads the request's record of its trace, and notes its key.
+pub fn sends(seen: &mut UnderWay, content: &mut wire::Request) {
+    seen.key.clone_from(&content.key);
+    if let Some(trace) = &seen.trace
+        && let Some(sent) = trace.of_sent()
+    {
+        trace_parent::set(&mut content.headers, sent, trace.link.is_some());
+    }
+}
+
+/// Notes who wrote the reply.
+pub fn replied(seen: &mut UnderWay, writer: Option<TraceParent>) {
+    if let Some(trace) = &mut seen.trace {
+        trace.replied = writer;
+    }
 }
 
 /// Notes the error that a client gets instead of an answer.

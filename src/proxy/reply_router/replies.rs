@@ -17,7 +17,7 @@ use crate::proxy::stream::outcome::Outcome;
 use crate::proxy::stream::pipe::pipe;
 use crate::wire::beside::InstanceId;
 use crate::wire::stream::{self, Then};
-use crate::wire::{CorrelationId, RawRecord};
+use crate::wire::{CorrelationId, RawRecord, trace_parent};
 
 impl ReplyRouter {
     fn read(&mut self, ReplyRecord { id, record }: ReplyRecord) {
@@ -73,6 +73,7 @@ impl ReplyRouter {
         let streamed = Streamed {
             head,
             first: RecordPosition::of_record(&record),
+            writer: trace_parent::of_reply(&record),
             outlet,
             offer,
             report_every: report_every(window),

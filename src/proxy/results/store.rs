@@ -35,6 +35,8 @@ use crate::wire::{Record, SharedSealing, headers, now_ms};
 pub const METHODS: &str = "GET, HEAD, DELETE";
 /// How long Kafka has for the records of a cancel.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
+/// How often whoever waits looks whether the index is complete.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the reader has to say what it knows.
 const ANSWER_IN: Duration = Duration::from_secs(5);
 
@@ -239,7 +241,9 @@ impl ResultStore {
             match found {
                 Found::Result(found) => return Ok(Some(found)),
                 Found::Gone => return Err(RequestError::ResultGone),
-                Found::Nothing if !is_whole => return Err(RequestError::Starting),
+                // What is found meanwhile is the result all the same.
+                Found::Nothing if !is_whole && Instant::now() >= until => return Err(RequestError::Starting),
+                Found::Nothing if !is_whole => {}
                 Found::Nothing if now >= result.deadline_ms => {
                     let over = result.since_ms().saturating_add(place.kept.as_millis() as i64);
                     return Err(match now >= over {
@@ -250,9 +254,12 @@ impl ResultStore {
                 Found::Nothing if Instant::now() >= until => return Ok(None),
                 Found::Nothing => {}
             }
-            // After the deadline there is nothing to wait for.
-            let left = Duration::from_millis((result.deadline_ms - now).max(0) as u64);
-            let until = until.min(Instant::now() + left);
+            // After the deadline there is nothing to wait for, once that is known.
+            let look_again = match is_whole {
+                true => Duration::from_millis((result.deadline_ms - now).max(0) as u64),
+                false => LOOK_AGAIN,
+            };
+            let until = until.min(Instant::now() + look_again);
             match tokio::time::timeout_at(until, waits).await {
                 Ok(Ok(())) | Err(_) => {}
                 // Too many wait, or there is another reader.

@@ -59,6 +59,7 @@ pub fn respond(
     let Streamed {
         head,
         first: _,
+        writer: _,
         outlet,
         offer,
         report_every,

@@ -19,12 +19,15 @@ use crate::proxy::routing::topics::KnownTopic;
 use crate::proxy::stream::pipe::Outlet;
 use crate::proxy::stream::places::Offer;
 use crate::wire::stream::StreamHead;
+use crate::wire::trace_parent::TraceParent;
 
 /// An answer whose first piece has come.
 pub struct Streamed {
     pub head: StreamHead,
     /// Where that lies.
     pub first: RecordPosition,
+    /// The span that wrote it, where that is told.
+    pub writer: Option<TraceParent>,
     pub outlet: Outlet,
     /// Held until the answer ends.
     pub offer: Offer,

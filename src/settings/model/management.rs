@@ -14,6 +14,8 @@ pub struct Management {
     pub token: Option<Secret>,
     /// Globs of host names, in lower case, that a caller without a token may use besides addresses and names of the loopback.
     pub allowed_hosts: Vec<String>,
+    /// `host:port` of other instances' management ports, which the console shows, too. A name stands for all of its addresses.
+    pub peers: Vec<String>,
 }
 
 /// A value that is never printed.

@@ -29,6 +29,28 @@ pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     }
 }
 
+/// `host:port`; an IPv6 address stands in brackets.
+pub fn host_port(text: &str) -> Parsed<String> {
+    const ALLOWED: &str = "host:port, as in proxies.internal:8081";
+    let (host, port) = text.rsplit_once(':').ok_or(ALLOWED)?;
+    let is_address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match is_address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
+    };
+    let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+    if is_host && is_port {
+        Ok(text.to_owned())
+    } else {
+        Err(ALLOWED)
+    }
+}
+
 fn network(text: &str) -> Option<IpNet> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     text.parse::<IpNet>()
@@ -41,6 +63,26 @@ fn network(text: &str) -> Option<IpNet> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_is_a_host_and_a_port() {
+        for text in ["proxies:8081", "10.0.0.7:1", "[::1]:8081", "a.b-c.internal:65535"] {
+            assert_eq!(host_port(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "proxies",
+            ":8081",
+            "proxies:0",
+            "proxies:65536",
+            "http://a:1",
+            "a/b:1",
+            "::1:8081",
+            "[a]:1",
+        ] {
+            assert!(host_port(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn networks_addresses_and_a_word_are_taken() {

@@ -360,6 +360,7 @@ fn management(reader: &mut Reader<'_>) -> Management {
         port: reader.required(&top::MANAGEMENT_PORT, value::port),
         token,
         allowed_hosts: reader.list(&top::ALLOWED_HOSTS, "", name::host_glob),
+        peers: reader.list(&top::MANAGEMENT_PEERS, "", network::host_port),
     }
 }
 

@@ -166,6 +166,18 @@ fn rules_across_routes() {
             "{path: /a, methods: [GET, PUT]}, {path: /a, methods: [PUT]}",
             r#"routes[1].path: "/a" is never reached: routes[0] takes all"#,
         ),
+        (
+            "{path: /a, async: allowed, wire_format: json}",
+            "routes[0].async: is allowed, and requests of routes[0].wire_format json are not accepted so",
+        ),
+        (
+            "{path: /a, async: allowed, results_retention: 1m}",
+            "routes[0].results_retention: 1m is below routes[0].async_timeout (1h)",
+        ),
+        (
+            "{path: /a, async: required, results_topic: common-responses}",
+            r#"routes[0].results_topic: "common-responses" is the same as response_topic"#,
+        ),
     ] {
         let yaml = format!("dead_letter_topic: dead\nroutes: [{routes}]");
         let faults = faults(Mode::Proxy, &yaml, &[]);

@@ -315,6 +315,7 @@ fn the_schema_and_the_program_agree_on_values() {
                 "auth.api_key_header",
                 "auth.principal_header",
                 "kafka.bootstrap_servers",
+                "management_peers",
             ]
             .contains(&name);
             assert!(marked || taken || is_loose, "{name}: {value} passes, and is refused");

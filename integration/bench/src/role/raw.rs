@@ -14,6 +14,7 @@ use actix_khp::wire::{RawRecord, headers};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -253,7 +254,7 @@ pub(super) fn read(
         .map_or(0, |topic| topic.partitions().len() as i32);
     let mut list = TopicPartitionList::new();
     for number in partition.map_or(0..count, |one| one..one + 1) {
-        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
+        let (low, high) = watermarks(&consumer, topic, number)?;
         let offset = match from {
             Position::Start => low,
             Position::End => high,
@@ -262,6 +263,19 @@ pub(super) fn read(
     }
     consumer.assign(&list)?;
     Ok(consumer)
+}
+
+/// The first offset of a partition, and the one past its last. One that was just created has no leader yet.
+fn watermarks(consumer: &BaseConsumer<LogOnly>, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            found => return Ok(found?),
+        }
+    }
 }
 
 fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {

@@ -101,7 +101,7 @@ async fn run(
     };
     let record = RawRecord::empty(&"a".into());
     let calls = RefCell::new(Vec::new());
-    let call = async |timeout: Duration, _| {
+    let call = async |timeout: Duration, _, _| {
         let began = Instant::now();
         let number = calls.borrow().len();
         let (does, after) = script[number % script.len()];
