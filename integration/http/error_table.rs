@@ -15,7 +15,7 @@ use crate::harness::topics::{create_topic, partitions};
 use crate::harness::wait::eventually;
 
 /// Codes that have a test of their own, in the file beside them.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("breaker-open", include_str!("../delivery/breaker.rs")),
     ("no-consumers", include_str!("../kafka/no_consumers.rs")),
     ("rate-limited", include_str!("client_rate_limit.rs")),
@@ -23,6 +23,14 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("forbidden", include_str!("../trust/auth/tokens.rs")),
     ("keys-unavailable", include_str!("../trust/auth/tokens.rs")),
     ("tls-required", include_str!("../trust/tls/handshakes.rs")),
+    ("no-result", include_str!("../later/ends.rs")),
+    ("result-gone", include_str!("../later/ends.rs")),
+    ("idempotency-key-missing", include_str!("../idempotency/keys.rs")),
+    ("idempotency-key-invalid", include_str!("../idempotency/keys.rs")),
+    ("idempotency-key-in-use", include_str!("../idempotency/repeats.rs")),
+    ("idempotency-key-reused", include_str!("../idempotency/repeats.rs")),
+    ("outcome-unknown", include_str!("../idempotency/repeats.rs")),
+    ("idempotency-unavailable", include_str!("../idempotency/memory.rs")),
 ];
 
 /// The code after a panic inside the processor. No record and no backend is known to cause one, so no test does.
