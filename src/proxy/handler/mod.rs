@@ -94,7 +94,8 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         && let Some(text) = results.asked(&request)
     {
         let (results, asked, told) = ((results, &*rules), (text, origin), (id, arrived, seen));
-        return proxy.serve_result(&request, payload, results, asked, told).await;
+        // In boxes of their own, this and the one below: all other requests that wait would carry their room.
+        return Box::pin(proxy.serve_result(&request, payload, results, asked, told)).await;
     }
     let destination = proxy.destination(&request, &rules, origin).await;
     let topic = destination.as_ref().ok().map(|to| Arc::clone(&to.request_topic));
@@ -106,7 +107,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
             let (payload, to) = (&mut payload, destination);
             match proxy.accepting(&request, &to) {
                 Ok(None) => proxy.carry(&request, payload, id, to, timed).await,
-                Ok(Some(accepting)) => proxy.accept(&request, payload, id, to, accepting, timed).await,
+                Ok(Some(accepting)) => Box::pin(proxy.accept(&request, payload, id, to, accepting, timed)).await,
                 Err(error) => Err(Failure::NotSent(error)),
             }
         }
