@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 use tokio::sync::mpsc;
@@ -122,10 +123,14 @@ pub struct Undelivered {
 pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 
 /// Hears of every record that the processor produced, on the producer's polling thread.
-pub struct Deliveries;
+pub struct Deliveries(pub IntGauge);
 
 impl DeliveryListener for Deliveries {
     type Ticket = Box<Ticket>;
+
+    fn in_flight(&self) -> usize {
+        self.0.get().max(0) as usize
+    }
 
     fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
         let ticket = match *ticket {

@@ -125,11 +125,15 @@ impl RouterSlot {
 }
 
 /// Tells the router of records that Kafka did not take.
-pub struct LostRequests(pub watch::Receiver<Option<Arc<RouterHandle>>>);
+pub struct LostRequests(pub watch::Receiver<Option<Arc<RouterHandle>>>, pub prometheus::IntGauge);
 
 impl DeliveryListener for LostRequests {
     /// `CorrelationId::low64`, or `CONTROL_TICKET`.
     type Ticket = usize;
+
+    fn in_flight(&self) -> usize {
+        self.1.get().max(0) as usize
+    }
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {
         if ticket == CONTROL_TICKET {
