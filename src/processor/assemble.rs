@@ -72,7 +72,7 @@ pub fn assemble(
     let own = &settings.processor;
     let timeouts = own.topics.iter().map(|topic| topic.timeout);
     let config = properties::reply_producer(&settings.kafka, timeouts.max().unwrap_or(Duration::ZERO));
-    let producer = Arc::new(Producer::new(config, Deliveries)?);
+    let producer = Arc::new(Producer::new(config, Deliveries(metrics.in_flight.clone()))?);
     let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
     let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;
     // Asked about before the first answer.

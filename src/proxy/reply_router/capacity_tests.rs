@@ -154,7 +154,7 @@ async fn a_router_carries_many() {
         unbelieved: IntCounter::new("f", "f").unwrap(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
-    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe())).unwrap());
+    let producer = Arc::new(Producer::new(config, LostRequests(slot.subscribe(), prometheus::IntGauge::new("g", "g").unwrap())).unwrap());
     let sealing = Arc::new(settings.sealing.derive().unwrap());
     let ((alive, signs_of_life), instance) = (mpsc::channel(1), InstanceId::new());
     let (stream, _nobody_replies) = ReplyStream::start(
