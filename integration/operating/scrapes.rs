@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::harness::backend::Backend;
+use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{self, Connection, Request};
 use crate::harness::kafka::{Node, free_port};
 use crate::harness::load::{Load, OnClose};
@@ -53,7 +53,8 @@ fn series(page: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn promtool_finds_nothing_under_load_in_an_outage_and_after_it() {
     let kafka = off_thread(Node::start).await;
-    let (topics, backend) = (Topics::unique("orders"), Backend::echo().await);
+    // The load takes the body that it sent for an answer, and no other.
+    let (topics, backend) = (Topics::unique("orders"), Backend::start(Answer::same_body).await);
     let service = all(&topics, &backend.url())
         .on(kafka.brokers())
         .set("default_timeout", 5)
