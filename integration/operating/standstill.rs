@@ -10,6 +10,7 @@ use crate::harness::client::{Connection, Request};
 use crate::harness::names::Topics;
 use crate::harness::service::Service;
 use crate::harness::spec::{processor, proxy};
+use crate::harness::wait::eventually;
 
 /// Longer than an actor may show no sign of life.
 const STANDSTILL: Duration = Duration::from_secs(17);
@@ -55,9 +56,11 @@ impl Scene {
             let request = Request::post("/", number.to_string());
             self.waiting.push(self.proxy.leave_waiting(&request).await);
         }
-        while posts() < before + count {
-            sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the backend is called", async || {
+            let came = posts() - before;
+            (came >= count).then_some(()).ok_or(format!("{came} of {count}"))
+        })
+        .await;
     }
 
     /// Every request is answered by the backend, and nobody was replaced.
