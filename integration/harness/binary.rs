@@ -60,6 +60,11 @@ pub fn signal(name: &str, pid: u32) {
     shell(&format!("kill -{name} {pid}"));
 }
 
+/// Sends a signal to every process of the group that this one leads.
+pub fn signal_group(name: &str, leader: u32) {
+    shell(&format!("kill -{name} -{leader}"));
+}
+
 /// How many files this process and its children may open.
 pub fn open_files() -> usize {
     raise_file_limit();

@@ -3,14 +3,16 @@
 //! Six of its commands are enough, each a POST of JSON that the harness's client sends. A library for them would bring 16 crates, and have
 //! every dependency of the service compiled once more with other features.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::binary::signal;
+use super::binary::signal_group;
 use super::client::{Request, try_request};
 use super::kafka::free_port;
+use super::temp_dir::TempDir;
 use super::wait::{eventually, off_thread};
 
 /// Presses of Tab that a search for an element may take.
@@ -34,14 +36,16 @@ pub struct Browser {
     /// The path of its session.
     session: String,
     _process: Driver,
+    /// What the browser writes.
+    _profile: TempDir,
 }
 
-/// A process of chromedriver. It ends its browser when it is told to end.
+/// A process of chromedriver, the first of its group. Its browser is of that group, and goes on when the driver alone ends.
 struct Driver(std::process::Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        signal("TERM", self.0.id());
+        signal_group("KILL", self.0.id());
         let _ = self.0.wait();
     }
 }
@@ -55,12 +59,15 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("chromedriver is installed (integration/install)");
         let process = Driver(process);
         let address = format!("127.0.0.1:{port}");
+        let profile = TempDir::new();
         // In a container there is no sandbox for root, and /dev/shm is small.
         let arguments = [
+            &*format!("--user-data-dir={}", profile.path().display()),
             "--headless=new",
             "--no-sandbox",
             "--disable-dev-shm-usage",
@@ -77,6 +84,7 @@ impl Browser {
             session: format!("/session/{id}"),
             address,
             _process: process,
+            _profile: profile,
         }
     }
 
