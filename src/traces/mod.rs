@@ -4,10 +4,11 @@
 //! A receiver that hangs costs spans, and no request.
 //!
 //! - [`environment`]: what the `OTEL_*` variables say.
-//! - [`spans`]: the spans of one request.
+//! - [`spans`]: the spans of one request; [`draft`]: one of them.
 //! - [`exporter`]: the queue between requests and the thread that exports.
 //! - [`transport`]: carries what is exported.
 
+mod draft;
 pub mod environment;
 pub mod exporter;
 mod metrics;

@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::SpanData;
 
-use crate::exchange::{Attempt, Exchange, Phase, RecordPosition, Role, Trace, trace};
-use crate::wire::trace_parent::TraceParent;
+use crate::exchange::{Attempt, Exchange, Phase, RecordPosition, Role, Trace};
+use crate::traces::draft::Draft;
 
 /// What a request's record does not say of its surroundings.
 #[derive(Debug, Clone, Default)]
@@ -63,22 +63,6 @@ struct Maker<'e> {
     exchange: &'e Exchange,
     trace: Trace,
     topics: &'e Topics,
-}
-
-/// What makes a span one of its own.
-struct Draft {
-    id: u64,
-    parent: u64,
-    /// The parent is another process's.
-    is_remote: bool,
-    kind: SpanKind,
-    name: Cow<'static, str>,
-    /// From the beginning of the request.
-    from: Duration,
-    until: Duration,
-    attributes: Vec<KeyValue>,
-    link: Option<TraceParent>,
-    error: Option<Cow<'static, str>>,
 }
 
 impl Maker<'_> {
@@ -224,51 +208,11 @@ impl Maker<'_> {
 
     /// A span below this instance's own one.
     fn child(&self, from: Duration, until: Duration) -> Draft {
-        Draft {
-            id: trace::new_span(),
-            parent: self.trace.context.span,
-            is_remote: false,
-            kind: SpanKind::Internal,
-            name: Cow::Borrowed(""),
-            from,
-            until,
-            attributes: Vec::new(),
-            link: None,
-            error: None,
-        }
+        Draft::child(self.trace.context.span, from, until)
     }
 
     fn span(&self, draft: Draft) -> SpanData {
-        let at = |since: Duration| self.exchange.at.checked_add(since).unwrap_or(SystemTime::now());
-        let mut links = SpanLinks::default();
-        links
-            .links
-            .extend(draft.link.map(|link| Link::with_context(context(link, true))));
-        let mut attributes = draft.attributes;
-        let status = match draft.error {
-            None => Status::Unset,
-            Some(error) => {
-                attributes.push(KeyValue::new("error.type", error));
-                Status::error("")
-            }
-        };
-        SpanData {
-            span_context: context(self.trace.context.with_span(draft.id), false),
-            parent_span_id: SpanId::from(draft.parent),
-            parent_span_is_remote: draft.is_remote && draft.parent != 0,
-            span_kind: draft.kind,
-            name: draft.name,
-            start_time: at(draft.from),
-            end_time: at(draft.until),
-            attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links,
-            status,
-            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .build(),
-        }
+        draft.span(self.trace.context, self.exchange.at)
     }
 
     fn messaging(&self, operation: &'static str, place: &RecordPosition) -> Vec<KeyValue> {
@@ -320,11 +264,6 @@ impl Maker<'_> {
     }
 }
 
-fn context(of: TraceParent, is_remote: bool) -> SpanContext {
-    let flags = TraceFlags::default().with_sampled(of.sampled);
-    SpanContext::new(of.trace.into(), of.span.into(), flags, is_remote, TraceState::default())
-}
-
 /// A number that fits, or the largest one.
 fn number(name: &'static str, value: u64) -> KeyValue {
     KeyValue::new(name, i64::try_from(value).unwrap_or(i64::MAX))
@@ -333,6 +272,8 @@ fn number(name: &'static str, value: u64) -> KeyValue {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use opentelemetry::trace::{SpanId, Status};
 
     use super::*;
     use crate::exchange::{Ending, Sampler};
