@@ -53,7 +53,7 @@ use crate::proxy::assemble as proxy;
 use crate::proxy::reload::Reloader;
 use crate::proxy::reply_router::slot::LostRequests;
 use crate::settings::Loaded;
-use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired, restarts};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
 use crate::traces::Exporter;
@@ -156,12 +156,10 @@ impl App {
         let service_manager = ServiceManager::of_environment();
         let watchdog = service_manager.clone();
         let surrender = give_up.clone();
+        let restarts = restarts(&registry)?;
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
-            // A clash of metric names is a mistake in this program; the panic ends the process with its text, through the watcher.
-            let supervisor = HealthSupervisor::new(supervised, &registry, give_up);
-            let supervisor = supervisor.unwrap_or_else(|error| panic!("{error}"));
-            supervisor.with_watchdog(move || watchdog.alive())
+            HealthSupervisor::new(supervised, restarts, give_up).with_watchdog(move || watchdog.alive())
         };
         let supervisor = spawn_watched(&Home::new(Arbiter::current()), make, move |reason| {
             drop(died.send(format!("the supervisor {reason}")))

@@ -64,14 +64,14 @@ pub fn serve_requests(
 /// Opens the management port.
 ///
 /// # Errors
-/// The port is taken.
+/// The port is taken, or the name of a metric.
 pub fn serve_management(
     settings: &Settings,
     board: &web::Data<Board>,
     console: Console,
 ) -> Result<ServerHandle, StartError> {
     let (listener, _) = listen(settings.management.bind, settings.management.port)?;
-    let (board, counted) = (board.clone(), counted(&board.registry));
+    let (board, counted) = (board.clone(), counted(&board.registry)?);
     let console = web::Data::new(console);
     let server = HttpServer::new(move || {
         WebApp::new()
@@ -95,16 +95,13 @@ pub fn serve_management(
 }
 
 /// Counts management requests. Paths that no route serves are left out: anybody can make them up, and each would be a label.
-fn counted(registry: &Registry) -> PrometheusMetrics {
+fn counted(registry: &Registry) -> Result<PrometheusMetrics, StartError> {
     let builder = PrometheusMetricsBuilder::new("management")
         .registry(registry.clone())
         .mask_unmatched_patterns("unmatched")
         .exclude_status(StatusCode::NOT_FOUND)
         .exclude_status(StatusCode::METHOD_NOT_ALLOWED);
-    // A clash of metric names is a mistake in this program.
-    builder
-        .build()
-        .unwrap_or_else(|error| panic!("management metrics: {error}"))
+    builder.build().map_err(StartError::ManagementMetrics)
 }
 
 fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, ListenerGuard), StartError> {

@@ -23,6 +23,8 @@ pub enum StartError {
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("metrics of the management port: {0}")]
+    ManagementMetrics(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
     Traces(#[from] ExportError),
     #[error("{0}")]

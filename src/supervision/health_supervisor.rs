@@ -11,6 +11,7 @@ use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, MessageResu
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
 
+use crate::metrics::register;
 use crate::supervision::arbiter_pool::{ArbiterPool, ThreadId};
 use crate::supervision::backoff::restart_wait;
 use crate::supervision::exit_reason::ExitReason;
@@ -101,24 +102,25 @@ pub(super) struct Running {
     since: Instant,
 }
 
+/// Registers what counts replaced actors.
+///
+/// # Errors
+/// The metric's name is taken.
+pub fn restarts(registry: &Registry) -> prometheus::Result<IntCounterVec> {
+    let options = Opts::new(
+        "actor_restarts_total",
+        "Actors replaced after a panic, an end or a stall",
+    );
+    register(registry, IntCounterVec::new(options, &["actor", "reason"])?)
+}
+
 impl HealthSupervisor {
-    /// Supervises these. `give_up` is called when one cannot be replaced safely.
-    ///
-    /// # Errors
-    /// The metric's name is taken.
+    /// Supervises these, and counts in `restarts`. `give_up` is called when one cannot be replaced safely.
     pub fn new(
         supervised: Vec<Box<dyn Supervised>>,
-        registry: &Registry,
+        restarts: IntCounterVec,
         give_up: impl Fn(String) + 'static,
-    ) -> prometheus::Result<Self> {
-        let restarts = IntCounterVec::new(
-            Opts::new(
-                "actor_restarts_total",
-                "Actors replaced after a panic, an end or a stall",
-            ),
-            &["actor", "reason"],
-        )?;
-        registry.register(Box::new(restarts.clone()))?;
+    ) -> Self {
         let mut supervisor = HealthSupervisor {
             slots: BTreeMap::new(),
             next: 0,
@@ -131,7 +133,7 @@ impl HealthSupervisor {
         for each in supervised {
             supervisor.add(each);
         }
-        Ok(supervisor)
+        supervisor
     }
 
     /// A slot for one more; returns its number.

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::process::progress::Progress;
-use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Survey};
+use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Survey, restarts};
 use crate::supervision::release::{Release, Released, Supervise};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::stall::STALLED_AFTER;
@@ -153,7 +153,7 @@ impl Nursery {
         let supervised = std::iter::once(toy).chain((0..others).map(other)).collect();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let give_up = move |why| give_up.send(why).unwrap();
-        let supervisor = HealthSupervisor::new(supervised, &Registry::new(), give_up).unwrap();
+        let supervisor = HealthSupervisor::new(supervised, restarts(&Registry::new()).unwrap(), give_up);
         Nursery {
             supervisor: supervisor.start(),
             present,
