@@ -87,10 +87,14 @@ async fn idle_connections_make_room_when_files_run_out() {
     let topics = Topics::unique("orders");
     let backend = Backend::echo().await;
     let _processor = processor(&[(&topics, &backend.url())]).start().await;
-    let proxy = proxy(&topics).set("management_port", 0).open_files(1024).start().await;
+    let settings = proxy(&topics).set("management_port", 0).set("keep_alive", 300);
+    let proxy = settings.open_files(1024).start().await;
     let mut idle = Vec::new();
     for _ in 0..1100 {
-        idle.push(connect(&proxy).await);
+        let mut one = connect(&proxy).await;
+        // One that has served is idle for as long as `keep_alive`; on a busy machine, a first head's time would end before all are open.
+        assert_eq!(one.request(&Request::get("/health/live")).await.expect("an answer").status, 200);
+        idle.push(one);
     }
     assert_eq!(proxy.health("/health/live").await, Some(200));
     assert_eq!(proxy.request(Request::post("/", "hello")).await.status, 200);

@@ -70,9 +70,11 @@ mod tests {
         for wrong in 0..all.len() {
             let mut all = all.clone();
             all[wrong] ^= 1;
-            let mut count = 0;
-            let taken = Events::new(60).take(&all.into(), |_| count += 1);
-            assert!(taken.is_err() || count < 10, "byte {wrong}");
+            let mut found = Vec::new();
+            let taken = Events::new(60).take(&all.into(), |at| found.push(at.as_nanos() as u64));
+            // A digit of a time makes another time: nothing else says when an event was written.
+            let times: Vec<u64> = (0..10).map(|number| number * 7).collect();
+            assert!(taken.is_err() || found != times, "byte {wrong}");
         }
     }
 }
