@@ -85,6 +85,8 @@ struct Shared {
     written: TopicRole,
     /// Topics of the other role. Nothing is written to them, so their limits are of no use, but their settings can be wrong.
     read: HashSet<String>,
+    /// Topics that are compacted on purpose.
+    keyed: ArcSwap<HashSet<Arc<str>>>,
     topics: ArcSwap<HashMap<Arc<str>, Arc<Entry>>>,
     /// Names that are not in `topics` yet; bounded by `MAX_NEW`.
     new_names: (Sender<Arc<str>>, Receiver<Arc<str>>),
@@ -117,6 +119,7 @@ impl RecordLimits {
             producer,
             written,
             read: read.into_iter().collect(),
+            keyed: ArcSwap::default(),
             topics: ArcSwap::default(),
             new_names: crossbeam_channel::bounded(MAX_NEW),
             ask_all: AtomicBool::new(false),
@@ -162,6 +165,17 @@ impl RecordLimits {
                 self.shared.own
             }
         }
+    }
+
+    /// Every record of this topic has a key, and only the newest of each counts: compaction loses nothing there. To be said before its limit
+    /// is asked for.
+    pub fn expect_compacted(&self, topic: &str) {
+        let topic: Arc<str> = Arc::from(topic);
+        self.shared.keyed.rcu(|keyed| {
+            let mut keyed = HashSet::clone(keyed);
+            keyed.insert(topic.clone());
+            keyed
+        });
     }
 
     /// The limit that Kafka gave for this topic, if it did.
@@ -280,17 +294,23 @@ impl Shared {
         }
         self.warn_of_packed(topic, before, now);
         if now.compacted && !before.is_some_and(|before| before.compacted) {
-            match role {
-                TopicRole::Requests => tracing::error!(
+            match self.loses_by_compaction(topic) {
+                None => {}
+                Some(TopicRole::Requests) => tracing::error!(
                     topic,
                     "this request topic is compacted, so requests are lost: {COMPACTED}"
                 ),
-                TopicRole::Replies => tracing::warn!(
+                Some(TopicRole::Replies) => tracing::warn!(
                     topic,
                     "this reply topic is compacted, so replies can be lost: {COMPACTED}"
                 ),
             }
         }
+    }
+
+    /// What is lost where this topic is compacted; `None`: nothing.
+    fn loses_by_compaction(&self, topic: &str) -> Option<TopicRole> {
+        (!self.keyed.load().contains(topic)).then(|| self.role_of(topic))
     }
 
     fn warn_of_packed(&self, topic: &str, before: Option<TopicConfig>, now: TopicConfig) {

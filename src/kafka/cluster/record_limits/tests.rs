@@ -130,3 +130,13 @@ fn a_producer_hears_of_each_change_of_a_topic_it_writes() {
     running.limits.learn("written");
     assert!(running.limited.is_empty(), "nothing changed");
 }
+
+#[test]
+fn compaction_loses_nothing_of_a_topic_whose_records_all_have_keys() {
+    let running = start(|_| of_size(5_000), &["read"]);
+    running.limits.expect_compacted("memory");
+    let lost = |topic| running.limits.shared.loses_by_compaction(topic);
+    assert_eq!(lost("memory"), None);
+    assert_eq!(lost("read"), Some(TopicRole::Replies));
+    assert_eq!(lost("written"), Some(TopicRole::Requests));
+}
