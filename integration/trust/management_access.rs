@@ -50,6 +50,17 @@ async fn without_a_token_only_this_machine_can_ask() {
         .map(drop)
         .map_err(|error| error.kind());
     assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
+    // A demo is for this machine with a token, too.
+    let demo = Spec::new("demo")
+        .unset("kafka")
+        .unset("management_bind")
+        .set("management_token", TOKEN);
+    let demo = demo.start().await;
+    let refused = TcpStream::connect(other(&demo))
+        .await
+        .map(drop)
+        .map_err(|error| error.kind());
+    assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
     let open = spec.set("management_token", TOKEN).start().await;
     let answer = client::request(&other(&open), with_token(Request::get("/status"), TOKEN)).await;
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -87,7 +87,9 @@ pub async fn start(mut loaded: Loaded) -> Result<App, StartError> {
     // Dropping it stops the broker; the end of the process does, too.
     std::mem::forget(broker);
     // A demo is not for the network, unless an address was given.
-    settings.proxy.bind = loopback_for(settings.proxy.bind);
+    for bind in [&mut settings.proxy.bind, &mut settings.management.bind] {
+        *bind = loopback_for(*bind);
+    }
     let (host, port) = (settings.proxy.bind, settings.proxy.port);
     if settings.management.port == 0 {
         settings.management.port = console_port(settings.management.bind)?;
