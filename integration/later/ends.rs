@@ -58,6 +58,10 @@ async fn a_result_that_was_there_can_be_deleted() {
     let at = accepted(&proxy, job("secret")).await;
     assert_eq!(result(&proxy, &at).await.text(), "secret");
     assert_eq!(ask(&proxy, Request::new("DELETE", &at)).await.status, 204);
+    let counted = |topic| [("topic", topic), ("method", "DELETE")];
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("proxy_requests_total", &counted("results")), 1.0);
+    assert_eq!(metrics.sum("proxy_requests_total", &counted("other")), 0.0);
     eventually("it is gone", async || {
         match proxy.request(Request::get(&at)).await.status {
             410 => Ok(()),

@@ -26,7 +26,7 @@ use crate::proxy::connection::tls::reload;
 use crate::proxy::handler::Proxy;
 use crate::proxy::handler::receive::Bodies;
 use crate::proxy::instance::Instance;
-use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics};
+use crate::proxy::metrics::{OTHER_TOPIC, ProxyMetrics, RESULTS};
 use crate::proxy::reload::Reloader;
 use crate::proxy::reply_router::actor::{ReplyRouter, RouterParts, StreamParts};
 use crate::proxy::reply_router::control_trouble::MissingControl;
@@ -132,6 +132,7 @@ pub fn assemble(
         )),
         topics,
         unrouted: metrics.topic(OTHER_TOPIC),
+        of_results: metrics.topic(RESULTS),
         bodies: Bodies {
             records: limits,
             uploads: Uploads::new(settings, sealing.clone(), bytes.clone(), metrics.uploads.clone()),

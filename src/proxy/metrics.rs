@@ -19,6 +19,8 @@ use crate::proxy::uploads::metrics::UploadMetrics;
 
 /// The label of topics that no configuration names.
 pub const OTHER_TOPIC: &str = "other";
+/// The label of requests for results, which go to no topic.
+pub const RESULTS: &str = "results";
 
 /// Every metric of the proxy.
 #[derive(Clone)]

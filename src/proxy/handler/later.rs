@@ -176,7 +176,7 @@ impl Proxy {
         (text, origin): (&str, Origin),
         (id, arrived, mut seen): (CorrelationId, Instant, UnderWay),
     ) -> HttpResponse {
-        seen.counts_for(&self.unrouted.seen);
+        seen.counts_for(&self.of_results.seen);
         let limited = rules.client_limit.as_ref().map(|limit| limit.check(request, &origin));
         let served = match limited.unwrap_or(Ok(())) {
             Ok(()) => results.serve(request, text, &rules.auth).await,
@@ -204,7 +204,7 @@ impl Proxy {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         let seconds = arrived.elapsed().as_secs_f64();
-        self.unrouted
+        self.of_results
             .answered(request.method(), response.status().as_u16(), seconds);
         seen::until_written(response, request.method(), seen)
     }

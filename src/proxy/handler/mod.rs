@@ -66,6 +66,8 @@ pub struct Proxy {
     pub topics: Arc<KnownTopics>,
     /// Counts requests that got no topic.
     pub unrouted: TopicMetrics,
+    /// Counts requests for results.
+    pub of_results: TopicMetrics,
     pub bodies: Bodies,
     pub admission: Admission,
     pub streams: StreamPlaces,
