@@ -1,13 +1,13 @@
 //! The commands of the pages in `docs`.
 
-use super::{Renamed, commands, document};
+use super::{Renamed, commands, document, fences};
 use crate::harness::backend::Backend;
 use crate::harness::command::{check, run_with};
 use crate::harness::dlq::Dlq;
 use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::records::{produce_all, read_all};
-use crate::harness::spec::processor;
+use crate::harness::spec::{Spec, processor};
 use crate::harness::wait::eventually;
 
 #[tokio::test]
@@ -108,4 +108,34 @@ async fn a_fault_is_shown_as_the_page_about_settings_says() {
         "prot: unknown key (nearest: port)",
         "default_timeout: \"soon\" is not a duration",
     ]);
+}
+
+#[tokio::test]
+async fn the_page_about_later_answers_works_in_the_demo() {
+    let demo = Spec::new("demo").unset("kafka").start().await;
+    let page = document("docs/async.md");
+    let renamed = Renamed(vec![("127.0.0.1:8080".into(), demo.address())]);
+    let output = renamed.run(&fences(&page, "sh")[0]).await;
+    let statuses = output.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]);
+    assert_eq!(statuses.collect::<Vec<_>>(), ["202", "200", "204"], "{output}");
+    assert!(output.contains("\"body\":\"another\""), "{output}");
+}
+
+#[tokio::test]
+async fn the_page_about_keys_runs_a_request_once() {
+    let page = document("docs/idempotency.md");
+    let [processor, proxy] = &fences(&page, "yaml")[..] else {
+        panic!("two configurations")
+    };
+    let backend = Backend::echo().await;
+    let renamed =
+        Renamed::topics(&["payments-requests", "payments-responses"]).and("http://payments:8080", backend.url());
+    let _processor = renamed.process("processor", processor).start().await;
+    let proxy = renamed.process("proxy", proxy).start().await;
+    let renamed = renamed.and("localhost:8080", proxy.address());
+    let request = &commands(&page, "curl")[0];
+    let (first, repeat) = (renamed.run(request).await, renamed.run(request).await);
+    assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
+    assert!(repeat.contains("idempotency-replayed: true\r\n"), "{repeat}");
+    assert_eq!(backend.count(), 1);
 }
