@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::digest::hex;
 use crate::harness::malformed::{LARGE, LARGE_LIMIT, Waiting, borrowed, many_headers};
 use crate::harness::names::Topics;
 use crate::harness::records::{Header, Reader, produce, produce_with_header_name};
@@ -15,7 +16,7 @@ const ID: &[u8] = b"\x01\x02\x03\x04\x05\x06\x87\x08\x89\x0a\x0b\x0c\x0d\x0e\x0f
 
 /// A correlation id as the json format writes it.
 fn uuid_text(id: &[u8]) -> String {
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(id);
     [
         &digits[..8],
         &digits[8..12],

@@ -6,8 +6,6 @@ use std::sync::Once;
 
 use tokio::process::Command;
 
-use super::wait::long;
-
 const BINARY: &str = env!("CARGO_BIN_EXE_actix-khp");
 
 /// The binary with an environment of its own. Of the developer's environment it has only the paths and the log filter.
@@ -41,10 +39,10 @@ pub fn limited(open_files: u32) -> Command {
     shell
 }
 
-/// The binary of the last commit without streams: the one that `KHP_OLD_BINARY` names, or, at full length, one that is built for it.
-pub fn without_streams() -> Option<PathBuf> {
+/// The binary of the last commit without streams: the one that `KHP_OLD_BINARY` names, or one that is built for it.
+pub fn without_streams() -> PathBuf {
     let named = std::env::var_os("KHP_OLD_BINARY").map(PathBuf::from);
-    named.or_else(|| long().then(build_without_streams))
+    named.unwrap_or_else(build_without_streams)
 }
 
 fn build_without_streams() -> PathBuf {

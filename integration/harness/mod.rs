@@ -16,6 +16,8 @@ pub mod client;
 pub mod command;
 /// curl, as a user calls it.
 pub mod curl;
+/// Digests as texts, as settings and tools write them.
+pub mod digest;
 /// A service that gives requests up, and the `dlq` commands on its dead letters.
 pub mod dlq;
 /// Bytes that a test sends to a proxy as they are.

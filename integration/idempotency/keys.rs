@@ -1,23 +1,15 @@
 //! Whom a key belongs to, and which requests need one.
 
-use openssl::sha::sha256;
 use serde_json::json;
 
 use super::{Once, is_replay, numbering, payment, routes};
 use crate::harness::backend::Backend;
 use crate::harness::client::Request;
+use crate::harness::digest::api_key;
 use crate::harness::names::Topics;
 use crate::harness::records::Reader;
 use crate::harness::spec::proxy;
 use crate::harness::topics::create_topic;
-
-fn known(name: &str, key: &str) -> String {
-    let digits: String = sha256(key.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{name}:{digits}")
-}
 
 #[tokio::test]
 async fn where_it_is_required_a_request_that_changes_something_needs_one() {
@@ -53,7 +45,7 @@ async fn where_it_is_required_a_request_that_changes_something_needs_one() {
 
 #[tokio::test]
 async fn a_key_belongs_to_its_principal() {
-    let keys = json!([known("alice", "s3cret-of-alice"), known("bob", "s3cret-of-bob")]);
+    let keys = json!([api_key("alice", "s3cret-of-alice"), api_key("bob", "s3cret-of-bob")]);
     let once = Once::start_with(
         numbering().await,
         |proxy| proxy.set("auth.api_keys", keys),

@@ -7,6 +7,7 @@ use super::{honours, memory_of, payment, remembers};
 use crate::harness::backend::Backend;
 use crate::harness::names::Topics;
 use crate::harness::topics::{config, create_topic};
+use crate::harness::wait::PATIENCE;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
@@ -21,6 +22,7 @@ fn write_keys(topic: &str, keys: usize) {
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
     let expires = (UNIX_EPOCH.elapsed().expect("after 1970").as_millis() + 3_600_000).to_string();
     let answer = vec![b'x'; ANSWER];
+    let began = Instant::now();
     for number in 0..keys {
         let key = format!("{number:032x}");
         let field = |key, value: &str| (key, value.to_owned());
@@ -45,7 +47,8 @@ fn write_keys(topic: &str, keys: usize) {
             .key(&key)
             .payload(&answer)
             .headers(headers);
-        while let Err((_, back)) = producer.send(record) {
+        while let Err((error, back)) = producer.send(record) {
+            assert!(began.elapsed() < PATIENCE, "{error}");
             std::thread::sleep(Duration::from_millis(5));
             record = back;
         }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{accepted, accepting, ask, job, result};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::digest::api_key;
 use crate::harness::names::Topics;
 use crate::harness::spec::processor;
 use crate::harness::wait::eventually;
@@ -12,17 +13,12 @@ use crate::harness::wait::eventually;
 const ANNA: &str = "anna";
 const BERT: &str = "bert";
 
-fn sha256(text: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test]
 async fn a_result_is_its_principals_alone() {
     let topics = Topics::unique("jobs");
     let backend = Backend::start(Answer::same_body).await;
     let _processor = processor(&[(&topics, &backend.url())]).start().await;
-    let keys = [ANNA, BERT].map(|name| format!("{name}:{}", sha256(&format!("key-of-{name}"))));
+    let keys = [ANNA, BERT].map(|name| api_key(name, &format!("key-of-{name}")));
     let spec = accepting(&topics)
         .set("auth", json!({ "methods": ["api-key"], "api_keys": keys }))
         .set("results_key", "a secret of more than 32 characters");

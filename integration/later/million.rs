@@ -25,6 +25,7 @@ fn produce(topic: &str, results: usize) -> Vec<CorrelationId> {
         .set("queue.buffering.max.messages", "200000");
     let producer: BaseProducer = config.create().expect("a producer");
     let mut ids = Vec::with_capacity(results);
+    let began = Instant::now();
     for _ in 0..results {
         let id = CorrelationId::new(7);
         ids.push(id);
@@ -47,7 +48,8 @@ fn produce(topic: &str, results: usize) -> Vec<CorrelationId> {
         let mut next = BaseRecord::<[u8], [u8]>::to(topic)
             .payload(&record.value)
             .headers(headers);
-        while let Err((_, back)) = producer.send(next) {
+        while let Err((error, back)) = producer.send(next) {
+            assert!(began.elapsed() < PATIENCE, "{error}");
             producer.poll(Duration::from_millis(20));
             next = back;
         }

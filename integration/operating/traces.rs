@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::digest::hex;
 use crate::harness::names::Topics;
 use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::wait::eventually;
@@ -56,10 +57,6 @@ async fn trace(receiver: &Backend, trace: &str, count: usize) -> Vec<Span> {
             .ok_or(format!("{:?}", names()))
     })
     .await
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn attribute(span: &Span, name: &str) -> String {

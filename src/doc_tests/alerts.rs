@@ -14,7 +14,10 @@ fn names(pattern: &str, text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_alert_is_explained_and_leads_there() {
-    let (rules, page) = (page("deploy/prometheus/actix-khp.rules.yaml").text, page("docs/alerts.md"));
+    let (rules, page) = (
+        page("deploy/prometheus/actix-khp.rules.yaml").text,
+        page("docs/alerts.md"),
+    );
     let alerts = names(r"(?m)^ +- alert: ([A-Za-z]+)$", &rules);
     assert!(alerts.len() > 10, "{alerts:?}");
     assert_eq!(alerts, names(r"(?m)^## ([A-Za-z]+)$", &page.text));

@@ -3,8 +3,8 @@
 use openssl::sha::Sha256;
 use serde_json::Value;
 
-use super::sink::hex;
 use crate::harness::client::{Connection, Response};
+use crate::harness::digest::hex;
 
 /// Bytes that are sent in one go.
 const BLOCK: usize = 64 << 10;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::harness::digest::hex;
 use crate::harness::wait::eventually;
 
 /// What it does with a call.
@@ -100,10 +101,6 @@ impl Sink {
         })
         .await;
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn serve(mut stream: TcpStream, shared: Shared) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{Framing, Upload, assert_arrived, block, upload};
-use super::sink::{Sink, hex};
+use super::sink::Sink;
 use super::{GROWTH, MIB, bodies_topic};
 use crate::harness::client::Request;
 use crate::harness::curl::curl;
+use crate::harness::digest::hex;
 use crate::harness::memory::Growth;
 use crate::harness::names::Topics;
 use crate::harness::records::read_all;

@@ -1,6 +1,5 @@
 //! Keys that the configuration knows, and certificates of clients.
 
-use openssl::sha::sha256;
 use serde_json::json;
 
 use crate::harness::backend::Backend;
@@ -8,6 +7,7 @@ use crate::harness::binary::signal;
 use crate::harness::client::Request;
 use crate::harness::command::check;
 use crate::harness::curl::curl;
+use crate::harness::digest::api_key;
 use crate::harness::names::{Topics, unique};
 use crate::harness::pair::Pair;
 use crate::harness::records::Reader;
@@ -17,19 +17,10 @@ use crate::harness::tls::Authority;
 use crate::harness::topics::{count, partitions};
 use crate::harness::wait::eventually;
 
-/// `NAME:SHA256` of a key.
-fn known(name: &str, key: &str) -> String {
-    let digits: String = sha256(key.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{name}:{digits}")
-}
-
 fn with_keys(spec: Spec) -> Spec {
     spec.set(
         "auth.api_keys",
-        json!([known("orders-app", "s3cret-one"), known("orders-app", "s3cret-two")]),
+        json!([api_key("orders-app", "s3cret-one"), api_key("orders-app", "s3cret-two")]),
     )
     .set("auth.principal_header", "X-Principal")
 }
@@ -79,7 +70,7 @@ async fn a_known_key_proves_who_asks_and_goes_no_further() {
 #[tokio::test]
 async fn sighup_replaces_the_keys() {
     let dir = TempDir::new();
-    let file = dir.write("keys", &known("orders-app", "the-first"));
+    let file = dir.write("keys", &api_key("orders-app", "the-first"));
     let pair = Pair::start_with(Backend::echo().await, |spec| {
         spec.set("auth.api_keys", format!("${{file:{}}}", file.display()))
     })
@@ -89,7 +80,7 @@ async fn sighup_replaces_the_keys() {
         (ask("the-first").await.status, ask("the-second").await.status),
         (200, 401)
     );
-    dir.write("keys", &known("orders-app", "the-second"));
+    dir.write("keys", &api_key("orders-app", "the-second"));
     signal("HUP", pair.proxy.pid());
     eventually("the new key is known", async || match ask("the-second").await.status {
         200 => Ok(()),
