@@ -115,6 +115,12 @@ fn with_statistics(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
+/// For a consumer that is not polled between its turns: its statistics would pile up there.
+fn without_statistics(mut config: ClientConfig) -> ClientConfig {
+    config.set("statistics.interval.ms", "0");
+    config
+}
+
 fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
     let mut config = with_statistics(common(kafka));
     config
@@ -202,7 +208,7 @@ pub fn body_reader(kafka: &Kafka) -> ClientConfig {
         // What is fetched ahead of a backend that reads slowly. With the answer under way, and a backend's pieces, that is what a body takes.
         .set("queued.max.messages.kbytes", "1024")
         .set("fetch.wait.max.ms", "10");
-    finish(config, kafka)
+    without_statistics(finish(config, kafka))
 }
 
 /// A consumer of whole results topics. What is fetched ahead of the index is bounded: results may be many, and large.
@@ -251,7 +257,7 @@ pub fn memory_reader(kafka: &Kafka) -> ClientConfig {
         .set("enable.partition.eof", "true")
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.wait.max.ms", "10");
-    finish(config, kafka)
+    without_statistics(finish(config, kafka))
 }
 
 /// The reader of dead letters: assigned by hand from the beginning to the end.
@@ -263,7 +269,7 @@ pub fn dead_letter_reader(kafka: &Kafka) -> ClientConfig {
         .set("fetch.wait.max.ms", "10")
         // The marks of an interrupted redrive do not count.
         .set("isolation.level", "read_committed");
-    config
+    without_statistics(config)
 }
 
 /// The producer that redrives the letters of one topic. Starting it aborts the open transaction of an earlier one, and fences that one.

@@ -91,6 +91,20 @@ fn replies_are_read_without_a_commit() {
 }
 
 #[test]
+fn readers_that_rest_between_their_turns_gather_no_statistics() {
+    let eager = kafka(&[("statistics.interval.ms", "100")]);
+    for config in [
+        body_reader(&eager),
+        result_fetcher(&eager),
+        memory_reader(&eager),
+        dead_letter_reader(&eager),
+    ] {
+        effective(&config, &[("statistics.interval.ms", "0")]);
+    }
+    effective(&reply_consumer(&kafka(&[])), &[("statistics.interval.ms", "5000")]);
+}
+
+#[test]
 fn a_redrive_is_one_at_a_time_and_reads_what_counts() {
     let kafka = kafka(&[("isolation.level", "read_uncommitted"), ("message.timeout.ms", "60000")]);
     effective(
