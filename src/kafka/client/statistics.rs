@@ -13,8 +13,11 @@ use serde::Deserialize;
 
 /// How often a client says how it is (`statistics.interval.ms`).
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// A client that says nothing for so long is gone.
-const SILENT: Duration = Duration::from_secs(20);
+/// What a client said is shown for so long.
+const SHOWN: Duration = Duration::from_secs(20);
+/// A client that says nothing for so long is gone. One that is held up, by a frozen process say, speaks again, and its totals must not be
+/// counted again.
+const GONE: Duration = Duration::from_secs(3600);
 /// Texts that wait to be read. Each client gives one an interval.
 const WAITING: usize = 256;
 
@@ -27,8 +30,10 @@ static INBOX: LazyLock<Option<Sender<Vec<u8>>>> = LazyLock::new(|| {
 });
 
 /// What is shown. Of the whole process, as the clients are; registered by each that serves metrics.
-static FIGURES: LazyLock<Figures> =
-    LazyLock::new(|| Figures::new().unwrap_or_else(|error| panic!("metrics of librdkafka: {error}")));
+static FIGURES: LazyLock<Figures> = LazyLock::new(|| {
+    // Never: names and labels are those below, which are legal.
+    Figures::new().unwrap_or_else(|error| panic!("metrics of librdkafka: {error}"))
+});
 
 /// Takes a client's statistics. Never waits.
 pub fn hand_over(text: &[u8]) {
@@ -178,7 +183,7 @@ struct Known {
 fn read_all(waiting: &Receiver<Vec<u8>>, figures: &Figures) {
     let mut known = Known::default();
     loop {
-        match waiting.recv_timeout(SILENT) {
+        match waiting.recv_timeout(SHOWN) {
             // A text that is not understood shows nothing; the version of librdkafka is ours.
             Ok(text) => match serde_json::from_slice(&text) {
                 Ok(said) => known.take(said, figures, Instant::now()),
@@ -223,10 +228,11 @@ impl Known {
     }
 
     fn show(&mut self, figures: &Figures, now: Instant) {
-        self.clients
-            .retain(|_, client| now.duration_since(client.heard) < SILENT);
+        let silence = |client: &Client| now.saturating_duration_since(client.heard);
+        self.clients.retain(|_, client| silence(client) < GONE);
+        let present: Vec<&Client> = self.clients.values().filter(|client| silence(client) < SHOWN).collect();
         let mut links: HashMap<(Kind, i32), Link> = HashMap::new();
-        for client in self.clients.values() {
+        for client in &present {
             for (id, link) in &client.brokers {
                 let sum = links.entry((client.kind, *id)).or_default();
                 sum.round_trip = sum.round_trip.max(link.round_trip);
@@ -248,7 +254,7 @@ impl Known {
             let _ = figures.round_trip.remove_label_values(labels);
         }
         self.shown = links.into_keys().collect();
-        let queued = self.clients.values().map(|client| client.queued_records).sum();
+        let queued = present.iter().map(|client| client.queued_records).sum();
         figures.queued_records.set(queued);
     }
 }
@@ -271,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_of_all_clients_are_put_together_and_the_gone_are_forgotten() {
+    fn the_figures_of_all_clients_are_put_together_and_the_silent_are_not_shown() {
         let (figures, mut known, now) = (Figures::new().unwrap(), Known::default(), Instant::now());
         let of = |kind: &str| [kind.to_owned(), "1".to_owned()];
         known.take(statistics("p-1", "producer", 2, 1500), &figures, now);
@@ -287,7 +293,7 @@ mod tests {
         known.take(statistics("p-1", "producer", 3, 1500), &figures, now);
         assert_eq!(figures.errors.with_label_values(&of("producer")).get(), 10);
         assert_eq!(figures.rebalances.get(), 6);
-        let later = now + SILENT;
+        let later = now + SHOWN;
         known.take(statistics("c-1", "consumer", 3, 0), &figures, later);
         known.show(&figures, later);
         assert_eq!(known.shown, HashSet::from([(Kind::Consumer, 1)]));
@@ -298,5 +304,10 @@ mod tests {
             1,
             "the producers' is not shown any more"
         );
+        // It was held up, and its totals stand where they stood.
+        known.take(statistics("p-1", "producer", 3, 1500), &figures, later + SHOWN);
+        assert_eq!(figures.errors.with_label_values(&of("producer")).get(), 10);
+        known.show(&figures, later + GONE);
+        assert_eq!(Vec::from_iter(known.clients.keys()), ["p-1"]);
     }
 }
