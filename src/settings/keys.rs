@@ -244,6 +244,16 @@ pub fn item(list: &str, index: usize) -> String {
     format!("{list}[{index}]")
 }
 
+/// The path of a key of one item of `topics`.
+pub fn of_topic(index: usize, key: &Key) -> String {
+    join(&item(top::TOPICS.name, index), key.name)
+}
+
+/// The path of a key of one item of `routes`.
+pub fn of_route(index: usize, key: &Key) -> String {
+    join(&item(top::ROUTES.name, index), key.name)
+}
+
 /// The path of a key inside `parent` (empty: the top level).
 pub fn join(parent: &str, name: &str) -> String {
     match (parent, name) {

@@ -1,7 +1,7 @@
 //! Rules about bodies of requests: how many bytes are held, and the topics that large ones go to.
 
 use crate::settings::fault::Report;
-use crate::settings::keys::{self, Key, route, top, topic};
+use crate::settings::keys::{self, route, top, topic};
 use crate::settings::model::Settings;
 
 /// Checks all of them. `record`: bytes of the largest record that is sent.
@@ -35,8 +35,8 @@ fn one_topic_each(settings: &Settings, report: &mut Report) {
     for (index, each) in settings.proxy.routes.iter().enumerate() {
         let first = settings.proxy.bodies_topic_of(&each.request_topic);
         let paths = [
-            route_path(index, &route::BODIES_TOPIC),
-            route_path(index, &route::REQUEST_TOPIC),
+            keys::of_route(index, &route::BODIES_TOPIC),
+            keys::of_route(index, &route::REQUEST_TOPIC),
         ];
         report.rule(first == each.streams.bodies_topic, &[&paths[0], &paths[1]], || {
             format!(
@@ -56,15 +56,15 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
         others.push((top::REQUEST_TOPIC.name.to_owned(), &proxy.request_topic));
         others.push((top::RESPONSE_TOPIC.name.to_owned(), &proxy.response_topic));
         for (index, each) in proxy.routes.iter().enumerate() {
-            bodies.push((route_path(index, &route::BODIES_TOPIC), &each.streams.bodies_topic));
-            others.push((route_path(index, &route::REQUEST_TOPIC), &each.request_topic));
-            others.push((route_path(index, &route::RESPONSE_TOPIC), &each.response_topic));
+            bodies.push((keys::of_route(index, &route::BODIES_TOPIC), &each.streams.bodies_topic));
+            others.push((keys::of_route(index, &route::REQUEST_TOPIC), &each.request_topic));
+            others.push((keys::of_route(index, &route::RESPONSE_TOPIC), &each.response_topic));
         }
     }
     for (index, each) in settings.processor.topics.iter().enumerate() {
-        bodies.push((topic_path(index, &topic::BODIES_TOPIC), &each.streams.bodies_topic));
-        others.push((topic_path(index, &topic::REQUEST_TOPIC), &each.request_topic));
-        others.push((topic_path(index, &topic::RESPONSE_TOPIC), &each.response_topic));
+        bodies.push((keys::of_topic(index, &topic::BODIES_TOPIC), &each.streams.bodies_topic));
+        others.push((keys::of_topic(index, &topic::REQUEST_TOPIC), &each.request_topic));
+        others.push((keys::of_topic(index, &topic::RESPONSE_TOPIC), &each.response_topic));
     }
     let dead_letters = settings.processor.dead_letter_topic.iter();
     others.extend(dead_letters.map(|name| (top::DEAD_LETTER_TOPIC.name.to_owned(), name)));
@@ -75,12 +75,4 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
             });
         }
     }
-}
-
-fn route_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::ROUTES.name, index), key.name)
-}
-
-fn topic_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::TOPICS.name, index), key.name)
 }

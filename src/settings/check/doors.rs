@@ -17,7 +17,7 @@ pub fn validate(settings: &Settings, report: &mut Report) {
     let proxy = &settings.proxy;
     methods(settings, top::AUTH_METHODS.name, &proxy.auth.methods, report);
     for (index, each) in proxy.routes.iter().enumerate() {
-        let path = |key: &Key| keys::join(&keys::item(top::ROUTES.name, index), key.name);
+        let path = |key: &Key| keys::of_route(index, key);
         // What is wrong with the proxy's own is said there.
         if each.auth != proxy.auth.methods {
             methods(settings, &path(&route::AUTH), &each.auth, report);

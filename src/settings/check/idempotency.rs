@@ -18,12 +18,12 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
             not_later(&proxy.idempotency, &proxy.later, path, report);
         }
         for (index, each) in proxy.routes.iter().enumerate() {
-            let path = |_: &Key, key: &Key| route_path(index, key);
+            let path = |_: &Key, key: &Key| keys::of_route(index, key);
             let of = (&each.idempotency, each.wire_format, &*each.request_topic);
             asked_for(of, path, settings, report);
             not_later(&each.idempotency, &each.later, path, report);
-            let key = route_path(index, &route::KEY);
-            let mode = route_path(index, &route::IDEMPOTENCY);
+            let key = keys::of_route(index, &route::KEY);
+            let mode = keys::of_route(index, &route::IDEMPOTENCY);
             let is_on = each.idempotency.mode != IdempotencyMode::Off;
             report.rule(!is_on || each.key.is_none(), &[&key, &mode], || {
                 format!("a record has one key, and {mode} has to choose it")
@@ -53,7 +53,7 @@ fn asked_for(
     // A processor of its own has settings of its own.
     let topics = settings.processor.topics.iter().enumerate();
     for (index, each) in topics.filter(|(_, each)| each.request_topic == request_topic) {
-        let remembers = topic_path(index, &topic::IDEMPOTENCY);
+        let remembers = keys::of_topic(index, &topic::IDEMPOTENCY);
         report.rule(each.memory.idempotency, &[&mode, &remembers], || {
             format!(
                 "is {}, and {remembers} is false: its requests would be refused",
@@ -62,7 +62,7 @@ fn asked_for(
         });
         let (ttl, kept) = (
             path(&top::IDEMPOTENCY_TTL, &route::IDEMPOTENCY_TTL),
-            topic_path(index, &topic::IDEMPOTENCY_RETENTION),
+            keys::of_topic(index, &topic::IDEMPOTENCY_RETENTION),
         );
         report.rule(of.ttl <= each.memory.retention, &[&ttl, &kept], || {
             format!(
@@ -95,17 +95,20 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
         .clone()
         .flat_map(|(index, each)| {
             [
-                (topic_path(index, &topic::REQUEST_TOPIC), &each.request_topic),
-                (topic_path(index, &topic::RESPONSE_TOPIC), &each.response_topic),
-                (topic_path(index, &topic::CONTROL_TOPIC), &each.streams.control_topic),
-                (topic_path(index, &topic::BODIES_TOPIC), &each.streams.bodies_topic),
+                (keys::of_topic(index, &topic::REQUEST_TOPIC), &each.request_topic),
+                (keys::of_topic(index, &topic::RESPONSE_TOPIC), &each.response_topic),
+                (
+                    keys::of_topic(index, &topic::CONTROL_TOPIC),
+                    &each.streams.control_topic,
+                ),
+                (keys::of_topic(index, &topic::BODIES_TOPIC), &each.streams.bodies_topic),
             ]
         })
         .collect();
     let dead_letters = settings.processor.dead_letter_topic.iter();
     others.extend(dead_letters.map(|name| (top::DEAD_LETTER_TOPIC.name.to_owned(), name)));
     for (index, each) in topics.filter(|(_, each)| each.memory.is_on()) {
-        let path = topic_path(index, &topic::IDEMPOTENCY_TOPIC);
+        let path = keys::of_topic(index, &topic::IDEMPOTENCY_TOPIC);
         let name = &each.memory.topic;
         if let Some((other, _)) = others.iter().find(|(_, other)| *other == name) {
             report.rule(false, &[&path, other], || {
@@ -114,12 +117,4 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
         }
         others.push((path, name));
     }
-}
-
-fn route_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::ROUTES.name, index), key.name)
-}
-
-fn topic_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::TOPICS.name, index), key.name)
 }

@@ -33,7 +33,7 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
         later: &each.later,
         format: each.wire_format,
         has_auth: asks(&each.auth),
-        path: Box::new(move |_, of_route| keys::join(&keys::item(top::ROUTES.name, index), of_route.name)),
+        path: Box::new(move |_, of_route| keys::of_route(index, of_route)),
     });
     let scopes: Vec<Scope<'_>> = own
         .into_iter()
@@ -93,7 +93,7 @@ fn others(settings: &Settings) -> Vec<(String, &String)> {
         (top::BODIES_TOPIC.name.to_owned(), &proxy.streams.bodies_topic),
     ];
     for (index, each) in proxy.routes.iter().enumerate() {
-        let path = |key: &Key| keys::join(&keys::item(top::ROUTES.name, index), key.name);
+        let path = |key: &Key| keys::of_route(index, key);
         others.push((path(&route::REQUEST_TOPIC), &each.request_topic));
         others.push((path(&route::RESPONSE_TOPIC), &each.response_topic));
         others.push((path(&route::CONTROL_TOPIC), &each.streams.control_topic));

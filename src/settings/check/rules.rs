@@ -109,7 +109,7 @@ fn proxy(settings: &Settings, report: &mut Report) {
     let own = (top::DEFAULT_TIMEOUT.name.to_owned(), proxy.default_timeout);
     let routes = proxy.routes.iter().enumerate();
     let differing = routes.filter(|(_, route)| route.timeout != proxy.default_timeout);
-    let timeouts = differing.map(|(index, each)| (route_path(index, &route::TIMEOUT), each.timeout));
+    let timeouts = differing.map(|(index, each)| (keys::of_route(index, &route::TIMEOUT), each.timeout));
     for (key, timeout) in std::iter::once(own).chain(timeouts) {
         if timeout <= moved_on && !report.is_at_fault(&key) {
             report.warnings.push(format!(
@@ -125,7 +125,7 @@ fn routes(settings: &Settings, report: &mut Report) {
     let routes = &settings.proxy.routes;
     let requests: Vec<_> = request_topics_of_routes(settings).collect();
     for (index, each) in routes.iter().enumerate() {
-        let path = |key: &Key| route_path(index, key);
+        let path = |key: &Key| keys::of_route(index, key);
         let response_topic = (&*path(&route::RESPONSE_TOPIC), each.response_topic.as_str());
         not_a_request_topic(response_topic, &requests, REQUESTS_AS_REPLIES, report);
         if let Some(RecordKey::Segment(name)) = &each.key {
@@ -163,7 +163,7 @@ fn consumer_groups(settings: &Settings, report: &mut Report) {
     for (index, each) in settings.proxy.routes.iter().enumerate() {
         let other = groups.get(each.request_topic.as_str());
         let agrees = each.consumer_group.is_none() || each.consumer_group.as_deref() == other.copied();
-        let path = |key: &Key| route_path(index, key);
+        let path = |key: &Key| keys::of_route(index, key);
         report.rule(
             agrees,
             &[&path(&route::CONSUMER_GROUP), &path(&route::REQUEST_TOPIC)],
@@ -235,13 +235,18 @@ fn topics(settings: &Settings, report: &mut Report) {
 
     let indexed = topics.iter().enumerate();
     let requests: Vec<(String, &str)> = indexed
-        .map(|(index, each)| (topic_path(index, &topic::REQUEST_TOPIC), each.request_topic.as_str()))
+        .map(|(index, each)| {
+            (
+                keys::of_topic(index, &topic::REQUEST_TOPIC),
+                each.request_topic.as_str(),
+            )
+        })
         .collect();
     let mut names = HashMap::new();
     let mut groups = HashMap::new();
     let mut members = HashMap::new();
     for (index, each) in topics.iter().enumerate() {
-        let path = |key: &Key| topic_path(index, key);
+        let path = |key: &Key| keys::of_topic(index, key);
         let first = *names.entry(&each.name).or_insert(index);
         report.rule(
             first == index,
@@ -324,7 +329,12 @@ fn not_a_request_topic(
 
 fn request_topics_of_routes(settings: &Settings) -> impl Iterator<Item = (String, &str)> {
     let routes = settings.proxy.routes.iter().enumerate();
-    routes.map(|(index, each)| (route_path(index, &route::REQUEST_TOPIC), each.request_topic.as_str()))
+    routes.map(|(index, each)| {
+        (
+            keys::of_route(index, &route::REQUEST_TOPIC),
+            each.request_topic.as_str(),
+        )
+    })
 }
 
 /// A dead letter on a request topic would be executed, on a response topic it would be taken for a reply.
@@ -334,15 +344,15 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
     };
     let mut used: Vec<(String, &String)> = Vec::new();
     for (index, each) in settings.processor.topics.iter().enumerate() {
-        used.push((topic_path(index, &topic::REQUEST_TOPIC), &each.request_topic));
-        used.push((topic_path(index, &topic::RESPONSE_TOPIC), &each.response_topic));
+        used.push((keys::of_topic(index, &topic::REQUEST_TOPIC), &each.request_topic));
+        used.push((keys::of_topic(index, &topic::RESPONSE_TOPIC), &each.response_topic));
     }
     if settings.mode.is_proxy() {
         used.push((top::REQUEST_TOPIC.name.to_owned(), &settings.proxy.request_topic));
         used.push((top::RESPONSE_TOPIC.name.to_owned(), &settings.proxy.response_topic));
         for (index, each) in settings.proxy.routes.iter().enumerate() {
-            used.push((route_path(index, &route::REQUEST_TOPIC), &each.request_topic));
-            used.push((route_path(index, &route::RESPONSE_TOPIC), &each.response_topic));
+            used.push((keys::of_route(index, &route::REQUEST_TOPIC), &each.request_topic));
+            used.push((keys::of_route(index, &route::RESPONSE_TOPIC), &each.response_topic));
         }
     }
     if let Some((path, _)) = used.iter().find(|(_, name)| *name == dead_letter) {
@@ -350,14 +360,6 @@ fn dead_letter(settings: &Settings, report: &mut Report) {
             format!("{dead_letter:?} is the same as {path}")
         });
     }
-}
-
-fn topic_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::TOPICS.name, index), key.name)
-}
-
-fn route_path(index: usize, key: &Key) -> String {
-    keys::join(&keys::item(top::ROUTES.name, index), key.name)
 }
 
 /// A number among librdkafka's properties. One that is no number is librdkafka's to refuse.

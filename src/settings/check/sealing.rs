@@ -20,9 +20,8 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
     }
     let proxy = &settings.proxy;
     let own = (proxy.routes.is_empty()).then(|| (top::WIRE_FORMAT.name.to_owned(), proxy.wire_format));
-    let of_route = |index| keys::join(&keys::item(top::ROUTES.name, index), route::WIRE_FORMAT.name);
     let routes = proxy.routes.iter().enumerate();
-    let routes = routes.map(|(index, each)| (of_route(index), each.wire_format));
+    let routes = routes.map(|(index, each)| (keys::of_route(index, &route::WIRE_FORMAT), each.wire_format));
     for (path, format) in own.into_iter().chain(routes) {
         report.rule(format == Format::Native, &[&path, top::WIRE_FORMAT.name], || {
             format!(
