@@ -1,4 +1,6 @@
-//! Defaults that come from the machine.
+//! Defaults that come from the machine, or from another setting.
+
+use std::time::Duration;
 
 use crate::process::memory;
 use crate::process::open_files::OpenFiles;
@@ -13,6 +15,20 @@ const UNKNOWN_MEMORY: u64 = 1 << 30;
 const RESERVED_FILES: u64 = 100;
 /// Where the limit of open files is not known.
 const UNKNOWN_FILES: u64 = 1024;
+
+/// A duration as a number of seconds, the way a user would write it.
+pub fn seconds(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}
+
+/// A time above zero that an item takes over from another setting. Zero stands for one that is at fault: that is said there, and the item
+/// gets no default.
+pub fn inherited(duration: Duration) -> String {
+    match duration.is_zero() {
+        true => String::new(),
+        false => seconds(duration),
+    }
+}
 
 /// The default of `max_pending_bytes`.
 pub fn max_pending_bytes() -> u64 {

@@ -3,6 +3,7 @@
 use crate::settings::keys::{route, top, topic};
 use crate::settings::model::{Idempotency, Memory};
 use crate::settings::parse::{name, value};
+use crate::settings::read::defaults::inherited;
 use crate::settings::read::reader::Reader;
 
 /// Of the proxy, and of routes that say nothing.
@@ -16,14 +17,9 @@ pub fn of_proxy(reader: &mut Reader<'_>) -> Idempotency {
 
 /// Of a route.
 pub fn of_route(item: &mut Reader<'_>, own: &Idempotency) -> Idempotency {
-    // Zero stands for a time that is at fault.
-    let ttl = match own.ttl.is_zero() {
-        true => String::new(),
-        false => own.ttl.as_secs_f64().to_string(),
-    };
     Idempotency {
         mode: item.or(&route::IDEMPOTENCY, own.mode.as_str(), value::idempotency),
-        ttl: item.or(&route::IDEMPOTENCY_TTL, ttl, value::positive_duration),
+        ttl: item.or(&route::IDEMPOTENCY_TTL, inherited(own.ttl), value::positive_duration),
         store: item.or(&route::IDEMPOTENCY_STORE, own.store.as_str(), value::store),
     }
 }

@@ -3,6 +3,7 @@
 use crate::settings::keys::{route, top};
 use crate::settings::model::{Later, Results, Secret};
 use crate::settings::parse::{name, routing, value};
+use crate::settings::read::defaults::inherited;
 use crate::settings::read::reader::Reader;
 
 /// Of the proxy, and of routes that say nothing.
@@ -27,15 +28,11 @@ pub fn of_route(item: &mut Reader<'_>, response_topic: &str, own_response_topic:
     };
     Later {
         mode: item.or(&route::ASYNC, own.mode.as_str(), value::asynchronous),
-        timeout: item.or(
-            &route::ASYNC_TIMEOUT,
-            own.timeout.as_secs_f64().to_string(),
-            value::positive_duration,
-        ),
+        timeout: item.or(&route::ASYNC_TIMEOUT, inherited(own.timeout), value::positive_duration),
         results_topic: item.or(&route::RESULTS_TOPIC, results_topic, name::topic),
         retention: item.or(
             &route::RESULTS_RETENTION,
-            own.retention.as_secs_f64().to_string(),
+            inherited(own.retention),
             value::positive_duration,
         ),
     }

@@ -1,7 +1,7 @@
 //! From the merged tree to the types of `model`.
 //!
 //! - [`auth`]: who may ask.
-//! - [`defaults`]: defaults that come from the machine.
+//! - [`defaults`]: defaults that come from the machine, or from another setting.
 //! - [`idempotency`]: which requests run once.
 //! - [`later`]: answers that are fetched later.
 //! - [`reader`]: reads one key of a table.

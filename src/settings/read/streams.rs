@@ -3,6 +3,7 @@
 use crate::settings::keys::{Key, route, top, topic};
 use crate::settings::model::Streams;
 use crate::settings::parse::{name, value};
+use crate::settings::read::defaults::seconds;
 use crate::settings::read::reader::Reader;
 
 /// What routes and topics have that say nothing. The topics are each request topic's own.
@@ -67,8 +68,8 @@ fn with_topics(reader: &mut Reader<'_>, keys: (&Key, &Key), request_topic: &str,
 fn with_limits(item: &mut Reader<'_>, [streaming, idle, whole]: [&Key; 3], streams: Streams) -> Streams {
     Streams {
         streaming: item.or(streaming, streams.streaming.as_str(), value::streaming),
-        idle_timeout: item.or(idle, streams.idle_timeout.as_secs_f64().to_string(), value::duration),
-        max_duration: item.or(whole, streams.max_duration.as_secs_f64().to_string(), value::duration),
+        idle_timeout: item.or(idle, seconds(streams.idle_timeout), value::duration),
+        max_duration: item.or(whole, seconds(streams.max_duration), value::duration),
         ..streams
     }
 }

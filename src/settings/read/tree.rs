@@ -39,7 +39,7 @@ pub fn read(mode: Mode, tree: &Table, env: &Env, report: &mut Report) -> (Settin
     let proxy = proxy(&mut reader, &streams);
     let processor = processor(&mut reader, &streams);
     let create_topics = create_topics(&mut reader);
-    let longest_wait = seconds(proxy.longest_timeout().saturating_add(Duration::from_secs(10)));
+    let longest_wait = defaults::seconds(proxy.longest_timeout().saturating_add(Duration::from_secs(10)));
     let settings = Settings {
         mode,
         kafka,
@@ -194,12 +194,6 @@ fn route(
     wire_format: Format,
     (methods_of_auth, withheld): (&[AuthMethod], &str),
 ) -> Route {
-    // Zero stands for a timeout that is at fault.
-    let timeout = if timeout.is_zero() {
-        String::new()
-    } else {
-        seconds(timeout)
-    };
     let path = item.required(&route::PATH, routing::pattern);
     let methods = item.list(&route::METHODS, "", routing::method);
     let request_topic: String = item.or(&route::REQUEST_TOPIC, default_topic, name::topic);
@@ -213,7 +207,7 @@ fn route(
     let consumer_group = item
         .optional(&route::CONSUMER_GROUP, value::text)
         .or_else(|| default_group.map(str::to_owned));
-    let timeout = item.or(&route::TIMEOUT, timeout, value::positive_duration);
+    let timeout = item.or(&route::TIMEOUT, defaults::inherited(timeout), value::positive_duration);
     let idempotency = idempotency::of_route(item, default_idempotency);
     let later = later::of_route(item, &response_topic, own_response_topic, default_later);
     let wire_format = item.or(&route::WIRE_FORMAT, wire_format.as_str(), value::wire_format);
@@ -371,9 +365,4 @@ fn log(reader: &mut Reader<'_>) -> Log {
         access: reader.required(&top::LOG_ACCESS, value::access_log),
         shows_queries: reader.required(&top::LOG_QUERY, value::log_query),
     }
-}
-
-/// A duration as a number of seconds, the way a user would write it.
-fn seconds(duration: Duration) -> String {
-    duration.as_secs_f64().to_string()
 }

@@ -59,6 +59,31 @@ topics:
 }
 
 #[test]
+fn a_fault_is_not_said_again_of_those_that_take_the_setting_over() {
+    let yaml = "
+default_timeout: 0
+idempotency_ttl: 0
+async_timeout: 0
+results_retention: 0
+stream_idle_timeout: never
+routes: [{path: /a}, {path: /b}]
+";
+    let faults = faults(Mode::Proxy, yaml, &[]);
+    let keys: Vec<&str> = faults
+        .iter()
+        .filter_map(|fault| Some(fault.split_once(':')?.0))
+        .collect();
+    let expected = [
+        "stream_idle_timeout",
+        "default_timeout",
+        "idempotency_ttl",
+        "async_timeout",
+        "results_retention",
+    ];
+    assert_eq!(keys, expected, "{faults:?}");
+}
+
+#[test]
 fn a_fault_says_where_its_value_came_from() {
     let file = TempFile::new("yaml", "port: x\nprot: 1");
     let files = std::slice::from_ref(&file.0);
