@@ -21,6 +21,14 @@ impl Values {
         self.0.insert(path, value.to_owned());
     }
 
+    /// Has the settings of these names be as they are in `other`.
+    pub fn keep(&mut self, names: &[String], other: &Values) {
+        let is_kept = |path: &str| names.contains(&name(path));
+        self.0.retain(|path, _| !is_kept(path));
+        let kept = other.0.iter().filter(|(path, _)| is_kept(path));
+        self.0.extend(kept.map(|(path, value)| (path.clone(), value.clone())));
+    }
+
     /// The names of the settings that differ. What belongs to an item of a list counts for the list.
     pub fn differing(&self, other: &Values) -> BTreeSet<String> {
         let paths = self.0.keys().chain(other.0.keys());
@@ -69,6 +77,10 @@ mod tests {
         let expected = ["kafka.properties.sasl.password", "port", "sealing.keys", "topics"];
         assert_eq!(Vec::from_iter(new.differing(&old)), expected);
         assert!(old.differing(&old).is_empty());
+        let mut kept = new.clone();
+        kept.keep(&["topics".into(), "sealing.keys".into()], &old);
+        let expected = ["kafka.properties.sasl.password", "port"];
+        assert_eq!(Vec::from_iter(kept.differing(&old)), expected);
         assert_eq!(format!("{old:?}"), "Values(5)");
     }
 }

@@ -9,8 +9,19 @@ pub struct Key {
     pub kind: Kind,
     /// Its plain environment name, if it has one. `KHP__…` reaches every key.
     pub env: Option<&'static str>,
-    /// A reload applies it to a process that runs; else it needs a restart. What holds of a list holds of its items' keys.
-    pub is_live: bool,
+    /// What becomes of a change of it while the process runs. What holds of a list holds of its items' keys, unless theirs say otherwise.
+    pub reload: Reload,
+}
+
+/// What a reload does with a setting that has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It is applied to the process that runs.
+    Applied,
+    /// It stays as it was, and the rest is applied.
+    Restart,
+    /// Nothing is applied.
+    Refused,
 }
 
 /// What must be known of a setting before its value is read.
@@ -33,25 +44,26 @@ pub enum Kind {
 }
 
 macro_rules! keys {
-    ($($constant:ident: $kind:ident $name:literal $(from $env:literal)? $(, $live:ident)?;)*) => {
+    ($($constant:ident: $kind:ident $name:literal $(from $env:literal)? $(, $reload:ident)?;)*) => {
         $(pub const $constant: Key = Key {
             name: $name,
             kind: Kind::$kind,
             env: keys!(@env $($env)?),
-            is_live: keys!(@live $($live)?),
+            reload: keys!(@reload $($reload)?),
         };)*
         /// All of them, in the order of `config/reference.yaml`.
         pub const ALL: &[Key] = &[$($constant),*];
     };
     (@env) => { None };
     (@env $env:literal) => { Some($env) };
-    (@live) => { false };
-    (@live live) => { true };
+    (@reload) => { Reload::Restart };
+    (@reload live) => { Reload::Applied };
+    (@reload refused) => { Reload::Refused };
 }
 
 /// The keys of a file's top level.
 pub mod top {
-    use crate::settings::keys::{Key, Kind};
+    use crate::settings::keys::{Key, Kind, Reload};
     keys! {
         BOOTSTRAP_SERVERS: Address "kafka.bootstrap_servers" from "KAFKA_BOOTSTRAP_SERVERS";
         PROPERTIES: Properties "kafka.properties";
@@ -151,7 +163,7 @@ pub mod top {
 
 /// The keys of one item of `topics`.
 pub mod topic {
-    use crate::settings::keys::{Key, Kind};
+    use crate::settings::keys::{Key, Kind, Reload};
     keys! {
         NAME: Value "name";
         REQUEST_TOPIC: Value "request_topic";
@@ -201,7 +213,7 @@ pub mod topic {
 
 /// The keys of one item of `routes`.
 pub mod route {
-    use crate::settings::keys::{Key, Kind};
+    use crate::settings::keys::{Key, Kind, Reload};
     keys! {
         PATH: Value "path";
         METHODS: Value "methods";
@@ -217,10 +229,10 @@ pub mod route {
         IDEMPOTENCY: Value "idempotency";
         IDEMPOTENCY_TTL: Value "idempotency_ttl";
         IDEMPOTENCY_STORE: Value "idempotency_store";
-        ASYNC: Value "async";
-        ASYNC_TIMEOUT: Value "async_timeout";
-        RESULTS_TOPIC: Value "results_topic";
-        RESULTS_RETENTION: Value "results_retention";
+        ASYNC: Value "async", refused;
+        ASYNC_TIMEOUT: Value "async_timeout", refused;
+        RESULTS_TOPIC: Value "results_topic", refused;
+        RESULTS_RETENTION: Value "results_retention", refused;
         WIRE_FORMAT: Value "wire_format";
         KEY: Value "key";
         STRIP_PREFIX: Value "strip_prefix";
@@ -232,7 +244,7 @@ pub mod route {
 
 /// The keys of one item of `sealing.keys`.
 pub mod sealing_key {
-    use crate::settings::keys::{Key, Kind};
+    use crate::settings::keys::{Key, Kind, Reload};
     keys! {
         ID: Value "id";
         SECRET: Secret "secret";

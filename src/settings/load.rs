@@ -1,9 +1,10 @@
 //! Lays the sources of settings over each other: the embedded reference < files < plain environment names < `KHP__…`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use config::Config;
+use config::{Config, ValueKind};
 use ring::digest::{SHA256, digest};
 
 use crate::kafka::client::properties;
@@ -12,7 +13,7 @@ use crate::settings::check::{rules, unknown};
 use crate::settings::difference::Values;
 use crate::settings::effective::{Effective, Entry};
 use crate::settings::fault::{Report, SettingsError};
-use crate::settings::keys::{Key, top};
+use crate::settings::keys::{Reload, top};
 use crate::settings::model::{Mode, Settings};
 use crate::settings::read::tree;
 use crate::settings::sources::env::{self, Env};
@@ -120,22 +121,29 @@ impl Loaded {
     /// # Errors
     /// Without what needs a restart, the rest does not fit together.
     pub fn replacing(self, running: &Loaded) -> Result<Change, SettingsError> {
-        let changed = self.effective.values.differing(&running.effective.values);
-        let (applied, needs_restart): (Vec<_>, Vec<_>) = changed
-            .into_iter()
-            .partition(|name| is_live(name, &running.settings.kafka));
+        let changed = |next: &Loaded| next.effective.values.differing(&running.effective.values);
+        let mut needs_restart = Vec::from_iter(changed(&self));
+        needs_restart.retain(|name| !is_live(name, &running.settings.kafka));
         let mut next = self;
         if !needs_restart.is_empty() {
-            let keeps = |key: &&Key| !key.is_live && needs_restart.iter().any(|name| name.starts_with(key.name));
-            for key in top::ALL.iter().filter(keeps) {
-                let old = layer::get(&running.tree, key.name).cloned();
-                layer::set(&mut next.tree, key.name, old);
-            }
-            next = finish(next.sources, next.tree, true, &mut Report::default())?;
+            needs_restart
+                .iter()
+                .for_each(|name| keep(&mut next.tree, name, &running.tree));
+            // What was read may be wrong where it needs a restart, too.
+            let mut report = Report {
+                warnings: next.warnings,
+                ..Report::default()
+            };
+            next = finish(next.sources, next.tree, true, &mut report)?;
+            let mut said = HashSet::new();
+            next.warnings.retain(|warning| said.insert(warning.clone()));
+            // What is computed, or stands in a file of its own, has changed all the same. The next reload must not take it for applied.
+            next.effective.values.keep(&needs_restart, &running.effective.values);
         }
         Ok(Change {
+            // Without what was only taken over from a setting that stays.
+            applied: changed(&next).into_iter().collect(),
             next,
-            applied,
             needs_restart,
         })
     }
@@ -192,14 +200,33 @@ fn finish(sources: Sources, tree: Table, files_are_read: bool, report: &mut Repo
     })
 }
 
+/// The property of librdkafka that a setting is.
+fn property(name: &str) -> Option<&str> {
+    name.strip_prefix(top::PROPERTIES.name)?.strip_prefix('.')
+}
+
+/// Puts a setting back to where it was.
+fn keep(tree: &mut Table, name: &str, running: &Table) {
+    match property(name) {
+        // Its name holds dots, and is one key of the mapping.
+        Some(property) => {
+            let old = layer::get(running, top::PROPERTIES.name).and_then(|properties| match &properties.kind {
+                ValueKind::Table(properties) => properties.get(property).cloned(),
+                _ => None,
+            });
+            layer::set_in(tree, top::PROPERTIES.name, property, old);
+        }
+        None => layer::set(tree, name, layer::get(running, name).cloned()),
+    }
+}
+
 /// A reload applies this setting. A property of librdkafka stands for itself.
 fn is_live(name: &str, kafka: &Kafka) -> bool {
-    match name
-        .strip_prefix(top::PROPERTIES.name)
-        .and_then(|rest| rest.strip_prefix('.'))
-    {
+    match property(name) {
         Some(property) => properties::is_replaceable(property, kafka),
-        None => top::ALL.iter().any(|key| key.name == name && key.is_live),
+        None => top::ALL
+            .iter()
+            .any(|key| key.name == name && key.reload == Reload::Applied),
     }
 }
 

@@ -125,18 +125,36 @@ pub fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
 
 /// Sets the value at a path, or takes it away.
 pub fn set(table: &mut Table, path: &str, value: Option<Value>) {
-    match (path.split_once('.'), value) {
-        (None, Some(value)) => drop(table.insert(path.to_owned(), value)),
-        (None, None) => drop(table.remove(path)),
-        (Some((section, rest)), value) => {
-            let inner = table
-                .entry(section.to_owned())
-                .or_insert_with(|| Value::new(None, ValueKind::Table(Table::new())));
+    match path.split_once('.') {
+        None => put(table, path, value),
+        Some((section, rest)) => {
+            let inner = table.entry(section.to_owned()).or_insert_with(no_entries);
             if let ValueKind::Table(inner) = &mut inner.kind {
                 set(inner, rest, value);
             }
         }
     }
+}
+
+/// The same of one key, which may hold dots, in the mapping at a path.
+pub fn set_in(table: &mut Table, path: &str, key: &str, value: Option<Value>) {
+    if get(table, path).is_none() {
+        set(table, path, Some(no_entries()));
+    }
+    if let Some(ValueKind::Table(inner)) = get_mut(table, path).map(|mapping| &mut mapping.kind) {
+        put(inner, key, value);
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: Option<Value>) {
+    match value {
+        Some(value) => drop(table.insert(key.to_owned(), value)),
+        None => drop(table.remove(key)),
+    }
+}
+
+fn no_entries() -> Value {
+    Value::new(None, ValueKind::Table(Table::new()))
 }
 
 fn get_mut<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {

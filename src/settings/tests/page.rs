@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::allowed::{Allowed, allowed};
 use super::documented::{Documented, documented};
 use super::*;
+use crate::settings::keys::Reload;
 use regex_lite::Regex;
 
 use crate::doc_tests::files::{assert_generated, page, pages};
@@ -54,13 +55,16 @@ fn row(entry: &Documented) -> String {
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }
 
-/// Whether a reload applies it. What holds of a list holds of its items.
+/// Whether a reload applies it. What holds of a list holds of its items, unless their own keys are refused.
 fn reload(entry: &Documented) -> &'static str {
     let name = entry.list.as_deref().unwrap_or(&entry.name);
     let key = keys::top::ALL.iter().find(|key| key.name == name);
-    match key.expect("a key of the program").is_live {
-        true => "yes",
-        false => "no",
+    let of_routes = keys::route::ALL.iter().filter(|_| name == keys::top::ROUTES.name);
+    let refused = of_routes.filter(|key| key.name == entry.name && key.reload == Reload::Refused);
+    match refused.chain(key).next().expect("a key of the program").reload {
+        Reload::Applied => "yes",
+        Reload::Restart => "no",
+        Reload::Refused => "no: refused",
     }
 }
 

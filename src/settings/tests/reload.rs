@@ -25,6 +25,70 @@ fn what_is_live_is_applied_and_what_is_not_is_named_and_stays() {
     assert_eq!(next.kafka.properties["sasl.password"], "a");
 }
 
+/// Tokens of an OpenID Connect provider; of these properties, those of the provider are live.
+fn with_tokens(secret: &str, other: &str) -> String {
+    format!(
+        "{{kafka: {{properties: {{sasl.mechanism: OAUTHBEARER, sasl.oauthbearer.method: oidc, sasl.oauthbearer.client.id: a, \
+         sasl.oauthbearer.client.secret: {secret}, sasl.oauthbearer.token.endpoint.url: 'https://127.0.0.1:1/t'{other}}}}}}}"
+    )
+}
+
+#[test]
+fn a_property_that_is_live_is_applied_beside_one_that_is_not() {
+    let old = with_tokens("first", ", fetch.max.bytes: 2000000");
+    let change = change(Mode::Proxy, &old, &with_tokens("second", ", linger.ms: 1")).unwrap();
+    assert_eq!(change.applied, ["kafka.properties.sasl.oauthbearer.client.secret"]);
+    assert_eq!(
+        change.needs_restart,
+        ["kafka.properties.fetch.max.bytes", "kafka.properties.linger.ms"]
+    );
+    let next = &change.next.settings.kafka.properties;
+    assert_eq!(next["sasl.oauthbearer.client.secret"], "second");
+    assert_eq!(next["fetch.max.bytes"], "2000000");
+    assert!(!next.contains_key("linger.ms"), "{next:?}");
+}
+
+#[test]
+fn what_needs_a_restart_needs_it_until_there_is_one() {
+    let file = TempFile::new("", "first");
+    let yaml = |timeout: u32| {
+        let path = file.0.display();
+        format!("{{default_timeout: {timeout}, kafka: {{properties: {{sasl.password: '${{file:{path}}}'}}}}}}")
+    };
+    let mut running = loaded(Mode::Proxy, &yaml(30), &[]);
+    std::fs::write(&file.0, "second").unwrap();
+    for round in 0..3 {
+        let change = loaded(Mode::Proxy, &yaml(40), &[]).replacing(&running).unwrap();
+        // The second is computed of the timeout.
+        assert_eq!(
+            change.needs_restart,
+            ["drain_timeout", "kafka.properties.sasl.password"],
+            "round {round}"
+        );
+        running = change.next;
+    }
+}
+
+#[test]
+fn what_is_taken_over_from_a_setting_that_stays_is_no_change() {
+    let yaml = |timeout: &str| format!("{{async_timeout: {timeout}, routes: [{{path: /a}}]}}");
+    let change = change(Mode::Proxy, &yaml("1h"), &yaml("2h")).unwrap();
+    assert_eq!(change.applied, Vec::<String>::new());
+    assert_eq!(change.needs_restart, ["async_timeout"]);
+}
+
+#[test]
+fn warnings_of_what_needs_a_restart_are_said() {
+    let new = "{max_connections: 7, wire_format: json, reply_partition: 3}";
+    let change = change(Mode::Proxy, "wire_format: json", new).unwrap();
+    assert_eq!(change.needs_restart, ["max_connections", "reply_partition"]);
+    let said = change.next.warnings.iter();
+    let of_partition: Vec<_> = said
+        .filter(|line| line.starts_with("reply_partition has no effect"))
+        .collect();
+    assert_eq!(of_partition.len(), 1, "{:?}", change.next.warnings);
+}
+
 #[test]
 fn nothing_changes_where_only_notes_and_quotes_do() {
     let change = change(
