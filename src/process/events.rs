@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -17,6 +15,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::wire::now_ms;
 
 /// As many are kept; the oldest makes room.
 pub const KEPT: usize = 500;
@@ -31,7 +31,7 @@ pub struct Change {
     /// Counts from 1 in each process.
     pub number: u64,
     /// When it happened, in ms since 1970.
-    pub at: u64,
+    pub at: i64,
     /// `error`, `warn` or `info`.
     pub level: &'static str,
     /// What kind of change it is, as `breaker`: the value of the field `event`.
@@ -42,14 +42,38 @@ pub struct Change {
     pub fields: Vec<(&'static str, String)>,
 }
 
-static CHANGES: LazyLock<ArcSwap<VecDeque<Arc<Change>>>> = LazyLock::new(ArcSwap::default);
-static COUNT: AtomicU64 = AtomicU64::new(0);
+static CHANGES: LazyLock<Changes> = LazyLock::new(Changes::default);
 
 /// The changes after this number, the oldest first.
 pub fn after(number: u64) -> Vec<Arc<Change>> {
-    let changes = CHANGES.load();
-    let newer = changes.iter().filter(|change| change.number > number);
-    newer.cloned().collect()
+    CHANGES.after(number)
+}
+
+/// The last ones, by number. They are rare: each copies the list.
+#[derive(Default)]
+struct Changes(ArcSwap<VecDeque<Arc<Change>>>);
+
+impl Changes {
+    fn after(&self, number: u64) -> Vec<Arc<Change>> {
+        let changes = self.0.load();
+        let newer = changes.iter().filter(|change| change.number > number);
+        newer.cloned().collect()
+    }
+
+    /// Numbers a change as it gets its place: whoever asks for what comes after a number must not miss one that was numbered before, and
+    /// got its place later.
+    fn keep(&self, change: &Change) {
+        self.0.rcu(|changes| {
+            let last = changes.back().map_or(0, |last| last.number);
+            let numbered = Arc::new(Change {
+                number: last + 1,
+                ..change.clone()
+            });
+            let passed_over = (changes.len() + 1).saturating_sub(KEPT);
+            let kept = changes.iter().skip(passed_over).cloned().chain([numbered]);
+            kept.collect::<VecDeque<_>>()
+        });
+    }
 }
 
 /// Keeps lines that have the field `event`.
@@ -64,8 +88,8 @@ struct Keeper;
 impl<S: Subscriber> Layer<S> for Keeper {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut change = Change {
-            number: COUNT.fetch_add(1, Ordering::Relaxed) + 1,
-            at: now(),
+            number: 0,
+            at: now_ms(),
             level: match *event.metadata().level() {
                 tracing::Level::ERROR => "error",
                 tracing::Level::WARN => "warn",
@@ -76,17 +100,8 @@ impl<S: Subscriber> Layer<S> for Keeper {
             fields: Vec::new(),
         };
         event.record(&mut change);
-        keep(Arc::new(change));
+        CHANGES.keep(&change);
     }
-}
-
-/// Changes are rare: each copies the list.
-fn keep(change: Arc<Change>) {
-    CHANGES.rcu(|changes| {
-        let passed_over = (changes.len() + 1).saturating_sub(KEPT);
-        let kept = changes.iter().skip(passed_over).chain([&change]);
-        kept.cloned().collect::<VecDeque<_>>()
-    });
 }
 
 impl Visit for Change {
@@ -105,11 +120,6 @@ impl Visit for Change {
         let _ = write!(text, "{value:?}");
         self.record_str(field, &text);
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -141,6 +151,32 @@ mod tests {
         );
         assert!(after(kept[0].number).iter().all(|change| change.kind != "test-a"));
         assert!(after(0).iter().all(|change| change.text != "an unmarked line"));
+    }
+
+    #[test]
+    fn numbers_stand_in_order_whoever_was_first() {
+        let all = Arc::new(Changes::default());
+        let change = Change {
+            number: 0,
+            at: 0,
+            level: "info",
+            kind: String::new(),
+            text: String::new(),
+            fields: Vec::new(),
+        };
+        let threads = [0; 8].map(|_| {
+            let (all, change) = (all.clone(), change.clone());
+            std::thread::spawn(move || (0..KEPT).for_each(|_| all.keep(&change)))
+        });
+        while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+            let kept = all.after(0);
+            let is_in_order = kept.windows(2).all(|pair| pair[0].number + 1 == pair[1].number);
+            assert!(
+                is_in_order,
+                "{:?}",
+                kept.iter().map(|change| change.number).collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]
