@@ -1,12 +1,13 @@
 //! Another configuration while the service runs: taken over whole or not at all, and no request notices.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::harness::backend::{Answer, Backend};
+use crate::harness::binary;
 use crate::harness::client::{self, Request};
 use crate::harness::load::{Load, OnClose};
 use crate::harness::management::TOKEN;
@@ -323,4 +324,88 @@ async fn files_that_are_swapped_below_a_link_are_read_by_themselves() {
     })
     .await;
     assert_eq!(proxy.metrics().await.sum("config_reloads_total", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn what_of_asynchronous_routes_changes_is_refused_and_of_the_proxy_needs_a_restart() {
+    let topics = Topics::unique("orders");
+    let mut jobs = route("/jobs", &topics);
+    jobs["async"] = json!("allowed");
+    let proxy = proxy(&topics)
+        .set("routes", json!([jobs]))
+        .set("management_port", 1)
+        .start()
+        .await;
+    let as_it_was = proxy.config();
+    for (key, value) in [
+        ("async", json!("required")),
+        ("async_timeout", json!("5m")),
+        ("results_topic", json!(format!("{}-others", topics.response))),
+        ("results_retention", json!("48h")),
+    ] {
+        proxy.configure(|config| config["routes"][0][key] = value.clone());
+        proxy.reload("refused").await;
+        let faults = configuration(&proxy).await["refused"]["faults"].clone();
+        assert!(
+            faults[0].as_str().is_some_and(|fault| fault.starts_with("routes: ")),
+            "{key}: {faults}"
+        );
+
+        proxy.configure(|config| {
+            *config = as_it_was.clone();
+            config[key] = value;
+        });
+        proxy.reload("applied").await;
+        assert_eq!(configuration(&proxy).await["needs_restart"], json!([key]));
+        proxy.configure(|config| *config = as_it_was.clone());
+    }
+    let job = Request::post("/jobs", "later").header("Prefer", "respond-async");
+    assert_eq!(proxy.request(job).await.status, 202);
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_a_configuration_that_does_not_come() {
+    let topics = Topics::unique("orders");
+    let proxy = routed(&topics).await;
+    let file = proxy.config_file();
+    std::fs::remove_file(&file).expect("the file is there");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo runs").success());
+    binary::signal("HUP", proxy.pid());
+    // Whoever opens a pipe to write without waiting is refused until somebody reads.
+    let _writer = eventually("the configuration is read", async || {
+        let mut options = std::fs::OpenOptions::new();
+        let opened = options.write(true).custom_flags(libc::O_NONBLOCK).open(&file);
+        opened.map_err(|error| error.to_string())
+    })
+    .await;
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_level_that_an_operator_has_set_stays_until_another_one_is_configured() {
+    let topics = Topics::unique("orders");
+    let proxy = proxy(&topics)
+        .set("routes", json!([route("/orders", &topics)]))
+        .set("management_port", 1)
+        .set("management_token", TOKEN)
+        .start()
+        .await;
+    let quiet = Request::new("PUT", "/log/level")
+        .body(client::Body::Sized(r#"{"level": "warn"}"#.into()))
+        .header("Content-Type", "application/json")
+        .header("Authorization", format!("Bearer {TOKEN}"));
+    assert_eq!(client::request(&proxy.management_address(), quiet).await.status, 200);
+    proxy.configure(|config| config["max_pending"] = json!(7000));
+    proxy.reload("applied").await;
+    assert_eq!(proxy.logged("the configuration was read again"), 0, "{}", proxy.log());
+    proxy.configure(|config| config["log"] = json!({"level": "debug"}));
+    proxy.reload("applied").await;
+    eventually("what is configured holds again", async || {
+        match proxy.logged("the configuration was read again") {
+            1 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
 }

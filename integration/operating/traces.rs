@@ -11,6 +11,7 @@ use prost::Message as _;
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
 use crate::harness::digest::hex;
+use crate::harness::kafka::free_port;
 use crate::harness::names::Topics;
 use crate::harness::spec::{Spec, processor, proxy};
 use crate::harness::wait::eventually;
@@ -281,4 +282,62 @@ async fn a_receiver_that_hangs_or_refuses_is_noticed_by_no_request_and_drops_are
     let ended = Instant::now();
     proxy.stop().await;
     assert!(ended.elapsed() < Duration::from_secs(20), "{:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn why_spans_are_not_exported_is_said_and_which_variable_named_the_receiver() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::echo().await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
+    let hanging = Backend::start(|_| Answer::Hang).await;
+    let closed = format!("http://127.0.0.1:{}", free_port());
+    for (name, url, why) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &closed, "Connection refused"),
+        // The request's own limit, and not the longer one of the export.
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &hanging.url(),
+            "no answer within 0.3 s",
+        ),
+    ] {
+        let proxy = proxy(&topics)
+            .env(name, url)
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+            .start()
+            .await;
+        assert_eq!(proxy.request(Request::get("/")).await.status, 200);
+        let line = eventually("it is said", async || {
+            let log = proxy.log();
+            let found = log.lines().find(|line| line.contains("traces are not exported"));
+            found.map(str::to_owned).ok_or(log)
+        })
+        .await;
+        assert!(line.contains(why), "{line}");
+        assert!(line.contains(url) && line.contains(name), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn spans_of_a_topic_that_a_reload_added_say_as_much_as_others() {
+    let receiver = Backend::start(|_| Answer::status(200)).await;
+    let (orders, users) = (Topics::unique("orders"), Topics::unique("users"));
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&orders, &backend.url())]).traced(&receiver).start().await;
+    processor.configure(|config| {
+        let mut added = config["topics"][0].clone();
+        added["request_topic"] = users.request.clone().into();
+        added["response_topic"] = users.response.clone().into();
+        added["consumer_group"] = users.group.clone().into();
+        config["topics"].as_array_mut().expect("a list").push(added);
+    });
+    processor.reload("applied").await;
+    let proxy = proxy(&users).start().await;
+    let request = Request::get("/").header("traceparent", traceparent(true));
+    assert_eq!(proxy.request(request).await.status, 200);
+    let spans = trace(&receiver, TRACE, 3).await;
+    let processed = named(&spans, &format!("process {}", users.request), SpanKind::Consumer);
+    assert_eq!(attribute(processed, "messaging.consumer.group.name"), users.group);
+    let called = named(&spans, "GET", SpanKind::Client);
+    assert_eq!(attribute(called, "server.address"), "127.0.0.1");
 }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::shutdown::Budget;
 use crate::app::start_error::StartError;
-use crate::app::watchers::Watchers;
+use crate::app::watchers::{Traced, Watchers};
 use crate::console;
 use crate::kafka::client::statistics;
 use crate::kafka::cluster::health::KafkaHealth;
@@ -52,18 +52,17 @@ use crate::processor::topics::Topics;
 use crate::proxy::assemble as proxy;
 use crate::proxy::reload::Reloader;
 use crate::proxy::reply_router::slot::LostRequests;
-use crate::settings::Loaded;
+use crate::settings::{Loaded, Mode};
 use crate::supervision::health_supervisor::{HealthSupervisor, Retire, Retired, restarts};
 use crate::supervision::spawn_watched::spawn_watched;
 use crate::supervision::supervised::{Home, Supervised};
-use crate::traces::Exporter;
 
 /// A started process.
 pub struct App {
     /// The configuration that runs.
     running: Loaded,
     /// Takes over another one. `None`: this process is no proxy.
-    proxy: Option<Reloader>,
+    reloader: Option<Reloader>,
     /// The same. `None`: this process is no processor.
     topics: Option<Topics>,
     /// Has the process end with 70.
@@ -80,8 +79,8 @@ pub struct App {
     management: Option<ServerHandle>,
     /// Why the process must give up: written by the supervisor, at most once for each of its actors.
     fatal: mpsc::UnboundedReceiver<String>,
-    /// Exports traces; `None`: they are off.
-    exporter: Option<Exporter>,
+    /// `None`: traces are off.
+    traces: Option<Traced>,
     /// Told of readiness, of the end, and by the supervisor that the process turns.
     service_manager: ServiceManager,
 }
@@ -109,7 +108,7 @@ impl App {
         let Watchers {
             exchanges,
             console,
-            exporter,
+            traces,
         } = Watchers::begin(settings, &registry)?;
         let proxy = settings
             .mode
@@ -121,6 +120,7 @@ impl App {
             .is_processor()
             .then(|| processor::assemble(settings, &registry, &kafka, &exchanges))
             .transpose()?;
+        let restarts = restarts(&registry)?;
         kafka_watch::watch(settings, &kafka, proxy.as_ref(), processor.as_ref())?;
         let board = web::Data::new(Board {
             phase,
@@ -141,22 +141,26 @@ impl App {
             servers::serve_management(settings, &board, console)
         };
         let management = console.map(serve_management).transpose()?;
-        let proxy = proxy.map(|parts| (parts.producer, (parts.supervised, parts.reloader)));
-        let (request_producer, proxy) = proxy.unzip();
-        let (router, proxy) = proxy.unzip();
-        let processor = processor.map(|parts| (parts.processor, (parts.supervised, parts.topics)));
-        let (processor, workers) = processor.unzip();
-        let (workers, topics) = workers.unzip();
+        let mut supervised = Vec::new();
+        let (mut request_producer, mut reloader) = (None, None);
+        if let Some(parts) = proxy {
+            request_producer = Some(parts.producer);
+            reloader = Some(parts.reloader);
+            supervised.extend(parts.supervised);
+        }
+        let (mut processor_role, mut topics) = (None, None);
+        if let Some(parts) = processor {
+            processor_role = Some(parts.processor);
+            topics = Some(parts.topics);
+            supervised.extend(parts.supervised);
+        }
+        let supervised = supervised.into_iter().map(wrap).collect();
         let (give_up, fatal) = mpsc::unbounded_channel();
         let died = give_up.clone();
-        let workers: Vec<_> = workers.unwrap_or_default();
-        let router: Vec<_> = router.unwrap_or_default();
-        let supervised = router.into_iter().chain(workers).map(wrap).collect();
         // Err of the sends: the process is past listening, at its end.
         let service_manager = ServiceManager::of_environment();
         let watchdog = service_manager.clone();
         let surrender = give_up.clone();
-        let restarts = restarts(&registry)?;
         let make = move |_: &mut actix::Context<HealthSupervisor>| {
             let give_up = move |why| drop(give_up.send(why));
             HealthSupervisor::new(supervised, restarts, give_up).with_watchdog(move || watchdog.alive())
@@ -169,16 +173,16 @@ impl App {
         let _ = board.supervisor.set(supervisor);
         Ok(App {
             running: loaded,
-            proxy,
+            reloader,
             topics,
             give_up: surrender,
             board,
             request_producer,
-            processor,
+            processor: processor_role,
             http,
             management,
             fatal,
-            exporter,
+            traces,
             service_manager,
         })
     }
@@ -191,18 +195,29 @@ impl App {
             .listens()
             .then(|| actix::spawn(announce::announce(self.service_manager.clone(), self.board.clone())));
         let mut files = watch_files::watch(&self.running);
-        loop {
+        let why = loop {
             tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::End => break,
-                    Asked::Reload => self.reload().await,
+                    Asked::End => break None,
+                    Asked::Reload => {}
                 },
-                () = files.changed() => self.reload().await,
-                Some(why) = self.fatal.recv() => {
-                    tracing::error!(why, "giving up; whatever runs this process should start it again");
-                    return exit::SOFTWARE;
-                }
+                () = files.changed() => {}
+                Some(why) = self.fatal.recv() => break Some(why),
             }
+            if self.running.settings.mode == Mode::Demo {
+                tracing::warn!("a demo keeps its configuration");
+                continue;
+            }
+            // A configuration may be long in coming, and the end does not wait for it.
+            tokio::select! {
+                prepared = reload::prepare(&self.running, self.reloader.as_ref(), self.topics.as_ref()) => self.reload(prepared),
+                () = signals.end() => break None,
+                Some(why) = self.fatal.recv() => break Some(why),
+            }
+        };
+        if let Some(why) = why {
+            tracing::error!(why, "giving up; whatever runs this process should start it again");
+            return exit::SOFTWARE;
         }
         let latest = self.running.settings.drain_timeout.saturating_add(shutdown::LAST_STEPS);
         announced.inspect(|task| task.abort());
@@ -285,8 +300,8 @@ impl App {
             // Err: it is stuck, and ends with the process.
             let _ = tokio::time::timeout(shutdown::LAST_STEPS, management.stop(false)).await;
         }
-        if let Some(exporter) = self.exporter {
-            exporter.finish(shutdown::LAST_STEPS).await;
+        if let Some(traces) = self.traces {
+            traces.exporter.finish(shutdown::LAST_STEPS).await;
         }
         self.board.kafka.stop();
         tracing::info!(clean, "drained");

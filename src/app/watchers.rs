@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 
 use crate::app::start_error::StartError;
@@ -9,7 +10,7 @@ use crate::console;
 use crate::exchange::access_log::AccessLog;
 use crate::exchange::{Exchanges, Watcher};
 use crate::settings::{Settings, Topic};
-use crate::traces::{Backend, Environment, Exporter, Topics};
+use crate::traces::{Backend, Environment, Exporter, SharedTopics, Topics};
 
 /// What requests are told to, and what there is of it besides.
 pub struct Watchers {
@@ -17,7 +18,21 @@ pub struct Watchers {
     /// `None`: there is no management port.
     pub console: Option<console::Beginning>,
     /// `None`: traces are off.
-    pub exporter: Option<Exporter>,
+    pub traces: Option<Traced>,
+}
+
+/// Traces are exported.
+pub struct Traced {
+    pub exporter: Exporter,
+    /// What their spans say of topics.
+    topics: SharedTopics,
+}
+
+impl Traced {
+    /// From now on spans speak of these topics.
+    pub fn configure(&self, settings: &Settings) {
+        self.topics.store(Arc::new(topics(settings)));
+    }
 }
 
 impl Watchers {
@@ -41,15 +56,16 @@ impl Watchers {
             return Ok(Watchers {
                 exchanges: Exchanges::new(all, shows_queries),
                 console,
-                exporter: None,
+                traces: None,
             });
         };
-        let (exporter, traces) = Exporter::start(&environment, topics(settings), registry)?;
+        let topics: SharedTopics = Arc::new(ArcSwap::from_pointee(topics(settings)));
+        let (exporter, traces) = Exporter::start(&environment, topics.clone(), registry)?;
         all.push(traces);
         Ok(Watchers {
             exchanges: Exchanges::new(all, shows_queries).traced(environment.sampler),
             console,
-            exporter: Some(exporter),
+            traces: Some(Traced { exporter, topics }),
         })
     }
 }

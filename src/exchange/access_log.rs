@@ -127,38 +127,12 @@ fn ms(took: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-
-    use arc_swap::ArcSwap;
-    use tracing_subscriber::fmt::MakeWriter;
-
     use super::*;
     use crate::exchange::record::Ending;
     use crate::exchange::role::Role;
     use crate::exchange::sink::Exchanges;
     use crate::exchange::under_way::UnderWay;
-
-    #[derive(Clone, Default)]
-    struct Text(Arc<ArcSwap<Vec<u8>>>);
-
-    impl Write for Text {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.rcu(|text| [&text[..], bytes].concat());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Text {
-        type Writer = Text;
-
-        fn make_writer(&'a self) -> Text {
-            self.clone()
-        }
-    }
+    use crate::process::test_log::Text;
 
     /// The lines, as JSON, of requests that end with these statuses.
     fn lines(wanted: Wanted, statuses: &[u16], path: &str) -> Vec<serde_json::Value> {
@@ -175,7 +149,7 @@ mod tests {
                 seen.ending = Ending::answered(*status);
             }
         });
-        let text = String::from_utf8(text.0.load().to_vec()).unwrap();
+        let text = text.read();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -1,6 +1,7 @@
 //! What any process needs, whatever its role.
 //!
 //! - [`assemble_error`]: why a role cannot be put together.
+//! - [`mod@causes`]: an error, and what it came from.
 //! - [`exit`]: exit codes.
 //! - [`events`]: what changed in this process, kept for the console.
 //! - [`phase`]: where the process is in its life.
@@ -22,6 +23,7 @@
 //! - [`open_files`]: how many sockets the process may have.
 
 pub mod assemble_error;
+pub mod causes;
 pub mod events;
 pub mod exit;
 pub mod file;
@@ -40,4 +42,6 @@ pub mod repeats;
 pub mod service_manager;
 pub mod signals;
 pub mod telemetry;
+#[cfg(test)]
+pub mod test_log;
 pub mod tls;

@@ -152,36 +152,11 @@ impl Visit for Said {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
-    use arc_swap::ArcSwap;
     use tracing_subscriber::Layer;
-    use tracing_subscriber::fmt::MakeWriter;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Text(Arc<ArcSwap<Vec<u8>>>);
-
-    impl io::Write for Text {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.rcu(|text| [&text[..], bytes].concat());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Text {
-        type Writer = Text;
-
-        fn make_writer(&'a self) -> Text {
-            self.clone()
-        }
-    }
+    use crate::process::test_log::Text;
 
     /// One test alone: the table is the process's.
     #[test]
@@ -202,7 +177,7 @@ mod tests {
             say_counts();
             tracing::warn!(topic = "repeats-a", offset = 7, correlation_id = "id-7", "no answer");
         });
-        let text = String::from_utf8(text.0.load().to_vec()).unwrap();
+        let text = text.read();
         let count = |what: &str| text.matches(what).count();
         assert_eq!(
             (count("id-1"), count("id-2"), count("id-3"), count("id-4")),

@@ -1,15 +1,32 @@
-//! What the environment says of traces, by OpenTelemetry's own names. Where a receiver is, which fields it wants, and how long it may take is
-//! read by the exporter itself; its settings are OpenTelemetry's, so that one set of variables serves all programs of a host.
+//! What the environment says of traces, by OpenTelemetry's own names, so that one set of variables serves all programs of a host.
+//!
+//! Where the receiver is, and which fields it wants, is read by the exporter itself, which passes over what it does not understand. Here that is
+//! refused.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use opentelemetry_otlp::{OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT};
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 
 use crate::exchange::Sampler;
 use crate::process::https::Tls;
+use crate::process::masked::MASK;
+
+/// Where spans go unless a variable names a receiver.
+const DEFAULT_RECEIVER: &str = "http://localhost:4318 (no OTEL_EXPORTER_OTLP_ENDPOINT)";
 
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+// The first of two names goes before the second.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
+const COMPRESSIONS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+];
+const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
@@ -30,6 +47,10 @@ const CLIENT_KEYS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EX
 /// Traces are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
+    /// Where spans go, and the variable that says so: for the log.
+    pub receiver: String,
+    /// How long one request to the receiver may take.
+    pub request_timeout: Duration,
     pub sampler: Sampler,
     /// How many ended requests wait for the exporter at most.
     pub queue: usize,
@@ -59,19 +80,13 @@ impl Environment {
     /// A variable asks for what is not there.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, EnvironmentError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let refused = |name: &str, value: String, why| EnvironmentError {
-            name: name.to_owned(),
-            value,
-            why,
-        };
         if set(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
-        let names_receiver =
-            set(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT).is_some() || set(OTEL_EXPORTER_OTLP_ENDPOINT).is_some();
+        let endpoint = first(ENDPOINTS, set);
         match set(EXPORTER).as_deref() {
             Some("none") => return Ok(None),
-            None if !names_receiver => return Ok(None),
+            None if endpoint.is_none() => return Ok(None),
             None | Some("otlp") => {}
             Some(other) => return Err(refused(EXPORTER, other.into(), "it is otlp or none")),
         }
@@ -81,15 +96,30 @@ impl Environment {
             let why = "spans go out as http/protobuf, to port 4318 of a collector";
             return Err(refused(name, value, why));
         }
-        let number = |name: &str, default: u64| match set(name) {
-            None => Ok(default),
-            Some(value) => {
-                let parsed = value.parse().ok().filter(|number| *number > 0);
-                parsed.ok_or_else(|| refused(name, value, "it is a whole number above 0"))
-            }
+        if let Some((name, value)) = first(COMPRESSIONS, set)
+            && !value.eq_ignore_ascii_case("none")
+        {
+            return Err(refused(name, value, "spans go out uncompressed; unset it, or set none"));
+        }
+        if let Some((name, value)) = first(HEADERS, set)
+            && !are_fields(&value)
+        {
+            return Err(refused(
+                name,
+                MASK.into(),
+                "it is name=value,name=value, values percent-encoded",
+            ));
+        }
+        let above_zero = |(name, value): (&str, String)| {
+            let parsed = value.parse::<u64>().ok().filter(|number| *number > 0);
+            parsed.ok_or_else(|| refused(name, value, "it is a whole number above 0"))
         };
+        let number = |name, default| set(name).map_or(Ok(default), |value| above_zero((name, value)));
+        let request_timeout = first(TIMEOUTS, set).map_or(Ok(10_000), above_zero)?;
         let path = |names| first(names, set).map(|(_, file)| file);
         Ok(Some(Environment {
+            receiver: endpoint.map_or(Ok(DEFAULT_RECEIVER.into()), receiver)?,
+            request_timeout: Duration::from_millis(request_timeout),
             sampler: sampler(set)?,
             queue: number(QUEUE, 2_048)? as usize,
             batch: number(BATCH, 512)? as usize,
@@ -109,16 +139,50 @@ fn first(names: [&str; 2], set: impl Fn(&str) -> Option<String>) -> Option<(&str
     names.into_iter().find_map(|name| Some((name, set(name)?)))
 }
 
+fn refused(name: &str, value: String, why: &'static str) -> EnvironmentError {
+    EnvironmentError {
+        name: name.to_owned(),
+        value,
+        why,
+    }
+}
+
+/// The receiver that a variable names. A query may hold a key, and is not shown.
+fn receiver((name, value): (&str, String)) -> Result<String, EnvironmentError> {
+    let uri = Uri::from_str(&value).ok();
+    let authority = uri.as_ref().and_then(Uri::authority);
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        let why = "a login in it would not be sent; it belongs into OTEL_EXPORTER_OTLP_HEADERS";
+        return Err(refused(name, MASK.into(), why));
+    }
+    let is_http = uri
+        .as_ref()
+        .and_then(Uri::scheme_str)
+        .is_some_and(|scheme| matches!(scheme, "http" | "https"));
+    match is_http && authority.is_some() {
+        true => Ok(format!("{} ({name})", value.split('?').next().unwrap_or_default())),
+        false => Err(refused(name, value, "it is a URL, as in http://collector:4318")),
+    }
+}
+
+/// Each part is a field that can be sent: the exporter would leave the others out.
+fn are_fields(text: &str) -> bool {
+    let mut parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.all(|part| {
+        let Some((name, value)) = part.split_once('=') else {
+            return false;
+        };
+        let value = percent_decode_str(value.trim()).decode_utf8().unwrap_or_default();
+        !value.is_empty() && HeaderName::from_str(name.trim()).is_ok() && HeaderValue::from_str(&value).is_ok()
+    })
+}
+
 fn sampler(set: impl Fn(&str) -> Option<String>) -> Result<Sampler, EnvironmentError> {
     let share = match set(SAMPLER_ARG) {
         None => 1.0,
         Some(value) => {
             let share = value.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-            share.ok_or_else(|| EnvironmentError {
-                name: SAMPLER_ARG.into(),
-                value,
-                why: "it is a share, from 0 to 1",
-            })?
+            share.ok_or_else(|| refused(SAMPLER_ARG, value, "it is a share, from 0 to 1"))?
         }
     };
     let Some(name) = set(SAMPLER) else {
@@ -132,11 +196,8 @@ fn sampler(set: impl Fn(&str) -> Option<String>) -> Result<Sampler, EnvironmentE
         "parentbased_always_off" => Sampler::new(true, 0.0),
         "parentbased_traceidratio" => Sampler::new(true, share),
         _ => {
-            return Err(EnvironmentError {
-                name: SAMPLER.into(),
-                value: name,
-                why: "it is always_on, always_off or traceidratio, or one of them behind parentbased_",
-            });
+            let why = "it is always_on, always_off or traceidratio, or one of them behind parentbased_";
+            return Err(refused(SAMPLER, name, why));
         }
     })
 }
@@ -192,10 +253,51 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector:4317"),
         ] {
             let error = read(&[RECEIVER, (name, value)]).unwrap_err();
             assert_eq!((&*error.name, &*error.value), (name, value));
         }
+    }
+
+    #[test]
+    fn secrets_of_a_variable_that_cannot_be_heeded_are_not_said() {
+        for headers in ["api-key", "api key=hunter2", "api-key=", "a=b,=hunter2", "a=%0Ahunter2"] {
+            let error = read(&[RECEIVER, ("OTEL_EXPORTER_OTLP_HEADERS", headers)]).unwrap_err();
+            assert_eq!(
+                (&*error.name, &*error.value),
+                ("OTEL_EXPORTER_OTLP_HEADERS", MASK),
+                "{headers}"
+            );
+        }
+        let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@collector:4318")]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_the_exporter_heeds_is_taken() {
+        let read = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4318"),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "https://collector/v1/traces?key=hunter2",
+            ),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x-tenant=c,"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "8"),
+        ]);
+        let read = read.unwrap().unwrap();
+        assert_eq!(read.request_timeout, Duration::from_millis(8));
+        assert_eq!(
+            read.receiver,
+            "https://collector/v1/traces (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)"
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::exchange::{Exchange, Trace, Watcher};
 use crate::traces::environment::Environment;
 use crate::traces::metrics::TraceMetrics;
-use crate::traces::spans::{self, Topics};
-use crate::traces::transport::Transport;
+use crate::traces::spans::{self, SharedTopics};
+use crate::traces::transport::{LastFailure, Transport};
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +65,18 @@ impl Exporter {
     /// A variable of the environment cannot be used, or there is no thread to be had.
     pub fn start(
         environment: &Environment,
-        topics: Topics,
+        topics: SharedTopics,
         registry: &Registry,
     ) -> Result<(Self, Arc<Traces>), ExportError> {
         let metrics = TraceMetrics::register(registry)?;
-        let transport = Transport::new(&environment.tls, environment.timeout).map_err(ExportError::Tls)?;
+        let failure = LastFailure::default();
+        let transport = Transport::new(&environment.tls, environment.request_timeout, failure.clone());
+        let transport = transport.map_err(ExportError::Tls)?;
         let mut receiver = SpanExporter::builder()
             .with_http()
             .with_http_client(transport)
             .with_protocol(Protocol::HttpBinary)
+            .with_timeout(environment.request_timeout)
             .build()?;
         receiver.set_resource(&resource());
         let (queue, waiting) = mpsc::channel(environment.queue);
@@ -81,6 +84,8 @@ impl Exporter {
         let export = Export {
             waiting,
             receiver,
+            failure,
+            named: environment.receiver.clone(),
             topics,
             most: environment.batch,
             delay: environment.delay,
@@ -125,7 +130,10 @@ fn resource() -> Resource {
 struct Export {
     waiting: mpsc::Receiver<Arc<Exchange>>,
     receiver: SpanExporter,
-    topics: Topics,
+    failure: LastFailure,
+    /// The receiver, and what named it.
+    named: String,
+    topics: SharedTopics,
     /// So many spans are exported at once.
     most: usize,
     /// So long a span waits for others.
@@ -170,7 +178,7 @@ impl Export {
                 return (batch, false);
             };
             self.metrics.queued.dec();
-            batch.extend(spans::of(&exchange, &self.topics));
+            batch.extend(spans::of(&exchange, &self.topics.load()));
             until.get_or_insert_with(|| Instant::now() + self.delay);
         }
         (batch, true)
@@ -188,12 +196,17 @@ impl Export {
                 return;
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => format!("no answer within {} s", self.timeout.as_secs_f32()),
+            Err(_elapsed) => format!("not exported within {} s", self.timeout.as_secs_f32()),
+        };
+        let error = match &*self.failure.load() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error,
         };
         self.metrics.not_taken.inc_by(count);
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::warn!(
                 error,
+                receiver = self.named,
                 "traces are not exported; requests go on (said once, until one export succeeds)"
             );
         }

@@ -17,4 +17,4 @@ mod transport;
 
 pub use environment::Environment;
 pub use exporter::{Exporter, Traces};
-pub use spans::{Backend, Topics};
+pub use spans::{Backend, SharedTopics, Topics};

@@ -3,14 +3,19 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::exchange::{Attempt, Exchange, Phase, RecordPosition, Role, Trace};
 use crate::traces::draft::Draft;
+
+/// The present ones: a reload exchanges them.
+pub type SharedTopics = Arc<ArcSwap<Topics>>;
 
 /// What a request's record does not say of its surroundings.
 #[derive(Debug, Clone, Default)]
@@ -76,16 +81,9 @@ impl Maker<'_> {
         if was_sent(exchange)
             && let Some(to) = &exchange.request
         {
-            let mut attributes = self.messaging("send", to);
-            attributes.push(number("messaging.message.body.size", exchange.request_bytes));
-            attributes.extend(self.key());
-            spans.push(self.span(Draft {
-                id: self.trace.sent,
-                kind: SpanKind::Producer,
-                name: format!("send {}", to.topic).into(),
-                attributes,
-                ..self.child(admitted, produced)
-            }));
+            let mut sent = self.sent(to, exchange.request_bytes, admitted, produced);
+            sent.attributes.extend(self.key());
+            spans.push(self.span(sent));
         }
         if let Some(from) = &exchange.reply {
             spans.push(self.span(Draft {
@@ -109,17 +107,8 @@ impl Maker<'_> {
             if let Some(backend) = self.backend() {
                 attributes.push(KeyValue::new("messaging.consumer.group.name", backend.group.clone()));
             }
-            spans.push(self.span(Draft {
-                id: self.trace.context.span,
-                parent: self.trace.parent,
-                is_remote: true,
-                kind: SpanKind::Consumer,
-                name: format!("process {}", record.topic).into(),
-                attributes,
-                link: self.trace.link,
-                error: self.error(),
-                ..self.child(Duration::ZERO, exchange.took)
-            }));
+            let name = format!("process {}", record.topic).into();
+            spans.push(self.own(SpanKind::Consumer, name, attributes));
         }
         let calls = exchange.attempts.iter().enumerate();
         spans.extend(calls.map(|(repeated, call)| self.call(repeated, call)));
@@ -128,15 +117,8 @@ impl Maker<'_> {
             let from = last.map_or(Duration::ZERO, |last| {
                 self.since_start(last.began) + last.took.unwrap_or_default()
             });
-            let mut attributes = self.messaging("send", to);
-            attributes.push(number("messaging.message.body.size", exchange.response_bytes));
-            spans.push(self.span(Draft {
-                id: self.trace.sent,
-                kind: SpanKind::Producer,
-                name: format!("send {}", to.topic).into(),
-                attributes,
-                ..self.child(from.min(exchange.took), exchange.took)
-            }));
+            let from = from.min(exchange.took);
+            spans.push(self.span(self.sent(to, exchange.response_bytes, from, exchange.took)));
         }
         spans
     }
@@ -163,17 +145,7 @@ impl Maker<'_> {
         attributes.extend(client.map(|client| KeyValue::new("client.address", client.to_string())));
         let principal = exchange.principal.clone();
         attributes.extend(principal.map(|principal| KeyValue::new("user.name", principal)));
-        self.span(Draft {
-            id: self.trace.context.span,
-            parent: self.trace.parent,
-            is_remote: true,
-            kind: SpanKind::Server,
-            name: exchange.method.clone(),
-            attributes,
-            link: self.trace.link,
-            error: self.error(),
-            ..self.child(Duration::ZERO, exchange.took)
-        })
+        self.own(SpanKind::Server, exchange.method.clone(), attributes)
     }
 
     /// One call of the backend.
@@ -204,6 +176,34 @@ impl Maker<'_> {
             error: error.or(status.map(|status| status.to_string().into())),
             ..self.child(from, call.took.map_or(exchange.took, |took| from + took))
         })
+    }
+
+    /// This instance's own span: all of the request, as far as it took part.
+    fn own(&self, kind: SpanKind, name: Cow<'static, str>, attributes: Vec<KeyValue>) -> SpanData {
+        self.span(Draft {
+            id: self.trace.context.span,
+            parent: self.trace.parent,
+            is_remote: true,
+            kind,
+            name,
+            attributes,
+            link: self.trace.link,
+            error: self.error(),
+            ..self.child(Duration::ZERO, self.exchange.took)
+        })
+    }
+
+    /// A record on its way to Kafka.
+    fn sent(&self, to: &RecordPosition, bytes: u64, from: Duration, until: Duration) -> Draft {
+        let mut attributes = self.messaging("send", to);
+        attributes.push(number("messaging.message.body.size", bytes));
+        Draft {
+            id: self.trace.sent,
+            kind: SpanKind::Producer,
+            name: format!("send {}", to.topic).into(),
+            attributes,
+            ..self.child(from, until)
+        }
     }
 
     /// A span below this instance's own one.
@@ -271,8 +271,6 @@ fn number(name: &'static str, value: u64) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use opentelemetry::trace::{SpanId, Status};
 
     use super::*;

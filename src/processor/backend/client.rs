@@ -13,6 +13,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+use crate::process::causes::causes;
 use crate::processor::backend::open_body::{OpenBody, ReadError, WholeAnswers};
 use crate::processor::backend::tls::Connector;
 use crate::processor::bodies::BodyError;
@@ -318,12 +319,6 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Option<T
         true => tokio::time::timeout(AFTER_STANDSTILL, answer).await.ok(),
         false => None,
     }
-}
-
-/// An error and what it came from, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(error.source(), |error| error.source());
-    chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
