@@ -70,8 +70,8 @@ pub fn serve_management(
     board: &web::Data<Board>,
     console: Console,
 ) -> Result<ServerHandle, StartError> {
-    let (listener, _) = listen(settings.management.bind, settings.management.port)?;
     let (board, counted) = (board.clone(), counted(&board.registry)?);
+    let (listener, _) = listen(settings.management.bind, settings.management.port)?;
     let console = web::Data::new(console);
     let server = HttpServer::new(move || {
         WebApp::new()

@@ -61,7 +61,7 @@ const OPERATIONS: &[Operation] = &[
         body: &[("level", "string", "As `log.level`: `debug`, or `actix_khp=debug,info`.")],
         ..post(
             "/log/level",
-            "Changes what is logged, until the next change or the end of the process. 409 where `RUST_LOG` is set.",
+            "Changes what is logged, until another `log.level` is configured or the process ends. 409 where `RUST_LOG` is set.",
         )
     },
     get("/openapi.json", Who::Anybody, "This document."),

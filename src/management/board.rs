@@ -73,7 +73,7 @@ impl Board {
         });
         reasons.extend(missing.map(|topic| format!("the control topic {topic} cannot be used")));
         if let Some(processor) = &self.processor {
-            let workers = processor.workers.all();
+            let workers = self.workers();
             let waiting = workers.iter().filter(|worker| !worker.is_assigned());
             reasons.extend(
                 waiting.map(|worker| format!("topic {} is not assigned to its consumer yet", worker.topic.name)),
@@ -100,7 +100,7 @@ impl Board {
         }
         if let Some(processor) = &self.processor {
             processor.metrics.ready.set(ready);
-            let all = processor.workers.all();
+            let all = self.workers();
             processor
                 .metrics
                 .active_consumers

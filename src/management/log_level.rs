@@ -14,7 +14,8 @@ struct Wanted {
     level: String,
 }
 
-/// Takes `{"level": "debug"}`, written as `log.level` is. It holds until the next change, or the end of the process.
+/// Takes `{"level": "debug"}`, written as `log.level` is. It holds until the next one, another `log.level` in the
+/// configuration, or the end of the process.
 pub async fn set(request: HttpRequest, body: web::Bytes, board: web::Data<Board>) -> HttpResponse {
     if let Err(refused) = guard::change(&request, &board.access).await {
         return refused;

@@ -138,11 +138,7 @@ async fn set_paused(
     if let Err(refused) = guard::change(&request, &board.access).await {
         return refused;
     }
-    let workers = board
-        .processor
-        .as_ref()
-        .map(|processor| processor.workers.all())
-        .unwrap_or_default();
+    let workers = board.workers();
     let named: Vec<_> = workers
         .iter()
         .filter(|worker| [&worker.topic.name, &worker.topic.request_topic].contains(&&*name))

@@ -20,11 +20,7 @@ pub async fn status(board: &Board) -> Value {
         None => None,
     };
     let actors = actors.map(Result::unwrap_or_default);
-    let workers = board
-        .processor
-        .as_ref()
-        .map(|processor| processor.workers.all())
-        .unwrap_or_default();
+    let workers = board.workers();
     let topics = topics_status(&workers);
     let active = workers.iter().filter(|worker| worker.is_assigned()).count();
     json!({
