@@ -1,7 +1,8 @@
 //! Foreign bytes, made safe to print: nothing in a letter may move a terminal's cursor or end a table's row.
 
-use std::fmt::Write as _;
 use std::ops::RangeInclusive;
+
+use crate::wire::hex::hex;
 
 /// One line: control characters are escaped.
 pub fn line(text: &str) -> String {
@@ -19,15 +20,6 @@ pub fn value(bytes: &[u8]) -> String {
         Ok(text) if !text.chars().any(char::is_control) => line(text),
         _ => format!("0x{}", hex(bytes)),
     }
-}
-
-/// Two digits a byte.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Unicode's categories Cf, Zl and Zp (16.0): invisible, they change the direction of a text or end its line, and make one text look like

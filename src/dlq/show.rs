@@ -12,11 +12,12 @@ use crate::dlq::harmless::{MASK, is_harmless, is_harmless_member, without_query}
 use crate::dlq::letter::Letter;
 use crate::dlq::letters::Letters;
 use crate::dlq::options::Show;
-use crate::dlq::printable::{hex, line, lines, value};
+use crate::dlq::printable::{line, lines, value};
 use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::beside::BodyPlace;
 use crate::wire::correlation::id_text;
+use crate::wire::hex::hex;
 use crate::wire::sealing::is_sealed;
 use crate::wire::{Format, RawRecord, headers};
 

@@ -19,6 +19,7 @@ use crate::settings::read::tree;
 use crate::settings::sources::env::{self, Env};
 use crate::settings::sources::files;
 use crate::settings::sources::layer::{self, Layer, Table, one_line};
+use crate::wire::hex::hex;
 
 /// Where the settings of a process come from.
 #[derive(Clone)]
@@ -108,7 +109,7 @@ impl Loaded {
     /// Names the settings without telling them: the beginning of the SHA-256 of `to_yaml`, in hexadecimal.
     pub fn digest(&self) -> String {
         let digest = digest(&SHA256, self.effective.yaml.as_bytes());
-        digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&digest.as_ref()[..8])
     }
 
     /// The values that are used.

@@ -22,6 +22,7 @@
 //! - [`arena`]: one allocation for many small pieces.
 //! - [`trace_parent`]: which trace a request belongs to.
 //! - [`path`]: dot segments of a path.
+//! - [`hex`]: bytes as hexadecimal text.
 //! - [`clock`]: the time that deadlines are written in.
 
 pub mod arena;
@@ -34,6 +35,7 @@ pub mod dead_letter;
 pub mod format;
 pub mod frame;
 pub mod headers;
+pub mod hex;
 pub mod http;
 pub mod idempotency;
 #[cfg(any(test, fuzzing))]

@@ -8,6 +8,8 @@ use openssl::hash::MessageDigest;
 use openssl::x509::{X509, X509NameRef};
 use tokio_rustls::rustls::ServerConnection;
 
+use crate::wire::hex::hex;
+
 /// As many names of one kind are passed on.
 const MAX_NAMES: usize = 16;
 
@@ -48,9 +50,8 @@ impl ClientCertificate {
         let certificate = X509::from_der(der).ok()?;
         let subject = subject(certificate.subject_name());
         let hash = certificate.digest(MessageDigest::sha256()).ok()?;
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         // Nothing in it is a quote: see `push_escaped`.
-        let mut forwarded = format!("Hash={hash};Subject=\"{subject}\"");
+        let mut forwarded = format!("Hash={};Subject=\"{subject}\"", hex(&hash));
         let names = certificate.subject_alt_names();
         let names = || names.iter().flatten();
         let uris = names().filter_map(|name| name.uri()).take(MAX_NAMES);

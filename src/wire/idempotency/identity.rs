@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use openssl::sha::Sha256;
 
+use crate::wire::hex::hex;
+
 /// Bytes of SHA-256 that are kept of each: two requests of one client that happen to share them are not to be expected.
 const KEPT: usize = 16;
 
@@ -15,8 +17,7 @@ pub struct Fingerprint(pub [u8; KEPT]);
 impl Fingerprint {
     /// As it stands in a record: 32 digits in lower case.
     pub fn to_text(self) -> Bytes {
-        let text: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        text.into()
+        hex(&self.0).into()
     }
 
     /// Reads what `to_text` writes. `None`: it is no such text.
@@ -105,15 +106,15 @@ mod tests {
         // Printed in docs/wire-format.md, so that other programs can be checked against it.
         assert_eq!(
             record_key(Owner::Route("/pay orders"), "k"),
-            Bytes::from(hex(&[b"route", b"/pay orders", b"k"]))
+            Bytes::from(printed(&[b"route", b"/pay orders", b"k"]))
         );
         assert_eq!(
             fingerprint("POST", "/pay", b"x").to_text(),
-            Bytes::from(hex(&[b"POST", b"/pay", &openssl::sha::sha256(b"x")]))
+            Bytes::from(printed(&[b"POST", b"/pay", &openssl::sha::sha256(b"x")]))
         );
     }
 
-    fn hex(parts: &[&[u8]]) -> String {
+    fn printed(parts: &[&[u8]]) -> String {
         let joined: Vec<u8> = parts
             .iter()
             .flat_map(|part| {
@@ -123,10 +124,7 @@ mod tests {
                     .chain(part.iter().copied())
             })
             .collect();
-        openssl::sha::sha256(&joined)[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex(&openssl::sha::sha256(&joined)[..16])
     }
 
     #[test]

@@ -71,10 +71,7 @@ fn hmac(key: &PKey<Private>, parts: &[&[u8]]) -> Result<[u8; 32], ErrorStack> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+    use crate::wire::hex::hex;
 
     /// RFC 4231, test case 2.
     #[test]
