@@ -6,19 +6,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-
 use crate::exchange::phase::Phases;
 use crate::exchange::role::Role;
 use crate::exchange::trace::Trace;
 use crate::process::masked::MASK;
-use crate::wire::correlation::id_text;
+use crate::wire::correlation::{MAX_ID_TEXT, id_text};
 use crate::wire::{CorrelationId, RawRecord, ReplyError};
 
 /// Texts that a client chooses are cut to so many bytes: a thousand of these records are kept for people to look at.
 const MAX_TEXT: usize = 512;
 /// Longer methods than this are cut; those of RFC 9110 have at most 7 bytes.
 const MAX_METHOD: usize = 32;
+/// An id of others is cut to so many bytes: one more than are shown as they are, so that a longer one is still seen to be longer.
+const MAX_ID: usize = MAX_ID_TEXT + 1;
 
 /// What one instance saw of one request, from its beginning to its end there. Bodies, header fields and credentials are not in it.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub struct Exchange {
     pub path: String,
     /// Where its record went, or was read from; `None`: it got no topic. A proxy knows the topic alone.
     pub request: Option<RecordPosition>,
-    /// The key of its record.
-    pub key: Option<Bytes>,
+    /// The key of its record. Kept for traces alone.
+    pub key: Option<Box<[u8]>>,
     /// Where its reply was read from, or written to.
     pub reply: Option<RecordPosition>,
     /// The calls of the backend. A proxy makes none.
@@ -65,18 +65,18 @@ pub struct Exchange {
 pub enum Id {
     Ours(CorrelationId),
     /// Of whoever else writes requests.
-    Others(Bytes),
+    Others(Box<[u8]>),
     /// It could not be read.
     Unknown,
 }
 
 impl Id {
     /// The one that a record has; empty: none.
-    pub fn of(id: &Bytes) -> Self {
+    pub fn of(id: &[u8]) -> Self {
         match CorrelationId::from_bytes(id) {
             Some(id) => Id::Ours(id),
             None if id.is_empty() => Id::Unknown,
-            None => Id::Others(id.clone()),
+            None => Id::Others(copied(id, MAX_ID)),
         }
     }
 }
@@ -252,6 +252,11 @@ impl Exchange {
         let text = String::from_utf8_lossy(request_id);
         self.request_id = Some(cut(&text, MAX_TEXT).to_owned());
     }
+
+    /// Notes the key of its record.
+    pub fn keyed(&mut self, key: Option<&[u8]>) {
+        self.key = key.map(|key| copied(key, MAX_TEXT));
+    }
 }
 
 /// The method, without an allocation for those of RFC 9110.
@@ -261,6 +266,11 @@ fn known_method(method: &str) -> Cow<'static, str> {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(cut(method, MAX_METHOD).to_owned()),
     }
+}
+
+/// A copy of the beginning of what a record holds: a piece that shares its memory would keep all of it.
+fn copied(bytes: &[u8], most: usize) -> Box<[u8]> {
+    bytes[..bytes.len().min(most)].into()
 }
 
 /// The beginning of a text, of at most so many bytes.
@@ -296,6 +306,24 @@ mod tests {
         exchange.asks(&"X".repeat(60_000), "/", false);
         exchange.asked_by(Some(&"p".repeat(60_000)));
         assert!(exchange.method.len() == MAX_METHOD && exchange.principal.unwrap().len() == MAX_TEXT);
+    }
+
+    #[test]
+    fn nothing_of_a_record_is_kept_and_an_id_reads_the_same_when_it_is_cut() {
+        let mut exchange = Exchange::begin(Role::Processor);
+        exchange.keyed(Some(&[b'k'; 60_000]));
+        assert_eq!(exchange.key.map(|key| key.len()), Some(MAX_TEXT));
+        let (whole, long) = ("i".repeat(MAX_ID_TEXT), "i".repeat(60_000));
+        for id in [
+            whole.as_bytes(),
+            long.as_bytes(),
+            "ä".repeat(1000).as_bytes(),
+            &[0xff; 40],
+        ] {
+            let kept = Id::of(id);
+            assert_eq!(kept.to_string(), id_text(id));
+            assert!(matches!(&kept, Id::Others(kept) if kept.len() <= MAX_ID), "{kept:?}");
+        }
     }
 
     #[test]

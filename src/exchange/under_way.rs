@@ -83,6 +83,13 @@ impl UnderWay {
             self.deref_mut().called(request_id);
         }
     }
+
+    /// Notes the key of its record, where traces are made, which alone show it.
+    pub fn keyed(&mut self, key: Option<&[u8]>) {
+        if self.exchanges.sampler().is_some() {
+            self.deref_mut().keyed(key);
+        }
+    }
 }
 
 impl Deref for UnderWay {

@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::{Uuid, Variant};
 
 use crate::wire::headers;
+use crate::wire::hex::hex;
 
 /// A correlation id of ours: a UUIDv8 (RFC 9562 5.8), which other programs can read as a UUID. Its first 16 bits are the tag of the
 /// instance that waits, 106 random bits follow. By the tag an instance knows a late reply of its own from one for another instance.
@@ -55,12 +56,15 @@ impl fmt::Display for CorrelationId {
     }
 }
 
+/// A longer id of others is shown by its beginning.
+pub const MAX_ID_TEXT: usize = 128;
+
 /// A correlation id as HTTP shows it: ours as a UUID, anybody's text as it is, other bytes in hexadecimal.
 pub fn id_text(id: &[u8]) -> String {
     match (CorrelationId::from_bytes(id), std::str::from_utf8(id)) {
         (Some(id), _) => id.to_string(),
-        (None, Ok(text)) if headers::name_is_legal(text) && text.len() <= 128 => text.to_string(),
-        _ => id.iter().take(64).map(|byte| format!("{byte:02x}")).collect(),
+        (None, Ok(text)) if headers::name_is_legal(text) && text.len() <= MAX_ID_TEXT => text.to_string(),
+        _ => hex(&id[..id.len().min(MAX_ID_TEXT / 2)]),
     }
 }
 

@@ -27,16 +27,16 @@ impl TraceParent {
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (known, further) = value.split_at_checked(LENGTH)?;
         let [version, trace, span, flags] = parts(known)?;
-        let version = hex(version)?;
+        let version = number(version)?;
         let is_known = version == 0 && further.is_empty();
         let is_later = version != 0 && version != 0xff && further.first().is_none_or(|byte| *byte == b'-');
         if !is_known && !is_later {
             return None;
         }
         let found = TraceParent {
-            trace: hex(trace)?,
-            span: u64::try_from(hex(span)?).ok()?,
-            sampled: hex(flags)? & 1 == 1,
+            trace: number(trace)?,
+            span: u64::try_from(number(span)?).ok()?,
+            sampled: number(flags)? & 1 == 1,
         };
         (found.trace != 0 && found.span != 0).then_some(found)
     }
@@ -49,12 +49,14 @@ impl TraceParent {
 
 /// The trace that a request tells of. More than one value says nothing, as none does (section 3.2.1).
 pub fn of_request(fields: &Fields) -> Option<TraceParent> {
-    let mut values = fields.iter().filter(|(name, _)| name == TRACEPARENT);
-    let (_, value) = values.next()?;
-    match values.next() {
-        None => TraceParent::parse(value),
-        Some(_) => None,
-    }
+    let values = fields.iter().filter(|(name, _)| name == TRACEPARENT);
+    of_values(values.map(|(_, value)| &**value))
+}
+
+/// The trace that these values of `traceparent` tell of.
+pub fn of_values<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<TraceParent> {
+    let only = values.next()?;
+    values.next().is_none().then(|| TraceParent::parse(only))?
 }
 
 /// Tells of this trace in a request, instead of what came with it. `begins`: what came with it is no part of it.
@@ -94,7 +96,7 @@ fn parts(known: &[u8]) -> Option<[&[u8]; 4]> {
 }
 
 /// A number in lower-case digits, and nothing else.
-fn hex(digits: &[u8]) -> Option<u128> {
+fn number(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |number, digit| {
         let digit = match digit {
             b'0'..=b'9' => digit - b'0',

@@ -15,7 +15,7 @@ pub fn begin(exchanges: &Exchanges, metrics: &TopicMetrics, record: &RawRecord) 
     let mut seen = UnderWay::begin(exchanges, Role::Processor);
     seen.counts_for(&metrics.seen);
     seen.request = Some(RecordPosition::of_record(record));
-    seen.key.clone_from(&record.key);
+    seen.keyed(record.key.as_deref());
     seen.request_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
     let written = record.timestamp.and_then(|ms| u64::try_from(ms).ok());
     if let Some(ms) = written {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
@@ -26,11 +27,8 @@ pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, or
     if let Some(id) = request_id(request.headers()) {
         seen.called(id.as_bytes());
     }
-    let mut came = request.headers().get_all(headers::TRACEPARENT);
-    let came = match (came.next(), came.next()) {
-        (Some(only), None) => TraceParent::parse(only.as_bytes()),
-        _ => None,
-    };
+    let came = request.headers().get_all(headers::TRACEPARENT);
+    let came = trace_parent::of_values(came.map(HeaderValue::as_bytes));
     seen.trace = match exchanges.sampler() {
         Some(sampler) => Some(Trace::begin(sampler, came)),
         None => came.map(Trace::passes),
@@ -40,7 +38,7 @@ pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, or
 
 /// Tells whoever reads the request's record of its trace, and notes its key.
 pub fn sends(seen: &mut UnderWay, content: &mut wire::Request) {
-    seen.key.clone_from(&content.key);
+    seen.keyed(content.key.as_deref());
     if let Some(trace) = &seen.trace
         && let Some(sent) = trace.of_sent()
     {
