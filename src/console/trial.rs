@@ -18,21 +18,20 @@ use crate::management::access::peer;
 use crate::management::board::Board;
 use crate::management::guard;
 use crate::process::https::{self, Tls};
-use crate::settings::Settings;
+use crate::settings::{Proxy, Settings};
+use crate::wire::headers::X_REQUEST_ID;
 
 /// Bytes of an answer that are shown.
 const SHOWN: usize = 64 << 10;
 /// An answer is waited for this much longer than the proxy itself waits for it.
 const LONGER: Duration = Duration::from_secs(5);
-/// By this name it is found again among the requests that are remembered.
-const REQUEST_ID: &str = "x-request-id";
 
 /// What is to be sent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     method: String,
-    /// Path and query.
+    /// Path and query, from its slash on.
     path: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -82,19 +81,20 @@ async fn exchange(settings: &Settings, asked: Asked) -> Result<Answered, Problem
     let id = asked
         .headers
         .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(REQUEST_ID));
+        .find(|(name, _)| name.eq_ignore_ascii_case(X_REQUEST_ID));
     let (is_named, id) = match id {
         Some((_, id)) => (true, id.clone()),
         None => (false, format!("try-{:016x}", rand::random::<u64>())),
     };
     let scheme = if settings.proxy.tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}{}", own_address(settings), asked.path);
+    let url = url(scheme, own_address(&settings.proxy), &asked.path)?;
     let mut sent = Request::builder().method(&*asked.method).uri(url);
     for (name, value) in &asked.headers {
         sent = sent.header(name, value);
     }
     if !is_named {
-        sent = sent.header(REQUEST_ID, &id);
+        // By it the request is found again among those that are remembered.
+        sent = sent.header(X_REQUEST_ID, &id);
     }
     let sent = sent.body(Full::new(Bytes::from(asked.body)));
     let sent = sent.map_err(|error| Problem::bad(error.to_string()))?;
@@ -145,12 +145,48 @@ async fn beginning(body: hyper::body::Incoming) -> Result<(Vec<u8>, bool), Probl
     Ok((read, false))
 }
 
+/// The target at this address. A path without its slash could end the address, and name another host.
+fn url(scheme: &str, address: SocketAddr, path: &str) -> Result<String, Problem> {
+    match path.starts_with('/') {
+        true => Ok(format!("{scheme}://{address}{path}")),
+        false => Err(Problem::bad("path begins with /")),
+    }
+}
+
 /// Where this process itself reaches its proxy's port.
-fn own_address(settings: &Settings) -> SocketAddr {
-    let bind = match settings.proxy.bind {
+fn own_address(proxy: &Proxy) -> SocketAddr {
+    let bind = match proxy.bind {
         IpAddr::V4(bind) if bind.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(bind) if bind.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         bind => bind,
     };
-    SocketAddr::new(bind, settings.proxy.port)
+    SocketAddr::new(bind, proxy.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Uri;
+
+    use super::*;
+
+    #[test]
+    fn only_the_proxy_of_this_process_is_asked() {
+        let own: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        for path in ["/", "/a?b=@c", "//elsewhere:1/a", "/@elsewhere:1/a", "/:1/a"] {
+            let uri: Uri = url("http", own, path).unwrap().parse().unwrap();
+            assert_eq!(uri.authority().unwrap().as_str(), "127.0.0.1:8080", "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "@elsewhere:1/a",
+            ":pass@elsewhere/a",
+            ".elsewhere/a",
+            "1/a",
+            "?a",
+            "*",
+        ] {
+            assert!(url("http", own, path).is_err(), "{path}");
+        }
+    }
 }
