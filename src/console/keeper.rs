@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, tick};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::exchange::{Exchange, Role};
 use crate::management::board::Board;
 use crate::process::events;
 use crate::settings::Mode;
+use crate::wire::now_ms;
 
 /// Questions that wait.
 const QUESTIONS: usize = 64;
@@ -61,11 +62,10 @@ pub struct Topics {
 }
 
 /// Asks the thread. Its end is the thread's.
-#[derive(Clone)]
 pub struct Keeper(Sender<Question>);
 
 impl Keeper {
-    /// Starts the thread. It ends when every clone of this is dropped, or the board.
+    /// Starts the thread. It ends when this is dropped, or the board.
     ///
     /// # Errors
     /// The operating system has no thread left.
@@ -131,7 +131,7 @@ struct Memory {
 
 impl Memory {
     fn new(board: Weak<Board>, mode: Mode, live: Live) -> Option<Self> {
-        let reading = Reading::of(&board.upgrade()?.registry);
+        let reading = Reading::of(&board.upgrade()?.shown());
         Some(Memory {
             board,
             mode,
@@ -191,8 +191,7 @@ impl Memory {
     /// A second has passed. `None`: the process ends.
     fn second(&mut self) -> Option<()> {
         let board = self.board.upgrade()?;
-        board.refresh();
-        let reading = Reading::of(&board.registry);
+        let reading = Reading::of(&board.shown());
         let before = self.readings.back()?;
         let (proxy, processor) = (
             reading.proxy.since(&before.proxy),
@@ -203,13 +202,14 @@ impl Memory {
             false => processor,
         };
         self.history.push(Span {
-            at: now(),
+            at: now_ms() as u64 / 1000,
             seconds: 1,
             counts,
             codes: std::mem::take(&mut self.codes),
             in_flight: self.in_flight(&reading),
         });
         self.readings.push_back(reading);
+        self.requests.forget_old(Instant::now());
         if self.readings.len() > RATE_OVER + 1 {
             self.readings.pop_front();
         }
@@ -323,11 +323,6 @@ fn with_phases_of(mut proxy: Counts, processor: &Counts) -> Counts {
         proxy.phases.extend(of_processor);
     }
     proxy
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

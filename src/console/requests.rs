@@ -65,6 +65,14 @@ impl Requests {
         self.rings_mut(request.exchange.role).push(request);
     }
 
+    /// Forgets the slow ones that are too old. Called once a second.
+    pub fn forget_old(&mut self, now: Instant) {
+        let is_recent = |slow: &Remembered| now.saturating_duration_since(slow.exchange.began) < SLOW_FOR;
+        for rings in [&mut self.proxy, &mut self.processor] {
+            rings.slowest.retain(is_recent);
+        }
+    }
+
     /// How many were taken in so far.
     pub fn count(&self) -> u64 {
         self.count
@@ -75,7 +83,7 @@ impl Requests {
         let rings = self.rings(role);
         match ring {
             Ring::Last => rings.last.iter().rev().cloned().collect(),
-            Ring::Slowest => rings.slowest.iter().filter(|slow| slow.is_recent()).cloned().collect(),
+            Ring::Slowest => rings.slowest.clone(),
             Ring::Failed => rings.failed.iter().rev().cloned().collect(),
         }
     }
@@ -127,17 +135,9 @@ impl Rings {
         if request.exchange.ending.is_failure() {
             push_bounded(&mut self.failed, request.clone(), FAILED);
         }
-        let is_slow = self.slowest.len() < SLOWEST
-            || self
-                .slowest
-                .last()
-                .is_some_and(|last| last.exchange.took < request.exchange.took)
-            || self.slowest.iter().any(|slow| !slow.is_recent());
-        if is_slow {
-            self.slowest.retain(Remembered::is_recent);
-            let at = self
-                .slowest
-                .partition_point(|slow| slow.exchange.took >= request.exchange.took);
+        let took = request.exchange.took;
+        let at = self.slowest.partition_point(|slow| slow.exchange.took >= took);
+        if at < SLOWEST {
             self.slowest.insert(at, request.clone());
             self.slowest.truncate(SLOWEST);
         }
@@ -153,10 +153,6 @@ fn push_bounded(ring: &mut VecDeque<Remembered>, request: Remembered, most: usiz
 }
 
 impl Remembered {
-    fn is_recent(&self) -> bool {
-        Instant::now().saturating_duration_since(self.exchange.began) < SLOW_FOR
-    }
-
     fn is_called(&self, id: &str) -> bool {
         let exchange = &self.exchange;
         exchange.request_id.as_deref() == Some(id)
@@ -208,6 +204,18 @@ mod tests {
         assert!(times.len() == SLOWEST && times.is_sorted_by(|one, next| one >= next));
         assert_eq!(times[0], Duration::from_millis(499));
         assert!(requests.of(Role::Processor, Ring::Last).is_empty());
+    }
+
+    #[test]
+    fn a_slow_one_is_forgotten_after_its_time() {
+        let mut requests = Requests::default();
+        requests.push(exchange(Role::Proxy, "slow", 60_000, 200));
+        let began = requests.proxy.slowest[0].exchange.began;
+        requests.forget_old(began + SLOW_FOR - Duration::from_millis(1));
+        assert_eq!(ids(&requests.of(Role::Proxy, Ring::Slowest)), ["slow"]);
+        requests.forget_old(began + SLOW_FOR);
+        assert!(requests.of(Role::Proxy, Ring::Slowest).is_empty());
+        assert_eq!(ids(&requests.of(Role::Proxy, Ring::Last)), ["slow"]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::metrics::{LATENCY_BUCKETS, name};
@@ -40,12 +39,10 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads the metrics now.
-    pub fn of(registry: &Registry) -> Self {
+    /// What these metrics say.
+    pub fn of(families: &[MetricFamily]) -> Self {
         let mut reading = Reading::default();
-        for family in registry.gather() {
-            reading.take(&family);
-        }
+        families.iter().for_each(|family| reading.take(family));
         let all = |topics: &BTreeMap<String, Counts>| {
             topics.values().fold(Counts::default(), |mut all, topic| {
                 all.add(topic);
@@ -204,9 +201,12 @@ fn label(metric: &Metric, wanted: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{Exchange, Phase, Role};
     use crate::processor::metrics::ProcessorMetrics;
     use crate::proxy::metrics::ProxyMetrics;
     use actix_web::http::Method;
+    use prometheus::Registry;
+    use std::time::Duration;
 
     #[test]
     fn the_metrics_are_read_by_the_names_they_have() {
@@ -214,7 +214,8 @@ mod tests {
         let proxy = ProxyMetrics::register(&registry).unwrap();
         let processor = ProcessorMetrics::register(&registry).unwrap();
         let orders = proxy.topic("orders");
-        let before = Reading::of(&registry);
+        let read = || Reading::of(&[proxy.shown(), processor.shown()].concat());
+        let before = read();
         for (status, seconds) in [(200, 0.004), (404, 0.004), (504, 20.0), (200, 90.0)] {
             orders.answered(&Method::GET, status, seconds);
         }
@@ -224,16 +225,40 @@ mod tests {
         topic.finished("expired");
         topic.clock_skew.set(3.5);
         topic.waiting_for_call.set(2);
-        let now = Reading::of(&registry);
+        topic.in_flight.set(4);
+        let mut seen = Exchange::begin(Role::Proxy);
+        seen.phases.set(Phase::Reply, Duration::from_millis(250));
+        orders.seen.observe(&seen);
+        let now = read();
         let counts = now.proxy.since(&before.proxy);
         assert_eq!((counts.requests, counts.errors), (4, 1));
         assert_eq!(counts.quantile(0.5), Some(5.0));
         assert_eq!(counts.quantile(1.0), Some(60_000.0), "beyond the buckets");
         assert_eq!((now.processor.requests, now.processor.errors), (2, 1));
+        assert_eq!(counts.phases["reply"], 0.25);
         assert_eq!(now.gauge(name::PROXY_PENDING), 7.0);
+        assert_eq!(now.gauge(name::PROCESSOR_IN_FLIGHT), 4.0);
         assert_eq!(now.skews["orders"], 3.5);
         assert_eq!(now.waiting[&("orders".to_owned(), "call".to_owned())], 2.0);
         assert!(now.proxy_topics.contains_key("orders"));
+        // What is shown is all that a reading knows: those of the whole registry say the same.
+        let all = Reading::of(&registry.gather());
+        assert_eq!(
+            (&now.proxy_topics, &now.processor_topics),
+            (&all.proxy_topics, &all.processor_topics)
+        );
+        assert_eq!((&now.skews, &now.waiting), (&all.skews, &all.waiting));
+        for gauge in [
+            name::PROXY_PENDING,
+            name::PROXY_PENDING_BYTES,
+            name::PROXY_CONNECTIONS,
+            name::PROCESSOR_IN_FLIGHT,
+            name::CALLS_BORROWED,
+            name::CALLS_BORROWABLE,
+        ] {
+            assert_eq!(now.gauges.get(gauge), all.gauges.get(gauge), "{gauge}");
+            assert!(now.gauges.contains_key(gauge), "{gauge}");
+        }
     }
 
     #[test]

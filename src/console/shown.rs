@@ -1,11 +1,12 @@
 //! A request as the API shows it.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::console::requests::Remembered;
 use crate::exchange::{Attempt, Exchange, Phase, RecordPosition};
+use crate::wire::clock::unix_ms;
 
 /// One line of a list.
 #[derive(Debug, Serialize)]
@@ -15,7 +16,7 @@ pub struct Line {
     pub role: &'static str,
     pub correlation_id: String,
     /// When it began, in ms since 1970.
-    pub at: u64,
+    pub at: i64,
     pub method: String,
     /// Its query is masked.
     pub path: String,
@@ -81,7 +82,7 @@ impl Line {
             number: request.number,
             role: exchange.role.as_str(),
             correlation_id: exchange.correlation_id.to_string(),
-            at: since_epoch(exchange.at),
+            at: unix_ms(exchange.at),
             method: exchange.method.to_string(),
             path: exchange.path.clone(),
             topic: exchange.request.as_ref().map(|place| place.topic.to_string()),
@@ -161,11 +162,6 @@ fn parts(exchange: &Exchange) -> Vec<Part> {
 
 fn ms(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn since_epoch(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::exchange::phase::Phase;
 use crate::exchange::role::Role;
 use crate::metrics::LATENCY_BUCKETS;
+use crate::wire::clock::unix_ms;
 
 /// A bucket gets another one after this time: whoever scrapes sees one of an interval.
 const EVERY: Duration = Duration::from_secs(1);
@@ -45,9 +46,7 @@ impl Buckets {
     pub fn note(&self, trace: u128, value: f64, at: SystemTime) {
         let index = LATENCY_BUCKETS.partition_point(|bound| *bound < value);
         let slot = &self.0[index];
-        let now = at
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+        let now = unix_ms(at) as u64;
         let last = slot.at.load(Ordering::Relaxed);
         let is_due = now.abs_diff(last) >= EVERY.as_millis() as u64;
         // Err: another thread notes one.
@@ -112,6 +111,8 @@ impl Exemplars {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]

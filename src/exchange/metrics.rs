@@ -65,6 +65,11 @@ impl ExchangeMetrics {
         })
     }
 
+    /// How long the phases took.
+    pub fn phases(&self) -> &HistogramVec {
+        &self.phases
+    }
+
     /// Requests that stand for the buckets of phases.
     pub fn exemplars(&self) -> &Exemplars {
         &self.exemplars

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use actix::Addr;
 use prometheus::Registry;
+use prometheus::proto::MetricFamily;
 
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::management::access::Access;
@@ -46,6 +48,13 @@ impl Board {
                 .as_ref()
                 .map(|processor| processor.metrics.exemplars().clone()),
         }
+    }
+
+    /// The metrics that the console shows, as they are now.
+    pub fn shown(&self) -> Vec<MetricFamily> {
+        let proxy = self.proxy.iter().map(|proxy| proxy.metrics.shown());
+        let processor = self.processor.iter().map(|processor| processor.metrics.shown());
+        proxy.chain(processor).flatten().collect()
     }
 
     /// Why this process should get no traffic; empty = ready.
@@ -121,10 +130,19 @@ impl Board {
 }
 
 /// The workers of each topic, by the topic's name.
-pub fn by_topic(workers: &[Arc<WorkerView>]) -> BTreeMap<&str, Vec<&WorkerView>> {
-    let mut topics: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
+pub type ByTopic<'a> = BTreeMap<&'a str, Vec<&'a WorkerView>>;
+
+/// Groups workers by their topics.
+pub fn by_topic(workers: &[Arc<WorkerView>]) -> ByTopic<'_> {
+    let mut topics = ByTopic::new();
     for worker in workers {
         topics.entry(&worker.topic.name).or_default().push(worker);
     }
     topics
+}
+
+/// Since when the oldest record is under way that these workers have.
+pub fn oldest(workers: &[&WorkerView]) -> Option<Instant> {
+    let backlogs = workers.iter().flat_map(|worker| worker.backlogs());
+    backlogs.filter_map(|backlog| backlog.oldest_since).min()
 }

@@ -56,8 +56,10 @@ struct Changes(ArcSwap<VecDeque<Arc<Change>>>);
 impl Changes {
     fn after(&self, number: u64) -> Vec<Arc<Change>> {
         let changes = self.0.load();
-        let newer = changes.iter().filter(|change| change.number > number);
-        newer.cloned().collect()
+        // The newest stand last, and mostly there is none.
+        let newer = changes.iter().rev().take_while(|change| change.number > number);
+        let newer = newer.count();
+        changes.range(changes.len() - newer..).cloned().collect()
     }
 
     /// Numbers a change as it gets its place: whoever asks for what comes after a number must not miss one that was numbered before, and

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -9,7 +10,7 @@ use prometheus::{
 use crate::exchange::Role;
 use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
-use crate::metrics::{LATENCY_BUCKETS, name, register};
+use crate::metrics::{LATENCY_BUCKETS, collect, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
 use crate::processor::memory::metrics::{MemoryMetrics, TopicMemoryMetrics};
 
@@ -268,6 +269,20 @@ impl ProcessorMetrics {
                 )?,
             )?,
         })
+    }
+
+    /// What the console shows of them, now.
+    pub fn shown(&self) -> Vec<MetricFamily> {
+        collect(&[
+            &self.messages,
+            &self.latency,
+            self.seen.phases(),
+            &self.in_flight,
+            &self.clock_skew,
+            &self.waiting,
+            &self.calls_borrowed,
+            &self.calls_borrowable,
+        ])
     }
 
     /// Requests that stand for the buckets of phases.

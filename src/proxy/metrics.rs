@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -11,7 +12,7 @@ use crate::error::RequestError;
 use crate::exchange::Role;
 use crate::exchange::exemplars::Exemplars;
 use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
-use crate::metrics::{LATENCY_BUCKETS, name, register};
+use crate::metrics::{LATENCY_BUCKETS, collect, name, register};
 use crate::proxy::results::metrics::ResultsMetrics;
 use crate::proxy::stream::metrics::StreamMetrics;
 use crate::proxy::stream::outcome::Outcome;
@@ -225,6 +226,18 @@ impl ProxyMetrics {
             results: ResultsMetrics::register(registry)?,
             ready: gauge("proxy_ready", "1 while /health/ready is true")?,
         })
+    }
+
+    /// What the console shows of them, now.
+    pub fn shown(&self) -> Vec<MetricFamily> {
+        collect(&[
+            &self.requests,
+            &self.request_latency,
+            self.seen.phases(),
+            &self.pending,
+            &self.pending_bytes,
+            &self.connections_open,
+        ])
     }
 
     /// Requests that stand for the buckets of phases.
