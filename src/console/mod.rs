@@ -32,7 +32,6 @@ mod trial;
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use prometheus::Registry;
 
@@ -45,6 +44,7 @@ use crate::exchange::Watcher;
 use crate::management::board::Board;
 use crate::management::configuration::Configuration;
 use crate::settings::Settings;
+use crate::wire::now_ms;
 
 /// What the console's handlers share.
 pub struct Console {
@@ -53,7 +53,8 @@ pub struct Console {
     live: Live,
     redrives: Redrives,
     readers: Readers,
-    began: SystemTime,
+    /// In ms since 1970.
+    began: i64,
 }
 
 /// A console that takes in requests already, and shows nothing yet.
@@ -82,10 +83,10 @@ impl Beginning {
         Ok(Console {
             configuration: board.configuration.clone(),
             keeper,
-            redrives: Redrives::new(self.live.clone()),
+            redrives: Redrives::new(self.live.clone(), board.phase.clone()),
             live: self.live,
             readers: Readers::default(),
-            began: SystemTime::now(),
+            began: now_ms(),
         })
     }
 }

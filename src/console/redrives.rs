@@ -1,8 +1,9 @@
 //! A redrive that runs in this process: one at a time, on a thread of its own. Whoever asks sees how far it is.
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,9 @@ use crate::dlq::error::DlqError;
 use crate::dlq::letter::Place;
 use crate::dlq::options::Redrive;
 use crate::dlq::redrive::{Onlooker, Report, send_back};
+use crate::process::phase::Phase;
 use crate::settings::{Settings, rate};
+use crate::wire::now_ms;
 
 /// Letters of a dry run that are shown.
 const PLANNED: usize = 200;
@@ -65,8 +68,8 @@ pub struct Progress {
     /// The filters it was given.
     pub filter: Vec<String>,
     /// In ms since 1970.
-    pub began: u64,
-    pub ended: Option<u64>,
+    pub began: i64,
+    pub ended: Option<i64>,
     /// Letters that went back; of a dry run, those that would.
     pub redriven: usize,
     /// The first letters of a dry run, and where each would go.
@@ -98,6 +101,8 @@ pub struct Redrives(Arc<Shared>);
 
 struct Shared {
     live: Live,
+    /// A process that drains redrives no more.
+    phase: Phase,
     count: AtomicU64,
     running: AtomicBool,
     /// Of the one that runs: set when it is to end.
@@ -115,9 +120,10 @@ pub enum NotBegun {
 }
 
 impl Redrives {
-    pub fn new(live: Live) -> Self {
+    pub fn new(live: Live, phase: Phase) -> Self {
         Redrives(Arc::new(Shared {
             live,
+            phase,
             count: AtomicU64::new(0),
             running: AtomicBool::new(false),
             stop: ArcSwap::default(),
@@ -148,7 +154,7 @@ impl Redrives {
             running: true,
             dry_run: order.dry_run,
             filter: order.filter,
-            began: now(),
+            began: now_ms(),
             ..Progress::default()
         };
         let stop = Arc::new(AtomicBool::new(false));
@@ -156,11 +162,13 @@ impl Redrives {
         let begun = self.tell(progress.clone());
         let follower = Follower {
             redrives: self.clone(),
-            progress: ArcSwap::from_pointee(progress),
+            progress: RefCell::new(progress),
             stop,
         };
         let work = move || {
-            let (report, done) = send_back(&settings, &redrive, &follower);
+            // Whatever becomes of it, its end is told, and another one may begin.
+            let done = catch_unwind(AssertUnwindSafe(|| send_back(&settings, &redrive, &follower)));
+            let (report, done) = done.unwrap_or((None, Err(DlqError::Panicked)));
             follower.ended(report, done);
         };
         let spawned = std::thread::Builder::new().name("khp-redrive".into()).spawn(work);
@@ -174,38 +182,34 @@ impl Redrives {
     fn tell(&self, progress: Progress) -> Arc<Progress> {
         self.0.live.tell("redrive", &progress);
         let progress = Arc::new(progress);
-        self.0.last.store(Some(progress.clone()));
+        // The next one may have begun before the end of this one is told.
+        self.0.last.rcu(|last| match last {
+            Some(last) if last.number > progress.number => last.clone(),
+            _ => progress.clone(),
+        });
         progress
     }
 }
 
-/// Follows one redrive. Only its thread writes.
+/// Follows one redrive, on its thread.
 struct Follower {
     redrives: Redrives,
-    progress: ArcSwap<Progress>,
+    progress: RefCell<Progress>,
     stop: Arc<AtomicBool>,
 }
 
 impl Follower {
-    fn change(&self, change: impl FnOnce(&mut Progress)) {
-        let mut progress = Progress::clone(&self.progress.load());
-        change(&mut progress);
-        self.progress.store(Arc::new(progress));
-    }
-
-    fn ended(&self, report: Option<Report>, done: Result<(), DlqError>) {
-        self.change(|progress| {
-            progress.running = false;
-            progress.ended = Some(now());
-            if let Some(report) = report {
-                progress.note(&report);
-            }
-            progress.error = done.err().map(|error| match error {
-                DlqError::Interrupted => "stopped; a new redrive goes on with the rest".to_owned(),
-                error => error.to_string(),
-            });
+    fn ended(self, report: Option<Report>, done: Result<(), DlqError>) {
+        let mut progress = self.progress.into_inner();
+        progress.running = false;
+        progress.ended = Some(now_ms());
+        if let Some(report) = report {
+            progress.note(&report);
+        }
+        progress.error = done.err().map(|error| match error {
+            DlqError::Interrupted => "stopped; a new redrive goes on with the rest".to_owned(),
+            error => error.to_string(),
         });
-        let progress = Progress::clone(&self.progress.load());
         if !progress.dry_run {
             let (redriven, left) = (
                 progress.redriven,
@@ -220,20 +224,22 @@ impl Follower {
 
 impl Onlooker for Follower {
     fn planned(&self, place: Place, topic: &str) -> Result<(), DlqError> {
-        if self.progress.load().planned.len() < PLANNED {
+        let planned = &mut self.progress.borrow_mut().planned;
+        if planned.len() < PLANNED {
             let (place, topic) = (place.to_string(), topic.to_owned());
-            self.change(|progress| progress.planned.push(Plan { place, topic }));
+            planned.push(Plan { place, topic });
         }
         Ok(())
     }
 
     fn progress(&self, report: &Report) {
-        self.change(|progress| progress.note(report));
-        self.redrives.tell(Progress::clone(&self.progress.load()));
+        let mut progress = self.progress.borrow_mut();
+        progress.note(report);
+        self.redrives.tell(progress.clone());
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.redrives.0.phase.is_draining()
     }
 }
 
@@ -247,11 +253,6 @@ impl Progress {
         });
         self.left = left.collect();
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -283,9 +284,51 @@ mod tests {
         }
     }
 
+    fn redrives() -> Redrives {
+        Redrives::new(Live::new(&Registry::new()).unwrap(), Phase::default())
+    }
+
+    fn follower(redrives: &Redrives, number: u64) -> Follower {
+        let progress = Progress {
+            number,
+            running: true,
+            ..Progress::default()
+        };
+        Follower {
+            redrives: redrives.clone(),
+            progress: RefCell::new(progress),
+            stop: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn one_ends_when_it_is_stopped_or_its_process_drains() {
+        let redrives = redrives();
+        let stopped = follower(&redrives, 1);
+        redrives.0.stop.store(stopped.stop.clone());
+        redrives.stop();
+        assert!(stopped.is_stopped());
+        let other = follower(&redrives, 2);
+        assert!(!other.is_stopped());
+        redrives.0.phase.drain();
+        assert!(other.is_stopped());
+    }
+
+    #[test]
+    fn the_end_of_one_does_not_hide_the_next() {
+        let redrives = redrives();
+        let (one, next) = (follower(&redrives, 1), follower(&redrives, 2));
+        next.progress(&Report::default());
+        one.ended(None, Err(DlqError::Panicked));
+        let last = redrives.last().unwrap();
+        assert!(last.number == 2 && last.running, "{last:?}");
+        next.ended(None, Ok(()));
+        assert!(redrives.last().is_some_and(|last| last.number == 2 && !last.running));
+    }
+
     #[test]
     fn one_runs_at_a_time_and_one_that_cannot_begin_says_why() {
-        let redrives = Redrives::new(Live::new(&Registry::new()).unwrap());
+        let redrives = redrives();
         redrives.0.running.store(true, Ordering::Relaxed);
         let loaded = crate::settings::load(crate::settings::Mode::Processor, &[], &Default::default());
         // Without a dead letter topic; the reference has none.

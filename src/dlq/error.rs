@@ -12,8 +12,13 @@ pub enum DlqError {
     NotConfigured,
     #[error("{0}")]
     Usage(String),
-    #[error("{0}")]
-    Topic(#[from] TopicError),
+    #[error("{error}{}", .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
+    Topic {
+        #[source]
+        error: TopicError,
+        /// Why Kafka is not reached, in librdkafka's words or the broker's.
+        reason: Option<String>,
+    },
     #[error("Kafka does not answer any more ({0}); run the command again")]
     Silent(String),
     #[error("{what}: {source}")]
@@ -24,8 +29,16 @@ pub enum DlqError {
     },
     #[error("standard output cannot be written: {0}")]
     Output(#[from] std::io::Error),
+    #[error("it came upon a fault of this program; the log says which")]
+    Panicked,
     #[error("stopped by a signal; run the same command again to go on")]
     Interrupted,
+}
+
+impl From<TopicError> for DlqError {
+    fn from(error: TopicError) -> Self {
+        DlqError::Topic { error, reason: None }
+    }
 }
 
 impl DlqError {
@@ -39,8 +52,12 @@ impl DlqError {
     pub fn exit_code(&self) -> u8 {
         match self {
             DlqError::NotConfigured | DlqError::Usage(_) => exit::USAGE,
-            DlqError::Topic(TopicError::Unreachable { .. }) | DlqError::Silent(_) => exit::UNAVAILABLE,
-            DlqError::Topic(_) | DlqError::Kafka { .. } => exit::SOFTWARE,
+            DlqError::Topic {
+                error: TopicError::Unreachable { .. },
+                ..
+            }
+            | DlqError::Silent(_) => exit::UNAVAILABLE,
+            DlqError::Topic { .. } | DlqError::Kafka { .. } | DlqError::Panicked => exit::SOFTWARE,
             DlqError::Output(_) => exit::IO_ERROR,
             DlqError::Interrupted => exit::CUT_OFF,
         }

@@ -1,6 +1,7 @@
 //! Which letters are meant: `FIELD=VALUE` (exactly) or `FIELD~GLOB` (`*`, `?`, `[…]`, `{a,b}`).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -122,6 +123,19 @@ impl Filter {
 /// Do all of them hold?
 pub fn pass(filters: &[Filter], letter: &Letter) -> bool {
     filters.iter().all(|filter| filter.passes(letter))
+}
+
+/// The field that it looks at. The value may be anything of a request, and is not told.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Field::Header(name) => write!(f, "header:{name}"),
+            field => {
+                let known = Field::NAMES.iter().find(|(_, known)| known == field);
+                f.write_str(known.map_or("", |(name, _)| name))
+            }
+        }
+    }
 }
 
 impl FromStr for Filter {

@@ -18,7 +18,6 @@ use crate::kafka::client::oauth;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
 use crate::kafka::record::raw_record;
-use crate::process::output;
 use crate::settings::Settings;
 use crate::wire::sealing::is_sealed;
 use crate::wire::{RawRecord, Sealing, redrive};
@@ -71,10 +70,9 @@ impl Letters {
         let consumer = BaseConsumer::from_config_and_context(&config, Complaints::default());
         let consumer = consumer.map_err(DlqError::kafka("Kafka client"))?;
         oauth::sign_in(consumer.client());
-        let found = describe(consumer.client(), topic).inspect_err(|_| {
-            Complaints::of_consumer(&consumer)
-                .into_iter()
-                .for_each(output::complain);
+        let found = describe(consumer.client(), topic).map_err(|error| DlqError::Topic {
+            reason: Complaints::of_consumer(&consumer),
+            error,
         })?;
         Ok(found.map(|found| Letters {
             consumer,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, RateLimiter};
 
 use crate::dlq::error::DlqError;
@@ -24,6 +26,8 @@ use crate::settings::Settings;
 
 /// Letters in one transaction. While it is open, consumers of its partitions wait, so it is made of what is at hand.
 const BATCH: usize = 100;
+/// While a rate is kept, how often is looked whether the redrive is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The command: prints what is done, and ends early on a signal.
 pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
@@ -53,7 +57,7 @@ pub trait Onlooker {
     fn planned(&self, place: Place, topic: &str) -> Result<(), DlqError>;
     /// So far.
     fn progress(&self, report: &Report);
-    /// Asked after each letter: is it to end? The batch at hand is finished first.
+    /// Asked before each letter, and while one waits: is it to end? The batch at hand is finished first.
     fn is_stopped(&self) -> bool;
 }
 
@@ -87,6 +91,7 @@ pub fn send_back(
     // After the start, which ends the transaction of an earlier run: from here on no other run writes marks.
     let done = letters.survey().and_then(|survey| {
         letters.each(&survey, |letter| {
+            run.go_on()?;
             if letter.redriven || !pass(&redrive.filter, &letter) {
                 return Ok(Next::GoOn);
             }
@@ -164,18 +169,34 @@ impl<'a> Run<'a> {
         if self.taken == self.max {
             return Ok(Next::Enough);
         }
-        if let (Some(limit), Some(_)) = (&self.limit, &self.transactions) {
-            futures_executor::block_on(limit.until_ready());
+        while let Some(wait) = self.wait() {
+            std::thread::sleep(wait.min(LOOK));
+            self.go_on()?;
         }
         self.taken += 1;
         self.batch.push(planned);
         if self.batch.len() >= self.batch_size {
             self.flush()?;
         }
-        match (self.onlooker.is_stopped(), self.taken == self.max) {
-            (true, _) => self.flush().and(Err(DlqError::Interrupted)),
-            (false, true) => Ok(Next::Enough),
-            (false, false) => Ok(Next::GoOn),
+        match self.taken == self.max {
+            true => Ok(Next::Enough),
+            false => Ok(Next::GoOn),
+        }
+    }
+
+    /// How long the next letter waits for its turn; `None`: it is its turn.
+    fn wait(&self) -> Option<Duration> {
+        let limit = self.limit.as_ref().filter(|_| self.transactions.is_some())?;
+        let early = limit.check().err()?;
+        Some(early.wait_time_from(limit.clock().now()))
+    }
+
+    /// # Errors
+    /// `Interrupted`: it is to end.
+    fn go_on(&mut self) -> Result<(), DlqError> {
+        match self.onlooker.is_stopped() {
+            true => self.flush().and(Err(DlqError::Interrupted)),
+            false => Ok(()),
         }
     }
 
