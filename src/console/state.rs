@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::console::bounds::Bound;
 use crate::console::history::Point;
 use crate::console::sample::Reading;
-use crate::management::board::{Board, by_topic};
+use crate::management::board::{Board, ByTopic, by_topic, oldest};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::State as BreakerState;
+use crate::processor::worker::view::WorkerView;
 use crate::settings::Settings;
 
 /// The share of a bound from which on it is told.
@@ -63,20 +64,22 @@ impl State {
     /// Judges.
     pub fn of(evidence: &Evidence<'_>) -> Self {
         let mut reasons = Vec::new();
+        let workers = evidence.board.workers();
+        let topics = by_topic(&workers);
         let not_ready = evidence.board.not_ready();
         reasons.extend(not_ready.into_iter().map(|text| Reason {
             level: Level::Bad,
             text,
         }));
-        let warnings = breakers(evidence.board)
+        let warnings = breakers(&topics)
             .into_iter()
-            .chain(backends(evidence.board))
+            .chain(backends(&topics))
             .chain(clocks(evidence))
             .chain(failures(evidence.minute))
             .chain(slowness(evidence.minute))
             .chain(waiting(evidence.reading))
             .chain(evidence.bounds.iter().filter_map(near))
-            .chain(old_records(evidence.board));
+            .chain(old_records(&topics));
         reasons.extend(warnings.map(|text| Reason {
             level: Level::Warn,
             text,
@@ -110,10 +113,10 @@ fn sentence(level: Level, reasons: &[Reason], minute: &Point) -> String {
     }
 }
 
-fn breakers(board: &Board) -> Vec<String> {
+fn breakers(topics: &ByTopic<'_>) -> Vec<String> {
     let now = monotonic_ms();
-    let of_topic = |(name, workers): (&str, Vec<&_>)| {
-        let worker: &crate::processor::worker::view::WorkerView = workers.first()?;
+    let of_topic = |(name, workers): (&&str, &Vec<&WorkerView>)| {
+        let worker = workers.first()?;
         if worker.is_paused() {
             return Some(format!("topic {name} is paused by an operator"));
         }
@@ -130,15 +133,12 @@ fn breakers(board: &Board) -> Vec<String> {
             ),
         })
     };
-    let workers = board.workers();
-    by_topic(&workers).into_iter().filter_map(of_topic).collect()
+    topics.iter().filter_map(of_topic).collect()
 }
 
-fn backends(board: &Board) -> Vec<String> {
-    let workers = board.workers();
-    let topics = by_topic(&workers);
+fn backends(topics: &ByTopic<'_>) -> Vec<String> {
     let down = topics
-        .into_iter()
+        .iter()
         .filter(|(_, workers)| workers[0].backend.as_str() == "down");
     down.map(|(name, _)| format!("the backend of {name} fails its health check"))
         .collect()
@@ -196,14 +196,12 @@ fn near(bound: &Bound) -> Option<String> {
     is_near.then(|| format!("{} are near their bound: {} of {}", bound.what, bound.used, bound.of))
 }
 
-fn old_records(board: &Board) -> Vec<String> {
-    let workers = board.workers();
-    let text = |(name, workers): (&str, Vec<&crate::processor::worker::view::WorkerView>)| {
-        let backlogs = workers.iter().flat_map(|worker| worker.backlogs());
-        let oldest = backlogs.filter_map(|backlog| backlog.oldest_since).min()?.elapsed();
+fn old_records(topics: &ByTopic<'_>) -> Vec<String> {
+    let text = |(name, workers): (&&str, &Vec<&WorkerView>)| {
+        let oldest = oldest(workers)?.elapsed();
         (oldest > OLD).then(|| format!("the oldest record of {name} has been under way for {}", seconds(oldest)))
     };
-    by_topic(&workers).into_iter().filter_map(text).collect()
+    topics.iter().filter_map(text).collect()
 }
 
 fn seconds(time: Duration) -> String {

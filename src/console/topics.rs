@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::console::history::Point;
 use crate::console::keeper::Topics;
-use crate::management::board::{Board, by_topic};
+use crate::management::board::{Board, by_topic, oldest};
 use crate::management::status::topic_status;
 use crate::process::progress::monotonic_ms;
 use crate::processor::worker::view::WorkerView;
@@ -37,11 +37,9 @@ fn consumed_topic(name: &str, workers: &[&WorkerView], topics: &Topics) -> Value
     let mut document = topic_status(workers);
     let (topic, now) = (&workers[0].topic, monotonic_ms());
     let opened = workers[0].breaker.as_ref().and_then(|breaker| breaker.opened(now));
-    let oldest = workers.iter().flat_map(|worker| worker.backlogs());
-    let oldest = oldest.filter_map(|backlog| backlog.oldest_since).min();
     let more = json!({
         "last": topics.processor.get(name).or_else(|| topics.processor.get(&topic.request_topic)),
-        "oldest_in_flight_seconds": oldest.map(|since| seconds(since.elapsed())),
+        "oldest_in_flight_seconds": oldest(workers).map(|since| seconds(since.elapsed())),
         "partitions_of": workers.iter().flat_map(|worker| partitions(worker)).collect::<Vec<_>>(),
         "breaker_is_off": topic.breaker.mode == BreakerMode::Off,
         "breaker_opened_seconds_ago": opened.map(|(since, _)| seconds(since)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::management::board::{Board, by_topic};
+use crate::management::board::{Board, by_topic, oldest};
 use crate::processor::worker::view::WorkerView;
 use crate::supervision::health_supervisor::Survey;
 
@@ -98,13 +98,12 @@ fn state(paused: bool, assigned: bool) -> &'static str {
 /// What one worker is doing; at most a second old.
 fn worker_status(worker: &WorkerView) -> Value {
     let backlogs = worker.backlogs();
-    let oldest = backlogs.iter().filter_map(|backlog| backlog.oldest_since).min();
     json!({
         "index": worker.index,
         "state": state(worker.is_paused(), worker.is_assigned()),
         "partitions": backlogs.iter().map(|backlog| backlog.partition).collect::<BTreeSet<_>>(),
         "lag": worker.lags().into_iter().collect::<BTreeMap<_, _>>(),
         "in_flight": backlogs.iter().map(|backlog| backlog.in_flight).sum::<usize>(),
-        "oldest_in_flight_seconds": oldest.map(|since| since.elapsed().as_secs_f32()),
+        "oldest_in_flight_seconds": oldest(&[worker]).map(|since| since.elapsed().as_secs_f32()),
     })
 }
