@@ -1,7 +1,5 @@
 //! What can be asked of the console: how the process is and was, its topics, requests, changes and settings.
 
-use std::time::SystemTime;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,7 +11,6 @@ use crate::console::shown::{Line, Whole};
 use crate::console::topics as topics_document;
 use crate::exchange::Role;
 use crate::management::board::Board;
-use crate::management::guard;
 use crate::process::events as kept_events;
 
 /// Which requests are listed.
@@ -33,17 +30,13 @@ enum RoleName {
 }
 
 /// `GET /api/process`: what this process is, and what can be done with it.
-pub async fn process(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
-    let began = console.began.duration_since(SystemTime::UNIX_EPOCH);
+pub async fn process(board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
     json_answer(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instance": board.proxy.as_ref().map(|proxy| &proxy.instance.id),
         "proxy": board.proxy.is_some(),
         "processor": board.processor.is_some(),
-        "began": began.map_or(0, |since| since.as_millis() as u64),
+        "began": console.began,
         "can_change": board.access.has_token(),
         "dead_letters": console.has_dead_letters(),
         "peers": !console.settings().management.peers.is_empty(),
@@ -51,28 +44,19 @@ pub async fn process(request: HttpRequest, board: web::Data<Board>, console: web
 }
 
 /// `GET /api/now`.
-pub async fn now(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
+pub async fn now(console: web::Data<Console>) -> HttpResponse {
     known(console.keeper.now().await, |now| json_answer(&now))
 }
 
 /// `GET /api/history`: the last 15 minutes.
-pub async fn history(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
+pub async fn history(console: web::Data<Console>) -> HttpResponse {
     known(console.keeper.history().await, |points| {
         json_answer(&json!({"points": points}))
     })
 }
 
 /// `GET /api/topics`.
-pub async fn topics(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
+pub async fn topics(board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
     known(console.keeper.topics().await, |topics| {
         json_answer(&topics_document::document(&board, &topics))
     })
@@ -80,9 +64,6 @@ pub async fn topics(request: HttpRequest, board: web::Data<Board>, console: web:
 
 /// `GET /api/requests`: the last, the slowest or the failed ones, as one role saw them.
 pub async fn requests(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
     let asked = match web::Query::<Listed>::from_query(request.query_string()) {
         Ok(asked) => asked.into_inner(),
         Err(error) => return Problem::bad(error.to_string()).response(),
@@ -100,15 +81,7 @@ pub async fn requests(request: HttpRequest, board: web::Data<Board>, console: we
 }
 
 /// `GET /api/requests/{id}`: all that is known of the requests with this id.
-pub async fn request(
-    request: HttpRequest,
-    id: web::Path<String>,
-    board: web::Data<Board>,
-    console: web::Data<Console>,
-) -> HttpResponse {
-    if let Err(refused) = guard::reading(&request, &board.access).await {
-        return refused;
-    }
+pub async fn request(id: web::Path<String>, console: web::Data<Console>) -> HttpResponse {
     known(console.keeper.find(id.into_inner()).await, |found| {
         let requests: Vec<_> = found.iter().map(Whole::of).collect();
         json_answer(&json!({"requests": requests}))
@@ -116,29 +89,19 @@ pub async fn request(
 }
 
 /// `GET /api/events`: what changed.
-pub async fn events(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    match guard::reading(&request, &board.access).await {
-        Ok(()) => {
-            json_answer(&json!({"events": kept_events::after(0).iter().map(|event| &**event).collect::<Vec<_>>()}))
-        }
-        Err(refused) => refused,
-    }
+pub async fn events() -> HttpResponse {
+    let events = kept_events::after(0);
+    json_answer(&json!({"events": events.iter().map(|event| &**event).collect::<Vec<_>>()}))
 }
 
 /// `GET /api/settings`: the effective ones, masked, each with where it came from.
-pub async fn settings(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    match guard::reading(&request, &board.access).await {
-        Ok(()) => json_answer(&json!({"settings": &*board.configuration.entries()})),
-        Err(refused) => refused,
-    }
+pub async fn settings(board: web::Data<Board>) -> HttpResponse {
+    json_answer(&json!({"settings": &*board.configuration.entries()}))
 }
 
 /// `GET /api/live`: the same, as it happens.
-pub async fn live(request: HttpRequest, board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    match guard::reading(&request, &board.access).await {
-        Ok(()) => console.live.subscribe(),
-        Err(refused) => refused,
-    }
+pub async fn live(console: web::Data<Console>) -> HttpResponse {
+    console.live.subscribe()
 }
 
 fn known<T>(found: Option<T>, show: impl FnOnce(T) -> HttpResponse) -> HttpResponse {

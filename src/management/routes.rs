@@ -7,6 +7,8 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, Handler, HttpResponse, Responder, Route, guard, web};
 use serde_json::json;
 
+use crate::management::board::Board;
+use crate::management::guard::reading;
 use crate::proxy::handler::response::with_unread;
 
 /// Registers paths, and notes which.
@@ -32,6 +34,16 @@ impl<'a> Routes<'a> {
         F::Output: Responder + 'static,
     {
         self.add(path, "GET", bodiless(read().to(handler)));
+    }
+
+    /// A path that is read, by GET and HEAD, and by whoever may: of others its handler does not hear.
+    pub fn guarded<F, A>(&mut self, path: &'static str, handler: F)
+    where
+        F: Handler<A>,
+        A: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.add(path, "GET", bodiless(read().to(handler).wrap(from_fn(admit))));
     }
 
     /// A path that takes a POST whose body does not matter.
@@ -102,6 +114,17 @@ fn method_not_allowed(allowed: &str) -> HttpResponse {
 /// A route whose handler reads no body. One that comes all the same, and does not end, must not keep its connection.
 pub fn bodiless(route: Route) -> Route {
     route.wrap(from_fn(leave_unread))
+}
+
+async fn admit(
+    board: web::Data<Board>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    match reading(request.request(), &board.access).await {
+        Ok(()) => next.call(request).await,
+        Err(refused) => Ok(request.into_response(refused)),
+    }
 }
 
 async fn leave_unread(
