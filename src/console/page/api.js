@@ -41,14 +41,14 @@ export function askToken(why) {
   return asking;
 }
 
-async function send(path, options, again = true) {
+async function send(path, options) {
   const headers = { ...options.headers };
   if (token) headers.Authorization = `Bearer ${token}`;
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
-  if (answer.status === 401 && again) {
+  if (answer.status === 401) {
     const why = token ? "The process does not take this token." : "This process shows itself to those with its management_token.";
     token = "";
-    if (await askToken(why)) return send(path, options, true);
+    if (await askToken(why)) return send(path, options);
   }
   if (!answer.ok) throw new Refused(answer.status, await reason(answer));
   return answer;

@@ -8,7 +8,6 @@ const [WIDTH, HEIGHT] = [900, 100];
 
 /**
  * Lines over time. `lines` have a name, a class and a function from a point to a number or null; `write` makes text of a number.
- * `bound` is drawn as a line of its own, where it is within sight.
  */
 export function chart({ title, points, lines, write, area = false }) {
   const end = points.at(-1)?.at ?? Date.now() / 1000;
