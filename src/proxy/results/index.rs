@@ -1,6 +1,7 @@
 //! Where each result is, by its correlation id: at most 100 bytes each, whatever its size, and a bounded number of them. Pure.
 //!
-//! Entries lie in a slab; those of one second are a queue, so that the oldest go first in whatever order partitions are read. Of
+//! Entries lie in a slab; those that are over in one second are a queue, so that these go first in whatever order partitions are read,
+//! and however long each topic's are kept. Of
 //! results that had to go so, the ids are remembered, as many again: they are gone, and not awaited.
 
 mod slab;
@@ -92,8 +93,8 @@ pub struct Index {
     slab: Slab,
     /// By `key`: the place in the slab.
     by_id: HashMap<[u8; 8], u32>,
-    /// By the second in which they were written: the first and the last place of a queue.
-    by_second: BTreeMap<u32, (u32, u32)>,
+    /// By the second in which they are over: the first and the last place of a queue.
+    by_end: BTreeMap<u32, (u32, u32)>,
     open: HashMap<u64, Open>,
     gone: Gone,
     /// How many were removed: their time was over, or there were too many.
@@ -109,7 +110,7 @@ impl Index {
             retention,
             slab: Slab::default(),
             by_id: HashMap::new(),
-            by_second: BTreeMap::new(),
+            by_end: BTreeMap::new(),
             open: HashMap::new(),
             gone: Gone::new(max),
             expired: 0,
@@ -129,7 +130,7 @@ impl Index {
 
     /// Takes in a record. True: there is a result now, or there will be none.
     pub fn take(&mut self, stored: Stored, now: u32) -> bool {
-        if stored.at.saturating_add(self.kept(stored.topic)) <= now {
+        if self.end(stored.at, stored.topic) <= now {
             return false;
         }
         match stored.what {
@@ -213,7 +214,10 @@ impl Index {
             kind: kind as u8,
         });
         self.by_id.insert(key, place);
-        let queue = self.by_second.entry(stored.at).or_insert((place, place));
+        let queue = self
+            .by_end
+            .entry(self.end(stored.at, stored.topic))
+            .or_insert((place, place));
         if queue.1 != place {
             self.slab.get_mut(queue.1).next = place;
             queue.1 = place;
@@ -236,7 +240,7 @@ impl Index {
         if entry.id != id.to_bytes() {
             return Found::Nothing;
         }
-        let is_over = entry.at.saturating_add(self.kept(entry.topic)) <= now;
+        let is_over = self.end(entry.at, entry.topic) <= now;
         if is_over || Kind::of(entry.kind) == Kind::Cancelled {
             return Found::Gone;
         }
@@ -252,51 +256,69 @@ impl Index {
 
     /// Removes what is kept no longer. Called from time to time.
     pub fn sweep(&mut self, now: u32) {
-        while let Some((second, (first, _))) = self.by_second.first_key_value().map(|(at, queue)| (*at, *queue)) {
-            if second.saturating_add(self.kept(self.slab.get(first).topic)) > now {
-                break;
-            }
-            self.remove(first);
+        while let Some((end, (first, _))) = self.by_end.first_key_value()
+            && *end <= now
+        {
+            self.remove(*first);
             self.expired += 1;
         }
         let retention = &self.retention;
-        let kept = |topic: u16| retention.get(usize::from(topic)).map_or(0, |kept| kept.as_secs()) as u32;
         self.open
-            .retain(|_, open| open.began.saturating_add(kept(open.topic)) > now);
+            .retain(|_, open| end_of(retention, open.began, open.topic) > now);
     }
 
     /// Forgets a topic, which was deleted.
     pub fn forget_topic(&mut self, topic: u16) {
-        let of_it: Vec<u32> = self
-            .by_id
-            .values()
-            .copied()
-            .filter(|place| self.slab.get(*place).topic == topic)
-            .collect();
-        of_it.into_iter().for_each(|place| self.remove(place));
+        for (end, (first, last)) in std::mem::take(&mut self.by_end) {
+            // Each queue is walked once, and what stays of it is linked anew.
+            let (mut place, mut kept) = (first, None::<(u32, u32)>);
+            loop {
+                let (next, of, key) = {
+                    let entry = self.slab.get(place);
+                    (entry.next, entry.topic, low_half(&entry.id))
+                };
+                if of == topic {
+                    self.by_id.remove(&key);
+                    self.slab.remove(place);
+                } else if let Some((_, before)) = &mut kept {
+                    self.slab.get_mut(*before).next = place;
+                    *before = place;
+                } else {
+                    kept = Some((place, place));
+                }
+                if place == last {
+                    break;
+                }
+                place = next;
+            }
+            if let Some((first, last)) = kept {
+                self.slab.get_mut(last).next = slab::NONE;
+                self.by_end.insert(end, (first, last));
+            }
+        }
         self.open.retain(|_, open| open.topic != topic);
     }
 
     fn evict_oldest(&mut self) {
-        if let Some((_, (first, _))) = self.by_second.first_key_value().map(|(at, queue)| (*at, *queue)) {
+        if let Some((_, (first, _))) = self.by_end.first_key_value().map(|(end, queue)| (*end, *queue)) {
             self.gone.insert(low_half(&self.slab.get(first).id));
             self.remove(first);
             self.evicted += 1;
         }
     }
 
-    /// Takes an entry out. It is mostly the first of its second's queue.
+    /// Takes an entry out. It is mostly the first of its queue.
     fn remove(&mut self, place: u32) {
-        let (at, next, key) = {
+        let (end, next, key) = {
             let entry = self.slab.get(place);
-            (entry.at, entry.next, low_half(&entry.id))
+            (self.end(entry.at, entry.topic), entry.next, low_half(&entry.id))
         };
         self.by_id.remove(&key);
-        if let Some((first, last)) = self.by_second.get(&at).copied() {
+        if let Some((first, last)) = self.by_end.get(&end).copied() {
             if first == place && last == place {
-                self.by_second.remove(&at);
+                self.by_end.remove(&end);
             } else if first == place {
-                self.by_second.insert(at, (next, last));
+                self.by_end.insert(end, (next, last));
             } else {
                 let mut before = first;
                 while self.slab.get(before).next != place {
@@ -304,17 +326,22 @@ impl Index {
                 }
                 self.slab.get_mut(before).next = next;
                 if last == place {
-                    self.by_second.insert(at, (first, before));
+                    self.by_end.insert(end, (first, before));
                 }
             }
         }
         self.slab.remove(place);
     }
 
-    fn kept(&self, topic: u16) -> u32 {
-        let kept = self.retention.get(usize::from(topic)).map_or(0, |kept| kept.as_secs());
-        u32::try_from(kept).unwrap_or(u32::MAX)
+    fn end(&self, at: u32, topic: u16) -> u32 {
+        end_of(&self.retention, at, topic)
     }
+}
+
+/// When a result of this topic is over that was written then.
+fn end_of(retention: &[Duration], at: u32, topic: u16) -> u32 {
+    let kept = retention.get(usize::from(topic)).map_or(0, Duration::as_secs);
+    at.saturating_add(u32::try_from(kept).unwrap_or(u32::MAX))
 }
 
 /// What an entry stands for.

@@ -66,6 +66,56 @@ fn a_result_is_found_until_its_time_is_over() {
 }
 
 #[test]
+fn those_that_are_over_first_go_first_however_long_others_are_kept() {
+    let mut index = Index::new(2, vec![Duration::from_secs(7 * 24 * 3600), Duration::from_secs(60)]);
+    let [long, short, other] = [0; 3].map(|_| CorrelationId::new(1));
+    let of_topic = |topic, id, at| Stored {
+        topic,
+        ..whole(id, 1, at)
+    };
+    index.take(of_topic(0, long, 10), 10);
+    index.take(of_topic(1, short, 20), 20);
+    index.take(of_topic(1, other, 30), 30);
+    assert_eq!(
+        (index.find(short, 30), index.evicted),
+        (Found::Gone, 1),
+        "the short one makes room"
+    );
+    assert!(matches!(index.find(long, 30), Found::Result(_)));
+    index.sweep(100);
+    assert_eq!(
+        (index.len(), index.expired),
+        (1, 1),
+        "an older one that is kept does not hold up the sweep"
+    );
+}
+
+#[test]
+fn a_topic_is_forgotten_in_one_walk_and_others_stay() {
+    let each = 60_000;
+    let mut index = index(10 * each);
+    let ids: Vec<CorrelationId> = (0..2 * each).map(|_| CorrelationId::new(1)).collect();
+    for (number, id) in ids.iter().enumerate() {
+        let topic = (number % 2) as u16;
+        index.take(
+            Stored {
+                topic,
+                ..whole(*id, 1, 10 + (number / each) as u32)
+            },
+            20,
+        );
+    }
+    let began = std::time::Instant::now();
+    index.forget_topic(1);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let is_there = |(number, id): (usize, &CorrelationId)| (index.find(*id, 20) != Found::Nothing) == (number % 2 == 0);
+    assert!(ids.iter().enumerate().all(is_there));
+    assert_eq!((index.len(), index.by_end.len()), (each, 2));
+    index.sweep(11 + DAY);
+    assert!(index.is_empty() && index.by_end.is_empty());
+}
+
+#[test]
 fn the_oldest_go_first_and_are_gone() {
     let mut index = index(3);
     let ids: Vec<CorrelationId> = (0..6).map(|_| CorrelationId::new(1)).collect();
@@ -161,7 +211,7 @@ fn a_topic_that_is_gone_is_forgotten() {
     );
     index.forget_topic(0);
     assert_eq!(index.find(one, 10), Found::Nothing);
-    assert_eq!((index.len(), index.by_second.len()), (1, 1));
+    assert_eq!((index.len(), index.by_end.len()), (1, 1));
 }
 
 /// The bytes of a hash table: one control byte and one item a bucket, which are a power of two of which 7/8 may be full.
@@ -180,8 +230,7 @@ fn a_result_takes_at_most_a_hundred_bytes() {
         );
     }
     let item = size_of::<([u8; 8], u32)>();
-    let bytes =
-        index.slab.bytes() + table(index.by_id.capacity(), item) + index.gone_bytes() + index.by_second.len() * 32;
+    let bytes = index.slab.bytes() + table(index.by_id.capacity(), item) + index.gone_bytes() + index.by_end.len() * 32;
     assert_eq!((index.len(), size_of::<Entry>()), (MANY, 48));
     assert!(bytes <= 100 * MANY, "{} bytes each", bytes / MANY);
 }
@@ -236,7 +285,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(index.len(), plain.len());
-            let queued: usize = index.by_second.values().map(|(first, _)| {
+            let queued: usize = index.by_end.values().map(|(first, _)| {
                 let mut count = 1;
                 let mut place = *first;
                 while index.slab.get(place).next != slab::NONE {
