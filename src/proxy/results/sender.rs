@@ -1,18 +1,18 @@
 //! Sends what has to be in Kafka before its client hears of it: requests that are accepted, and cancels. A client of its own, because the
 //! one of other requests reports failures only.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::RequestError;
-use crate::kafka::cluster::admin::{TopicAdmin, TopicError};
+use crate::kafka::cluster::admin::TopicAdmin;
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::Purpose;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer, Undelivered};
@@ -47,8 +47,19 @@ pub enum NotTaken {
 pub struct Sender {
     producer: Arc<Producer<Acks>>,
     admin: TopicAdmin,
-    /// Topics that exist, and that the client knows.
-    open: ArcSwap<HashSet<Arc<str>>>,
+    /// What is known of topics.
+    known: ArcSwap<HashMap<Arc<str>, State>>,
+    /// One is opened at a time: many requests that come at once ask for it once.
+    opening: Semaphore,
+}
+
+/// What is known of a topic.
+#[derive(Clone, Copy)]
+enum State {
+    /// It exists, and the client knows it.
+    Open,
+    /// It could not be opened then. Whoever waited meanwhile hears the same.
+    Failed(Instant),
 }
 
 impl Sender {
@@ -63,7 +74,8 @@ impl Sender {
         Ok(Sender {
             producer,
             admin,
-            open: ArcSwap::default(),
+            known: ArcSwap::default(),
+            opening: Semaphore::new(1),
         })
     }
 
@@ -72,8 +84,16 @@ impl Sender {
     /// # Errors
     /// `KafkaUnavailable`: it does not, or Kafka does not answer.
     pub async fn open(&self, name: &Arc<str>, purpose: Purpose) -> Result<(), RequestError> {
-        if self.open.load().contains(name) {
+        let asked = Instant::now();
+        if let Some(State::Open) = self.known(name) {
             return Ok(());
+        }
+        // Err: never, it is not closed.
+        let _one = self.opening.acquire().await;
+        match self.known(name) {
+            Some(State::Open) => return Ok(()),
+            Some(State::Failed(at)) if at >= asked => return Err(RequestError::KafkaUnavailable),
+            Some(State::Failed(_)) | None => {}
         }
         let (producer, admin, topic) = (self.producer.clone(), self.admin.clone(), name.clone());
         let ensure = move || {
@@ -82,33 +102,28 @@ impl Sender {
         };
         match tokio::task::spawn_blocking(ensure).await {
             Ok(Ok(_)) => {
-                self.open.rcu(|open| {
-                    let mut open = HashSet::clone(open);
-                    open.insert(name.clone());
-                    open
-                });
-                Ok(())
+                self.change(|known| known.insert(name.clone(), State::Open));
+                return Ok(());
             }
-            Ok(Err(error @ TopicError::Unreachable { .. })) => {
-                tracing::debug!(%error, "topic not opened");
-                Err(RequestError::KafkaUnavailable)
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "requests whose answers are fetched later are refused");
-                Err(RequestError::KafkaUnavailable)
-            }
+            Ok(Err(error)) if error.passes() => tracing::debug!(%error, "topic not opened"),
+            Ok(Err(error)) => tracing::error!(%error, "requests whose answers are fetched later are refused"),
             // It panicked, and the panic hook has logged it.
-            Err(_) => Err(RequestError::KafkaUnavailable),
+            Err(_) => {}
         }
+        let failed = State::Failed(Instant::now());
+        self.change(|known| known.insert(name.clone(), failed));
+        Err(RequestError::KafkaUnavailable)
     }
 
     /// Sends a record, and comes back once Kafka has acknowledged it.
     ///
     /// # Errors
     /// Kafka did not within `limit`, or never will.
-    pub async fn send(&self, topic: &Arc<str>, record: &Record, limit: Duration) -> Result<(), NotTaken> {
+    pub async fn send(&self, topic: &Arc<str>, record: Record, limit: Duration) -> Result<(), NotTaken> {
         let (ticket, outcome) = oneshot::channel();
-        self.producer.send(topic, None, record, Box::new(ticket));
+        self.producer.send(topic, None, &record, Box::new(ticket));
+        // The client has its own copy.
+        drop(record);
         let outcome = tokio::time::timeout(limit, outcome).await;
         match outcome {
             Ok(Ok(Ok(_))) => Ok(()),
@@ -118,16 +133,24 @@ impl Sender {
         }
     }
 
+    fn known(&self, name: &str) -> Option<State> {
+        self.known.load().get(name).copied()
+    }
+
+    fn change(&self, change: impl Fn(&mut HashMap<Arc<str>, State>) -> Option<State>) {
+        self.known.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            change(&mut known);
+            known
+        });
+    }
+
     fn not_taken(&self, topic: &Arc<str>, why: Undelivered) -> NotTaken {
         tracing::debug!(%topic, code = %why.code, "a record was not taken");
         let class = CodeClass::from(why.code);
         if class.may_settle() {
             // It may have been deleted.
-            self.open.rcu(|open| {
-                let mut open = HashSet::clone(open);
-                open.remove(topic);
-                open
-            });
+            self.change(|known| known.remove(topic));
         }
         match class {
             CodeClass::TooLarge => NotTaken::Never(RequestError::BodyTooLarge),

@@ -49,10 +49,14 @@ enum State {
 }
 
 impl State {
-    /// What it says, as long as it counts.
-    fn known(&self) -> Option<Result<OpenTopic, RequestError>> {
+    /// What it says to whoever asked then, as long as it counts. That Kafka did not answer counts for those who asked before: they waited
+    /// meanwhile, and would wait as long again one after the other.
+    fn known(&self, asked: Instant) -> Option<Result<OpenTopic, RequestError>> {
         match self {
             State::Open(topic, since) => (since.elapsed() < OPEN_FOR).then(|| Ok(topic.clone())),
+            State::Failed(RequestError::KafkaUnavailable, at) => {
+                (*at >= asked).then_some(Err(RequestError::KafkaUnavailable))
+            }
             State::Failed(error, since) => (since.elapsed() < FAILED_FOR).then_some(Err(*error)),
         }
     }
@@ -94,12 +98,13 @@ impl BodiesTopics {
     /// # Errors
     /// `BodyTooLarge`: it cannot be used until an operator does something. `KafkaUnavailable`: Kafka does not answer.
     pub async fn open(self: &Arc<Self>, name: &Arc<str>, may_create: bool) -> Result<OpenTopic, RequestError> {
-        if let Some(known) = self.known(name) {
+        let asked = Instant::now();
+        if let Some(known) = self.known(name, asked) {
             return known;
         }
         // Err: never, it is not closed.
         let _one = self.opening.acquire().await;
-        if let Some(known) = self.known(name) {
+        if let Some(known) = self.known(name, asked) {
             return known;
         }
         let (all, topic) = (self.clone(), name.clone());
@@ -113,6 +118,7 @@ impl BodiesTopics {
             }
             Err(error) if error.passes() => {
                 tracing::debug!(%error, "topic of bodies not opened");
+                self.note(name, State::Failed(RequestError::KafkaUnavailable, Instant::now()));
                 Err(RequestError::KafkaUnavailable)
             }
             Err(error) => {
@@ -146,8 +152,8 @@ impl BodiesTopics {
         }
     }
 
-    fn known(&self, name: &str) -> Option<Result<OpenTopic, RequestError>> {
-        self.known.load().get(name)?.known()
+    fn known(&self, name: &str, asked: Instant) -> Option<Result<OpenTopic, RequestError>> {
+        self.known.load().get(name)?.known(asked)
     }
 
     /// Logged each time that the topic is tried again and found so, which `FAILED_FOR` bounds.
@@ -186,5 +192,26 @@ impl BodiesTopics {
             partitions,
             piece: record.clamp(1, MAX_PIECE),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waited_for_a_kafka_that_did_not_answer_does_not_wait_again() {
+        let asked = Instant::now();
+        let failed = State::Failed(RequestError::KafkaUnavailable, asked + Duration::from_secs(3));
+        assert!(matches!(failed.known(asked), Some(Err(RequestError::KafkaUnavailable))));
+        assert!(
+            failed.known(asked + Duration::from_secs(4)).is_none(),
+            "who asks later asks Kafka"
+        );
+        let refused = State::Failed(RequestError::BodyTooLarge, asked);
+        assert!(matches!(
+            refused.known(Instant::now()),
+            Some(Err(RequestError::BodyTooLarge))
+        ));
     }
 }
