@@ -16,6 +16,8 @@ mod other_proxies;
 mod preferences;
 /// Errors that a redriven letter replaces.
 mod redriven;
+/// Another configuration meanwhile.
+mod reloaded;
 /// Where records are sealed.
 mod sealed;
 

@@ -192,6 +192,34 @@ async fn a_request_is_one_trace_from_its_client_to_the_backend_and_back() {
 }
 
 #[tokio::test]
+async fn a_request_whose_answer_is_fetched_later_is_one_trace_too() {
+    let receiver = Backend::start(|_| Answer::status(200)).await;
+    let topics = Topics::unique("jobs");
+    let backend = Backend::echo().await;
+    let processor = processor(&[(&topics, &backend.url())]).traced(&receiver).start().await;
+    let proxy = proxy(&topics).set("async", "allowed").traced(&receiver).start().await;
+    let asked = Request::post("/jobs", "a job")
+        .header("Prefer", "respond-async")
+        .header("traceparent", traceparent(true));
+    assert_eq!(proxy.request(asked).await.status, 202);
+    let spans = trace(&receiver, TRACE, 5).await;
+    let server = named(&spans, "POST", SpanKind::Server);
+    let sent = named(&spans, &format!("send {}", topics.request), SpanKind::Producer);
+    let processed = named(&spans, &format!("process {}", topics.request), SpanKind::Consumer);
+    let called = named(&spans, "POST", SpanKind::Client);
+    for (child, parent) in [(sent, server), (processed, sent), (called, processed)] {
+        assert_eq!(
+            child.parent_span_id, parent.span_id,
+            "{} below {}",
+            child.name, parent.name
+        );
+    }
+    assert_eq!(attribute(server, "http.response.status_code"), "202");
+    proxy.stop().await;
+    processor.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_began_the_trace_decides_and_a_trace_that_nobody_records_still_passes() {
     let receiver = Backend::start(|_| Answer::status(200)).await;
     let topics = Topics::unique("orders");

@@ -168,13 +168,13 @@ type StoreAndReader = (ResultStore, Box<dyn Supervised>);
 /// What serves answers that are fetched later, and reads the results; `None`: no route has such.
 fn results(
     settings: &Settings,
-    (topics, producer): (&KnownTopics, &Arc<Producer<LostRequests>>),
+    (topics, producer): (&Arc<KnownTopics>, &Arc<Producer<LostRequests>>),
     sealing: &SharedSealing,
     bytes: &ByteBudget,
     metrics: &ProxyMetrics,
 ) -> Result<Option<StoreAndReader>, AssembleError> {
     let (own, kafka) = (&settings.proxy, &settings.kafka);
-    let places = Places::new(own, topics).ok_or(AssembleError::Topic)?;
+    let places = Places::new(own).ok_or(AssembleError::Topic)?;
     if places.is_empty() {
         return Ok(None);
     }
@@ -195,6 +195,7 @@ fn results(
     let config = properties::request_producer(kafka, own.longest_timeout(), own.max_pending);
     let store = ResultStore {
         path: own.results.path.clone(),
+        topics: topics.clone(),
         places,
         locations: Locations::new(own.results.key.as_ref().map(Secret::reveal)),
         sender: Sender::start(config, admin)?,

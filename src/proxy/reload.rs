@@ -16,7 +16,7 @@ use crate::proxy::routing::routes::Routes;
 use crate::proxy::routing::topics::{KnownTopic, Next};
 use crate::proxy::rules::Rules;
 use crate::proxy::wanted::{SharedWanted, Wanted};
-use crate::settings::{self, Async, AuthMethod, Claim, Fault, Settings, Streaming};
+use crate::settings::{self, Fault, Settings};
 use crate::wire::{Sealing, SharedSealing};
 
 /// How long the keys of a new source are waited for.
@@ -67,7 +67,8 @@ impl Reloader {
         let own = &settings.proxy;
         let before = self.wanted.load_full();
         let mut faults = self.moved_replies(&before.settings, own);
-        if later_routes(&before.settings) != later_routes(own) {
+        // The store of results was made for those.
+        if !before.settings.later_routes().eq(own.later_routes()) {
             let problem = "requests whose answers are fetched later would go elsewhere, or demand another proof: that needs a restart";
             faults.push(fault("routes", problem));
         }
@@ -151,33 +152,6 @@ impl Reloader {
         };
         moved.map(problem).collect()
     }
-}
-
-/// The routes whose answers are fetched later, as the store of results was made for them: where they go, and who may fetch them.
-fn later_routes(own: &settings::Proxy) -> Vec<LaterRoute<'_>> {
-    let routes = own.routes.iter().map(|route| LaterRoute {
-        topics: (&route.request_topic, &route.response_topic),
-        later: &route.later,
-        proof: (&route.auth, &route.required_claims),
-        streaming: route.streams.streaming,
-    });
-    let of_proxy = own.routes.is_empty().then(|| LaterRoute {
-        topics: (&own.request_topic, &own.response_topic),
-        later: &own.later,
-        proof: (&own.auth.methods, &[]),
-        streaming: own.streams.streaming,
-    });
-    let all = routes.chain(of_proxy);
-    all.filter(|route| route.later.mode != Async::Off).collect()
-}
-
-/// One of them.
-#[derive(PartialEq)]
-struct LaterRoute<'a> {
-    topics: (&'a str, &'a str),
-    later: &'a settings::Later,
-    proof: (&'a [AuthMethod], &'a [Claim]),
-    streaming: Streaming,
 }
 
 /// The keys of tokens come from the same source in the same way.

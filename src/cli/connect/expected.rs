@@ -152,10 +152,8 @@ impl<'a> Expected<'a> {
         let deadline_on = |topic: &str| {
             let routes = proxy.routes.iter().filter(|route| route.request_topic == topic);
             let waits = routes.map(|route| route.timeout).max().unwrap_or(proxy.default_timeout);
-            let later = proxy
-                .later_topics()
-                .filter(|(request_topic, ..)| *request_topic == topic);
-            later.map(|(_, _, later)| later.timeout).fold(waits, Duration::max)
+            let later = proxy.later_routes().filter(|route| route.request_topic == topic);
+            later.map(|route| route.later.timeout).fold(waits, Duration::max)
         };
         for topic in proxy.request_topics() {
             let mut routes = proxy.routes.iter().filter(|route| route.request_topic == topic);

@@ -85,15 +85,15 @@ pub struct Caller {
 
 impl Caller {
     /// Says in a request who sends it, and takes out what is not for the backend.
-    pub fn mark(self, request: &mut wire::Request) {
+    pub fn mark(&self, request: &mut wire::Request) {
         if !self.dropped.is_empty() || self.drops_token {
             request.headers.retain(|(name, value)| !self.hides(name, value));
         }
-        if let (Some(name), Some(principal)) = (self.principal_header, &self.principal) {
+        if let (Some(name), Some(principal)) = (&self.principal_header, &self.principal) {
             let value = Bytes::copy_from_slice(principal.as_bytes());
-            request.headers.push((name.into(), value));
+            request.headers.push((name.clone().into(), value));
         }
-        request.principal = self.principal;
+        request.principal.clone_from(&self.principal);
     }
 
     fn hides(&self, name: &str, value: &[u8]) -> bool {

@@ -1,14 +1,13 @@
 //! Requests whose answers are fetched later: they are accepted once Kafka has them, and nobody waits for them here. And who fetches
 //! such an answer.
 
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::receive::Owner;
-use super::request::{many_heads, to_wire};
+use super::encode::{Encoded, Terms};
+use super::request::many_heads;
 use super::response::with_unread;
 use super::{Destination, Failure, Proxy, seen};
 use crate::error::RequestError;
@@ -21,9 +20,8 @@ use crate::proxy::results::store::{METHODS, Request, ResultStore};
 use crate::proxy::rules::Rules;
 use crate::proxy::trust::Origin;
 use crate::wire::beside::StreamOffer;
-use crate::wire::native::afterwards;
 use crate::wire::sealing::Binding;
-use crate::wire::{CorrelationId, now_ms};
+use crate::wire::{self, CorrelationId, now_ms};
 
 /// How a request is accepted.
 pub struct Accepting<'a> {
@@ -51,7 +49,7 @@ impl Proxy {
             return Ok(None);
         }
         let place = store.places.get(later.place);
-        let is_routes = |place: &&Place| place.request_topic.name == destination.request_topic.name;
+        let is_routes = |place: &&Place| place.request_topic == destination.request_topic.name;
         match place.filter(is_routes) {
             Some(place) => Ok(Some(Accepting {
                 store,
@@ -70,7 +68,7 @@ impl Proxy {
         request: &HttpRequest,
         payload: &mut web::Payload,
         id: CorrelationId,
-        destination: Destination<'_>,
+        to: &Destination<'_>,
         accepting: Accepting<'_>,
         (arrived, seen): (Instant, &mut UnderWay),
     ) -> Result<HttpResponse, Failure> {
@@ -80,15 +78,10 @@ impl Proxy {
             later,
             preferences,
         } = accepting;
-        let Destination {
-            route,
-            target,
-            caller,
-            limits,
-            ..
-        } = destination;
-        seen.asked_by(caller.principal.as_deref());
-        seen.request = Some(RecordPosition::of(&place.request_topic.name));
+        let topic = &to.request_topic;
+        let principal = to.caller.principal.as_deref();
+        seen.asked_by(principal);
+        seen.request = Some(RecordPosition::of(&topic.name));
         let not_sent = Failure::NotSent;
         if self.kafka.is_down() {
             return Err(not_sent(RequestError::KafkaUnavailable));
@@ -99,33 +92,25 @@ impl Proxy {
         if !held.grow(many_heads(request)) {
             return Err(overloaded());
         }
-        let topic = &place.request_topic;
-        let owner = Owner {
+        let terms = Terms {
             id,
-            topic,
-            format: route.wire_format,
-            runs_once: false,
-            limits,
+            reply_topic: &place.results_topic,
+            arrived,
+            timeout: later.timeout,
+            keyed: None,
         };
-        let until = arrived + route.timeout;
-        let received = self.bodies.receive(request, payload, owner, until, &mut held).await;
-        let received = received.map_err(not_sent)?;
-        seen.request_bytes = received.length();
-        let (inline, body) = received.split(route.wire_format);
-        let remaining = later.timeout.saturating_sub(arrived.elapsed());
-        let mut content = to_wire(request, &target, route, inline, id, &place.results_topic, remaining);
-        let principal = caller.principal.clone();
-        caller.mark(&mut content);
-        preferences.leave_out(&mut content.headers);
-        content.accepts_stream = Some(StreamOffer::STORED);
-        content
-            .key
-            .get_or_insert_with(|| Bytes::copy_from_slice(&id.to_bytes()));
-        let mut deadline_ms = content.deadline_ms.unwrap_or_default();
-        let mut record = route.wire_format.encode_request(content);
-        if self.bodies.put_into(&mut record, body, owner).await.map_err(not_sent)? {
-            // A large body may take as long as it comes.
-            afterwards::set_deadline(&mut record, later.timeout);
+        let mut deadline_ms = 0;
+        let complete = |content: &mut wire::Request| {
+            preferences.leave_out(&mut content.headers);
+            content.accepts_stream = Some(StreamOffer::STORED);
+            content
+                .key
+                .get_or_insert_with(|| Bytes::copy_from_slice(&id.to_bytes()));
+            deadline_ms = content.deadline_ms.unwrap_or_default();
+        };
+        let encoded = self.encode((request, payload), to, terms, (&mut held, seen), complete);
+        let Encoded { record, is_elsewhere } = encoded.await.map_err(not_sent)?;
+        if is_elsewhere {
             deadline_ms = now_ms() + later.timeout.as_millis() as i64;
         }
         let request_topic = &topic.name;
@@ -149,17 +134,18 @@ impl Proxy {
                 timeout: later.timeout,
             },
             place,
-            principal: principal.as_deref(),
-            record,
+            principal,
         };
         seen.ends(Phase::Admission);
-        let location = store.accept(&accepted, route.timeout).await.map_err(|why| match why {
+        let sent = store.accept(&accepted, topic, record, to.route.timeout);
+        let location = sent.await.map_err(|why| match why {
             NotTaken::Never(error) => not_sent(error),
             NotTaken::Unknown => Failure::Sent(RequestError::ReplyLost),
         })?;
         seen.ends(Phase::Produce);
+        // Kafka has it, and nothing of it is here while its client waits.
         drop(held);
-        let wait = preferences.wait.map(|wait| wait.min(route.timeout));
+        let wait = preferences.wait.map(|wait| wait.min(to.route.timeout));
         let response = store
             .answer_or_accepted(&accepted, &location, wait, request.method())
             .await;
@@ -199,13 +185,6 @@ impl Proxy {
                 response
             }
         };
-        let mut response = with_unread(response, payload);
-        if self.phase.is_draining() {
-            response.head_mut().set_connection_type(ConnectionType::Close);
-        }
-        let seconds = arrived.elapsed().as_secs_f64();
-        self.of_results
-            .answered(request.method(), response.status().as_u16(), seconds);
-        seen::until_written(response, request.method(), seen)
+        self.answer(request, with_unread(response, payload), (&self.of_results, arrived), seen)
     }
 }

@@ -106,7 +106,7 @@ impl Bodies {
             return Err(RequestError::BodyTooLarge);
         }
         if declared.is_some_and(|length| length > of_record) {
-            return self.upload(payload, owner, Bytes::new(), Instant::now()).await;
+            return Box::pin(self.upload(payload, owner, Bytes::new(), Instant::now())).await;
         }
         drop(
             self.bytes
@@ -117,7 +117,8 @@ impl Bodies {
         match read_body(payload, declared, (owner.limits, of_record), deadline, held).await? {
             Part::Whole(body) => Ok(Received::Whole(body)),
             Part::Beyond(_) if owner.format == Format::Json => Err(RequestError::BodyTooLarge),
-            Part::Beyond(beginning) => self.upload(payload, owner, beginning, began).await,
+            // In a box of its own, as above and below: all other requests would carry its room while they wait.
+            Part::Beyond(beginning) => Box::pin(self.upload(payload, owner, beginning, began)).await,
         }
     }
 
@@ -166,15 +167,20 @@ impl Bodies {
                     record.value = body;
                     return Ok(false);
                 }
-                let mut upload = self.uploads.begin(owner.topic, owner.id).await?;
-                if let Err(error) = upload.push(body).await {
-                    upload.failed(error);
-                    return Err(error);
-                }
-                upload.finish().await?
+                Box::pin(self.write_whole(body, owner)).await?
             }
         };
         afterwards::set_place(record, place);
         Ok(true)
+    }
+
+    /// Writes a body that came whole.
+    async fn write_whole(&self, body: Bytes, owner: Owner<'_>) -> Result<BodyPlace, RequestError> {
+        let mut upload = self.uploads.begin(owner.topic, owner.id).await?;
+        if let Err(error) = upload.push(body).await {
+            upload.failed(error);
+            return Err(error);
+        }
+        upload.finish().await
     }
 }

@@ -12,13 +12,10 @@ impl ReplyRouter {
     pub(super) fn open_wanted(&mut self) {
         let wanted = self.wanted.clone();
         self.controls.require(&wanted.required_control);
-        for topic in wanted
-            .streamed
-            .iter()
-            .filter(|topic| !self.controls.has(&topic.control))
-            .collect::<Vec<_>>()
-        {
-            self.controls.open(topic, &self.tasks);
+        for topic in &wanted.streamed {
+            if !self.controls.has(&topic.control) {
+                self.controls.open(topic, &self.tasks);
+            }
         }
         for topic in &wanted.request_topics {
             self.topics.retry_request(topic, &self.tasks);

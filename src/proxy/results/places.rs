@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::proxy::auth::Demands;
 use crate::proxy::results::location::place_of;
-use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
-use crate::settings::{self, Async, AuthMethod, Claim, Streaming};
+use crate::settings::{self, Async, Streaming};
 
 /// A topic that results are read from.
 pub struct ResultsTopic {
@@ -20,7 +19,7 @@ pub struct ResultsTopic {
 
 /// The requests of one topic whose answers go to one results topic.
 pub struct Place {
-    pub request_topic: Arc<KnownTopic>,
+    pub request_topic: Arc<str>,
     /// The number of its results topic.
     pub topic: u16,
     pub results_topic: Arc<str>,
@@ -59,34 +58,9 @@ pub struct Places {
     by_number: HashMap<u32, Place>,
 }
 
-/// One route, as far as it is of interest here.
-struct Of<'a> {
-    request_topic: &'a str,
-    later: &'a settings::Later,
-    proof: (&'a [AuthMethod], &'a [Claim]),
-    streaming: Streaming,
-}
-
 impl Places {
-    /// Those that the settings name. `None`: `known` does not know their topics.
-    pub fn new(proxy: &settings::Proxy, known: &KnownTopics) -> Option<Self> {
-        let own = proxy.routes.is_empty().then(|| Of {
-            request_topic: &proxy.request_topic,
-            later: &proxy.later,
-            proof: (&proxy.auth.methods, &[]),
-            streaming: proxy.streams.streaming,
-        });
-        let routes = proxy.routes.iter().map(|route| Of {
-            request_topic: &route.request_topic,
-            later: &route.later,
-            proof: (&route.auth, &route.required_claims),
-            streaming: route.streams.streaming,
-        });
-        let routes: Vec<Of<'_>> = own
-            .into_iter()
-            .chain(routes)
-            .filter(|route| route.later.mode != Async::Off)
-            .collect();
+    /// Those that the settings name. `None`: never, each route's results topic is one of all.
+    pub fn new(proxy: &settings::Proxy) -> Option<Self> {
         let mut topics: Vec<ResultsTopic> = proxy
             .results_topics()
             .into_iter()
@@ -97,14 +71,14 @@ impl Places {
             })
             .collect();
         let mut by_number: HashMap<u32, Place> = HashMap::new();
-        for route in routes {
+        for route in proxy.later_routes() {
             let number = topics
                 .iter()
                 .position(|topic| *topic.name == *route.later.results_topic)?;
             let topic = &mut topics[number];
-            let request_topic = known.configured(route.request_topic)?;
-            if !topic.request_topics.contains(&request_topic.name) {
-                topic.request_topics.push(request_topic.name.clone());
+            let request_topic: Arc<str> = route.request_topic.into();
+            if !topic.request_topics.contains(&request_topic) {
+                topic.request_topics.push(request_topic.clone());
             }
             let place = by_number.entry(place_of(route.request_topic, &topic.name));
             let place = place.or_insert_with(|| Place {

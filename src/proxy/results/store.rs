@@ -27,6 +27,7 @@ use crate::proxy::results::places::{Place, Places};
 use crate::proxy::results::prefer::Preferences;
 use crate::proxy::results::sender::{NotTaken, Sender};
 use crate::proxy::results::view::{Accepted, Find, IndexView};
+use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
 use crate::wire::control::Control;
 use crate::wire::sealing::Binding;
 use crate::wire::{Record, SharedSealing, headers, now_ms};
@@ -44,6 +45,8 @@ const ANSWER_IN: Duration = Duration::from_secs(5);
 pub struct ResultStore {
     /// Before an id.
     pub path: String,
+    /// Those of now.
+    pub topics: Arc<KnownTopics>,
     pub places: Places,
     pub locations: Locations,
     pub sender: Sender,
@@ -64,8 +67,6 @@ pub struct Request<'a> {
     pub result: ResultId,
     pub place: &'a Place,
     pub principal: Option<&'a str>,
-    /// Sealed, and no larger than its topic takes.
-    pub record: Record,
 }
 
 /// A place among the requests that are being accepted.
@@ -102,26 +103,34 @@ impl ResultStore {
             .map(|_| AcceptPlace(&self.accepting))
     }
 
-    /// Writes a request to its topic, and comes back with its Location once Kafka has it.
+    /// Writes the record of a request to its topic, and comes back with its Location once Kafka has it. The record is sealed, and no
+    /// larger than its topic takes.
     ///
     /// # Errors
     /// Kafka does not have it, or that is not known.
-    pub async fn accept(&self, request: &Request<'_>, limit: Duration) -> Result<String, NotTaken> {
+    pub async fn accept(
+        &self,
+        request: &Request<'_>,
+        topic: &KnownTopic,
+        record: Record,
+        limit: Duration,
+    ) -> Result<String, NotTaken> {
         let Request { result, place, .. } = request;
-        let topic = &place.request_topic;
         let opened = self.sender.open(&topic.name, Purpose::Requests).await;
         opened.map_err(NotTaken::Never)?;
         let results = Purpose::Results { kept: place.kept };
         let opened = self.sender.open(&place.results_topic, results).await;
         opened.map_err(NotTaken::Never)?;
-        self.sender.send(&topic.name, &request.record, limit).await?;
+        self.sender.send(&topic.name, record, limit).await?;
         self.metrics.accepted(topic.metrics.label());
         let reader = self.view.reader.borrow().clone();
         if let Some(reader) = reader {
-            reader.accepted.do_send(Accepted {
+            let accepted = Accepted {
                 id: result.id,
                 deadline: (result.deadline_ms / 1000).clamp(0, u32::MAX.into()) as u32,
-            });
+            };
+            // Err: its mailbox is full, or it has ended. Only a gauge lacks this one.
+            let _ = reader.accepted.try_send(accepted);
         }
         let id = self.locations.write(result, request.principal);
         Ok(format!("{}{id}", self.path))
@@ -294,7 +303,7 @@ impl ResultStore {
     ) -> Result<HttpResponse, RequestError> {
         let wanted = Wanted {
             id: result.id,
-            request_topic: place.request_topic.name.clone(),
+            request_topic: place.request_topic.clone(),
             range: Range {
                 topic: place.results_topic.clone(),
                 partition: found.partition,
@@ -353,16 +362,20 @@ impl ResultStore {
                 RequestError::Overloaded
             })
         };
-        let (results, control) = (&place.results_topic, &place.request_topic.control);
+        let results = &place.results_topic;
+        let topic = self.topics.configured(&place.request_topic).filter(|_| place.steers);
         self.sender.open(results, Purpose::Results { kept: place.kept }).await?;
         let of_result = cancel(results)?;
-        let sent = self.sender.send(results, &of_result, CANCELLED_WITHIN);
+        let sent = self.sender.send(results, of_result, CANCELLED_WITHIN);
         let steered = async {
-            if !place.steers || self.sender.open(control, Purpose::Control).await.is_err() {
+            let Some(control) = topic.as_ref().map(|topic| &topic.control) else {
+                return Ok(());
+            };
+            if self.sender.open(control, Purpose::Control).await.is_err() {
                 return Ok(());
             }
             self.sender
-                .send(control, &cancel(control)?, CANCELLED_WITHIN)
+                .send(control, cancel(control)?, CANCELLED_WITHIN)
                 .await
                 .map_err(not_cancelled)
         };

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::kafka::config::ReplyPartition;
 use crate::process::tls::ServerTls;
-use crate::settings::model::auth::Auth;
+use crate::settings::model::auth::{Auth, AuthMethod, Claim};
 use crate::settings::model::idempotency::Idempotency;
 use crate::settings::model::later::{Async, Later, Results};
 use crate::settings::model::routes::Route;
@@ -193,20 +193,30 @@ impl Proxy {
         topics
     }
 
-    /// The topics of all requests whose answers may be fetched later: request topic, response topic, and how.
-    pub fn later_topics(&self) -> impl Iterator<Item = (&str, &str, &Later)> {
-        let own = (self.routes.is_empty()).then_some((&self.request_topic, &self.response_topic, &self.later));
-        let routes = self.routes.iter();
-        let routes = routes.map(|route| (&route.request_topic, &route.response_topic, &route.later));
+    /// The routes whose answers may be fetched later.
+    pub fn later_routes(&self) -> impl Iterator<Item = LaterRoute<'_>> {
+        let own = self.routes.is_empty().then_some(LaterRoute {
+            request_topic: &self.request_topic,
+            response_topic: &self.response_topic,
+            later: &self.later,
+            proof: (&self.auth.methods, &[]),
+            streaming: self.streams.streaming,
+        });
+        let routes = self.routes.iter().map(|route| LaterRoute {
+            request_topic: &route.request_topic,
+            response_topic: &route.response_topic,
+            later: &route.later,
+            proof: (&route.auth, &route.required_claims),
+            streaming: route.streams.streaming,
+        });
         let all = own.into_iter().chain(routes);
-        all.filter(|(_, _, later)| later.mode != Async::Off)
-            .map(|(requests, replies, later)| (requests.as_str(), replies.as_str(), later))
+        all.filter(|route| route.later.mode != Async::Off)
     }
 
     /// The topics that results are fetched from, and how long those of each are kept.
     pub fn results_topics(&self) -> BTreeMap<&str, Duration> {
         let mut topics = BTreeMap::new();
-        for (_, _, later) in self.later_topics() {
+        for LaterRoute { later, .. } in self.later_routes() {
             let kept: &mut Duration = topics.entry(later.results_topic.as_str()).or_default();
             *kept = later.retention.max(*kept);
         }
@@ -218,6 +228,17 @@ impl Proxy {
         let routes = self.routes.iter().map(|route| route.timeout);
         routes.fold(self.default_timeout, Duration::max)
     }
+}
+
+/// A route whose answers may be fetched later: where its requests go, and who may fetch what comes of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaterRoute<'a> {
+    pub request_topic: &'a str,
+    pub response_topic: &'a str,
+    pub later: &'a Later,
+    /// What proves who asks, and the claims that its tokens need.
+    pub proof: (&'a [AuthMethod], &'a [Claim]),
+    pub streaming: Streaming,
 }
 
 /// How often one client may ask.
