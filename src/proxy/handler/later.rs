@@ -185,6 +185,11 @@ impl Proxy {
                 response
             }
         };
-        self.answer(request, with_unread(response, payload), (&self.of_results, arrived), seen)
+        self.answer(
+            request,
+            with_unread(response, payload),
+            (&self.of_results, arrived),
+            seen,
+        )
     }
 }
