@@ -15,7 +15,7 @@ pub enum DlqError {
     #[error("{error}{}", .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
     Topic {
         #[source]
-        error: TopicError,
+        error: Box<TopicError>,
         /// Why Kafka is not reached, in librdkafka's words or the broker's.
         reason: Option<String>,
     },
@@ -37,7 +37,10 @@ pub enum DlqError {
 
 impl From<TopicError> for DlqError {
     fn from(error: TopicError) -> Self {
-        DlqError::Topic { error, reason: None }
+        DlqError::Topic {
+            error: error.into(),
+            reason: None,
+        }
     }
 }
 
@@ -52,11 +55,8 @@ impl DlqError {
     pub fn exit_code(&self) -> u8 {
         match self {
             DlqError::NotConfigured | DlqError::Usage(_) => exit::USAGE,
-            DlqError::Topic {
-                error: TopicError::Unreachable { .. },
-                ..
-            }
-            | DlqError::Silent(_) => exit::UNAVAILABLE,
+            DlqError::Silent(_) => exit::UNAVAILABLE,
+            DlqError::Topic { error, .. } if matches!(**error, TopicError::Unreachable { .. }) => exit::UNAVAILABLE,
             DlqError::Topic { .. } | DlqError::Kafka { .. } | DlqError::Panicked => exit::SOFTWARE,
             DlqError::Output(_) => exit::IO_ERROR,
             DlqError::Interrupted => exit::CUT_OFF,

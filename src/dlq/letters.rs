@@ -72,7 +72,7 @@ impl Letters {
         oauth::sign_in(consumer.client());
         let found = describe(consumer.client(), topic).map_err(|error| DlqError::Topic {
             reason: Complaints::of_consumer(&consumer),
-            error,
+            error: error.into(),
         })?;
         Ok(found.map(|found| Letters {
             consumer,
