@@ -12,7 +12,7 @@ use crate::harness::topics::create_topic;
 use crate::harness::wait::{long, within};
 
 /// The memory that the documentation promises at the most for a request that waits on HTTP/1.1, in bytes. Its body is one byte here.
-const BYTES_EACH: usize = 28 << 10;
+const BYTES_EACH: usize = 25 << 10;
 /// How many connections come from one loopback address: fewer than it has ports.
 const PER_ADDRESS: usize = 10_000;
 
