@@ -197,3 +197,42 @@ async fn the_level_changes_while_the_process_runs() {
     fails().await;
     assert_eq!(calls(), said);
 }
+
+#[tokio::test]
+async fn clients_that_may_know_it_are_told_where_the_time_went() {
+    let topics = Topics::unique("orders");
+    let backend = Backend::start(|_| Answer::status(200).header("Server-Timing", "db;dur=5")).await;
+    let _processor = processor(&[(&topics, &backend.url())]).start().await;
+    let proxy = proxy(&topics)
+        .set("server_timing", json!(["127.0.0.1", "192.0.2.0/24"]))
+        .start()
+        .await;
+    let told = async |client: Option<&str>| {
+        let request = client.iter().fold(Request::get("/"), |request, client| {
+            request.header("X-Forwarded-For", client)
+        });
+        proxy.request(request).await.all("server-timing")
+    };
+    for client in [None, Some("192.0.2.7")] {
+        let told = told(client).await;
+        assert_eq!((told.len(), &*told[0]), (2, "db;dur=5"), "{told:?}");
+        let phases: Vec<(&str, f64)> = told[1]
+            .split(", ")
+            .filter_map(|phase| {
+                let (name, took) = phase.split_once(";dur=")?;
+                Some((name, took.parse().ok()?))
+            })
+            .collect();
+        let names: Vec<&str> = phases.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["admission", "produce", "reply"], "{told:?}");
+        assert!(
+            phases.iter().all(|(_, took)| (0.0..60_000.0).contains(took)),
+            "{told:?}"
+        );
+    }
+    assert_eq!(told(Some("198.51.100.7")).await, ["db;dur=5"]);
+    // By default, nobody.
+    proxy.configure(|config| config["server_timing"] = json!([]));
+    proxy.reload("applied").await;
+    assert_eq!(told(None).await, ["db;dur=5"]);
+}

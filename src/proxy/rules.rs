@@ -6,6 +6,7 @@ use crate::proxy::admission::rate_limit::ClientLimit;
 use crate::proxy::auth::Auth;
 use crate::proxy::auth::jwks::Jwks;
 use crate::proxy::handler::body::BodyLimits;
+use crate::proxy::handler::timing::Timing;
 use crate::proxy::routing::routes::Routes;
 use crate::proxy::trust::TrustedProxies;
 use crate::settings;
@@ -19,6 +20,8 @@ pub struct Rules {
     pub body: BodyLimits,
     /// `None`: a client may ask as often as it likes.
     pub client_limit: Option<Arc<ClientLimit>>,
+    /// Who is told how long it took.
+    pub timing: Timing,
     /// Who asks.
     pub auth: Auth,
 }
@@ -39,6 +42,7 @@ impl Rules {
                 rate: own.min_body_rate,
             },
             client_limit,
+            timing: Timing::new(&own.server_timing),
             auth: Auth::new(&own.auth, keys),
         }
     }

@@ -113,6 +113,7 @@ pub mod top {
         ROUTES: Routes "routes", live;
         WITHHOLD_HEADERS: Value "withhold_headers", live;
         TRUSTED_PROXIES: Value "trusted_proxies", live;
+        SERVER_TIMING: Value "server_timing", live;
         TOPIC_HEADERS: Value "topic_headers", live;
         ALLOWED_TOPICS: Value "allowed_topics", live;
         MAX_CLIENT_TOPICS: Value "max_client_topics", live;

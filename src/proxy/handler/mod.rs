@@ -8,7 +8,7 @@
 //! - [`forget`]: tells the router that nobody waits any more.
 //! - [`response`]: from the wire to HTTP.
 //! - [`later`]: accepts a request whose answer is fetched later.
-//! - [`seen`]: what is told of the request, to its last byte.
+//! - [`seen`]: what is told of the request, to its last byte. [`timing`]: what its client is told.
 
 pub mod body;
 mod carry;
@@ -19,6 +19,7 @@ pub mod receive;
 pub mod request;
 pub mod response;
 pub mod seen;
+pub mod timing;
 
 use std::sync::Arc;
 
@@ -111,7 +112,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         }
         Err(error) => Err(Failure::NotSent(*error)),
     };
-    let response = answered.unwrap_or_else(|failure| {
+    let mut response = answered.unwrap_or_else(|failure| {
         if let Failure::NotSent(error) = failure {
             proxy.metrics.rejected(error);
         }
@@ -131,6 +132,7 @@ pub async fn forward(request: HttpRequest, mut payload: web::Payload, proxy: web
         }
         with_unread(response, payload)
     });
+    rules.timing.tell(&mut response, &seen);
     proxy.answer(&request, response, (metrics, arrived), seen)
 }
 

@@ -50,6 +50,8 @@ pub struct Proxy {
     pub withhold_headers: Vec<String>,
     /// What stands in front: what these addresses say about a client counts. Empty = nobody.
     pub trusted_proxies: Vec<IpNet>,
+    /// Clients that are told where their requests' time went. Empty = nobody.
+    pub server_timing: Vec<IpNet>,
     /// Honour `X-Kafka-Topic` and `X-Kafka-Reply-Topic`. Default: only without routes.
     pub topic_headers: bool,
     /// Globs of topics that may be named besides those of the configuration.

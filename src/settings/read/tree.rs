@@ -102,6 +102,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         )
     });
     let trusted_proxies = reader.list(&top::TRUSTED_PROXIES, "", network::networks);
+    let server_timing = reader.list(&top::SERVER_TIMING, "", network::networks);
     let unrouted = routes.is_empty().to_string();
     let topic_headers = reader.or(&top::TOPIC_HEADERS, unrouted, value::flag);
     let allowed_topics = reader.list(&top::ALLOWED_TOPICS, "", name::glob);
@@ -127,6 +128,7 @@ fn proxy(reader: &mut Reader<'_>, streams: &Streams) -> Proxy {
         routes,
         withhold_headers,
         trusted_proxies: trusted_proxies.concat(),
+        server_timing: server_timing.concat(),
         topic_headers,
         allowed_topics,
         max_client_topics,
