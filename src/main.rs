@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use actix_khp::app::App;
 use actix_khp::app::demo;
-use actix_khp::cli::{self, Command, check, create_topics, health};
+use actix_khp::cli::{self, Command, check, create_topics, health, top};
 use actix_khp::dlq;
 use actix_khp::process::exit;
 use actix_khp::process::open_files;
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Check(loaded, connect) => check::run(&loaded, connect),
         Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
         Command::Health(loaded, question) => health::run(&loaded.settings, question),
+        Command::Top(asked) => top::run(&asked),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })
 }

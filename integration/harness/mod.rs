@@ -2,6 +2,8 @@
 
 /// The rights that a broker grants or denies.
 pub mod acls;
+/// A command at a terminal.
+pub mod at_terminal;
 /// A backend that answers as the test's closure decides.
 pub mod backend;
 /// The binary that is tested: where it is, its environment, signals and limits.

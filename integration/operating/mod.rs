@@ -46,6 +46,8 @@ mod shutdown;
 mod standstill;
 /// A thread that is stuck.
 mod stuck_threads;
+/// `top`, and how far long commands are.
+mod top;
 /// The rate limit of a topic.
 mod topic_rate_limit;
 /// Traces of requests, over OTLP.

@@ -10,6 +10,7 @@ use crate::kafka::client::complaints::Complaints;
 use crate::kafka::client::{oauth, properties};
 use crate::kafka::cluster::admin::{TopicAdmin, TopicError, describe};
 use crate::kafka::config::Purpose;
+use crate::process::status_line::StatusLine;
 use crate::process::{exit, output};
 use crate::settings::{CreateTopics, Mode, Settings, Streaming};
 
@@ -33,6 +34,7 @@ pub fn run(settings: &Settings) -> u8 {
         ..settings.create_topics.clone()
     });
     let (mut code, mut printed) = (exit::OK, Ok(()));
+    let mut status = StatusLine::begin();
     let others = topics_named_by(settings).into_iter();
     let others = others.map(|(topic, purpose)| Named {
         topic,
@@ -54,9 +56,10 @@ pub fn run(settings: &Settings) -> u8 {
                     .transpose()?
                     .flatten();
                 let admin = needed.map_or_else(|| admin.clone(), |of| admin.with_partitions(of.partitions));
-                created(&admin, &client, &topic, purpose).map(|partitions| (partitions, "created"))
+                created(&admin, &client, (&topic, purpose), &mut status).map(|partitions| (partitions, "created"))
             }
         });
+        status.clear();
         match done {
             Ok((partitions, what)) => {
                 printed = printed.and(output::print(format_args!(
@@ -108,11 +111,13 @@ fn memories(settings: &Settings) -> impl Iterator<Item = Named<'_>> {
 fn created(
     admin: &TopicAdmin,
     client: &BaseProducer<Complaints>,
-    topic: &str,
-    purpose: Purpose,
+    (topic, purpose): (&str, Purpose),
+    status: &mut StatusLine,
 ) -> Result<i32, TopicError> {
     let began = Instant::now();
     loop {
+        let waited = began.elapsed().as_secs();
+        status.show(format_args!("creating {topic}; until it can be used ({waited} s) …"));
         match admin.ensure(client.client(), topic, purpose, true) {
             Err(TopicError::NotUsableYet { .. }) if began.elapsed() < USABLE_WITHIN => {
                 std::thread::sleep(AGAIN_AFTER);

@@ -6,6 +6,7 @@
 //! - [`open_files`]: how many open files a configuration needs.
 //! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
+//! - [`top`]: the command `top`.
 
 pub mod check;
 pub mod connect;
@@ -13,6 +14,7 @@ pub mod create_topics;
 pub mod health;
 mod memory;
 mod open_files;
+pub mod top;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -23,6 +25,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cli::connect::Form;
 use crate::cli::health::Question;
+use crate::cli::top::Top;
 use crate::dlq;
 use crate::process::{exit, output};
 use crate::settings::{self, Loaded, Mode};
@@ -68,6 +71,8 @@ enum Sub {
         #[arg(long)]
         live: bool,
     },
+    /// Watch a running process: what it does, and what is wrong with it
+    Top(Top),
     /// Manage topics
     Topics {
         #[command(subcommand)]
@@ -96,6 +101,7 @@ pub enum Command {
     CreateTopics(Loaded),
     Health(Loaded, Question),
     Dlq(Loaded, dlq::Command),
+    Top(Top),
 }
 
 /// Reads arguments, environment and files; on a fault everything wrong is on standard error, and the exit code is returned.
@@ -120,6 +126,7 @@ pub fn parse() -> Result<Command, ExitCode> {
             let question = if live { Question::Live } else { Question::Ready };
             load(&what, None).map(|loaded| Command::Health(loaded, question))
         }
+        Some(Sub::Top(top)) => Ok(Command::Top(top)),
         Some(Sub::Dlq { config, command }) => {
             load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
         }

@@ -21,7 +21,7 @@ pub mod letter;
 mod letters;
 pub mod list;
 pub mod options;
-mod printable;
+pub mod printable;
 pub mod redrive;
 pub mod show;
 pub mod targets;

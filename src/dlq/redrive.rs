@@ -3,6 +3,7 @@
 //! A batch of letters and the marks that name them are one transaction. A later run reads the marks and goes on behind them. Letters
 //! that a filter passed over have no mark, and can be redriven later.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::dlq::targets::{Left, Planned, Targets};
 use crate::dlq::transactions::Transactions;
 use crate::process::rate::per_second;
 use crate::process::signals::Signals;
+use crate::process::status_line::StatusLine;
 use crate::process::{exit, output};
 use crate::settings::Settings;
 
@@ -33,8 +35,13 @@ const LOOK: Duration = Duration::from_millis(100);
 pub fn run(settings: &Settings, redrive: &Redrive) -> Result<(), DlqError> {
     let onlooker = Terminal {
         stop: stop_on_signal()?,
+        is_dry: redrive.dry_run,
+        status: RefCell::new(StatusLine::begin()),
     };
-    match send_back(settings, redrive, &onlooker) {
+    onlooker.status.borrow_mut().show("reading what was redriven before …");
+    let outcome = send_back(settings, redrive, &onlooker);
+    drop(onlooker);
+    match outcome {
         (None, done) => {
             if done.is_ok() {
                 output::complain("no dead letters: their topic does not exist yet");
@@ -111,14 +118,26 @@ pub fn send_back(
 /// Prints.
 struct Terminal {
     stop: Arc<AtomicBool>,
+    /// It prints each letter.
+    is_dry: bool,
+    /// How far it is.
+    status: RefCell<StatusLine>,
 }
 
 impl Onlooker for Terminal {
     fn planned(&self, place: Place, topic: &str) -> Result<(), DlqError> {
+        self.status.borrow_mut().clear();
         Ok(output::print(format_args!("{place} → {topic}\n"))?)
     }
 
-    fn progress(&self, _: &Report) {}
+    fn progress(&self, report: &Report) {
+        if self.is_dry {
+            return;
+        }
+        let left: usize = report.left.values().map(Vec::len).sum();
+        let text = format_args!("{} letters redriven, {left} left; reading on …", report.redriven);
+        self.status.borrow_mut().show(text);
+    }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

@@ -17,7 +17,7 @@
 //! - [`telemetry`]: the log.
 //! - [`log_writer`]: writes its lines without holding up whoever logs.
 //! - [`repeats`]: a repeated line is said once, then counted.
-//! - [`output`]: what commands print.
+//! - [`output`]: what commands print. [`status_line`]: how far they are.
 //! - [`tls`]: TLS of a server, from its files.
 //! - [`memory`]: how much memory the process may use.
 //! - [`open_files`]: how many sockets the process may have.
@@ -41,6 +41,7 @@ pub mod rate;
 pub mod repeats;
 pub mod service_manager;
 pub mod signals;
+pub mod status_line;
 pub mod telemetry;
 #[cfg(test)]
 pub mod test_log;

@@ -20,10 +20,8 @@ mod memories;
 mod report;
 mod topics;
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal};
-
 use crate::cli::connect::report::Report;
+use crate::process::status_line::StatusLine;
 use crate::process::{exit, output};
 use crate::settings::{Mode, Settings};
 
@@ -43,14 +41,18 @@ pub fn run(settings: &Settings, form: Form) -> u8 {
         return exit::USAGE;
     }
     let mut report = Report::default();
-    progress(format_args!("asking Kafka at {}", settings.kafka.bootstrap_servers));
+    let mut status = StatusLine::begin();
+    status.show(format_args!("asking Kafka at {} …", settings.kafka.bootstrap_servers));
     cluster::check(settings, &mut report);
     if settings.mode.is_processor() {
-        progress("asking the backends");
+        status.clear();
+        status.show("asking the backends …");
         backends::check(&settings.processor.topics, &mut report);
     }
-    progress("reading certificates");
+    status.clear();
+    status.show("reading certificates …");
     certificates::check(settings, &mut report);
+    status.clear();
     let printed = match form {
         Form::Table => output::print(report.table()),
         Form::Json => output::print(format_args!("{}\n", report.json())),
@@ -58,12 +60,5 @@ pub fn run(settings: &Settings, form: Form) -> u8 {
     match (output::exit_code(printed), report.stops_traffic()) {
         (exit::OK, true) => exit::UNAVAILABLE,
         (code, _) => code,
-    }
-}
-
-/// Tells a person who waits what is being done.
-fn progress(step: impl Display) {
-    if io::stderr().is_terminal() {
-        output::complain(format_args!("{step} …"));
     }
 }

@@ -1,0 +1,414 @@
+//! What is shown, as lines.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use crate::cli::top::documents::{Bound, Consumed, Level, Now, Point, Process, Seen, Sent};
+use crate::cli::top::figures::{count, long, ms, rate, seconds};
+use crate::dlq::printable;
+use crate::wire::now_ms;
+
+/// The phases, in the order in which a request goes through them; `back` is the processor's `reply` where both roles are one process.
+const PHASES: [&str; 8] = [
+    "admission",
+    "produce",
+    "queue",
+    "permit",
+    "backend",
+    "back",
+    "reply",
+    "write",
+];
+/// The bar of a bound.
+const BAR: usize = 20;
+/// The share of a bound from which on it stands out.
+const NEAR: f64 = 0.8;
+
+/// How a part of a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Strong,
+    Weak,
+    Good,
+    Warn,
+    Bad,
+}
+
+/// A part of a line.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub style: Style,
+    pub text: String,
+}
+
+/// One line, in parts.
+#[derive(Debug, Clone, Default)]
+pub struct Line(pub Vec<Part>);
+
+impl Line {
+    /// The line with another part. What a process tells may hold anything, so nothing of it moves a cursor.
+    pub fn then(mut self, style: Style, text: impl AsRef<str>) -> Self {
+        let text = printable::line(text.as_ref());
+        self.0.push(Part { style, text });
+        self
+    }
+}
+
+fn plain(text: impl AsRef<str>) -> Line {
+    Line::default().then(Style::Plain, text)
+}
+
+/// What topics are sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Name,
+    Rate,
+    Slowest,
+    Lag,
+}
+
+impl Order {
+    /// The next one, round and round.
+    pub fn next(self) -> Self {
+        match self {
+            Order::Name => Order::Rate,
+            Order::Rate => Order::Slowest,
+            Order::Slowest => Order::Lag,
+            Order::Lag => Order::Name,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Order::Name => "name",
+            Order::Rate => "rate",
+            Order::Slowest => "p99",
+            Order::Lag => "lag",
+        }
+    }
+
+    /// Sorts, the largest first; `key`: name, figures of the last seconds, and lag.
+    fn sort<T>(self, rows: &mut [T], key: impl Fn(&T) -> (&str, Point, i64)) {
+        rows.sort_by(|one, other| {
+            let ((one, first, lag), (other, second, other_lag)) = (key(one), key(other));
+            let by_figure = match self {
+                Order::Name => Ordering::Equal,
+                Order::Rate => second.rate.total_cmp(&first.rate),
+                Order::Slowest => second.p99_ms.unwrap_or(-1.0).total_cmp(&first.p99_ms.unwrap_or(-1.0)),
+                Order::Lag => other_lag.cmp(&lag),
+            };
+            by_figure.then_with(|| one.cmp(other))
+        });
+    }
+}
+
+/// All of it.
+pub fn lines(seen: &Seen, url: &str, order: Order) -> Vec<Line> {
+    let mut lines = vec![head(&seen.process, url)];
+    lines.extend(state(&seen.now));
+    lines.push(Line::default());
+    lines.extend(figures(&seen.now));
+    lines.extend(bounds(&seen.now.bounds));
+    if let Some(topics) = &seen.topics.proxy {
+        lines.push(Line::default());
+        lines.extend(sent(topics, order));
+    }
+    if let Some(topics) = &seen.topics.processor {
+        lines.push(Line::default());
+        lines.extend(consumed(topics, order));
+    }
+    lines
+}
+
+/// A process that does not answer.
+pub fn trouble(url: &str, why: &str) -> Vec<Line> {
+    vec![
+        Line::default()
+            .then(Style::Strong, "actix-khp")
+            .then(Style::Plain, format!("  {url}")),
+        Line::default().then(Style::Bad, "gone  ").then(Style::Plain, why),
+    ]
+}
+
+/// What keys do.
+pub fn footer(order: Order) -> Line {
+    let keys = [("q", " quit  "), ("↑ ↓ PgUp PgDn", " scroll  "), ("s", " sort by: ")];
+    let line = keys.into_iter().fold(Line::default(), |line, (key, what)| {
+        line.then(Style::Strong, key).then(Style::Weak, what)
+    });
+    line.then(Style::Weak, order.as_str())
+}
+
+fn head(process: &Process, url: &str) -> Line {
+    let roles = match (process.proxy, process.processor) {
+        (true, true) => "proxy and processor",
+        (true, false) => "proxy",
+        _ => "processor",
+    };
+    let since = u64::try_from(now_ms() - process.began).unwrap_or_default();
+    let up = long(Duration::from_millis(since));
+    let instance = process.instance.as_ref().map(|id| format!("  instance {id}"));
+    let about = format!(
+        " {}  {roles}{}  up {up}  {url}",
+        process.version,
+        instance.unwrap_or_default()
+    );
+    Line::default()
+        .then(Style::Strong, "actix-khp")
+        .then(Style::Plain, about)
+}
+
+fn style(level: Level) -> Style {
+    match level {
+        Level::Bad => Style::Bad,
+        Level::Warn => Style::Warn,
+        Level::Ok => Style::Good,
+    }
+}
+
+fn state(now: &Now) -> Vec<Line> {
+    let word = match now.state.level {
+        Level::Bad => "bad   ",
+        Level::Warn => "warn  ",
+        Level::Ok => "ok    ",
+    };
+    let sentence = Line::default()
+        .then(style(now.state.level), word)
+        .then(Style::Plain, &now.state.sentence);
+    let reasons = now.state.reasons.iter().map(|reason| {
+        let mark = Line::default().then(style(reason.level), "    - ");
+        mark.then(Style::Plain, &reason.text)
+    });
+    // One alone is in the sentence already.
+    std::iter::once(sentence)
+        .chain(reasons.filter(|_| now.state.reasons.len() > 1))
+        .collect()
+}
+
+fn figures(now: &Now) -> Vec<Line> {
+    let head = format!(
+        "{:<12}{:>11}{:>11}{:>9}{:>9}{:>11}",
+        "", "requests/s", "errors/s", "p50", "p99", "in flight"
+    );
+    let row = |name: &str, point: &Point| {
+        let failed = if point.error_rate > 0.0 {
+            Style::Bad
+        } else {
+            Style::Plain
+        };
+        plain(format!("{name:<12}{:>11}", rate(point.rate)))
+            .then(failed, format!("{:>11}", rate(point.error_rate)))
+            .then(
+                Style::Plain,
+                format!(
+                    "{:>9}{:>9}{:>11}",
+                    ms(point.p50_ms),
+                    ms(point.p99_ms),
+                    count(point.in_flight as f64)
+                ),
+            )
+    };
+    let mut lines = vec![
+        Line::default().then(Style::Strong, head),
+        row("last second", &now.point),
+        row("last minute", &now.minute),
+    ];
+    let minute = &now.minute;
+    let phases = PHASES
+        .iter()
+        .filter_map(|phase| Some((phase, minute.phases_ms.get(*phase)?)));
+    let phases: Vec<String> = phases
+        .map(|(phase, time)| format!("{phase} {}", ms(Some(*time))))
+        .collect();
+    if !phases.is_empty() {
+        lines.push(plain(format!("{:<12}{}", "phases", phases.join(", "))));
+    }
+    let codes: Vec<String> = minute
+        .codes
+        .iter()
+        .map(|(code, count)| format!("{code} {count}"))
+        .collect();
+    if !codes.is_empty() {
+        lines.push(plain(format!("{:<12}", "failed")).then(Style::Bad, codes.join(", ")));
+    }
+    lines
+}
+
+fn bounds(bounds: &[Bound]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let longest = bounds.iter().map(|bound| bound.name.chars().count()).max().unwrap_or(0);
+    for bound in bounds {
+        let share = if bound.of > 0.0 {
+            (bound.used / bound.of).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let filled = (share * BAR as f64).ceil() as usize;
+        let bar = format!("{}{}", "|".repeat(filled), " ".repeat(BAR - filled));
+        let style = if share >= NEAR { Style::Warn } else { Style::Good };
+        let line = plain(format!("{:<longest$}  [", bound.name)).then(style, bar);
+        lines.push(line.then(
+            Style::Plain,
+            format!("] {:>5} of {:<5} {}", count(bound.used), count(bound.of), bound.what),
+        ));
+    }
+    match lines.is_empty() {
+        true => lines,
+        false => std::iter::once(Line::default()).chain(lines).collect(),
+    }
+}
+
+/// The figures that every topic has.
+fn topic(name: &str, last: Option<&Point>) -> Line {
+    let none = Point::default();
+    let last = last.unwrap_or(&none);
+    let failed = if last.error_rate > 0.0 {
+        Style::Bad
+    } else {
+        Style::Plain
+    };
+    plain(format!("{:<32}{:>11}", fitted(name, 31), rate(last.rate)))
+        .then(failed, format!("{:>10}", rate(last.error_rate)))
+        .then(Style::Plain, format!("{:>9}{:>9}", ms(last.p50_ms), ms(last.p99_ms)))
+}
+
+const TOPIC: &str = " requests/s  errors/s      p50      p99";
+
+fn sent(topics: &[Sent], order: Order) -> Vec<Line> {
+    let mut rows: Vec<&Sent> = topics.iter().collect();
+    order.sort(&mut rows, |row| (&row.topic, row.last.clone().unwrap_or_default(), 0));
+    let head = Line::default().then(Style::Strong, format!("{:<32}{TOPIC}", "sent to"));
+    let rows = rows.into_iter().map(|row| topic(&row.topic, row.last.as_ref()));
+    std::iter::once(head).chain(rows).collect()
+}
+
+fn consumed(topics: &[Consumed], order: Order) -> Vec<Line> {
+    let mut rows: Vec<&Consumed> = topics.iter().collect();
+    order.sort(&mut rows, |row| {
+        (&row.name, row.last.clone().unwrap_or_default(), row.lag)
+    });
+    let head = format!(
+        "{:<32}{TOPIC}{:>7}{:>11}{:>9}{:>12}  state",
+        "consumed", "lag", "in flight", "oldest", "partitions"
+    );
+    let head = Line::default().then(Style::Strong, head);
+    let rows = rows.into_iter().map(|row| {
+        let figures = format!(
+            "{:>7}{:>11}{:>9}{:>12}  ",
+            count(row.lag as f64),
+            count(row.in_flight as f64),
+            seconds(row.oldest_in_flight_seconds),
+            row.partitions
+        );
+        let line = topic(&row.name, row.last.as_ref()).then(Style::Plain, figures);
+        condition(row)
+            .into_iter()
+            .fold(line, |line, (style, text)| line.then(style, format!("{text}  ")))
+    });
+    std::iter::once(head).chain(rows).collect()
+}
+
+/// How its workers, its breaker and its backend are; what is as it should be says little.
+fn condition(row: &Consumed) -> Vec<(Style, String)> {
+    let workers = match row.workers.len() {
+        0 | 1 => row.state.clone(),
+        several => format!("{} by {several} workers", row.state),
+    };
+    let is_consuming = row.state == "consuming";
+    let mut all = vec![(if is_consuming { Style::Good } else { Style::Warn }, workers)];
+    if !matches!(&*row.breaker, "" | "closed") {
+        all.push((Style::Bad, format!("breaker {}", row.breaker)));
+    }
+    if row.backend == "down" {
+        all.push((Style::Bad, "backend down".into()));
+    }
+    all
+}
+
+/// A name that has so much room.
+fn fitted(name: &str, room: usize) -> String {
+    match name.chars().count() > room {
+        false => name.to_owned(),
+        true => name.chars().take(room - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::top::screen::{Colours, text};
+
+    fn seen() -> Seen {
+        let last = |rate: f64, p99: f64| json!({"rate": rate, "error_rate": 0.5, "p50_ms": 1.25, "p99_ms": p99, "in_flight": 3});
+        let topic = |name: &str, lag: i64, rate: f64| {
+            json!({"name": name, "state": "consuming", "partitions": 4, "lag": lag, "in_flight": 2, "workers": [{}, {}],
+                "backend": "up", "breaker": "open", "last": last(rate, rate), "oldest_in_flight_seconds": 0.25})
+        };
+        Seen {
+            process: serde_json::from_value(json!({"version": "0.1.0", "instance": "a\u{1b}[2Jb", "proxy": true, "processor": true,
+                "began": now_ms() - 65_000}))
+            .unwrap(),
+            now: serde_json::from_value(json!({
+                "state": {"level": "warn", "sentence": "Ready, but slow.", "reasons": [{"level": "warn", "text": "slow"}, {"level": "bad", "text": "old"}]},
+                "point": last(12.0, 20.0),
+                "minute": {"rate": 1.0, "codes": {"overloaded": 7}, "phases_ms": {"reply": 2.0, "admission": 0.25}},
+                "bounds": [{"name": "max_pending", "what": "requests in flight", "used": 9500.0, "of": 10000.0}],
+            }))
+            .unwrap(),
+            topics: serde_json::from_value(json!({
+                "proxy": [{"topic": "orders", "last": last(3.0, 5.0)}],
+                "processor": [topic("a", 5, 9.0), topic("b", 123_456, 1.0)],
+            }))
+            .unwrap(),
+        }
+    }
+
+    fn shown(order: Order) -> String {
+        text(&lines(&seen(), "http://h:1", order), None, Colours::Off)
+    }
+
+    #[test]
+    fn all_of_it_is_there_and_nothing_moves_the_cursor() {
+        let shown = shown(Order::Name);
+        for part in [
+            "up 1 min 5 s  http://h:1",
+            "warn  Ready, but slow.",
+            "    - old",
+            "last second          12        0.5   1.2 ms    20 ms          3",
+            "phases      admission 0.2 ms, reply 2.0 ms",
+            "failed      overloaded 7",
+            "max_pending  [||||||||||||||||||| ]  9500 of 10k   requests in flight",
+            "consuming by 2 workers  breaker open",
+        ] {
+            assert!(shown.contains(part), "{part}\n{shown}");
+        }
+        assert!(!shown.contains('\u{1b}') && !shown.contains("backend up"), "{shown}");
+    }
+
+    #[test]
+    fn topics_are_sorted_by_what_is_asked_for() {
+        let first = |order: Order| {
+            let shown = shown(order);
+            let (_, consumed) = shown.split_once("consumed").unwrap();
+            consumed.lines().nth(1).unwrap().chars().next().unwrap()
+        };
+        let mut order = Order::default();
+        let firsts = [(); 4].map(|()| {
+            let found = (order.as_str(), first(order));
+            order = order.next();
+            found
+        });
+        assert_eq!(firsts, [("name", 'a'), ("rate", 'a'), ("p99", 'a'), ("lag", 'b')]);
+        assert_eq!(order, Order::Name);
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(fitted("short", 5), "short");
+        assert_eq!(fitted("longer", 5), "long…");
+    }
+}
