@@ -4,7 +4,7 @@
 //! - [`announce`]: tells systemd when the process is ready.
 //! - [`kafka_watch`]: whether Kafka answers.
 //! - [`watchers`]: who is told of requests.
-//! - [`reload`]: another configuration while it runs.
+//! - [`prepare`]: another configuration, made ready while it runs. [`reload`]: takes it over.
 //! - [`watch_files`]: files that change.
 //! - [`shutdown`]: the end, step by step.
 //! - [`demo`]: both roles, a broker and a backend in one process.
@@ -13,6 +13,7 @@
 mod announce;
 pub mod demo;
 mod kafka_watch;
+mod prepare;
 mod reload;
 mod servers;
 pub mod shutdown;
@@ -210,7 +211,7 @@ impl App {
             }
             // A configuration may be long in coming, and the end does not wait for it.
             tokio::select! {
-                prepared = reload::prepare(&self.running, self.reloader.as_ref(), self.topics.as_ref()) => self.reload(prepared),
+                prepared = prepare::prepare(&self.running, self.reloader.as_ref(), self.topics.as_ref()) => self.reload(prepared),
                 () = signals.end() => break None,
                 Some(why) = self.fatal.recv() => break Some(why),
             }
