@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::CString;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rdkafka::ClientContext;
@@ -13,7 +13,8 @@ use rdkafka::client::{Client, OAuthToken};
 use rdkafka_sys as rdsys;
 use tokio::sync::Notify;
 
-use crate::kafka::client::oidc::{self, ClientCredentials, Token, unix_ms};
+use crate::kafka::client::oidc::{self, ClientCredentials, Token};
+use crate::wire::now_ms;
 
 /// A start waits so long for the first token. Without one, librdkafka asks again only after ten seconds.
 const FIRST_TOKEN: Duration = Duration::from_secs(6);
@@ -76,7 +77,7 @@ pub fn replace(properties: &BTreeMap<String, String>) {
 pub fn token() -> Result<OAuthToken, Box<dyn Error>> {
     let source = SOURCE.get().ok_or("kafka.properties say nothing of how to get one")?;
     let token = source.token.load_full();
-    let token = token.filter(|token| token.expires_ms > unix_ms(SystemTime::now()));
+    let token = token.filter(|token| token.expires_ms > now_ms());
     let token = token.ok_or("the provider gave none")?;
     Ok(OAuthToken {
         token: token.value.clone(),
@@ -131,7 +132,7 @@ async fn renew(source: &Source, first: &crossbeam_channel::Sender<()>) {
                 }
                 failures = 0;
                 last_error.clear();
-                let life = token.expires_ms - unix_ms(SystemTime::now());
+                let life = token.expires_ms - now_ms();
                 source.token.store(Some(Arc::new(token)));
                 Duration::from_millis(life.max(0).unsigned_abs())
                     .mul_f64(RENEW_AT)

@@ -2,7 +2,7 @@
 //! libcurl alone, which a build would need then; so its properties for it are taken here, under their own names.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -14,6 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
 use crate::process::https::{self, Tls};
+use crate::wire::now_ms;
 
 const METHOD: &str = "sasl.oauthbearer.method";
 const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
@@ -113,7 +114,7 @@ impl ClientCredentials {
         if status != 200 {
             return Err(format!("status {status}: {}", refusal(&body)));
         }
-        token(&body, unix_ms(SystemTime::now()))
+        token(&body, now_ms())
     }
 
     async fn ask(&self) -> Result<(u16, Bytes), String> {
@@ -208,11 +209,6 @@ fn refusal(body: &[u8]) -> String {
         _ => String::from_utf8_lossy(body).into_owned(),
     };
     said.chars().filter(|c| !c.is_control()).take(ANSWER_LOGGED).collect()
-}
-
-pub fn unix_ms(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

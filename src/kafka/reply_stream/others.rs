@@ -1,7 +1,7 @@
 //! The partitions of a reply topic that are not read. A replier that ignores the partition it was asked for puts its replies there; they
 //! are read while such replies are searched for.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
@@ -9,6 +9,7 @@ use rdkafka::consumer::Consumer;
 use super::assignment::list;
 use super::{OpenTopic, ReplyStream, WATERMARK_TIMEOUT, unreachable};
 use crate::kafka::cluster::admin::TopicError;
+use crate::wire::clock::unix_ms;
 
 impl ReplyStream {
     /// Begins to read the partitions that the topic is not read on, from what was produced after `since` (by the clock that stamps
@@ -45,7 +46,7 @@ impl ReplyStream {
         since: SystemTime,
         ends: Vec<(i32, i64)>,
     ) -> Result<Vec<(i32, i64)>, TopicError> {
-        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let since = unix_ms(since);
         let times: Vec<(i32, i64)> = ends.iter().map(|(number, _)| (*number, since)).collect();
         let offsets = self
             .0
