@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::dlq::error::DlqError;
@@ -17,6 +17,7 @@ use crate::kafka::client::context::is_denied;
 use crate::kafka::client::oauth;
 use crate::kafka::client::properties;
 use crate::kafka::cluster::admin::{TopicError, describe};
+use crate::kafka::codes::is_of_group;
 use crate::kafka::record::raw_record;
 use crate::settings::Settings;
 use crate::wire::sealing::is_sealed;
@@ -200,8 +201,7 @@ impl Letters {
                     heard = Instant::now();
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
-                // Its coordinator is of no use to a reader that joins no group.
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
+                Some(Err(error)) if is_of_group(&error) => {}
                 Some(Err(error)) if is_denied(&error) => return Err(DlqError::kafka(what())(error)),
                 Some(Err(error)) => trouble = error.to_string(),
                 // Of the partition before, still under way when this one was assigned.

@@ -54,6 +54,11 @@ impl CodeClass {
     }
 }
 
+/// The error is of a group's coordinator. It says nothing to a consumer that is assigned by hand: it joins no group, and commits nothing.
+pub fn is_of_group(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
+}
+
 impl From<RDKafkaErrorCode> for CodeClass {
     fn from(code: RDKafkaErrorCode) -> Self {
         use RDKafkaErrorCode as Code;
@@ -125,6 +130,14 @@ mod tests {
             assert_eq!(CodeClass::of(&KafkaError::MessageProduction(code)), class, "{code:?}");
         }
         assert_eq!(CodeClass::of(&KafkaError::NoMessageReceived), CodeClass::Other);
+    }
+
+    #[test]
+    fn a_groups_refusal_is_told_from_a_topics() {
+        let of_group = |code| is_of_group(&KafkaError::MessageConsumption(code));
+        assert!(of_group(Code::GroupAuthorizationFailed));
+        assert!(!of_group(Code::TopicAuthorizationFailed) && !of_group(Code::AutoOffsetReset));
+        assert!(!is_of_group(&KafkaError::NoMessageReceived));
     }
 
     #[test]

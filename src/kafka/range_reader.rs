@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka::client::context::LogOnly;
-use crate::kafka::codes::CodeClass;
+use crate::kafka::codes::{CodeClass, is_of_group};
 use crate::kafka::record::Fetched;
 
 /// One question about a partition's first and last offset may take this long.
@@ -211,8 +211,7 @@ impl RangeReader {
             (Some(Code::BadCompression | Code::BadMessage), _) => {
                 Err(RangeError::Gone("a batch of it cannot be unpacked".into()))
             }
-            // Its coordinator is of no use to a reader that joins no group.
-            (Some(Code::GroupAuthorizationFailed), _) => Ok(()),
+            _ if is_of_group(error) => Ok(()),
             (_, CodeClass::Denied) => Err(denied(range, error)),
             (_, CodeClass::ClientDead) => Err(RangeError::Unread(error.to_string())),
             _ if !self.is_alive() => Err(RangeError::Unread(error.to_string())),

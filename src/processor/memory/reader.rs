@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka::client::context::LogOnly;
-use crate::kafka::codes::CodeClass;
+use crate::kafka::codes::{CodeClass, is_of_group};
 use crate::kafka::record::Fetched;
 
 /// How long one poll waits. That often it is asked whether anybody still wants to know.
@@ -73,6 +73,7 @@ pub fn read(
             }
             // The last ones were compacted away.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
+            Some(Err(error)) if is_of_group(&error) => {}
             Some(Err(error)) => match CodeClass::of(&error) {
                 CodeClass::Denied | CodeClass::ClientDead => return Err(error.to_string()),
                 _ if consumer.client().fatal_error().is_some() => return Err(error.to_string()),
@@ -85,4 +86,54 @@ pub fn read(
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use crate::kafka::client::properties;
+    use crate::kafka::config::Kafka;
+
+    const RECORDS: usize = 5;
+
+    #[test]
+    fn no_right_on_a_group_is_needed() {
+        let broker: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        broker.create_topic("memory", 1, 1).unwrap();
+        let kafka = Kafka {
+            bootstrap_servers: broker.bootstrap_servers(),
+            properties: Default::default(),
+        };
+        let mut config = ClientConfig::new();
+        let producer: BaseProducer = config
+            .set("bootstrap.servers", &kafka.bootstrap_servers)
+            .create()
+            .unwrap();
+        for number in 0..RECORDS {
+            let key = number.to_string();
+            let record = BaseRecord::to("memory").partition(0).key(&key).payload("");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(Duration::from_secs(20)).unwrap();
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 100];
+        broker.request_errors(RDKafkaApiKey::FindCoordinator, &refused);
+        // The coordinator is looked for before anything is fetched.
+        broker.broker_round_trip_time(1, Duration::from_millis(100)).unwrap();
+        let part = Part {
+            partition: 0,
+            first: 0,
+            end: RECORDS as i64,
+        };
+        let mut keys = Vec::new();
+        let read = read(&properties::memory_reader(&kafka), "memory", &[part], || true, |fetched| {
+            keys.extend(fetched.key().map(<[u8]>::to_vec));
+            ControlFlow::Continue(())
+        });
+        assert_eq!((read, keys.len()), (Ok(true), RECORDS));
+    }
 }
