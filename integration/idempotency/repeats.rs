@@ -184,6 +184,33 @@ async fn at_most_once_it_is_not_run_again_where_its_end_is_not_known() {
     );
 }
 
+/// A processor that stops cuts its calls off: the backend may have done what was asked for.
+#[tokio::test]
+async fn at_most_once_a_call_that_is_cut_off_is_not_run_again() {
+    let mut once = Once::start_with(
+        Backend::start(|_| Answer::Hang).await,
+        |proxy| proxy.set("default_timeout", 20),
+        |processor| {
+            processor
+                .set("drain_timeout", 3)
+                .set_topics("delivery", "at-most-once")
+        },
+    )
+    .await;
+    let client = once.proxy.leave_waiting(&payment("k", "ten")).await;
+    once.backend.wait_for_calls(1).await;
+    once.processor.signal("TERM");
+    once.processor.wait_exit().await;
+    drop(client);
+    once.backend.answer_with(Answer::same_body);
+    let _next = remembers(&once.topics, &once.backend)
+        .set_topics("delivery", "at-most-once")
+        .start()
+        .await;
+    once.pay("k", "ten").await.assert_problem(502, "outcome-unknown");
+    assert_eq!(once.backend.count(), 1);
+}
+
 #[tokio::test]
 async fn a_large_body_has_its_digest_and_a_large_answer_does_not_run_again() {
     let once = Once::start(Backend::start(|received| Answer::body(received.text().len().to_string())).await).await;

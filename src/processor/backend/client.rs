@@ -80,6 +80,11 @@ impl BackendError {
             BackendError::Body(BodyError::Unread(_)) => ReplyError::ProcessorFailed,
         }
     }
+
+    /// The backend may have executed the request. Of a body that broke off it is not known whether its call had begun.
+    pub fn may_have_run(&self) -> bool {
+        !matches!(self, BackendError::Unreachable(_) | BackendError::BadMessage(_))
+    }
 }
 
 /// A body in memory, or one that is read while it is sent.

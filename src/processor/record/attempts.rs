@@ -4,7 +4,7 @@ mod parts;
 
 use std::time::Duration;
 
-use self::parts::{Entry, Made, Next, Refused, Right, Verdict};
+use self::parts::{Entry, Made, Next, Refused, Right, Verdict, unless_refused};
 use crate::exchange::{Attempt, Trace};
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
@@ -54,6 +54,8 @@ pub struct Attempts<'c, 'a, C> {
     trace: Option<Trace>,
     /// What is told of the calls.
     calls: Vec<Attempt>,
+    /// A call was made that the backend may have executed.
+    may_have_run: bool,
 }
 
 /// What a call that streams its answer holds until the end of that.
@@ -87,6 +89,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
             place: None,
             trace: None,
             calls: Vec::new(),
+            may_have_run: false,
         }
     }
 
@@ -98,6 +101,11 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
     /// What is told of the calls that were made.
     pub fn take_calls(&mut self) -> Vec<Attempt> {
         std::mem::take(&mut self.calls)
+    }
+
+    /// The backend may have executed one of the calls, whatever came of them.
+    pub fn may_have_run(&self) -> bool {
+        self.may_have_run
     }
 
     /// What is held by the call whose answer stands, if that is still open.
@@ -301,11 +309,14 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
         let limit = timeout.min(self.deadline.remaining()).min(left);
         let span = self.trace.and_then(|trace| trace.of_call());
         self.calls.push(Attempt::begin(span.map_or(0, |span| span.span)));
+        // Also where it is cut off.
+        let before_it = std::mem::replace(&mut self.may_have_run, true);
         let outcome = tokio::select! {
             biased;
             () = self.lease.cut_off() => return None,
             outcome = (self.call)(limit, right.reader, span) => outcome,
         };
+        self.may_have_run = before_it || outcome.as_ref().err().is_none_or(BackendError::may_have_run);
         if let Some(call) = self.calls.last_mut() {
             let status = outcome.as_ref().map(|answer| answer.status);
             call.ended(status.map_err(BackendError::reply_error));
@@ -376,16 +387,6 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
     fn waits_out_an_outage(&self, since: u64) -> bool {
         let breaker = self.caller.breaker.as_ref();
         self.caller.pauses() && breaker.is_some_and(|breaker| breaker.was_out_since(since))
-    }
-}
-
-/// Waits for `future` as long as the record is ours and somebody waits for it.
-async fn unless_refused<T>(lease: &Lease, deadline: &Deadline, future: impl Future<Output = T>) -> Result<T, Refused> {
-    tokio::select! {
-        biased;
-        () = lease.revoked() => Err(Refused::Revoked),
-        () = deadline.passed() => Err(Refused::DeadlinePassed),
-        done = future => Ok(done),
     }
 }
 

@@ -189,11 +189,12 @@ impl RecordProcessor {
         let Some(end) = end else {
             return self.cancelled();
         };
+        let may_have_run = attempts.may_have_run();
         let held = attempts.into_held();
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
-        let claim = self.key_ends(claim, &end).await;
+        let claim = self.key_ends(claim, &end, may_have_run).await;
         match end {
             End::Expired => self.expire(),
             End::Released => Processed::Released,

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::client::BackendError;
-use crate::processor::bodies::BodyError;
 use crate::processor::memory::claim::Claim;
 use crate::processor::memory::worker::Admitted;
 use crate::processor::record::RecordProcessor;
@@ -80,34 +79,14 @@ impl RecordProcessor {
     }
 
     /// Lets a key go whose request has ended without an answer of its backend, or remembers that it had one. An answer's claim comes back.
-    pub(super) async fn key_ends(&self, claim: Option<Claim>, end: &End) -> Option<Claim> {
+    pub(super) async fn key_ends(&self, claim: Option<Claim>, end: &End, may_have_run: bool) -> Option<Claim> {
         let claim = claim?;
         match end {
             End::Outcome(Ok(_), _) => return Some(claim),
             End::Outcome(Err(BackendError::TooLarge(_)), _) => claim.remember_too_large().await,
-            // While intake was paused, attempts may have been made.
-            End::Expired if self.caller.pauses() => drop(claim),
-            End::Expired
-            | End::Released
-            | End::BreakerOpen
-            | End::Outcome(
-                Err(
-                    BackendError::Unreachable(_) | BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)),
-                ),
-                _,
-            ) => claim.free(),
-            // It may have been executed. At least once, the next one runs; at most once, it hears that this is not known.
-            End::Outcome(
-                Err(
-                    BackendError::Timeout(_)
-                    | BackendError::Reset(_)
-                    | BackendError::NotHttp(_)
-                    | BackendError::Body(_),
-                ),
-                _,
-            ) => {
-                drop(claim);
-            }
+            // At least once, the next one runs; at most once, it hears that the outcome is not known.
+            _ if may_have_run => drop(claim),
+            _ => claim.free(),
         }
         None
     }

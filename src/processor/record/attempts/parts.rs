@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::kafka::group_pump::intake::Lease;
 use crate::processor::backend::breaker::Probe;
 use crate::processor::backend::call_pool::CallPlace;
 use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::bodies::readers::ReaderPlace;
+use crate::processor::record::deadline::Deadline;
 
 /// Whether the record may begin: its turn has come, and the rate limit has let it in. A record enters once, whatever its attempts.
 #[derive(PartialEq)]
@@ -30,6 +32,20 @@ pub(super) enum Refused {
     TimeIsUp,
     Revoked,
     BreakerOpen,
+}
+
+/// Waits for `future` as long as the record is ours and somebody waits for it.
+pub(super) async fn unless_refused<T>(
+    lease: &Lease,
+    deadline: &Deadline,
+    future: impl Future<Output = T>,
+) -> Result<T, Refused> {
+    tokio::select! {
+        biased;
+        () = lease.revoked() => Err(Refused::Revoked),
+        () = deadline.passed() => Err(Refused::DeadlinePassed),
+        done = future => Ok(done),
+    }
 }
 
 /// The attempts that were made.

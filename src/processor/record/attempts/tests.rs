@@ -225,3 +225,54 @@ fn a_call_that_was_cut_short_is_not_taken_for_the_refused_one_before_it() {
         assert!(matches!(end, End::Outcome(Err(BackendError::Timeout(_)), 2)));
     });
 }
+
+/// Makes the attempts of a POST whose calls end so, `None`: never, and cuts them off during the last. Returns whether it may have run.
+async fn cut_off_in_the_last_of(calls: &[Option<BackendError>]) -> bool {
+    let (caller, lease) = (caller(plain_topic("a", "b", "http://c", 10)), Lease::default());
+    let request = Request {
+        method: "POST".into(),
+        path: "/".into(),
+        ..Request::default()
+    };
+    let left = RefCell::new(calls.iter().cloned());
+    let call = async |_: Duration, _, _| {
+        let end = left.borrow_mut().next().flatten();
+        if left.borrow().len() == 0 {
+            lease.cut();
+        }
+        match end {
+            Some(error) => Err(error),
+            None => std::future::pending().await,
+        }
+    };
+    let deadline = deadlines().deadline(&request, false).expect("there is none");
+    let turn = Lanes::new(caller.topic.ordering).join(&RawRecord::empty(&"a".into()));
+    let mut attempts = Attempts::new(&caller, &request, call, &deadline, &lease, turn, None);
+    assert!(matches!(attempts.run().await, End::Released));
+    attempts.may_have_run()
+}
+
+#[test]
+fn a_call_that_was_cut_off_may_have_run_and_one_that_was_refused_has_not() {
+    let refused = || Some(BackendError::Unreachable(String::new()));
+    with_paused_time(async {
+        assert!(cut_off_in_the_last_of(&[None]).await);
+        assert!(cut_off_in_the_last_of(&[refused(), None]).await);
+        assert!(!cut_off_in_the_last_of(&[refused(), refused()]).await);
+    });
+}
+
+#[test]
+fn only_a_request_that_was_not_sent_has_certainly_not_run() {
+    let text = String::new;
+    for (error, may) in [
+        (BackendError::Unreachable(text()), false),
+        (BackendError::BadMessage(text()), false),
+        (BackendError::Timeout(TICK), true),
+        (BackendError::Reset(text()), true),
+        (BackendError::NotHttp(text()), true),
+        (BackendError::TooLarge(1), true),
+    ] {
+        assert_eq!(error.may_have_run(), may, "{error}");
+    }
+}
