@@ -1,6 +1,7 @@
 //! What is remembered, where, and what happens when it cannot be.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::harness::names::Topics;
 use crate::harness::records::{produce, produce_with_key, read_all, request_headers};
 use crate::harness::spec::processor;
 use crate::harness::topics::{add_partitions, create_topic, partitions, topic_setting, wait_for_commit};
-use crate::harness::wait::eventually;
+use crate::harness::wait::{eventually, within};
 
 #[tokio::test]
 async fn a_restart_restores_what_was_remembered() {
@@ -121,6 +122,28 @@ async fn what_cannot_be_remembered_is_not_executed() {
     assert_eq!(statuses, [201, 201, 503, 201]);
     assert_eq!(few.logged("raise max_idempotency_keys"), 1);
     assert_eq!(backend.count(), 2);
+}
+
+/// Keys that have expired make room, though no key that is taken in does away with them.
+#[tokio::test]
+async fn a_full_memory_takes_keys_again_when_its_own_have_expired() {
+    let once = Once::start_with(
+        numbering().await,
+        |proxy| proxy.set("idempotency_ttl", 1),
+        |processor| processor.set_topics("max_idempotency_keys", 2),
+    )
+    .await;
+    for key in ["a", "b"] {
+        assert_eq!(once.pay(key, "ten").await.status, 201);
+    }
+    once.pay("c", "ten").await.assert_try_again("idempotency-unavailable");
+    within(Duration::from_secs(60), "there is room again", async || {
+        match once.pay("c", "ten").await {
+            answer if answer.status == 201 => Ok(()),
+            answer => Err(answer.text()),
+        }
+    })
+    .await;
 }
 
 /// A key in a partition that is not its own might be remembered in another.

@@ -155,8 +155,20 @@ impl PartitionMemory {
             state.meanwhile.push((key, entry));
             return;
         }
+        self.change(&mut state, |index| index.set(key, entry, now_ms));
+    }
+
+    /// Lets some of the keys go that have expired.
+    pub fn forget_expired(&self, now_ms: i64) {
+        if *self.is_restored.borrow() {
+            self.change(&mut self.state.borrow_mut(), |index| index.let_go(now_ms));
+        }
+    }
+
+    /// Changes the index of a memory that is restored.
+    fn change(&self, state: &mut State, change: impl FnOnce(&mut Index)) {
         let before = state.index.len() as i64;
-        state.index.set(key, entry, now_ms);
+        change(&mut state.index);
         self.keys.add(state.index.len() as i64 - before);
     }
 
@@ -251,6 +263,17 @@ mod tests {
         assert_eq!((memory.len(), keys.get()), (2, 2));
         memory.let_go(1);
         assert_eq!(keys.get(), 0);
+    }
+
+    #[test]
+    fn what_has_expired_is_let_go_and_counted_so() {
+        let (memory, keys) = memory();
+        memory.begin(1);
+        memory.restored(1, restored(&[("a", 7), ("b", 8)]), 0);
+        memory.forget_expired(60_000);
+        assert_eq!((memory.len(), keys.get()), (2, 2), "they count until 60 s");
+        memory.forget_expired(120_000);
+        assert_eq!((memory.len(), keys.get()), (0, 0));
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl WorkerMemory {
                         ends,
                         is_begun: false,
                     };
-                    if self.len() >= self.settings.max_keys {
+                    if self.is_full() {
                         if self.full_logged.is_first() {
                             tracing::error!(topic = %asked.record.topic, keys = self.len(),
                                 "requests with new idempotency keys are refused: raise max_idempotency_keys, or add workers (said once)");
@@ -246,6 +246,16 @@ impl WorkerMemory {
                 Admitted::Refused(ReplyError::OutcomeUnknown)
             }
         }
+    }
+
+    /// It takes no further key. Of those that have expired some are let go at each look: none comes in that would do it.
+    fn is_full(&self) -> bool {
+        let is_over = || self.len() >= self.settings.max_keys;
+        if is_over() {
+            let now_ms = now_ms();
+            self.partitions.borrow().values().for_each(|memory| memory.forget_expired(now_ms));
+        }
+        is_over()
     }
 
     /// Keys that are known in all partitions.
