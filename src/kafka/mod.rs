@@ -10,7 +10,7 @@
 //! - [`fetch_queue`]: fetched records as they come, and what could not be read, with its place.
 //! - [`detour`]: the way around a batch that cannot be unpacked.
 //! - [`partitioner`]: which partition a key belongs to.
-//! - [`range_reader`]: reads a range of one partition.
+//! - [`range_reader`]: reads a range of one partition; [`range_readers`]: several of them, kept for the next range.
 //! - [`record`]: librdkafka's messages made into our records, and back.
 //! - [`topic_name`]: which names are legal, and which are internal.
 
@@ -24,6 +24,7 @@ pub mod group_pump;
 pub mod partitioner;
 pub mod producer;
 pub mod range_reader;
+pub mod range_readers;
 pub mod record;
 pub mod reply_stream;
 pub mod topic_name;

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
 use rdkafka::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::range_reader::{Range, RangeError, RangeReader};
+use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_readers::RangeReaders;
 use crate::processor::bodies::BodyError;
 use crate::processor::bodies::assembly::{Assembly, Wanted};
 use crate::processor::bodies::metrics::{BodyMetrics, ReadingEnd};
@@ -25,13 +25,11 @@ const AHEAD: usize = 2;
 pub struct BodyReaders(Arc<Shared>);
 
 struct Shared {
-    config: ClientConfig,
+    readers: RangeReaders,
     max_record: usize,
     sealing: SharedSealing,
     /// One for each consumer that there may be.
     places: Arc<Semaphore>,
-    /// Consumers that read nothing now; bounded by their number.
-    idle: (Sender<RangeReader>, Receiver<RangeReader>),
     metrics: BodyMetrics,
 }
 
@@ -51,11 +49,10 @@ impl BodyReaders {
         metrics: BodyMetrics,
     ) -> Self {
         BodyReaders(Arc::new(Shared {
-            config,
+            readers: RangeReaders::new(config, most),
             max_record,
             sealing,
             places: Arc::new(Semaphore::new(most)),
-            idle: crossbeam_channel::bounded(most),
             metrics,
         }))
     }
@@ -133,11 +130,6 @@ impl Shared {
         to: &mpsc::Sender<Result<Bytes, BodyError>>,
         stop: &CancellationToken,
     ) -> Result<ReadingEnd, BodyError> {
-        let failed = |error: rdkafka::error::KafkaError| BodyError::Unread(error.to_string());
-        let reader = match self.idle.1.try_recv() {
-            Ok(reader) => reader,
-            Err(_) => RangeReader::new(&self.config).map_err(failed)?,
-        };
         let range = Range {
             topic: wanted.topic.clone(),
             partition: wanted.place.partition,
@@ -149,7 +141,7 @@ impl Shared {
         let mut trouble = None;
         let is_wanted = || !stop.is_cancelled() && !to.is_closed();
         let is_ours = |id: &[u8]| id == wanted.correlation_id;
-        let read = reader.read(&range, is_wanted, |fetched| {
+        let read = self.readers.read(&range, is_wanted, |fetched| {
             // Nothing of other bodies is copied. A piece is never larger than what is taken.
             let is_ours = fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) == Some(true)
                 && !fetched.exceeds(self.max_record);
@@ -172,10 +164,6 @@ impl Shared {
                 }
             }
         });
-        if reader.is_alive() {
-            // Err: never, there is room for each.
-            let _ = self.idle.0.try_send(reader);
-        }
         match (trouble, read) {
             (Some(error), _) => Err(error),
             _ if assembly.is_whole() => Ok(ReadingEnd::Whole),

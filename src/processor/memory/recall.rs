@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
 use rdkafka::ClientConfig;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::kafka::range_reader::{Range, RangeError, RangeReader};
+use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_readers::RangeReaders;
 use crate::wire::RawRecord;
 
 /// Consumers that read answers, in the whole process. One read takes milliseconds.
@@ -18,22 +18,19 @@ const READERS: usize = 4;
 pub struct Recall(Arc<Shared>);
 
 struct Shared {
-    config: ClientConfig,
+    readers: RangeReaders,
     max_record: usize,
     /// One for each consumer that there may be.
     places: Arc<Semaphore>,
-    /// Consumers that read nothing now; bounded by their number.
-    idle: (Sender<RangeReader>, Receiver<RangeReader>),
 }
 
 impl Recall {
     /// `config` is a consumer's.
     pub fn new(config: ClientConfig, max_record: usize) -> Self {
         Recall(Arc::new(Shared {
-            config,
+            readers: RangeReaders::new(config, READERS),
             max_record,
             places: Arc::new(Semaphore::new(READERS)),
-            idle: crossbeam_channel::bounded(READERS),
         }))
     }
 
@@ -65,22 +62,12 @@ impl Recall {
 
 impl Shared {
     fn read(&self, range: &Range, is_wanted: impl Fn() -> bool) -> Result<RawRecord, RangeError> {
-        let failed = |error: rdkafka::error::KafkaError| RangeError::Unread(error.to_string());
-        let reader = match self.idle.1.try_recv() {
-            Ok(reader) => reader,
-            Err(_) => RangeReader::new(&self.config).map_err(failed)?,
-        };
         let mut found = None;
-        let read = reader.read(range, is_wanted, |fetched| {
+        self.readers.read(range, is_wanted, |fetched| {
             let copied = fetched.copy(&range.topic, self.max_record);
             found = copied.oversized.is_none().then_some(copied.record);
             ControlFlow::Break(())
-        });
-        if reader.is_alive() {
-            // Err: never, there is room for each.
-            let _ = self.idle.0.try_send(reader);
-        }
-        read?;
+        })?;
         found.ok_or_else(|| RangeError::Gone(format!("there is no answer at offset {}", range.first)))
     }
 }

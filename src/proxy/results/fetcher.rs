@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
 use rdkafka::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::kafka::range_reader::{Range, RangeError, RangeReader};
+use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_readers::RangeReaders;
 use crate::wire::sealing::Binding;
 use crate::wire::stream::{Piece, decode_piece, is_piece};
 use crate::wire::{CorrelationId, RawRecord, SharedSealing, headers};
@@ -82,25 +82,22 @@ impl From<RangeError> for FetchError {
 pub struct Fetcher(Arc<Shared>);
 
 struct Shared {
-    config: ClientConfig,
+    readers: RangeReaders,
     max_record: usize,
     sealing: SharedSealing,
     of_one: Arc<Semaphore>,
     of_many: Arc<Semaphore>,
-    /// Consumers that read nothing now; bounded by their number.
-    idle: (Sender<RangeReader>, Receiver<RangeReader>),
 }
 
 impl Fetcher {
     /// `config` is that of a consumer.
     pub fn new(config: ClientConfig, max_record: usize, sealing: SharedSealing) -> Self {
         Fetcher(Arc::new(Shared {
-            config,
+            readers: RangeReaders::new(config, OF_ONE + OF_MANY),
             max_record,
             sealing,
             of_one: Arc::new(Semaphore::new(OF_ONE)),
             of_many: Arc::new(Semaphore::new(OF_MANY)),
-            idle: crossbeam_channel::bounded(OF_ONE + OF_MANY),
         }))
     }
 
@@ -141,16 +138,12 @@ impl Shared {
     }
 
     fn read(&self, wanted: &Wanted, to: &mpsc::Sender<Result<Item, FetchError>>) -> Result<(), FetchError> {
-        let reader = match self.idle.1.try_recv() {
-            Ok(reader) => reader,
-            Err(_) => RangeReader::new(&self.config).map_err(|error| FetchError::Unread(error.to_string()))?,
-        };
         let topic = &wanted.range.topic;
         let is_ours = |id: &[u8]| CorrelationId::from_bytes(id) == Some(wanted.id);
         let (mut trouble, mut stream) = (None, None);
         let came = Cell::new(Instant::now());
         let is_wanted = || !to.is_closed() && came.get().elapsed() < RECORD_WITHIN;
-        let read = reader.read(&wanted.range, is_wanted, |fetched| {
+        let read = self.readers.read(&wanted.range, is_wanted, |fetched| {
             came.set(Instant::now());
             // Nothing of other results is copied.
             if fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) != Some(true) {
@@ -181,10 +174,6 @@ impl Shared {
                 false => ControlFlow::Break(()),
             }
         });
-        if reader.is_alive() {
-            // Err: never, there is room for each.
-            let _ = self.idle.0.try_send(reader);
-        }
         match (trouble, read?) {
             (Some(error), _) => Err(error),
             (None, false) if !to.is_closed() => Err(FetchError::Unread("Kafka does not give it in time".into())),
