@@ -21,6 +21,7 @@ use crate::processor::backend::tls::Connectors;
 use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::lag::{self, ConsumerLag};
 use crate::processor::memory::recall::Recall;
+use crate::processor::memory::restores::Restores;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::dead_letter_trouble::DeadLetterTrouble;
 use crate::processor::record::outbox::Deliveries;
@@ -107,6 +108,7 @@ pub fn assemble(
         sealing,
         streams: Streams::new(settings),
         recall: Recall::new(properties::body_reader(&settings.kafka), settings.max_record_size),
+        restores: Restores::default(),
     };
     let (workers, request_topics) = (Workers::default(), RequestTopics::default());
     let topic_ids = watch_topic_ids(request_topics.clone(), &producer)?;

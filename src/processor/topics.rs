@@ -267,6 +267,7 @@ impl Topics {
             &self.shared.producer,
             &self.admin,
             properties::memory_reader(&self.settings.kafka),
+            self.shared.restores.clone(),
         ));
         let view = |index| {
             Arc::new(WorkerView::new(

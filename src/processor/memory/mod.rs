@@ -5,7 +5,8 @@
 //! - [`identity`]: which requests run once, and by which key.
 //! - [`index`]: the keys of one partition. Pure.
 //! - [`partition`]: what is known and what runs in one partition.
-//! - [`restore`]: reads the memory of a partition; [`reader`]: ranges of several partitions, up to their ends.
+//! - [`restore`]: reads the memory of a partition; [`restores`]: how many are read at a time; [`reader`]: ranges of several partitions, up
+//!   to their ends.
 //! - [`worker`]: the partitions of one worker, and what becomes of a request that comes.
 //! - [`claim`]: the right to run a request, and what is remembered of its end.
 //! - [`writer`]: from a mark to Kafka's acknowledgement of it.
@@ -20,5 +21,6 @@ pub mod partition;
 pub mod reader;
 pub mod recall;
 pub mod restore;
+pub mod restores;
 pub mod worker;
 pub mod writer;

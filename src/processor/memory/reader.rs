@@ -18,6 +18,25 @@ const POLL: Duration = Duration::from_millis(50);
 /// Kafka gives nothing for so long: whoever reads begins anew.
 const STANDS_STILL: Duration = Duration::from_secs(20);
 
+/// Why a partition was not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error("Kafka gives nothing of it")]
+    Silent,
+}
+
+impl ReadError {
+    /// It passes by itself: whoever needs the partition tries again.
+    pub fn passes(&self) -> bool {
+        match self {
+            ReadError::Kafka(error) => !CodeClass::of(error).is_final(),
+            ReadError::Silent => true,
+        }
+    }
+}
+
 /// The records of one partition that were there when it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
@@ -31,14 +50,14 @@ pub struct Part {
 /// nobody wants them any more.
 ///
 /// # Errors
-/// Kafka does not give them, in words.
+/// Kafka does not give them.
 pub fn read(
     config: &ClientConfig,
     topic: &str,
     parts: &[Part],
     is_wanted: impl Fn() -> bool,
     mut take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
-) -> Result<bool, String> {
+) -> Result<bool, ReadError> {
     let mut left: HashMap<i32, i64> = parts
         .iter()
         .filter(|part| part.first < part.end)
@@ -47,19 +66,17 @@ pub fn read(
     if left.is_empty() {
         return Ok(true);
     }
-    let in_words = |error: KafkaError| error.to_string();
-    let consumer = BaseConsumer::from_config_and_context(config, LogOnly).map_err(in_words)?;
+    let consumer = BaseConsumer::from_config_and_context(config, LogOnly)?;
     let mut list = TopicPartitionList::new();
     for part in parts.iter().filter(|part| left.contains_key(&part.partition)) {
         let from = Offset::Offset(part.first);
-        list.add_partition_offset(topic, part.partition, from)
-            .map_err(in_words)?;
+        list.add_partition_offset(topic, part.partition, from)?;
     }
-    consumer.assign(&list).map_err(in_words)?;
+    consumer.assign(&list)?;
     let mut moved = Instant::now();
     while is_wanted() {
         match consumer.poll(POLL) {
-            None if moved.elapsed() > STANDS_STILL => return Err("Kafka gives nothing of it".into()),
+            None if moved.elapsed() > STANDS_STILL => return Err(ReadError::Silent),
             None => {}
             Some(Ok(message)) => {
                 moved = Instant::now();
@@ -75,9 +92,9 @@ pub fn read(
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
             Some(Err(error)) if is_of_group(&error) => {}
             Some(Err(error)) => match CodeClass::of(&error) {
-                CodeClass::Denied | CodeClass::ClientDead => return Err(error.to_string()),
-                _ if consumer.client().fatal_error().is_some() => return Err(error.to_string()),
-                _ if moved.elapsed() > STANDS_STILL => return Err(error.to_string()),
+                CodeClass::Denied | CodeClass::ClientDead => return Err(error.into()),
+                _ if consumer.client().fatal_error().is_some() => return Err(error.into()),
+                _ if moved.elapsed() > STANDS_STILL => return Err(error.into()),
                 _ => tracing::debug!(topic, %error, "memory reader error"),
             },
         }

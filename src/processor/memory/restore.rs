@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::Producer as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::cluster::admin::{self, TopicAdmin, TopicError};
 use crate::kafka::cluster::questions::Questions;
@@ -15,12 +16,17 @@ use crate::kafka::partitioner::partition_of;
 use crate::kafka::producer::Producer;
 use crate::kafka::record::Fetched;
 use crate::processor::memory::index::{Entry, Index, KeyId};
-use crate::processor::memory::reader::{Part, read};
+use crate::processor::memory::reader::{Part, ReadError, read};
+use crate::processor::memory::restores::Restores;
 use crate::processor::record::outbox::Deliveries;
 use crate::settings::Topic;
 use crate::wire::idempotency::memory::{Mark, MarkReader};
 use crate::wire::now_ms;
 
+/// Between two tries to restore a partition.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The same where all was read: reading it takes seconds, and nothing changes before an operator does something, or keys expire.
+const TRY_AGAIN_WHEN_FULL: Duration = Duration::from_secs(60);
 /// One question about a partition's ends may take this long.
 const QUESTION: Duration = Duration::from_secs(5);
 
@@ -36,8 +42,10 @@ pub struct Restored {
 pub enum RestoreError {
     #[error(transparent)]
     Topic(#[from] TopicError),
+    #[error("its reading panicked")]
+    Panicked,
     #[error("topic {topic} cannot be read: {why}")]
-    Unread { topic: Arc<str>, why: String },
+    Unread { topic: Arc<str>, why: ReadError },
     #[error(
         "topic {topic} has {there} partitions, and {request_topic} has {needed}: keys have moved. Give it as many (kafka-topics.sh --alter --topic {topic} --partitions {needed})"
     )]
@@ -48,13 +56,32 @@ pub enum RestoreError {
         needed: i32,
     },
     #[error(
-        "partition {partition} of topic {topic} has more than {max} keys: raise max_idempotency_keys, or add workers"
+        "partition {partition} of topic {topic} has more than {max} keys: raise max_idempotency_keys, or shorten idempotency_ttl"
     )]
     TooManyKeys {
         topic: Arc<str>,
         partition: i32,
         max: usize,
     },
+}
+
+impl RestoreError {
+    /// It passes by itself, as what is said of a topic that was just created.
+    pub fn passes(&self) -> bool {
+        match self {
+            RestoreError::Topic(error) => error.passes(),
+            RestoreError::Unread { why, .. } => why.passes(),
+            RestoreError::Panicked | RestoreError::TooFewPartitions { .. } | RestoreError::TooManyKeys { .. } => false,
+        }
+    }
+
+    /// How long to wait before the next try.
+    pub fn try_again_after(&self) -> Duration {
+        match self {
+            RestoreError::TooManyKeys { .. } => TRY_AGAIN_WHEN_FULL,
+            _ => TRY_AGAIN,
+        }
+    }
 }
 
 /// Reads the memory of one request topic.
@@ -68,13 +95,21 @@ pub struct Restorer {
     /// How long a new topic keeps its records.
     kept: Duration,
     max_keys: usize,
+    /// Of the whole process.
+    restores: Restores,
     /// With so many partitions, no key was found in another one than now. 0: that was not looked for.
     settled: AtomicI32,
 }
 
 impl Restorer {
     /// Of one topic. `config` is a consumer's.
-    pub fn new(topic: &Topic, producer: &Arc<Producer<Deliveries>>, admin: &TopicAdmin, config: ClientConfig) -> Self {
+    pub fn new(
+        topic: &Topic,
+        producer: &Arc<Producer<Deliveries>>,
+        admin: &TopicAdmin,
+        config: ClientConfig,
+        restores: Restores,
+    ) -> Self {
         Restorer {
             request_topic: Arc::from(topic.request_topic.as_str()),
             topic: Arc::from(topic.memory.topic.as_str()),
@@ -83,26 +118,28 @@ impl Restorer {
             config,
             kept: topic.memory.retention,
             max_keys: topic.memory.max_keys,
+            restores,
             settled: AtomicI32::new(0),
         }
     }
 
-    /// Reads what is known of the keys of a partition. `None`: nobody wants to know any more. Blocks.
+    /// Reads what is known of the keys of a partition, as soon as there is a place. Dropped, it ends.
     ///
     /// # Errors
     /// The memory cannot be used yet.
-    pub fn restore(&self, partition: i32, is_wanted: impl Fn() -> bool) -> Result<Option<Restored>, RestoreError> {
-        let partitions = self.partitions()?;
+    pub async fn restore(self: &Arc<Self>, partition: i32) -> Result<Restored, RestoreError> {
+        let (restorer, dropped) = (self.clone(), CancellationToken::new());
+        let _dropped = dropped.clone().drop_guard();
+        let read = move || restorer.read(partition, || !dropped.is_cancelled());
+        let read = self.restores.run(read).await.ok_or(RestoreError::Panicked)??;
+        // None: never, somebody waits.
+        read.ok_or(RestoreError::Panicked)
+    }
+
+    /// `None`: nobody wants to know any more. Blocks.
+    fn read(&self, partition: i32, is_wanted: impl Fn() -> bool) -> Result<Option<Restored>, RestoreError> {
+        let partitions = self.ensure()?;
         let mut index = Index::default();
-        let full = || RestoreError::TooManyKeys {
-            topic: self.topic.clone(),
-            partition,
-            max: self.max_keys,
-        };
-        let unread = |why| RestoreError::Unread {
-            topic: self.topic.clone(),
-            why,
-        };
         // Asked before anything is read: what lies behind that was written by this process.
         let own = self.part(partition)?;
         let mut is_full = false;
@@ -114,7 +151,7 @@ impl Restorer {
             }
             go_on(!is_full)
         });
-        if !own_read.map_err(unread)? {
+        if !own_read.map_err(|why| self.unread(why))? {
             return Ok(None);
         }
         if !is_full && self.settled.load(Ordering::Acquire) != partitions {
@@ -127,7 +164,11 @@ impl Restorer {
             }
         }
         match is_full || index.len() > self.max_keys {
-            true => Err(full()),
+            true => Err(RestoreError::TooManyKeys {
+                topic: self.topic.clone(),
+                partition,
+                max: self.max_keys,
+            }),
             false => Ok(Some(Restored { index, partitions })),
         }
     }
@@ -159,16 +200,16 @@ impl Restorer {
             }
             go_on(older.len() + index.len() <= self.max_keys)
         });
-        let done = done.map_err(|why| RestoreError::Unread {
-            topic: self.topic.clone(),
-            why,
-        })?;
+        let done = done.map_err(|why| self.unread(why))?;
         index.take_older(older, now_ms());
         Ok(done.then_some(found))
     }
 
-    /// How many partitions the request topic has. The memory must have as many.
-    fn partitions(&self) -> Result<i32, RestoreError> {
+    /// How many partitions the request topic has. The memory must have as many, and is created so where it is missing. Blocks.
+    ///
+    /// # Errors
+    /// The memory cannot be used yet.
+    pub fn ensure(&self) -> Result<i32, RestoreError> {
         let client = self.producer.client();
         let found = admin::describe(client.client(), &self.request_topic)?;
         let needed = found.map(|found| found.partitions).ok_or_else(|| TopicError::Missing {
@@ -195,11 +236,15 @@ impl Restorer {
 
     fn part(&self, partition: i32) -> Result<Part, RestoreError> {
         let found = self.producer.watermarks(&self.topic, partition, QUESTION);
-        let (first, end) = found.map_err(|error| RestoreError::Unread {
-            topic: self.topic.clone(),
-            why: error.to_string(),
-        })?;
+        let (first, end) = found.map_err(|error| self.unread(error.into()))?;
         Ok(Part { partition, first, end })
+    }
+
+    fn unread(&self, why: ReadError) -> RestoreError {
+        RestoreError::Unread {
+            topic: self.topic.clone(),
+            why,
+        }
     }
 }
 
@@ -213,5 +258,31 @@ fn go_on(further: bool) -> ControlFlow<()> {
     match further {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+    #[test]
+    fn what_reads_all_in_vain_is_not_tried_each_second() {
+        let topic: Arc<str> = "orders-idempotency".into();
+        let full = RestoreError::TooManyKeys {
+            topic: topic.clone(),
+            partition: 3,
+            max: 10,
+        };
+        assert_eq!(full.try_again_after(), Duration::from_secs(60));
+        assert!(full.to_string().ends_with("raise max_idempotency_keys, or shorten idempotency_ttl"));
+        let unread = |why| RestoreError::Unread {
+            topic: topic.clone(),
+            why,
+        };
+        assert_eq!(unread(ReadError::Silent).try_again_after(), TRY_AGAIN);
+        let of_code = |code| unread(KafkaError::MetadataFetch(code).into());
+        assert!(of_code(Code::UnknownTopicOrPartition).passes() && of_code(Code::LeaderNotAvailable).passes());
+        assert!(!of_code(Code::TopicAuthorizationFailed).passes() && !full.passes());
     }
 }

@@ -29,8 +29,8 @@ use crate::wire::idempotency::memory::{Known, Mark};
 use crate::wire::sealing::is_sealed;
 use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
 
-/// Between two tries to restore a partition.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// What passes by itself is no fault before: a topic that was just created may be read within this.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The memory of one worker.
 pub struct WorkerMemory {
@@ -276,7 +276,6 @@ impl WorkerMemory {
                 self.restorer.clone(),
                 (intake.epoch, intake.lease.clone()),
                 self.metrics.clone(),
-                self.over.clone(),
             );
             actix::spawn(self.over.clone().run_until_cancelled_owned(restoring));
         }
@@ -290,38 +289,29 @@ async fn restore(
     restorer: Arc<Restorer>,
     (epoch, lease): (u32, Lease),
     metrics: TopicMemoryMetrics,
-    over: CancellationToken,
 ) {
     let began = Instant::now();
     let mut last_trouble = String::new();
-    let restored = loop {
-        let (restorer, number, over) = (restorer.clone(), memory.number, over.clone());
-        let gone = CancellationToken::new();
-        let stop = gone.clone();
-        let restoring = tokio::task::spawn_blocking(move || {
-            restorer.restore(number, || !over.is_cancelled() && !stop.is_cancelled())
-        });
-        let found = tokio::select! {
-            biased;
-            found = restoring => found,
-            () = lease.revoked() => {
-                gone.cancel();
-                return memory.let_go(epoch);
+    let restoring = async {
+        loop {
+            let error = match restorer.restore(memory.number).await {
+                Ok(restored) => return restored,
+                Err(error) => error,
+            };
+            let trouble = error.to_string();
+            if error.passes() && began.elapsed() < PATIENCE {
+                tracing::debug!(partition = memory.number, %error, "idempotency keys are not restored yet");
+            } else if trouble != last_trouble {
+                tracing::error!(partition = memory.number, %error, "requests with an idempotency key wait, and get 503 in the end");
+                last_trouble = trouble;
             }
-        };
-        match found {
-            Ok(Ok(Some(restored))) => break restored,
-            // It panicked, and the panic hook has logged it; or the worker ends.
-            Err(_) | Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
-                let trouble = error.to_string();
-                if trouble != last_trouble {
-                    tracing::error!(partition = memory.number, %error, "requests with an idempotency key wait, and get 503 in the end");
-                    last_trouble = trouble;
-                }
-            }
+            actix::clock::sleep(error.try_again_after()).await;
         }
-        actix::clock::sleep(TRY_AGAIN).await;
+    };
+    let restored = tokio::select! {
+        biased;
+        restored = restoring => restored,
+        () = lease.revoked() => return memory.let_go(epoch),
     };
     let keys = restored.index.len();
     memory.restored(epoch, restored, now_ms());

@@ -23,6 +23,7 @@ use crate::processor::backend::tls::Connectors;
 use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::memory::recall::Recall;
 use crate::processor::memory::restore::Restorer;
+use crate::processor::memory::restores::Restores;
 use crate::processor::memory::worker::{MemoryParts, WorkerMemory};
 use crate::processor::memory::writer::Writer;
 use crate::processor::record::RecordProcessor;
@@ -95,6 +96,8 @@ pub struct Shared {
     pub streams: Streams,
     /// Reads remembered answers.
     pub recall: Recall,
+    /// The places of partitions whose keys are read.
+    pub restores: Restores,
 }
 
 impl Supervised for WorkerFactory {
