@@ -10,7 +10,9 @@ use crate::harness::backend::{Answer, Backend};
 use crate::harness::names::Topics;
 use crate::harness::records::{produce, produce_with_key, read_all, request_headers};
 use crate::harness::spec::processor;
-use crate::harness::topics::{add_partitions, create_topic, partitions, topic_setting, wait_for_commit};
+use crate::harness::topics::{
+    add_partitions, create_topic, delete_topic, partitions, topic_setting, wait_for_commit,
+};
 use crate::harness::wait::{eventually, within};
 
 #[tokio::test]
@@ -50,6 +52,26 @@ async fn the_topic_is_made_for_it() {
     );
     assert_eq!(remembered[0].header_text("khp-idempotency-state"), "answered");
     assert_eq!(remembered[0].value.as_deref(), Some(&b"0 ten"[..]));
+    let log = once.processor.log();
+    assert!(!log.contains("ERROR"), "a new topic is no fault: {log}");
+}
+
+/// It comes back as it was made, and not with the partitions of other topics.
+#[tokio::test]
+async fn a_memory_that_was_deleted_is_created_with_as_many_partitions() {
+    let topics = Topics::unique("payments");
+    create_topic(&topics.request, 7).await;
+    create_topic(&topics.response, 1).await;
+    let backend = numbering().await;
+    let processor = remembers(&topics, &backend).start().await;
+    let proxy = honours(&topics).start().await;
+    let memory = memory_of(&topics);
+    for key in ["a", "b"] {
+        assert_eq!(proxy.request(payment(key, "ten")).await.status, 201);
+        assert_eq!(partitions(&memory), 7);
+        delete_topic(&memory).await;
+    }
+    assert_eq!(processor.logged("ERROR"), 0, "{}", processor.log());
 }
 
 /// Keys move with partitions that are added. What is known of them is read from where it lies.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,13 +24,12 @@ use crate::processor::memory::writer::Writer;
 use crate::processor::metrics::Counted;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::outbox::TOPIC_PATIENCE;
 use crate::settings::Memory;
 use crate::wire::idempotency::memory::{Known, Mark};
 use crate::wire::sealing::is_sealed;
 use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
 
-/// What passes by itself is no fault before: a topic that was just created may be read within this.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The memory of one worker.
 pub struct WorkerMemory {
@@ -299,7 +298,7 @@ async fn restore(
                 Err(error) => error,
             };
             let trouble = error.to_string();
-            if error.passes() && began.elapsed() < PATIENCE {
+            if error.passes() && began.elapsed() < TOPIC_PATIENCE {
                 tracing::debug!(partition = memory.number, %error, "idempotency keys are not restored yet");
             } else if trouble != last_trouble {
                 tracing::error!(partition = memory.number, %error, "requests with an idempotency key wait, and get 503 in the end");

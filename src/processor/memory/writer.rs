@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::kafka::codes::CodeClass;
+use crate::processor::memory::restore::Restorer;
 use crate::processor::record::logged_once::LoggedOnce;
-use crate::processor::record::outbox::{Outbox, Ticket};
+use crate::processor::record::outbox::{Outbox, TOPIC_PATIENCE, Ticket};
 use crate::processor::record::reply_topics::Destination;
-use crate::processor::record::topic_lookup::Needs;
+use crate::processor::record::topic_lookup::{Needs, TopicLookup};
 use crate::wire::Record;
 
 /// Wait before a record that Kafka did not take is sent again.
@@ -22,12 +23,25 @@ pub struct TooLarge;
 
 /// Writes to the memory of one topic.
 pub struct Writer {
-    pub outbox: Arc<Outbox>,
+    outbox: Arc<Outbox>,
     pub topic: Arc<str>,
-    pub trouble_logged: LoggedOnce,
+    /// Creates the memory where it is gone.
+    restorer: Arc<Restorer>,
+    lookup: TopicLookup,
+    trouble_logged: LoggedOnce,
 }
 
 impl Writer {
+    pub fn new(outbox: Arc<Outbox>, restorer: Arc<Restorer>) -> Self {
+        Writer {
+            outbox,
+            topic: restorer.topic.clone(),
+            restorer,
+            lookup: TopicLookup::default(),
+            trouble_logged: LoggedOnce::default(),
+        }
+    }
+
     /// Sends a record until Kafka has it, since its request would run again otherwise; returns its offset.
     ///
     /// # Errors
@@ -36,7 +50,7 @@ impl Writer {
         if record.encoded_size() > self.outbox.limits.of(&self.topic) {
             return Err(TooLarge);
         }
-        let mut was_too_large = false;
+        let (mut was_too_large, began) = (false, Instant::now());
         loop {
             let code = match self.send(partition, record).await {
                 // It is there, and the broker does not say where. The same once more is the same.
@@ -46,26 +60,38 @@ impl Writer {
                 // The producer is gone, and so is the process soon.
                 None => return std::future::pending().await,
             };
-            match CodeClass::from(code) {
+            let class = CodeClass::from(code);
+            match class {
                 // A batch is refused as a whole: this record may only have been in it.
                 CodeClass::TooLarge if was_too_large => return Err(TooLarge),
                 CodeClass::TooLarge => {
                     was_too_large = true;
                     self.outbox.limits.ask_again();
                 }
-                CodeClass::NoSuchTopic | CodeClass::NoSuchPartition => {
-                    self.outbox
-                        .look_up(&self.topic, Needs::BegunAfter(Instant::now()))
-                        .await;
-                }
+                class if class.is_not_found() => self.look_up().await,
                 _ => {}
             }
-            if self.trouble_logged.is_first() {
+            let is_fault = class.is_final() || (class.is_not_found() && began.elapsed() >= TOPIC_PATIENCE);
+            if is_fault && self.trouble_logged.is_first() {
                 tracing::error!(topic = %self.topic, partition, %code,
                     "an answer cannot be remembered, so its client waits: check that the topic may be written (said once)");
+            } else {
+                tracing::debug!(topic = %self.topic, partition, %code, "an answer is not remembered yet");
             }
             actix::clock::sleep(RESEND_AFTER).await;
         }
+    }
+
+    /// Looks up the memory, which Kafka did not know, and creates it where that is allowed.
+    async fn look_up(&self) {
+        let look_up = async || {
+            let restorer = self.restorer.clone();
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || restorer.ensure()).await {
+                tracing::debug!(%error, "memory not found");
+            }
+        };
+        let needs = Needs::BegunAfter(Instant::now());
+        self.lookup.run(&self.topic, needs, look_up).await;
     }
 
     /// Sends a record that may be lost.

@@ -27,7 +27,7 @@ use crate::wire::dead_letter::DeadLetter;
 const RESEND_AFTER: Duration = Duration::from_millis(500);
 
 /// A topic that was just created is known to every client well within this.
-const TOPIC_PATIENCE: Duration = Duration::from_secs(15);
+pub const TOPIC_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What one worker needs to deliver its records.
 pub struct Outbox {

@@ -116,9 +116,6 @@ impl Supervised for WorkerFactory {
             .dead_letter_topic
             .iter()
             .map(|topic| (topic.clone(), Purpose::DeadLetters));
-        let kept = topic.memory.retention;
-        let memory = topic.memory.is_on();
-        let memory = memory.then(|| (self.restorer.topic.clone(), Purpose::Memory { kept }));
         let seal = ReplySeal {
             sealing: self.shared.sealing.clone(),
             request_topic: Arc::from(topic.request_topic.as_str()),
@@ -130,7 +127,6 @@ impl Supervised for WorkerFactory {
             undelivered,
             own_topics: std::iter::once((response_topic.clone(), Purpose::Replies))
                 .chain(dead_letters)
-                .chain(memory)
                 .collect(),
             admin: self.plan.admin.clone(),
             lookup: TopicLookup::default(),
@@ -223,11 +219,7 @@ fn record_processor(
     let memory = MemoryParts {
         settings: topic.memory.clone(),
         at_most_once: topic.delivery == Delivery::AtMostOnce,
-        writer: Writer {
-            outbox: outbox.clone(),
-            topic: restorer.topic.clone(),
-            trouble_logged: LoggedOnce::default(),
-        },
+        writer: Writer::new(outbox.clone(), restorer.clone()),
         restorer,
         recall: shared.recall.clone(),
         sealing: shared.sealing.clone(),
