@@ -203,11 +203,9 @@ impl Topics {
             .iter()
             .flat_map(|own| (0..own.topic.workers).map(|index| worker_name(&own.topic, index)))
             .collect();
-        let places: usize = gone.iter().map(|own| own.topic.workers).sum();
-        self.shared.calls.leave(places);
         drop(gone);
+        self.shared.calls.resize(wanted.iter().map(|topic| topic.workers).sum());
         let mut supervised: Vec<Box<dyn Supervised>> = added.into_iter().flat_map(|topic| self.add(topic)).collect();
-        self.shared.calls.join(supervised.len());
         supervised.extend(self.control_reader());
         self.shared
             .forbidden

@@ -14,6 +14,8 @@ use crate::processor::metrics::Counted;
 
 /// The places of the process.
 pub struct CallPool {
+    /// The most calls, as the settings say.
+    calls: usize,
     borrowable: Semaphore,
     /// Borrowable places in all.
     most_borrowed: AtomicUsize,
@@ -27,12 +29,10 @@ impl CallPool {
     /// Divides `calls` among so many workers. A quarter is theirs for good, at least one each; the rest is borrowed. There are never more
     /// calls than `calls`, or, with more workers than a quarter of it, than three quarters and one for each worker.
     pub fn new(calls: usize, workers: usize, borrowed: IntGauge) -> Self {
-        let workers = workers.max(1);
-        let own = (calls / (4 * workers)).max(1);
-        let left = calls.saturating_sub(own * workers);
-        // Where there are too few places for that: no worker has more than all.
-        let most_borrowed = left.max((calls * 3).div_ceil(4).min(calls.saturating_sub(own)));
+        let own = (calls / (4 * workers.max(1))).max(1);
+        let most_borrowed = most_of(calls, own, workers);
         CallPool {
+            calls,
             borrowable: Semaphore::new(most_borrowed),
             most_borrowed: most_borrowed.into(),
             own,
@@ -40,15 +40,13 @@ impl CallPool {
         }
     }
 
-    /// So many workers come: their own places are taken from those that are borrowed, as they come free.
-    pub fn join(self: &Arc<Self>, workers: usize) {
-        let wanted = workers * self.own;
-        let most = self.most_borrowed();
-        // One stays at least: a worker that has none of its own free must not wait for good.
-        let taken = wanted.min(most.saturating_sub(1));
-        self.most_borrowed.store(most - taken, Ordering::Relaxed);
-        let (pool, taken) = (self.clone(), u32::try_from(taken).unwrap_or(u32::MAX));
-        if taken > 0 {
+    /// From now on there are so many workers. Their own places stay as many each: what is borrowed grows and shrinks, as places come free.
+    pub fn resize(self: &Arc<Self>, workers: usize) {
+        let most = most_of(self.calls, self.own, workers);
+        let before = self.most_borrowed.swap(most, Ordering::Relaxed);
+        self.borrowable.add_permits(most.saturating_sub(before));
+        let (pool, taken) = (self.clone(), before.saturating_sub(most));
+        if let Some(taken) = u32::try_from(taken).ok().filter(|taken| *taken > 0) {
             actix::spawn(async move {
                 // Err: never, it is not closed.
                 if let Ok(places) = pool.borrowable.acquire_many(taken).await {
@@ -56,13 +54,6 @@ impl CallPool {
                 }
             });
         }
-    }
-
-    /// So many workers have left: their own places can be borrowed.
-    pub fn leave(&self, workers: usize) {
-        let places = workers * self.own;
-        self.most_borrowed.fetch_add(places, Ordering::Relaxed);
-        self.borrowable.add_permits(places);
     }
 
     /// The most calls that one worker can have under way.
@@ -90,6 +81,17 @@ impl CallPool {
             waiting,
         }
     }
+}
+
+/// Places that so many workers can borrow, of which each has so many of its own.
+fn most_of(calls: usize, own: usize, workers: usize) -> usize {
+    let left = calls.saturating_sub(own * workers.max(1));
+    // Where there are too few places for that: no worker has more than all, and one stays at least, for a worker that has none of its own free.
+    let least = match own {
+        1 => (calls * 3).div_ceil(4).min(calls.saturating_sub(own)),
+        _ => 1,
+    };
+    left.max(least)
 }
 
 /// One worker's way to places for its calls.
@@ -194,16 +196,39 @@ mod tests {
         let take = || tokio::task::unconstrained(busy.place()).now_or_never().flatten();
         let held: Vec<_> = std::iter::from_fn(take).collect();
         assert_eq!(held.len(), 12 + 76);
-        pool.join(2);
+        pool.resize(4);
         assert_eq!(pool.most_borrowed(), 76 - 24);
         drop(held);
         tokio::task::yield_now().await;
         assert_eq!(pool.borrowable.available_permits(), 76 - 24);
-        pool.leave(3);
+        pool.resize(1);
         assert_eq!(
             (pool.most_borrowed(), pool.borrowable.available_permits()),
             (76 + 12, 76 + 12)
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// However many come and go: the places are those of a pool that never had others.
+        #[test]
+        fn a_pool_is_as_large_as_its_workers_make_it(
+            calls in 1usize..200,
+            first in 1usize..20,
+            steps in prop::collection::vec(0usize..60, 1..20),
+        ) {
+            actix::System::new().block_on(async {
+                let pool = pool(calls, first);
+                for workers in steps.into_iter().chain([first]) {
+                    pool.resize(workers);
+                    tokio::task::yield_now().await;
+                    prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed());
+                }
+                prop_assert_eq!(pool.most_borrowed(), CallPool::new(calls, first, gauge()).most_borrowed());
+                Ok(())
+            })?;
+        }
     }
 
     #[test]
