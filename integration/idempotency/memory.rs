@@ -10,9 +10,7 @@ use crate::harness::backend::{Answer, Backend};
 use crate::harness::names::Topics;
 use crate::harness::records::{produce, produce_with_key, read_all, request_headers};
 use crate::harness::spec::processor;
-use crate::harness::topics::{
-    add_partitions, create_topic, delete_topic, partitions, topic_setting, wait_for_commit,
-};
+use crate::harness::topics::{add_partitions, create_topic, delete_topic, partitions, topic_setting, wait_for_commit};
 use crate::harness::wait::{eventually, within};
 
 #[tokio::test]

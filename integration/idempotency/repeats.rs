@@ -190,11 +190,7 @@ async fn at_most_once_a_call_that_is_cut_off_is_not_run_again() {
     let mut once = Once::start_with(
         Backend::start(|_| Answer::Hang).await,
         |proxy| proxy.set("default_timeout", 20),
-        |processor| {
-            processor
-                .set("drain_timeout", 3)
-                .set_topics("delivery", "at-most-once")
-        },
+        |processor| processor.set("drain_timeout", 3).set_topics("delivery", "at-most-once"),
     )
     .await;
     let client = once.proxy.leave_waiting(&payment("k", "ten")).await;

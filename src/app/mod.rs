@@ -211,7 +211,7 @@ impl App {
             }
             // A configuration may be long in coming, and the end does not wait for it.
             tokio::select! {
-                prepared = prepare::prepare(&self.running, self.reloader.as_ref(), self.topics.as_ref()) => self.reload(prepared),
+                prepared = prepare::prepare(&self.running, self.reloader.as_ref(), self.topics.is_some()) => self.reload(prepared),
                 () = signals.end() => break None,
                 Some(why) = self.fatal.recv() => break Some(why),
             }

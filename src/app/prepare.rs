@@ -1,7 +1,6 @@
 //! Another configuration, read and checked whole and made ready beside what runs. Nothing changes by that, so it can be broken off.
 
-use crate::processor::backend::tls::Connectors;
-use crate::processor::topics::{self, Topics};
+use crate::processor::topics;
 use crate::proxy::reload::{self as proxy, Reloader};
 use crate::settings::{Change, Fault, Loaded};
 
@@ -14,11 +13,11 @@ pub struct Prepared {
 
 type TopicsOrFaults = Result<topics::Prepared, Vec<Fault>>;
 
-/// Reads the configuration, and what its topics need. Blocks.
-fn read(running: &Loaded, connectors: Option<Connectors>) -> Result<(Change, Option<TopicsOrFaults>), Vec<Fault>> {
+/// Reads the configuration, and, where topics are worked on, what they need. Blocks.
+fn read(running: &Loaded, has_topics: bool) -> Result<(Change, Option<TopicsOrFaults>), Vec<Fault>> {
     let loaded = running.sources.load().map_err(|error| error.faults)?;
     let change = loaded.replacing(running).map_err(|error| error.faults)?;
-    let topics = connectors.map(|connectors| Topics::prepare(&connectors, &change.next.settings));
+    let topics = has_topics.then(|| topics::Prepared::read(&change.next.settings));
     Ok((change, topics))
 }
 
@@ -27,13 +26,9 @@ fn read(running: &Loaded, connectors: Option<Connectors>) -> Result<(Change, Opt
 ///
 /// # Errors
 /// What cannot be taken over.
-pub async fn prepare(
-    running: &Loaded,
-    reloader: Option<&Reloader>,
-    topics: Option<&Topics>,
-) -> Result<Prepared, Vec<Fault>> {
-    let (running, connectors) = (running.clone(), topics.map(Topics::connectors));
-    let read = tokio::task::spawn_blocking(move || read(&running, connectors));
+pub async fn prepare(running: &Loaded, reloader: Option<&Reloader>, has_topics: bool) -> Result<Prepared, Vec<Fault>> {
+    let running = running.clone();
+    let read = tokio::task::spawn_blocking(move || read(&running, has_topics));
     let panicked = |error: tokio::task::JoinError| {
         vec![Fault {
             key: "settings".into(),

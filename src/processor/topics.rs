@@ -20,7 +20,7 @@ use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breakers;
 use crate::processor::backend::health::{self, BackendCheck, BackendState};
 use crate::processor::backend::retry_budget::RetryBudget;
-use crate::processor::backend::tls::{Connectors, NextConnectors};
+use crate::processor::backend::tls::NextConnectors;
 use crate::processor::memory::restore::Restorer;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::rate_limit::RateLimit;
@@ -36,19 +36,9 @@ use crate::wire::Sealing;
 
 /// The topics of the process.
 pub struct Topics {
-    /// Those of the start: what a reload leaves as it was.
-    settings: Settings,
-    shared: Shared,
-    budget: ByteBudget,
-    admin: TopicAdmin,
-    topic_ids: TopicIds,
-    metrics: ProcessorMetrics,
+    means: Means,
     breakers: Breakers,
     topics: Vec<OwnTopic>,
-    /// The workers of all of them.
-    workers: Workers,
-    /// The names that `topic_ids` are of.
-    request_topics: RequestTopics,
     /// Control topics are read.
     reads_control: bool,
     /// The last exchange of workers.
@@ -79,64 +69,19 @@ pub struct Prepared {
     connectors: NextConnectors,
 }
 
-/// What all topics are made with.
-pub struct Means {
-    pub settings: Settings,
-    pub shared: Shared,
-    pub budget: ByteBudget,
-    pub admin: TopicAdmin,
-    pub topic_ids: TopicIds,
-    pub request_topics: RequestTopics,
-    pub metrics: ProcessorMetrics,
-    pub workers: Workers,
-}
-
-impl Topics {
-    /// The topics of the settings, and the factories of their workers. Must run inside an actix `System`.
-    pub fn new(means: Means) -> (Self, Vec<Box<dyn Supervised>>) {
-        let Means {
-            settings,
-            shared,
-            budget,
-            admin,
-            topic_ids,
-            request_topics,
-            metrics,
-            workers,
-        } = means;
-        let wanted = settings.processor.topics.clone();
-        let mut topics = Topics {
-            settings,
-            shared,
-            budget,
-            admin,
-            topic_ids,
-            metrics,
-            breakers: Breakers::default(),
-            topics: Vec::new(),
-            workers,
-            request_topics,
-            reads_control: false,
-            exchange: None,
-        };
-        let mut supervised: Vec<_> = wanted.iter().flat_map(|topic| topics.add(topic)).collect();
-        supervised.extend(topics.control_reader());
-        topics.show();
-        (topics, supervised)
-    }
-
+impl Prepared {
     /// Makes ready what the settings ask for. Changes nothing. Reads the TLS files of backends, which blocks.
     ///
     /// # Errors
     /// What cannot be taken over.
-    pub fn prepare(connectors: &Connectors, settings: &Settings) -> Result<Prepared, Vec<Fault>> {
+    pub fn read(settings: &Settings) -> Result<Self, Vec<Fault>> {
         let fault = |key: &str, problem: String| Fault {
             key: key.to_owned(),
             problem,
             origin: None,
         };
         let topics = &settings.processor.topics;
-        let connectors = connectors.next(topics.iter().map(|topic| &topic.tls));
+        let connectors = NextConnectors::read(topics.iter().map(|topic| &topic.tls));
         let sealing = settings.sealing.derive();
         match (connectors, sealing) {
             (Ok(connectors), Ok(sealing)) => Ok(Prepared {
@@ -151,10 +96,38 @@ impl Topics {
             }
         }
     }
+}
 
-    /// What `prepare` needs.
-    pub fn connectors(&self) -> Connectors {
-        self.shared.connectors.clone()
+/// What all topics are made with.
+pub struct Means {
+    /// Those of the start: what a reload leaves as it was.
+    pub settings: Settings,
+    pub shared: Shared,
+    pub budget: ByteBudget,
+    pub admin: TopicAdmin,
+    pub topic_ids: TopicIds,
+    /// The names that `topic_ids` are of.
+    pub request_topics: RequestTopics,
+    pub metrics: ProcessorMetrics,
+    /// The workers of all topics.
+    pub workers: Workers,
+}
+
+impl Topics {
+    /// The topics of the settings, and the factories of their workers. Must run inside an actix `System`.
+    pub fn new(means: Means) -> (Self, Vec<Box<dyn Supervised>>) {
+        let wanted = means.settings.processor.topics.clone();
+        let mut topics = Topics {
+            means,
+            breakers: Breakers::default(),
+            topics: Vec::new(),
+            reads_control: false,
+            exchange: None,
+        };
+        let mut supervised: Vec<_> = wanted.iter().flat_map(|topic| topics.add(topic)).collect();
+        supervised.extend(topics.control_reader());
+        topics.show();
+        (topics, supervised)
     }
 
     /// Takes the settings over. Workers are exchanged in a task; `stuck` hears of one that cannot be got rid of.
@@ -164,9 +137,9 @@ impl Topics {
             sealing,
             connectors,
         } = prepared;
-        self.shared.sealing.store(Arc::new(sealing));
-        self.shared.connectors.replace(connectors);
-        self.shared.streams.replace_controls(&wanted);
+        self.means.shared.sealing.store(Arc::new(sealing));
+        self.means.shared.connectors.replace(connectors);
+        self.means.shared.streams.replace_controls(&wanted);
         let (mut kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.topics)
             .into_iter()
             .partition(|own| wanted.contains(&own.topic));
@@ -190,7 +163,7 @@ impl Topics {
         }
         for own in &gone {
             let backend = own.topic.backend_url.to_string();
-            self.metrics.forget(&own.topic.request_topic, &backend);
+            self.means.metrics.forget(&own.topic.request_topic, &backend);
         }
         for topic in &added {
             tracing::info!(
@@ -204,12 +177,16 @@ impl Topics {
             .flat_map(|own| (0..own.topic.workers).map(|index| worker_name(&own.topic, index)))
             .collect();
         drop(gone);
-        self.shared.calls.resize(wanted.iter().map(|topic| topic.workers).sum());
+        self.means
+            .shared
+            .calls
+            .resize(wanted.iter().map(|topic| topic.workers).sum());
         let mut supervised: Vec<Box<dyn Supervised>> = added.into_iter().flat_map(|topic| self.add(topic)).collect();
         supervised.extend(self.control_reader());
-        self.shared
+        self.means
+            .shared
             .forbidden
-            .store(Arc::new(no_reply_topics(&wanted, &self.settings.processor)));
+            .store(Arc::new(no_reply_topics(&wanted, &self.means.settings.processor)));
         self.show();
         if released.is_empty() && supervised.is_empty() {
             return;
@@ -218,7 +195,7 @@ impl Topics {
             supervisor.clone(),
             released,
             supervised,
-            self.settings.drain_timeout,
+            self.means.settings.drain_timeout,
             stuck,
         );
         let before = self.exchange.take();
@@ -241,7 +218,10 @@ impl Topics {
 
     /// Adds a topic; returns the factories of its workers.
     fn add(&mut self, topic: &Topic) -> Vec<Box<dyn Supervised>> {
-        let metrics = self.metrics.topic(&topic.request_topic, &topic.backend_url.to_string());
+        let metrics = self
+            .means
+            .metrics
+            .topic(&topic.request_topic, &topic.backend_url.to_string());
         let (backend, breaker) = (BackendState::default(), self.breakers.of(topic));
         let check = BackendCheck {
             topic: topic.clone(),
@@ -249,9 +229,10 @@ impl Topics {
             breaker: breaker.clone(),
             gauge: metrics.backend_up.clone(),
         };
-        let every = self.settings.processor.health_check_interval;
-        let connectors = self.shared.connectors.clone();
+        let every = self.means.settings.processor.health_check_interval;
+        let connectors = self.means.shared.connectors.clone();
         let check = self
+            .means
             .shared
             .asks_health
             .then(|| actix::spawn(health::watch(check, every, connectors)));
@@ -262,10 +243,10 @@ impl Topics {
         let rate_limit = rate_limit.map(Arc::new);
         let restorer = Arc::new(Restorer::new(
             topic,
-            &self.shared.producer,
-            &self.admin,
-            properties::memory_reader(&self.settings.kafka),
-            self.shared.restores.clone(),
+            &self.means.shared.producer,
+            &self.means.admin,
+            properties::memory_reader(&self.means.settings.kafka),
+            self.means.shared.restores.clone(),
         ));
         let view = |index| {
             Arc::new(WorkerView::new(
@@ -286,7 +267,7 @@ impl Topics {
                 rate_limit: rate_limit.clone(),
                 retry_budget: retry_budget.clone(),
                 restorer: restorer.clone(),
-                shared: self.shared.clone(),
+                shared: self.means.shared.clone(),
             })
         });
         let supervised = supervised.collect();
@@ -300,34 +281,35 @@ impl Topics {
 
     /// The factory of the reader of control topics, the first time that there are any.
     fn control_reader(&mut self) -> Option<Box<dyn Supervised>> {
-        if self.reads_control || self.shared.streams.controls().is_empty() {
+        if self.reads_control || self.means.shared.streams.controls().is_empty() {
             return None;
         }
         self.reads_control = true;
         Some(Box::new(ControlReaderFactory {
-            streams: self.shared.streams.clone(),
-            config: properties::reply_consumer(&self.settings.kafka),
-            questions: self.shared.producer.clone(),
-            admin: self.admin.clone(),
-            sealing: self.shared.sealing.clone(),
-            unbelieved: self.metrics.unbelieved_controls.clone(),
+            streams: self.means.shared.streams.clone(),
+            config: properties::reply_consumer(&self.means.settings.kafka),
+            questions: self.means.shared.producer.clone(),
+            admin: self.means.admin.clone(),
+            sealing: self.means.shared.sealing.clone(),
+            unbelieved: self.means.metrics.unbelieved_controls.clone(),
         }))
     }
 
     /// Shows which workers there are.
     fn show(&self) {
         let views = self.topics.iter().flat_map(|own| own.views.iter().cloned());
-        self.workers.replace(views.collect());
+        self.means.workers.replace(views.collect());
         let names = self.topics.iter().map(|own| own.topic.request_topic.clone());
-        self.request_topics.store(Arc::new(names.collect()));
-        self.metrics
+        self.means.request_topics.store(Arc::new(names.collect()));
+        self.means
+            .metrics
             .calls_borrowable
-            .set(self.shared.calls.most_borrowed() as i64);
+            .set(self.means.shared.calls.most_borrowed() as i64);
     }
 
     /// What one worker's pump is to do.
     fn plan(&self, topic: &Topic, index: usize, view: &WorkerView) -> PumpPlan {
-        let (settings, calls) = (&self.settings, &self.shared.calls);
+        let (settings, calls) = (&self.means.settings, &self.means.shared.calls);
         let concurrency = topic.concurrency.min(calls.most_of_one());
         let free = calls.clone();
         let can_begin = Arc::new(move || free.free_for_one());
@@ -342,15 +324,15 @@ impl Topics {
             topic: Arc::from(topic.request_topic.as_str()),
             also: written.collect(),
             config: properties::request_consumer(&settings.kafka, &topic.consumer_group, instance.as_deref()),
-            admin: self.admin.clone(),
+            admin: self.means.admin.clone(),
             start: topic.start,
             has_begun: Arc::default(),
-            topic_ids: self.topic_ids.clone(),
+            topic_ids: self.means.topic_ids.clone(),
             window: (topic.concurrency * 4).max(256),
             revoke_timeout: own.revoke_timeout,
             ahead: (topic.delivery == Delivery::AtMostOnce)
                 .then(|| ahead_limits(concurrency, topic.ordering, topic.rate_limit, can_begin)),
-            budget: self.budget.clone(),
+            budget: self.means.budget.clone(),
             max_record: settings.max_record_size,
             poisoned: view.metrics.poisoned.clone(),
             ordered: topic.ordering != Ordering::Unordered,

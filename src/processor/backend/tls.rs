@@ -22,7 +22,7 @@ impl Connectors {
     /// A file cannot be used, or TLS cannot be set up; the text names the file.
     pub fn new<'a>(wanted: impl IntoIterator<Item = &'a BackendTls>) -> Result<Self, String> {
         let connectors = Connectors(Arc::default());
-        connectors.replace(connectors.next(wanted)?);
+        connectors.replace(NextConnectors::read(wanted)?);
         Ok(connectors)
     }
 
@@ -36,20 +36,6 @@ impl Connectors {
         found
             .map(|(_, connector)| connector.clone())
             .ok_or_else(|| "no connector was made for this topic".to_owned())
-    }
-
-    /// Reads the files of these. Changes nothing. Blocks.
-    ///
-    /// # Errors
-    /// As `new`.
-    pub fn next<'a>(&self, wanted: impl IntoIterator<Item = &'a BackendTls>) -> Result<NextConnectors, String> {
-        let mut next: Vec<(BackendTls, Https)> = Vec::new();
-        for tls in wanted {
-            if !next.iter().any(|(known, _)| known == tls) {
-                next.push((tls.clone(), https::connector(tls)?));
-            }
-        }
-        Ok(NextConnectors(next))
     }
 
     /// From now on there are these. New connections of those that there were use what was read.
@@ -67,6 +53,22 @@ impl Connectors {
             (tls, connector)
         };
         self.0.store(Arc::new(next.0.into_iter().map(connector).collect()));
+    }
+}
+
+impl NextConnectors {
+    /// Reads the files of these. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be used, or TLS cannot be set up; the text names the file.
+    pub fn read<'a>(wanted: impl IntoIterator<Item = &'a BackendTls>) -> Result<Self, String> {
+        let mut next: Vec<(BackendTls, Https)> = Vec::new();
+        for tls in wanted {
+            if !next.iter().any(|(known, _)| known == tls) {
+                next.push((tls.clone(), https::connector(tls)?));
+            }
+        }
+        Ok(NextConnectors(next))
     }
 }
 

@@ -147,10 +147,16 @@ mod tests {
             end: RECORDS as i64,
         };
         let mut keys = Vec::new();
-        let read = read(&properties::memory_reader(&kafka), "memory", &[part], || true, |fetched| {
-            keys.extend(fetched.key().map(<[u8]>::to_vec));
-            ControlFlow::Continue(())
-        });
+        let read = read(
+            &properties::memory_reader(&kafka),
+            "memory",
+            &[part],
+            || true,
+            |fetched| {
+                keys.extend(fetched.key().map(<[u8]>::to_vec));
+                ControlFlow::Continue(())
+            },
+        );
         assert_eq!((read, keys.len()), (Ok(true), RECORDS));
     }
 }

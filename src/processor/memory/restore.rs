@@ -275,7 +275,10 @@ mod tests {
             max: 10,
         };
         assert_eq!(full.try_again_after(), Duration::from_secs(60));
-        assert!(full.to_string().ends_with("raise max_idempotency_keys, or shorten idempotency_ttl"));
+        assert!(
+            full.to_string()
+                .ends_with("raise max_idempotency_keys, or shorten idempotency_ttl")
+        );
         let unread = |why| RestoreError::Unread {
             topic: topic.clone(),
             why,

@@ -69,6 +69,15 @@ mod tests {
             release.send(()).unwrap();
         }
         assert_eq!(futures_util::future::join_all(last).await, vec![Some(()); 10 - AT_ONCE]);
-        assert_eq!(restores.0.clone().acquire_many_owned(AT_ONCE as u32).await.unwrap().num_permits(), AT_ONCE);
+        assert_eq!(
+            restores
+                .0
+                .clone()
+                .acquire_many_owned(AT_ONCE as u32)
+                .await
+                .unwrap()
+                .num_permits(),
+            AT_ONCE
+        );
     }
 }

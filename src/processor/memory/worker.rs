@@ -30,7 +30,6 @@ use crate::wire::idempotency::memory::{Known, Mark};
 use crate::wire::sealing::is_sealed;
 use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
 
-
 /// The memory of one worker.
 pub struct WorkerMemory {
     settings: Memory,
@@ -252,7 +251,10 @@ impl WorkerMemory {
         let is_over = || self.len() >= self.settings.max_keys;
         if is_over() {
             let now_ms = now_ms();
-            self.partitions.borrow().values().for_each(|memory| memory.forget_expired(now_ms));
+            self.partitions
+                .borrow()
+                .values()
+                .for_each(|memory| memory.forget_expired(now_ms));
         }
         is_over()
     }
