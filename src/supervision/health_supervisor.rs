@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
 use prometheus::{IntCounterVec, Opts, Registry};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::metrics::register;
 use crate::supervision::arbiter_pool::{ArbiterPool, ThreadId};
@@ -82,6 +83,8 @@ pub(super) struct Slot {
     pub(super) supervised: Box<dyn Supervised>,
     /// `None` between a generation's end and the launch of the next.
     pub(super) running: Option<Running>,
+    /// Hears of the end of the generation that was taken down last: true once its pump has ended, false if it does not.
+    pub(super) leaving: Option<oneshot::Receiver<bool>>,
     /// The number of the last generation that was launched; the first is 1.
     generation: u64,
     /// Ends and failed launches in a row: the next launch waits longer with each. A generation that lived for `PROVEN_AFTER` resets it.
@@ -145,6 +148,7 @@ impl HealthSupervisor {
         let slot = Slot {
             supervised,
             running: None,
+            leaving: None,
             generation: 0,
             failures: 0,
             restarts: 0,
@@ -242,6 +246,8 @@ impl HealthSupervisor {
         if running.since.elapsed() > PROVEN_AFTER {
             slot.failures = 0;
         }
+        let (left, leaving) = oneshot::channel();
+        slot.leaving = Some(leaving);
         let supervisor = ctx.address();
         actix::spawn(async move {
             let mut ended = true;
@@ -253,6 +259,8 @@ impl HealthSupervisor {
             }
             // The calls of the old generation end. On a frozen thread they do so if it ever turns again.
             running.home.over.cancel();
+            // Err: nobody waits for it.
+            let _ = left.send(ended);
             supervisor.do_send(TakenDown {
                 slot: index,
                 thread: running.thread,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Handler, Message, ResponseFuture};
+use tokio::sync::oneshot;
 
 use crate::supervision::arbiter_pool::ThreadId;
 use crate::supervision::health_supervisor::{HealthSupervisor, PUMP_LIMIT, Running, Slot};
@@ -51,7 +52,7 @@ impl Handler<Release> for HealthSupervisor {
             return Box::pin(async { Released::Drained });
         };
         let Some(Running { thread, home, pump, .. }) = slot.running.take() else {
-            return Box::pin(async { Released::Drained });
+            return Box::pin(left(slot.leaving));
         };
         let (supervisor, until) = (ctx.address(), Instant::now() + limit);
         Box::pin(async move {
@@ -70,6 +71,18 @@ impl Handler<Release> for HealthSupervisor {
             actix::spawn(rest);
             released
         })
+    }
+}
+
+/// Waits for a generation that is being taken down, if there is one.
+async fn left(leaving: Option<oneshot::Receiver<bool>>) -> Released {
+    match leaving {
+        Some(leaving) => match leaving.await {
+            Ok(false) => Released::Stuck,
+            // Err: the supervisor's thread ends, and all with it.
+            Ok(true) | Err(_) => Released::Drained,
+        },
+        None => Released::Drained,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System};
+use futures_util::FutureExt;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +64,8 @@ struct ToyPumps {
     most: AtomicUsize,
     /// From now on a pump that is stopped goes on.
     endless: AtomicBool,
+    /// For now a pump that is stopped goes on.
+    held: AtomicBool,
 }
 
 struct ToyPump {
@@ -80,7 +83,11 @@ impl Pump for ToyPump {
     fn is_drained(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
-    fn join(&mut self, _: Duration) -> bool {
+    fn join(&mut self, limit: Duration) -> bool {
+        let began = Instant::now();
+        while self.pumps.held.load(Ordering::SeqCst) && began.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let ended = self.is_drained() && !self.pumps.endless.load(Ordering::SeqCst);
         if ended {
             self.pumps.running.fetch_sub(1, Ordering::SeqCst);
@@ -301,5 +308,26 @@ fn an_actor_that_is_released_is_not_replaced_and_another_may_come_in_its_place()
         assert_eq!(nursery.report("toy").await, (0, None));
         nursery.pumps.endless.store(true, Ordering::SeqCst);
         assert_eq!(release().await, Released::Stuck);
+    });
+}
+
+#[test]
+fn an_actor_that_is_released_while_it_is_replaced_has_left_when_that_is_answered() {
+    System::new().block_on(async {
+        let nursery = Nursery::open(0);
+        let toy = nursery.toy(1).await;
+        nursery.pumps.held.store(true, Ordering::SeqCst);
+        toy.do_send(Do::Panic);
+        let mut present = nursery.present.subscribe();
+        present.wait_for(Option::is_none).await.unwrap();
+        let (actor, limit) = ("toy".to_owned(), Duration::from_secs(1));
+        let mut released = Box::pin(nursery.supervisor.send(Release { actor, limit }));
+        assert!(released.as_mut().now_or_never().is_none());
+        // It has been handled once what was sent after it is answered.
+        assert_eq!(nursery.supervisor.send(Survey).await.unwrap().len(), 1);
+        assert!(released.as_mut().now_or_never().is_none(), "its pump still runs");
+        nursery.pumps.held.store(false, Ordering::SeqCst);
+        assert_eq!(released.await.unwrap(), Released::Drained);
+        assert_eq!(nursery.pumps.running.load(Ordering::SeqCst), 0);
     });
 }
