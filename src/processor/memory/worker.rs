@@ -59,18 +59,18 @@ pub struct MemoryParts {
     pub metrics: TopicMemoryMetrics,
 }
 
-/// What becomes of a request.
-pub enum Admitted {
-    /// It runs. `None`: as often as it comes.
-    Runs(Option<Claim>),
+/// What becomes of a request that does not run.
+pub enum Instead {
     /// It ran already, and this was its answer.
     Answered(Response),
-    /// It is not executed.
+    /// It gets this error.
     Refused(ReplyError),
     /// Its record repeats another, and nobody waits for an answer to it.
     PassedOver,
     /// Its partition goes to another owner.
     Released,
+    /// Nobody waits for it any more.
+    Expired,
 }
 
 /// A request that is to be decided on.
@@ -109,10 +109,18 @@ impl WorkerMemory {
         }
     }
 
-    /// What becomes of a request that is about to run.
-    pub async fn admit(&self, intake: &Intake, request: &Request, deadline: &Deadline) -> Admitted {
+    /// The right to run a request. `Ok(None)`: it runs as often as it comes.
+    ///
+    /// # Errors
+    /// What becomes of it instead.
+    pub async fn admit(
+        &self,
+        intake: &Intake,
+        request: &Request,
+        deadline: &Deadline,
+    ) -> Result<Option<Claim>, Instead> {
         let Some(identity) = Identity::of(request, &self.settings) else {
-            return Admitted::Runs(None);
+            return Ok(None);
         };
         let asked = Asked {
             record: &intake.record,
@@ -120,45 +128,47 @@ impl WorkerMemory {
             lease: &intake.lease,
             deadline,
         };
-        let admitted = match identity.of_client && !self.settings.idempotency {
+        let decided = match identity.of_client && !self.settings.idempotency {
             true => {
                 if self.off_logged.is_first() {
                     tracing::error!(topic = %asked.record.topic, "requests with an idempotency key are refused: set the topic's idempotency to true (said once)");
                 }
-                Admitted::Refused(ReplyError::IdempotencyUnavailable)
+                Err(Instead::Refused(ReplyError::IdempotencyUnavailable))
             }
             false => self.decide(asked, self.partition(intake), &identity).await,
         };
-        match admitted {
-            Admitted::Refused(error) => {
+        decided.map(Some).map_err(|instead| match instead {
+            Instead::Refused(error) => {
                 self.metrics.refused(error);
                 // A record that repeats another is no request of its own.
                 match identity.of_client || error == ReplyError::IdempotencyUnavailable {
-                    true => Admitted::Refused(error),
-                    false => Admitted::PassedOver,
+                    true => Instead::Refused(error),
+                    false => Instead::PassedOver,
                 }
             }
-            Admitted::Answered(answer) => {
+            Instead::Answered(answer) => {
                 // A record that came again after a kill gets its own answer.
-                if answer
-                    .headers
-                    .iter()
-                    .any(|(name, _)| name == headers::IDEMPOTENCY_REPLAYED)
-                {
+                let is_replay = |(name, _): &(_, _)| name == headers::IDEMPOTENCY_REPLAYED;
+                if answer.headers.iter().any(is_replay) {
                     self.metrics.replayed.inc();
                 }
-                Admitted::Answered(answer)
+                Instead::Answered(answer)
             }
             other => other,
-        }
+        })
     }
 
-    async fn decide(&self, asked: Asked<'_>, memory: Rc<PartitionMemory>, identity: &Identity) -> Admitted {
-        let unavailable = Admitted::Refused(ReplyError::IdempotencyUnavailable);
+    async fn decide(
+        &self,
+        asked: Asked<'_>,
+        memory: Rc<PartitionMemory>,
+        identity: &Identity,
+    ) -> Result<Claim, Instead> {
+        let unavailable = Err(Instead::Refused(ReplyError::IdempotencyUnavailable));
         tokio::select! {
             biased;
             () = memory.is_there() => {}
-            () = asked.lease.revoked() => return Admitted::Released,
+            () = asked.lease.revoked() => return Err(Instead::Released),
             () = asked.deadline.passed() => return unavailable,
         }
         let belongs_to = partition_of(&identity.key, memory.partitions());
@@ -173,12 +183,12 @@ impl WorkerMemory {
         let key = KeyId::of(&identity.key);
         loop {
             match memory.decide(key, identity.fingerprint, now_ms()) {
-                Decision::Reused => return Admitted::Refused(ReplyError::IdempotencyKeyReused),
-                Decision::Known(entry) => return self.known(asked, identity, entry).await,
+                Decision::Reused => return Err(Instead::Refused(ReplyError::IdempotencyKeyReused)),
+                Decision::Known(entry) => return Err(self.known(asked, identity, entry).await),
                 Decision::Wait(ending) => match self.wait(asked, ending).await {
                     // It has ended without an answer that is kept: the next one runs.
                     None => {}
-                    Some(ended) => return ended,
+                    Some(ended) => return Err(ended),
                 },
                 Decision::Run(ends) => {
                     let mut claim = Claim {
@@ -200,36 +210,36 @@ impl WorkerMemory {
                     if self.at_most_once {
                         claim.begin().await;
                     }
-                    return Admitted::Runs(Some(claim));
+                    return Ok(claim);
                 }
             }
         }
     }
 
     /// Waits for the first request with its key. `None`: that has ended without an answer for both.
-    async fn wait(&self, asked: Asked<'_>, mut ending: Ending) -> Option<Admitted> {
+    async fn wait(&self, asked: Asked<'_>, mut ending: Ending) -> Option<Instead> {
         let _waiting = Counted::new(&self.metrics.waiting);
         let answer = tokio::select! {
             biased;
             ended = ending.wait_for(Option::is_some) => ended.ok().and_then(|answer| answer.clone()),
-            () = asked.lease.revoked() => return Some(Admitted::Released),
-            () = asked.deadline.passed() => return Some(Admitted::Refused(ReplyError::IdempotencyKeyInUse)),
+            () = asked.lease.revoked() => return Some(Instead::Released),
+            () = asked.deadline.passed() => return Some(Instead::Refused(ReplyError::IdempotencyKeyInUse)),
         };
-        answer.map(|answer| Admitted::Answered(again(&answer, asked.request)))
+        answer.map(|answer| Instead::Answered(again(&answer, asked.request)))
     }
 
     /// What a request gets whose key is known.
-    async fn known(&self, asked: Asked<'_>, identity: &Identity, entry: Entry) -> Admitted {
+    async fn known(&self, asked: Asked<'_>, identity: &Identity, entry: Entry) -> Instead {
         match entry.known {
-            Known::TooLarge => return Admitted::Refused(ReplyError::ResponseTooLarge),
-            Known::Begun | Known::Free => return Admitted::Refused(ReplyError::OutcomeUnknown),
+            Known::TooLarge => return Instead::Refused(ReplyError::ResponseTooLarge),
+            Known::Begun | Known::Free => return Instead::Refused(ReplyError::OutcomeUnknown),
             Known::Answered => {}
         }
         let topic = &self.restorer.topic;
         let read = tokio::select! {
             biased;
             read = self.recall.read(topic, entry.partition, entry.offset) => read,
-            () = asked.lease.revoked() => return Admitted::Released,
+            () = asked.lease.revoked() => return Instead::Released,
             () = asked.deadline.passed() => Err(RangeError::Unread("it took too long".into())),
         };
         let answer = match read {
@@ -237,11 +247,11 @@ impl WorkerMemory {
             Err(error) => Err(error.to_string()),
         };
         match answer {
-            Ok(answer) => Admitted::Answered(again(&answer, asked.request)),
+            Ok(answer) => Instead::Answered(again(&answer, asked.request)),
             Err(why) => {
                 tracing::warn!(%topic, partition = entry.partition, offset = entry.offset, why,
                     "a remembered answer cannot be read; its client gets 502, and its request is not run again");
-                Admitted::Refused(ReplyError::OutcomeUnknown)
+                Instead::Refused(ReplyError::OutcomeUnknown)
             }
         }
     }

@@ -168,7 +168,7 @@ impl RecordProcessor {
             .written_by(seen::writer(seen));
         let claim = match self.claim(intake, &request, &deadline, &mut turn).await {
             Ok(claim) => claim,
-            Err(instead) => return self.not_run(record, instead, destination, deadline.until),
+            Err(instead) => return self.not_run((record, request), instead, destination, deadline.until),
         };
         let whole = call
             .as_ref()

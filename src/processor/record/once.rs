@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::client::BackendError;
 use crate::processor::memory::claim::Claim;
-use crate::processor::memory::worker::Admitted;
+use crate::processor::memory::worker::Instead;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::attempts::End;
 use crate::processor::record::deadline::Deadline;
@@ -14,16 +14,6 @@ use crate::processor::record::processed::Processed;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::worker::lanes::Turn;
 use crate::wire::{RawRecord, ReplyError, Request, Response};
-
-/// What becomes of a request that does not run.
-pub(super) enum Instead {
-    Answer(Response),
-    /// Its id, and the error that it gets.
-    Error(bytes::Bytes, ReplyError),
-    PassedOver,
-    Released,
-    Expired,
-}
 
 impl RecordProcessor {
     /// The right to run a request. `Ok(None)`: it runs as often as it comes.
@@ -43,31 +33,26 @@ impl RecordProcessor {
                 () = deadline.passed() => return Err(Instead::Expired),
             }
         }
-        match self.memory.admit(intake, request, deadline).await {
-            Admitted::Runs(claim) => Ok(claim),
-            Admitted::Answered(answer) => Err(Instead::Answer(answer)),
-            Admitted::Refused(error) => Err(Instead::Error(request.correlation_id.clone(), error)),
-            Admitted::PassedOver => Err(Instead::PassedOver),
-            Admitted::Released => Err(Instead::Released),
-        }
+        self.memory.admit(intake, request, deadline).await
     }
 
     /// The end of a request that does not run.
     pub(super) fn not_run(
         &self,
-        record: &RawRecord,
+        (record, request): (&RawRecord, Request),
         instead: Instead,
         destination: Destination,
         until: Option<Instant>,
     ) -> Processed<'_> {
         match instead {
-            Instead::Answer(answer) => self.answer(record, answer, None, destination, until),
-            Instead::Error(id, error) => {
+            Instead::Answered(answer) => self.answer(record, answer, None, destination, until),
+            Instead::Refused(error) => {
                 // A letter that went back is not lost because of it.
                 let is_waited_for = until.is_some();
                 let letter = (!is_waited_for && error == ReplyError::IdempotencyUnavailable)
                     .then(|| self.dead_letter(record, "its key cannot be remembered now", error, 0));
-                self.answer(record, error_response(id, error), letter.flatten(), destination, until)
+                let response = error_response(request.correlation_id, error);
+                self.answer(record, response, letter.flatten(), destination, until)
             }
             Instead::PassedOver => {
                 self.caller.metrics.finished("repeated");
