@@ -13,6 +13,7 @@ use crate::exchange::metrics::{ExchangeMetrics, TopicSeries};
 use crate::metrics::{LATENCY_BUCKETS, collect, name, register};
 use crate::processor::bodies::metrics::BodyMetrics;
 use crate::processor::memory::metrics::{MemoryMetrics, TopicMemoryMetrics};
+use crate::settings::Topic;
 
 /// Every metric of the processor.
 #[derive(Clone)]
@@ -290,16 +291,25 @@ impl ProcessorMetrics {
         self.seen.exemplars()
     }
 
-    /// A topic is not worked on any more, or by others: what it was last is not shown on. What was counted stays.
-    pub fn forget(&self, topic: &str, backend: &str) {
+    /// A topic is not worked on any more, or by others: what it was last is not shown on, unless one of those that stay shows it under the
+    /// same labels. What was counted stays.
+    pub fn forget(&self, gone: &Topic, stay: &[&Topic]) {
+        let (topic, backend) = (&*gone.request_topic, &*gone.backend_url.to_string());
+        let same_topic = || stay.iter().filter(|other| other.request_topic == topic);
         // Err: there were none.
-        let _ = self.backend_up.remove_label_values(&[topic, backend]);
-        let _ = self.breaker_state.remove_label_values(&[topic, backend]);
+        if !same_topic().any(|other| other.backend_url == gone.backend_url) {
+            let _ = self.backend_up.remove_label_values(&[topic, backend]);
+            let _ = self.breaker_state.remove_label_values(&[topic, backend]);
+        }
+        if same_topic().next().is_some() {
+            return;
+        }
         let _ = self.assigned_partitions.remove_label_values(&[topic]);
         let _ = self.clock_skew.remove_label_values(&[topic]);
         for why in ["rate_limit", "call"] {
             let _ = self.waiting.remove_label_values(&[topic, why]);
         }
+        self.memory.forget(topic);
     }
 
     /// The metrics of one topic and its backend.
@@ -347,5 +357,44 @@ impl TopicMetrics {
     /// Counts a streamed answer that ended.
     pub fn stream_ended(&self, outcome: &str) {
         self.streams.with_label_values(&[self.topic.as_str(), outcome]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::plain_topic;
+
+    /// The values of all series of a request topic, by the names of their metrics.
+    fn shown(registry: &Registry, topic: &str) -> Vec<String> {
+        let families = registry.gather().into_iter().filter(|family| {
+            family.get_field_type() == prometheus::proto::MetricType::GAUGE
+                && family
+                    .get_metric()
+                    .iter()
+                    .any(|metric| metric.get_label().iter().any(|label| label.value() == topic))
+        });
+        families.map(|family| family.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_topic_was_last_is_forgotten_unless_another_shows_it() {
+        let registry = Registry::new();
+        let metrics = ProcessorMetrics::register(&registry).unwrap();
+        let topic = |backend: &str| plain_topic("orders", "answers", backend, 1);
+        let (gone, stays) = (topic("http://a"), topic("http://b"));
+        for own in [&gone, &stays] {
+            metrics.topic(&own.request_topic, &own.backend_url.to_string());
+        }
+        let of_both = shown(&registry, "orders");
+        assert!(
+            of_both.contains(&"processor_idempotency_keys".to_owned()),
+            "{of_both:?}"
+        );
+        metrics.forget(&gone, &[&stays]);
+        assert_eq!(shown(&registry, "orders"), of_both, "the other one's");
+        assert!(shown(&registry, "http://a/").is_empty() && shown(&registry, "http://a").is_empty());
+        metrics.forget(&stays, &[]);
+        assert_eq!(shown(&registry, "orders"), Vec::<String>::new());
     }
 }

@@ -161,10 +161,8 @@ impl Topics {
                 "a topic's workers finish what they have and end"
             );
         }
-        for own in &gone {
-            let backend = own.topic.backend_url.to_string();
-            self.means.metrics.forget(&own.topic.request_topic, &backend);
-        }
+        let stay: Vec<_> = self.topics.iter().map(|own| &own.topic).collect();
+        gone.iter().for_each(|own| self.means.metrics.forget(&own.topic, &stay));
         for topic in &added {
             tracing::info!(
                 topic = topic.name,

@@ -86,6 +86,13 @@ impl MemoryMetrics {
         })
     }
 
+    /// A topic is not worked on any more: what it remembered last is not shown on. What was counted stays.
+    pub fn forget(&self, topic: &str) {
+        // Err: there were none.
+        let _ = self.keys.remove_label_values(&[topic]);
+        let _ = self.waiting.remove_label_values(&[topic]);
+    }
+
     /// The metrics of one topic.
     pub fn topic(&self, topic: &str) -> TopicMemoryMetrics {
         let one = &[topic];
