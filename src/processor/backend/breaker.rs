@@ -4,17 +4,17 @@
 //! probe that succeeds or by a health check, open again by a probe that fails. Shared by every worker that calls the backend, on
 //! any thread, so it holds atomics only. Its callers pass the time, in ms of one monotonic clock.
 
+mod span;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::processor::backend::client::{Answer, BackendError};
+use self::span::Span;
 use crate::settings::{self, BackendTls, BackendUrl, BreakerMode, Topic};
 
-/// Attempts are counted over spans of this length.
-const SPAN_MS: u64 = 10_000;
 /// `open_until` of a closed breaker.
 const CLOSED: u64 = 0;
 
@@ -232,53 +232,9 @@ impl Breakers {
     }
 }
 
-/// Whether an outcome speaks against the backend, whatever the request was. `None`: it says nothing of the backend.
-pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
-    match outcome {
-        Ok(answer) => Some(matches!(answer.status, 502..=504)),
-        Err(
-            BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_),
-        ) => Some(true),
-        Err(BackendError::TooLarge(_)) => Some(false),
-        Err(BackendError::BadMessage(_) | BackendError::Body(_)) => None,
-    }
-}
-
-/// Attempts and failures of the current span, in one word: span number (32 bits), attempts, failures (16 each, saturating).
-#[derive(Default)]
-struct Span(AtomicU64);
-
-impl Span {
-    /// Adds an attempt; returns attempts and failures of this span.
-    fn count(&self, failed: bool, now: u64) -> (u32, u32) {
-        let span = (now / SPAN_MS) as u32;
-        let mut counted = (0, 0);
-        let add = |word: u64| {
-            let (attempts, failures) = match (word >> 32) as u32 == span {
-                true => ((word >> 16) as u16, word as u16),
-                false => (0, 0),
-            };
-            // The counters are full: neither counts on, so that their ratio stays true.
-            counted = match attempts {
-                u16::MAX => (attempts, failures),
-                _ => (attempts + 1, failures + u16::from(failed)),
-            };
-            Some(u64::from(span) << 32 | u64::from(counted.0) << 16 | u64::from(counted.1))
-        };
-        // Err: never, `add` always has a value.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        (counted.0.into(), counted.1.into())
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn breaker(failures: u32, failure_rate: f64) -> Breaker {
         Breaker::new(
@@ -383,31 +339,5 @@ mod tests {
         assert!(!breaker.was_out_since(10));
         breaker.health_check_succeeded(13);
         assert!(!breaker.was_out_since(12), "a look at one that works is no outage");
-    }
-
-    #[test]
-    fn what_speaks_against_a_backend() {
-        let answer = |status| {
-            Ok(Answer {
-                status,
-                headers: vec![],
-                body: Bytes::new(),
-                rest: None,
-            })
-        };
-        for (status, expected) in [
-            (200, false),
-            (404, false),
-            (429, false),
-            (500, false),
-            (502, true),
-            (503, true),
-            (504, true),
-        ] {
-            assert_eq!(failed(&answer(status)), Some(expected), "{status}");
-        }
-        assert_eq!(failed(&Err(BackendError::Unreachable(String::new()))), Some(true));
-        assert_eq!(failed(&Err(BackendError::TooLarge(1))), Some(false));
-        assert_eq!(failed(&Err(BackendError::BadMessage(String::new()))), None);
     }
 }

@@ -4,99 +4,34 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::{Method, Uri};
+use hyper::header::{self, HeaderValue};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
 
 use crate::process::causes::causes;
-use crate::processor::backend::open_body::{OpenBody, ReadError, WholeAnswers};
+use crate::processor::backend::open_body::{ReadError, WholeAnswers};
+use crate::processor::backend::outcome::{Answer, BackendError};
+use crate::processor::backend::outgoing::{Outgoing, Target};
+use crate::processor::backend::standstill::within;
 use crate::processor::backend::tls::Connector;
-use crate::processor::bodies::BodyError;
 use crate::processor::bodies::stream::StreamedBody;
 use crate::settings::{BackendUrl, HostHeader};
-use crate::wire::correlation::id_text;
 use crate::wire::trace_parent::TraceParent;
-use crate::wire::{self, Fields, ReplyError, Request, headers};
+use crate::wire::{self, Request, headers};
 
 /// Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s): a connection that the backend closes just as it is used costs a
 /// GET a retry, and a POST its answer.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A timer that is later than this shows a process that stood still.
-const STANDSTILL: Duration = Duration::from_secs(1);
-/// What had come while the process stood still is read well within this.
-const AFTER_STANDSTILL: Duration = Duration::from_millis(500);
-
 /// The most header fields of one answer: nearly as many as a record may have headers.
 const MAX_HEADERS: usize = 900;
-
-/// What a backend answered.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    /// End-to-end fields only.
-    pub headers: Fields,
-    /// The whole body, or what came of it so far.
-    pub body: Bytes,
-    /// The rest of the body, where it is streamed. `None`: there is none.
-    pub rest: Option<OpenBody>,
-}
-
-/// Why there is no answer. The text is for logs and dead letters; clients see only the code.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
-    #[error("no connection: {0}")]
-    Unreachable(String),
-    #[error("no answer within {} s", .0.as_secs_f32())]
-    Timeout(Duration),
-    #[error("answer broken off: {0}")]
-    Reset(String),
-    /// It is the backend's last word: another attempt would bring the same.
-    #[error("answer is not HTTP: {0}")]
-    NotHttp(String),
-    #[error("answer of more than {0} bytes")]
-    TooLarge(usize),
-    #[error("cannot be sent as HTTP: {0}")]
-    BadMessage(String),
-    /// Nothing of it is the backend's doing. Where the call had begun, the backend saw its connection break off.
-    #[error(transparent)]
-    Body(#[from] BodyError),
-}
-
-impl BackendError {
-    /// The code that the waiting client gets.
-    pub fn reply_error(&self) -> ReplyError {
-        match self {
-            BackendError::Unreachable(_) => ReplyError::BackendUnreachable,
-            BackendError::Timeout(_) => ReplyError::BackendTimeout,
-            BackendError::Reset(_) | BackendError::NotHttp(_) => ReplyError::BackendReset,
-            BackendError::TooLarge(_) => ReplyError::ResponseTooLarge,
-            BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)) => ReplyError::BadMessage,
-            BackendError::Body(BodyError::Unread(_)) => ReplyError::ProcessorFailed,
-        }
-    }
-
-    /// The backend may have executed the request. Of a body that broke off it is not known whether its call had begun.
-    pub fn may_have_run(&self) -> bool {
-        !matches!(self, BackendError::Unreachable(_) | BackendError::BadMessage(_))
-    }
-}
-
-/// A body in memory, or one that is read while it is sent.
-type Outgoing = Either<Full<Bytes>, StreamedBody>;
 
 /// One backend as one worker sees it: address and connections, which live on the Arbiter that calls it.
 pub struct Backend {
     client: Client<Connector, Outgoing>,
-    scheme: Scheme,
-    authority: Authority,
-    base_path: String,
-    host: HostHeader,
+    target: Target,
     max_body: usize,
 }
 
@@ -120,14 +55,9 @@ impl Backend {
             // `Name : value`: a proxy removes the blank from an answer (RFC 9112 5.1).
             .http1_allow_spaces_after_header_name_in_responses(true)
             .build(connector.clone());
-        let scheme = url.scheme.parse();
-        let authority = url.authority.parse();
         Ok(Backend {
             client,
-            scheme: scheme.map_err(|error| format!("backend scheme {}: {error}", url.scheme))?,
-            authority: authority.map_err(|error| format!("backend authority {}: {error}", url.authority))?,
-            base_path: url.base_path.clone(),
-            host,
+            target: Target::new(url, host)?,
             max_body,
         })
     }
@@ -157,15 +87,7 @@ impl Backend {
         request_body: Option<StreamedBody>,
         whole: Option<&WholeAnswers<'_>>,
     ) -> Result<Answer, BackendError> {
-        let mut outgoing = self.outgoing(request, request_body)?;
-        if let Some(span) = span {
-            // Hexadecimal digits and hyphens are a legal value.
-            let value = HeaderValue::from_maybe_shared(Bytes::from(span.to_string()));
-            outgoing.headers_mut().insert(
-                HeaderName::from_static(headers::TRACEPARENT),
-                value.map_err(|error| BackendError::BadMessage(error.to_string()))?,
-            );
-        }
+        let outgoing = self.target.request(request, request_body, span)?;
         let response = self.client.request(outgoing).await.map_err(send_error)?;
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -199,65 +121,6 @@ impl Backend {
             body,
             rest,
         })
-    }
-
-    fn outgoing(
-        &self,
-        request: &Request,
-        body: Option<StreamedBody>,
-    ) -> Result<hyper::Request<Outgoing>, BackendError> {
-        let bad = |error: &dyn std::fmt::Display| BackendError::BadMessage(error.to_string());
-        let body = match body {
-            Some(body) => Either::Right(body),
-            None => Either::Left(Full::new(request.body.clone().unwrap_or_default())),
-        };
-        let mut outgoing = hyper::Request::new(body);
-        *outgoing.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad(&error))?;
-        *outgoing.uri_mut() = self.uri(&request.path)?;
-        let fields = outgoing.headers_mut();
-        for (name, value) in &request.headers {
-            if headers::is_of_each_hop(name) {
-                continue;
-            }
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| bad(&error))?;
-            fields.append(
-                name,
-                HeaderValue::from_maybe_shared(value.clone()).map_err(|error| bad(&error))?,
-            );
-        }
-        if request.body_elsewhere.is_none() && request.body.as_ref().is_some_and(Bytes::is_empty) {
-            // Tells an empty body from none; of others the client writes the length itself.
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        if self.host == HostHeader::Preserve && !request.authority.is_empty() {
-            fields.insert(
-                header::HOST,
-                HeaderValue::from_str(&request.authority).map_err(|error| bad(&error))?,
-            );
-        }
-        let id = HeaderValue::from_str(&id_text(&request.correlation_id)).map_err(|error| bad(&error))?;
-        fields.insert(HeaderName::from_static(headers::KHP_CORRELATION_ID), id);
-        Ok(outgoing)
-    }
-
-    /// The record's path below the base path; scheme and authority are never the record's.
-    fn uri(&self, path: &str) -> Result<Uri, BackendError> {
-        let below_base = path.split('?').next().unwrap_or_default();
-        if !self.base_path.is_empty() && wire::path::climbs(below_base) {
-            return Err(BackendError::BadMessage("its path leads out of the base path".into()));
-        }
-        let target = match path {
-            "*" => path.to_string(),
-            path => format!("{}{path}", self.base_path),
-        };
-        let path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(target))
-            .map_err(|error| BackendError::BadMessage(error.to_string()))?;
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path_and_query)
-            .build()
-            .map_err(|error| BackendError::BadMessage(error.to_string()))
     }
 }
 
@@ -309,96 +172,4 @@ fn other_transfer_coding(fields: &header::HeaderMap) -> Option<String> {
     codings
         .into_iter()
         .find(|coding| !coding.is_empty() && coding != "chunked")
-}
-
-/// Waits for an answer, no longer than `limit`. `None`: it did not come. While this process stood still (SIGSTOP, a paused machine) the
-/// answer may have come; then a late timer is no verdict, and there is a moment to read it.
-async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
-    let end = Instant::now().checked_add(limit);
-    let mut answer = std::pin::pin!(answer);
-    if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
-        return Some(answer);
-    }
-    let late = end.map_or(Duration::ZERO, |end| end.elapsed());
-    match late > STANDSTILL {
-        true => tokio::time::timeout(AFTER_STANDSTILL, answer).await.ok(),
-        false => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::BackendTls;
-
-    fn backend(base_path: &str) -> Backend {
-        let url = BackendUrl {
-            scheme: "http".into(),
-            authority: "orders:8080".into(),
-            base_path: base_path.into(),
-        };
-        Backend::new(
-            &Connector::new(&BackendTls::default()).unwrap(),
-            &url,
-            HostHeader::Backend,
-            1,
-            1000,
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn a_path_never_leaves_the_authority() {
-        for path in ["/a?b=c", "//evil.example/x", "/@evil.example", "/..//../x", "/a:80@b"] {
-            let uri = backend("").uri(path).unwrap();
-            assert_eq!(
-                (
-                    uri.authority().unwrap().as_str(),
-                    uri.path_and_query().unwrap().as_str()
-                ),
-                ("orders:8080", path)
-            );
-        }
-        assert_eq!(
-            backend("/base").uri("/x?y").unwrap().to_string(),
-            "http://orders:8080/base/x?y"
-        );
-        assert_eq!(
-            backend("/base").uri("*").unwrap().path_and_query().unwrap().as_str(),
-            "*"
-        );
-    }
-
-    #[test]
-    fn a_path_never_leaves_the_base_path() {
-        for path in ["/../x", "/a/%2e%2e/..%2fx", "/..;/x?y", "/..\\x", "//../x"] {
-            let refused = backend("/base").uri(path).unwrap_err();
-            assert_eq!(refused.reply_error(), ReplyError::BadMessage, "{path}");
-            assert!(backend("").uri(path).is_ok(), "{path}");
-        }
-        assert!(backend("/base").uri("/a/../b?c=/../../d").is_ok());
-    }
-
-    /// What a call of ten seconds finds whose answer comes only after the clock went on by so much.
-    async fn call_across(standstill: Duration) -> Option<u8> {
-        let (answer, receiver) = tokio::sync::oneshot::channel();
-        let call = tokio::spawn(within(Duration::from_secs(10), async { receiver.await.unwrap() }));
-        tokio::task::yield_now().await;
-        // The timer fires before anybody could read what had come meanwhile.
-        tokio::time::advance(standstill).await;
-        tokio::task::yield_now().await;
-        // Err: nobody waits for it any more.
-        let _ = answer.send(7);
-        call.await.unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timer_that_is_late_is_no_verdict() {
-        assert_eq!(call_across(Duration::from_secs(17)).await, Some(7));
-        assert_eq!(
-            call_across(Duration::from_millis(10_100)).await,
-            None,
-            "in time, so it is one"
-        );
-    }
 }

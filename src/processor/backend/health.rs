@@ -12,7 +12,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::Breaker;
-use crate::processor::backend::client::{Answer, Backend, BackendError};
+use crate::processor::backend::client::Backend;
+use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::backend::tls::Connectors;
 use crate::settings::{HostHeader, Topic};
 use crate::wire::Request;

@@ -1,6 +1,7 @@
 //! One topic's backend.
 //!
-//! - [`client`]: calls it over HTTP.
+//! - [`client`]: calls it over HTTP; [`outgoing`]: the request that is sent; [`outcome`]: what comes of a call.
+//! - [`standstill`]: timers of a process that stood still.
 //! - [`open_body`]: the body of an answer that is passed on as it comes.
 //! - [`tls`]: opens its connections.
 //! - [`call_pool`]: how many calls may be under way.
@@ -14,6 +15,9 @@ pub mod call_pool;
 pub mod client;
 pub mod health;
 pub mod open_body;
+pub mod outcome;
+pub mod outgoing;
 pub mod retry;
 pub mod retry_budget;
+pub mod standstill;
 pub mod tls;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rand::RngExt;
 
-use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::bodies::BodyError;
 use crate::settings::{Delivery, RetryOn, Topic};
 use crate::wire::{Request, headers};

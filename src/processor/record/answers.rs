@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::error::RequestError;
 use crate::exchange::Ending;
-use crate::processor::backend::client::BackendError;
+use crate::processor::backend::outcome::BackendError;
 use crate::processor::record::RecordProcessor;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::outbox::{Content, Parcel};

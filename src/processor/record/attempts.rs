@@ -8,10 +8,10 @@ use self::parts::{Entry, Made, Next, Refused, Right, Verdict, unless_refused};
 use crate::exchange::{Attempt, Trace};
 use crate::kafka::group_pump::intake::{Counted, Lease};
 use crate::process::progress::monotonic_ms;
-use crate::processor::backend::breaker::{self, Breaker, Pass, Probe, State};
+use crate::processor::backend::breaker::{Breaker, Pass, Probe, State};
 use crate::processor::backend::call_pool::CallPlace;
-use crate::processor::backend::client::{Answer, BackendError};
 use crate::processor::backend::health;
+use crate::processor::backend::outcome::{Answer, BackendError, failed};
 use crate::processor::backend::retry::Policy;
 use crate::processor::bodies::readers::ReaderPlace;
 use crate::processor::record::caller::Caller;
@@ -286,9 +286,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
             (Refused::Revoked, _) => Err(End::Released),
             (Refused::BreakerOpen, None) => Err(End::BreakerOpen),
             (Refused::DeadlinePassed | Refused::TimeIsUp, None) => Err(End::Expired),
-            (Refused::DeadlinePassed, Some(made))
-                if self.caller.pauses() && breaker::failed(&made.outcome) == Some(true) =>
-            {
+            (Refused::DeadlinePassed, Some(made)) if self.caller.pauses() && failed(&made.outcome) == Some(true) => {
                 Err(End::Expired)
             }
             (Refused::TimeIsUp, Some(made)) if self.waits_out_an_outage(made.asked) => Ok(made),
@@ -325,7 +323,7 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
         let is_open = outcome.as_ref().is_ok_and(|answer| answer.rest.is_some());
         self.place = is_open.then_some(right.place);
         let cut_short = matches!(&outcome, Err(BackendError::Timeout(_))) && limit < timeout / 2;
-        let verdict = match breaker::failed(&outcome) {
+        let verdict = match failed(&outcome) {
             _ if cut_short => Verdict::CutShort,
             Some(true) => Verdict::Fails,
             Some(false) => Verdict::Works,

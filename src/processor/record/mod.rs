@@ -52,7 +52,7 @@ use futures_util::FutureExt;
 use crate::exchange::{Exchanges, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Ahead, Intake};
-use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::bodies::BodyError;
 use crate::processor::memory::worker::WorkerMemory;
 use crate::processor::record::attempts::{Attempts, End, HeldByCall};

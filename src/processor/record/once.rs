@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::kafka::group_pump::intake::Intake;
-use crate::processor::backend::client::BackendError;
+use crate::processor::backend::outcome::BackendError;
 use crate::processor::memory::claim::Claim;
 use crate::processor::memory::worker::Instead;
 use crate::processor::record::RecordProcessor;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::kafka::group_pump::intake::Intake;
-use crate::processor::backend::client::Answer;
 use crate::processor::backend::open_body::WholeAnswers;
+use crate::processor::backend::outcome::Answer;
 use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::outbox::Outbox;
 use crate::processor::record::reply_topics::Destination;

@@ -16,6 +16,7 @@ use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Lease, LeaseHold};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::open_body::{OpenBody, ReadError};
+use crate::processor::backend::standstill::STANDSTILL;
 use crate::processor::metrics::Counted;
 use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::caller::Caller;
@@ -29,9 +30,6 @@ use crate::processor::stream::sender::Sender;
 use crate::processor::stream::shared::Streams;
 use crate::wire::Fields;
 use crate::wire::stream::{StreamError, StreamHead, Then};
-
-/// A timer that is later than this shows a process that stood still: silence was its own.
-const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// What is to be streamed.
 pub struct Begun {
@@ -274,6 +272,7 @@ impl<'a> Answer<'a> {
                     if whole.is_some_and(|whole| now >= whole) {
                         self.cut_off(StreamError::StreamIdle);
                     } else if next.is_some_and(|next| now - next > STANDSTILL) || !self.kafka.is_up() {
+                        // The silence was this process's own, or Kafka's.
                         progress = now;
                         starved = None;
                     } else if starved.is_some() {

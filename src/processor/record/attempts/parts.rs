@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::kafka::group_pump::intake::Lease;
 use crate::processor::backend::breaker::Probe;
 use crate::processor::backend::call_pool::CallPlace;
-use crate::processor::backend::client::{Answer, BackendError};
+use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::bodies::readers::ReaderPlace;
 use crate::processor::record::deadline::Deadline;
 
