@@ -83,6 +83,8 @@ impl Proxy {
         seen.asked_by(principal);
         seen.request = Some(RecordPosition::of(&topic.name));
         let not_sent = Failure::NotSent;
+        let keyed = to.route.idempotency.keyed(request, principal).map_err(not_sent)?;
+        let once_by = keyed.as_ref().map(|keyed| keyed.record_key.clone());
         if self.kafka.is_down() {
             return Err(not_sent(RequestError::KafkaUnavailable));
         }
@@ -97,12 +99,13 @@ impl Proxy {
             reply_topic: &place.results_topic,
             arrived,
             timeout: later.timeout,
-            keyed: None,
+            keyed,
         };
         let mut deadline_ms = 0;
         let complete = |content: &mut wire::Request| {
             preferences.leave_out(&mut content.headers);
-            content.accepts_stream = Some(StreamOffer::STORED);
+            // What runs once has an answer that fits into a record, and whoever asks again waits for it.
+            content.accepts_stream = once_by.is_none().then_some(StreamOffer::STORED);
             content
                 .key
                 .get_or_insert_with(|| Bytes::copy_from_slice(&id.to_bytes()));
@@ -137,7 +140,7 @@ impl Proxy {
             principal,
         };
         seen.ends(Phase::Admission);
-        let sent = store.accept(&accepted, topic, record, to.route.timeout);
+        let sent = store.accept(&accepted, topic, (record, once_by.as_deref()), to.route.timeout);
         let location = sent.await.map_err(|why| match why {
             NotTaken::Never(error) => not_sent(error),
             NotTaken::Unknown => Failure::Sent(RequestError::ReplyLost),

@@ -12,9 +12,10 @@ use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::RequestError;
-use crate::kafka::cluster::admin::TopicAdmin;
+use crate::kafka::cluster::admin::{self, TopicAdmin};
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::Purpose;
+use crate::kafka::partitioner::partition_of;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer, Undelivered};
 use crate::process::periodic;
 use crate::wire::Record;
@@ -115,13 +116,56 @@ impl Sender {
         Err(RequestError::KafkaUnavailable)
     }
 
+    /// The same as `send`, to the partition of this key. That of a sealed record depends on the secret.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn send_by(
+        &self,
+        key: Option<&[u8]>,
+        topic: &Arc<str>,
+        record: Record,
+        limit: Duration,
+    ) -> Result<(), NotTaken> {
+        let partition = match key {
+            Some(key) => self.partition_of(topic, key).await.map_err(NotTaken::Never)?,
+            None => None,
+        };
+        self.send_to(partition, topic, record, limit).await
+    }
+
+    /// Kafka is asked each time, since partitions may have been added. `None`: the topic is gone.
+    async fn partition_of(&self, topic: &Arc<str>, key: &[u8]) -> Result<Option<i32>, RequestError> {
+        let (producer, topic) = (self.producer.clone(), topic.clone());
+        let describe = move || admin::describe(producer.client().client(), &topic);
+        match tokio::task::spawn_blocking(describe).await {
+            Ok(Ok(found)) => Ok(found.and_then(|found| partition_of(key, found.partitions))),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "partitions not known");
+                Err(RequestError::KafkaUnavailable)
+            }
+            // It panicked, and the panic hook has logged it.
+            Err(_) => Err(RequestError::KafkaUnavailable),
+        }
+    }
+
     /// Sends a record, and comes back once Kafka has acknowledged it.
     ///
     /// # Errors
     /// Kafka did not within `limit`, or never will.
     pub async fn send(&self, topic: &Arc<str>, record: Record, limit: Duration) -> Result<(), NotTaken> {
+        self.send_to(None, topic, record, limit).await
+    }
+
+    async fn send_to(
+        &self,
+        partition: Option<i32>,
+        topic: &Arc<str>,
+        record: Record,
+        limit: Duration,
+    ) -> Result<(), NotTaken> {
         let (ticket, outcome) = oneshot::channel();
-        self.producer.send(topic, None, &record, Box::new(ticket));
+        self.producer.send(topic, partition, &record, Box::new(ticket));
         // The client has its own copy.
         drop(record);
         let outcome = tokio::time::timeout(limit, outcome).await;

@@ -104,7 +104,7 @@ impl ResultStore {
     }
 
     /// Writes the record of a request to its topic, and comes back with its Location once Kafka has it. The record is sealed, and no
-    /// larger than its topic takes.
+    /// larger than its topic takes; beside it, the key by which it runs once.
     ///
     /// # Errors
     /// Kafka does not have it, or that is not known.
@@ -112,7 +112,7 @@ impl ResultStore {
         &self,
         request: &Request<'_>,
         topic: &KnownTopic,
-        record: Record,
+        (record, once_by): (Record, Option<&[u8]>),
         limit: Duration,
     ) -> Result<String, NotTaken> {
         let Request { result, place, .. } = request;
@@ -121,7 +121,7 @@ impl ResultStore {
         let results = Purpose::Results { kept: place.kept };
         let opened = self.sender.open(&place.results_topic, results).await;
         opened.map_err(NotTaken::Never)?;
-        self.sender.send(&topic.name, record, limit).await?;
+        self.sender.send_by(once_by, &topic.name, record, limit).await?;
         self.metrics.accepted(topic.metrics.label());
         let reader = self.view.reader.borrow().clone();
         if let Some(reader) = reader {

@@ -4,7 +4,7 @@ use humantime::format_duration;
 
 use crate::settings::fault::Report;
 use crate::settings::keys::{self, Key, route, top, topic};
-use crate::settings::model::{Async, Idempotency, IdempotencyMode, Later, Settings};
+use crate::settings::model::{Idempotency, IdempotencyMode, Settings};
 use crate::wire::Format;
 
 /// Checks all of them.
@@ -15,13 +15,11 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
             let path = |own: &Key, _: &Key| own.name.to_owned();
             let of = (&proxy.idempotency, proxy.wire_format, &*proxy.request_topic);
             asked_for(of, path, settings, report);
-            not_later(&proxy.idempotency, &proxy.later, path, report);
         }
         for (index, each) in proxy.routes.iter().enumerate() {
             let path = |_: &Key, key: &Key| keys::of_route(index, key);
             let of = (&each.idempotency, each.wire_format, &*each.request_topic);
             asked_for(of, path, settings, report);
-            not_later(&each.idempotency, &each.later, path, report);
             let key = keys::of_route(index, &route::KEY);
             let mode = keys::of_route(index, &route::IDEMPOTENCY);
             let is_on = each.idempotency.mode != IdempotencyMode::Off;
@@ -72,20 +70,6 @@ fn asked_for(
             )
         });
     }
-}
-
-/// The key of a request whose answer is fetched later is that of its result.
-fn not_later(of: &Idempotency, later: &Later, path: impl Fn(&Key, &Key) -> String, report: &mut Report) {
-    let mode = path(&top::IDEMPOTENCY, &route::IDEMPOTENCY);
-    let is_async = path(&top::ASYNC, &route::ASYNC);
-    let is_one_off = of.mode == IdempotencyMode::Off || later.mode == Async::Off;
-    report.rule(is_one_off, &[&mode, &is_async], || {
-        format!(
-            "is {}, and {is_async} is {}: a request has one key",
-            of.mode.as_str(),
-            later.mode.as_str()
-        )
-    });
 }
 
 /// What is remembered is no request, no reply, and no dead letter.
