@@ -32,6 +32,8 @@ pub mod json;
 pub mod jwt;
 /// A real Kafka.
 pub mod kafka;
+/// A service that is killed again and again.
+pub mod killable;
 /// Clients that send one request after the other.
 pub mod load;
 /// What tests of malformed records share.

@@ -2,14 +2,18 @@
 
 /// Whom a key belongs to, and which requests need one.
 mod keys;
-/// Processors that are killed, stopped and joined meanwhile.
+/// Proxies and processors that are killed meanwhile.
 mod kills;
+/// Requests that run once and whose answers are fetched later.
+mod later;
 /// What is remembered, where, and what happens when it cannot be.
 mod memory;
 /// What the second request with a key gets.
 mod repeats;
 /// The time of a rebalance with many keys. Only where it is asked for.
 mod restore_time;
+/// What the access log and the console say of a key.
+mod seen;
 
 use serde_json::{Value, json};
 

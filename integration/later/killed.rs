@@ -11,9 +11,9 @@ use rand::RngExt;
 use super::{accepting, job};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Request, try_request};
+use crate::harness::killable::Killable;
 use crate::harness::names::Topics;
-use crate::harness::service::Service;
-use crate::harness::spec::{Spec, processor};
+use crate::harness::spec::processor;
 use crate::harness::topics::create_topic;
 use crate::harness::wait::{PATIENCE, long};
 
@@ -22,26 +22,6 @@ const CLIENTS: usize = 16;
 
 /// An accepted request: its number, and its Location.
 type Accepted = (usize, String);
-
-/// A service, and the address that clients know.
-struct Killable {
-    spec: Spec,
-    service: Service,
-}
-
-impl Killable {
-    async fn start(spec: Spec) -> Self {
-        let service = spec.clone().start().await;
-        Killable { spec, service }
-    }
-
-    /// kill -9; another one takes its place, and its port.
-    async fn replace(&mut self) {
-        self.service.signal("KILL");
-        self.service.wait_exit().await;
-        self.service = self.spec.launch().await;
-    }
-}
 
 /// Sends a request to one proxy after the other until it is accepted, as a client with a retry does.
 async fn accept(addresses: &[String], number: usize) -> (Accepted, usize) {
@@ -98,13 +78,7 @@ async fn no_accepted_request_is_lost_while_proxies_and_processors_are_killed() {
         "kafka.properties",
         serde_json::json!({ "session.timeout.ms": "6000", "heartbeat.interval.ms": "1000" }),
     );
-    // A client knows three ports, whatever process listens there.
-    let ports: Vec<u16> = (0..3).map(|_| crate::harness::kafka::free_port()).collect();
-    let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    let mut all = Vec::new();
-    for port in &ports {
-        all.push(Killable::start(of_proxy.clone().set("port", *port)).await);
-    }
+    let (mut all, addresses) = Killable::proxies(&of_proxy, 3).await;
     for _ in 0..2 {
         all.push(Killable::start(of_processor.clone()).await);
     }
@@ -129,7 +103,7 @@ async fn no_accepted_request_is_lost_while_proxies_and_processors_are_killed() {
         while !is_over.get() {
             tokio::time::sleep(every).await;
             let dying = kills % all.len();
-            all[dying].replace().await;
+            all[dying].replace("KILL").await;
             kills += 1;
         }
         kills
@@ -139,7 +113,7 @@ async fn no_accepted_request_is_lost_while_proxies_and_processors_are_killed() {
     let repeats: usize = accepted.iter().map(|(_, attempts)| attempts).sum();
     // All proxies are replaced: none that took a request is left.
     for proxy in &mut all[..3] {
-        proxy.replace().await;
+        proxy.replace("KILL").await;
     }
     let fetched = stream::iter(accepted.into_iter().enumerate()).map(|(index, (accepted, _))| {
         let address = &addresses[index % addresses.len()];

@@ -38,7 +38,7 @@ fn job(body: impl Into<Vec<u8>>) -> Request {
 }
 
 /// Sends such a request; returns its Location.
-async fn accepted(proxy: &Service, request: Request) -> String {
+pub async fn accepted(proxy: &Service, request: Request) -> String {
     let answer = proxy.request(request).await;
     assert_eq!(answer.status, 202, "{answer:?}\n{}", answer.text());
     location(&answer)
@@ -61,7 +61,7 @@ async fn ask(proxy: &Service, request: Request) -> Response {
 }
 
 /// The result at a Location, which is waited for.
-async fn result(proxy: &Service, location: &str) -> Response {
+pub async fn result(proxy: &Service, location: &str) -> Response {
     eventually("a result", async || {
         let answer = ask(proxy, Request::get(location).header("Prefer", "wait=5")).await;
         match answer.status {
