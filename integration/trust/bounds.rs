@@ -93,7 +93,13 @@ async fn idle_connections_make_room_when_files_run_out() {
     for _ in 0..1100 {
         let mut one = connect(&proxy).await;
         // One that has served is idle for as long as `keep_alive`; on a busy machine, a first head's time would end before all are open.
-        assert_eq!(one.request(&Request::get("/health/live")).await.expect("an answer").status, 200);
+        assert_eq!(
+            one.request(&Request::get("/health/live"))
+                .await
+                .expect("an answer")
+                .status,
+            200
+        );
         idle.push(one);
     }
     assert_eq!(proxy.health("/health/live").await, Some(200));

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::console::requests::Remembered;
-use crate::exchange::{Attempt, Exchange, Phase, RecordPosition};
+use crate::exchange::{Attempt, ByKey, Exchange, Phase, RecordPosition};
 use crate::wire::clock::unix_ms;
 
 /// One line of a list.
@@ -25,6 +25,8 @@ pub struct Line {
     pub status: Option<u16>,
     /// The code of an error, or why there is no answer.
     pub code: Option<&'static str>,
+    /// What its idempotency key made of it.
+    pub idempotency: Option<&'static str>,
     pub failed: bool,
     pub ms: f64,
     /// Calls of the backend.
@@ -88,6 +90,7 @@ impl Line {
             topic: exchange.request.as_ref().map(|place| place.topic.to_string()),
             status: exchange.ending.status,
             code: exchange.ending.code,
+            idempotency: exchange.by_key.map(ByKey::as_str),
             failed: exchange.ending.is_failure(),
             ms: ms(exchange.took),
             attempts: exchange.attempts.len(),

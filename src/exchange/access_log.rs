@@ -9,7 +9,7 @@ use std::time::Duration;
 use governor::DefaultDirectRateLimiter;
 
 use crate::exchange::phase::{Phase, Phases};
-use crate::exchange::record::Exchange;
+use crate::exchange::record::{ByKey, Exchange};
 use crate::exchange::sink::Watcher;
 use crate::process::rate;
 use crate::process::telemetry::{ACCESS, AccessLog as Wanted};
@@ -101,6 +101,7 @@ fn write(exchange: &Exchange, left_out: Option<u64>) {
         attempts = (!exchange.attempts.is_empty()).then_some(exchange.attempts.len()),
         status = ending.status,
         code = ending.code,
+        idempotency = exchange.by_key.map(ByKey::as_str),
         took_ms = ms(exchange.took),
         admission_ms = of(phases, Phase::Admission),
         produce_ms = of(phases, Phase::Produce),

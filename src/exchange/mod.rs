@@ -21,7 +21,7 @@ pub mod trace;
 pub mod under_way;
 
 pub use phase::Phase;
-pub use record::{Attempt, Ending, Exchange, Id, RecordPosition};
+pub use record::{Attempt, ByKey, Ending, Exchange, Id, RecordPosition};
 pub use role::Role;
 pub use sink::{Exchanges, Watcher};
 pub use trace::{Sampler, Trace};

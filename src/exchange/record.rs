@@ -53,6 +53,8 @@ pub struct Exchange {
     /// The calls of the backend. A proxy makes none.
     pub attempts: Vec<Attempt>,
     pub ending: Ending,
+    /// What its idempotency key made of it; `None`: it has none, or that is not known here.
+    pub by_key: Option<ByKey>,
     /// Bytes of its body.
     pub request_bytes: u64,
     /// Bytes of its answer's body, as far as they went.
@@ -158,6 +160,31 @@ impl Attempt {
     }
 }
 
+/// What an idempotency key made of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByKey {
+    /// It was executed, and is remembered.
+    Remembered,
+    /// It was executed, or was to be, and the next one with its key is again.
+    NotRemembered,
+    /// It got what the first one got.
+    Replayed,
+    /// It was not executed because of its key.
+    Refused,
+}
+
+impl ByKey {
+    /// As the access log and the console call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ByKey::Remembered => "remembered",
+            ByKey::NotRemembered => "not-remembered",
+            ByKey::Replayed => "replayed",
+            ByKey::Refused => "refused",
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
@@ -227,6 +254,7 @@ impl Exchange {
             reply: None,
             attempts: Vec::new(),
             ending: Ending::unanswered(why),
+            by_key: None,
             request_bytes: 0,
             response_bytes: 0,
             phases: Phases::default(),

@@ -43,6 +43,17 @@ impl ReplyError {
         Self::ProcessorFailed,
     ];
 
+    /// The request was not executed because of its idempotency key.
+    pub const fn is_of_key(self) -> bool {
+        matches!(
+            self,
+            Self::IdempotencyKeyInUse
+                | Self::IdempotencyKeyReused
+                | Self::OutcomeUnknown
+                | Self::IdempotencyUnavailable
+        )
+    }
+
     /// The code in `khp-error` and in the client's problem document.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ export function phaseName(phase, role) {
 }
 
 export function outcome(request) {
-  const text = [request.status ?? "no answer", request.code].filter(Boolean).join(" ");
+  const text = [request.status ?? "no answer", request.code, request.idempotency].filter(Boolean).join(" ");
   return h("span", { class: `mark ${request.failed ? "error" : "info"}` }, text);
 }
 

@@ -47,14 +47,16 @@ impl Claim {
         self.memory.written(KeyId::of(&self.identity.key), None, now_ms());
     }
 
-    /// Remembers an answer that is kept, and returns once Kafka has it; frees the key where it is not kept.
-    pub async fn remember(self, answer: &Response) {
+    /// Remembers an answer that is kept, and returns once Kafka has it; frees the key where it is not kept (false).
+    pub async fn remember(self, answer: &Response) -> bool {
         if !self.identity.store.keeps(answer.status) {
-            return self.free();
+            self.free();
+            return false;
         }
         self.write(Known::Answered, Some(answer.clone())).await;
         self.metrics.remembered.inc();
         self.ends.send_replace(Some(Rc::new(answer.clone())));
+        true
     }
 
     /// Remembers that there was an answer which is not kept, since no record takes it.

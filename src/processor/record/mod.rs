@@ -168,7 +168,7 @@ impl RecordProcessor {
             .written_by(seen::writer(seen));
         let claim = match self.claim(intake, &request, &deadline, &mut turn).await {
             Ok(claim) => claim,
-            Err(instead) => return self.not_run((record, request), instead, destination, deadline.until),
+            Err(instead) => return self.not_run((record, request), instead, destination, deadline.until, seen),
         };
         let whole = call
             .as_ref()
@@ -194,7 +194,7 @@ impl RecordProcessor {
         // At most once: from here on the record no longer counts against the limit of records committed ahead.
         drop(unfinished);
         let until = deadline.until;
-        let claim = self.key_ends(claim, &end, may_have_run).await;
+        let claim = self.key_ends(claim, &end, may_have_run, seen).await;
         match end {
             End::Expired => self.expire(),
             End::Released => Processed::Released,
@@ -220,13 +220,13 @@ impl RecordProcessor {
                     && let Some(place) = streamed::place_of(&answer, whole)
                 {
                     // Its pieces are kept nowhere.
-                    self.remember_too_large(claim).await;
+                    self.remember_too_large(claim, seen).await;
                     let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
                     return self.stream(intake, settlement, calls, answer, awaited);
                 }
                 let response = response(request, answer);
                 // Before anybody hears of it: whatever ends now, it does not run again.
-                self.remember(claim, &response).await;
+                self.remember(claim, &response, seen).await;
                 self.answer(record, response, None, destination, until)
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::exchange::{ByKey, UnderWay};
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::outcome::BackendError;
 use crate::processor::memory::claim::Claim;
@@ -43,7 +44,14 @@ impl RecordProcessor {
         instead: Instead,
         destination: Destination,
         until: Option<Instant>,
+        seen: &mut UnderWay,
     ) -> Processed<'_> {
+        seen.by_key = match instead {
+            _ if request.idempotency.is_none() => None,
+            Instead::Answered(_) => Some(ByKey::Replayed),
+            Instead::Refused(_) => Some(ByKey::Refused),
+            Instead::PassedOver | Instead::Released | Instead::Expired => None,
+        };
         match instead {
             Instead::Answered(answer) => self.answer(record, answer, None, destination, until),
             Instead::Refused(error) => {
@@ -64,11 +72,18 @@ impl RecordProcessor {
     }
 
     /// Lets a key go whose request has ended without an answer of its backend, or remembers that it had one. An answer's claim comes back.
-    pub(super) async fn key_ends(&self, claim: Option<Claim>, end: &End, may_have_run: bool) -> Option<Claim> {
+    pub(super) async fn key_ends(
+        &self,
+        claim: Option<Claim>,
+        end: &End,
+        may_have_run: bool,
+        seen: &mut UnderWay,
+    ) -> Option<Claim> {
         let claim = claim?;
+        seen.by_key = claim.identity.of_client.then_some(ByKey::NotRemembered);
         match end {
             End::Outcome(Ok(_), _) => return Some(claim),
-            End::Outcome(Err(BackendError::TooLarge(_)), _) => claim.remember_too_large().await,
+            End::Outcome(Err(BackendError::TooLarge(_)), _) => self.remember_too_large(Some(claim), seen).await,
             // At least once, the next one runs; at most once, it hears that the outcome is not known.
             _ if may_have_run => drop(claim),
             _ => claim.free(),
@@ -77,16 +92,23 @@ impl RecordProcessor {
     }
 
     /// Remembers an answer.
-    pub(super) async fn remember(&self, claim: Option<Claim>, answer: &Response) {
-        if let Some(claim) = claim {
-            claim.remember(answer).await;
+    pub(super) async fn remember(&self, claim: Option<Claim>, answer: &Response, seen: &mut UnderWay) {
+        if let Some(claim) = claim
+            && claim.remember(answer).await
+        {
+            remembered(seen);
         }
     }
 
     /// Remembers that there was an answer, and no more.
-    pub(super) async fn remember_too_large(&self, claim: Option<Claim>) {
+    pub(super) async fn remember_too_large(&self, claim: Option<Claim>, seen: &mut UnderWay) {
         if let Some(claim) = claim {
             claim.remember_too_large().await;
+            remembered(seen);
         }
     }
+}
+
+fn remembered(seen: &mut UnderWay) {
+    seen.by_key = seen.by_key.map(|_| ByKey::Remembered);
 }

@@ -154,6 +154,7 @@ impl Proxy {
             status: Some(response.status().as_u16()),
             code: error.map(ReplyError::as_str),
         };
+        seen.by_key = is_keyed.then(|| seen::by_key(&response, error)).flatten();
         Ok(with_place(response, request.version(), (permit, held)))
     }
 

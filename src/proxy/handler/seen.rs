@@ -10,12 +10,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
 use crate::error::RequestError;
-use crate::exchange::{Ending, Exchanges, Id, Phase, Role, Trace, UnderWay};
+use crate::exchange::{ByKey, Ending, Exchanges, Id, Phase, Role, Trace, UnderWay};
 use crate::proxy::handler::request::request_id;
 use crate::proxy::stream::body::CutOff;
 use crate::proxy::trust::Origin;
 use crate::wire::trace_parent::{self, TraceParent};
-use crate::wire::{self, CorrelationId, headers};
+use crate::wire::{self, CorrelationId, ReplyError, headers};
 
 /// Begins the record of a request.
 pub fn begin(exchanges: &Exchanges, request: &HttpRequest, id: CorrelationId, origin: &Origin) -> UnderWay {
@@ -50,6 +50,15 @@ pub fn sends(seen: &mut UnderWay, content: &mut wire::Request) {
 pub fn replied(seen: &mut UnderWay, writer: Option<TraceParent>) {
     if let Some(trace) = &mut seen.trace {
         trace.replied = writer;
+    }
+}
+
+/// What its key made of a request that has one, as far as its reply tells.
+pub fn by_key(response: &HttpResponse, error: Option<ReplyError>) -> Option<ByKey> {
+    match error {
+        None if response.headers().contains_key(headers::IDEMPOTENCY_REPLAYED) => Some(ByKey::Replayed),
+        Some(error) if error.is_of_key() => Some(ByKey::Refused),
+        _ => None,
     }
 }
 
@@ -170,5 +179,24 @@ mod tests {
         let cut = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]);
         let cut = HttpResponse::Ok().streaming(cut);
         assert_eq!(written(cut, Method::GET, 1), (Ending::error(200, "cut-off"), 0));
+    }
+
+    #[test]
+    fn a_reply_tells_what_its_key_made_of_it() {
+        let plain = HttpResponse::Ok().finish();
+        let replayed = HttpResponse::Ok()
+            .insert_header((headers::IDEMPOTENCY_REPLAYED, "true"))
+            .finish();
+        assert_eq!(
+            (by_key(&plain, None), by_key(&replayed, None)),
+            (None, Some(ByKey::Replayed))
+        );
+        for (error, expected) in [
+            (ReplyError::IdempotencyKeyInUse, Some(ByKey::Refused)),
+            (ReplyError::OutcomeUnknown, Some(ByKey::Refused)),
+            (ReplyError::BackendReset, None),
+        ] {
+            assert_eq!(by_key(&plain, Some(error)), expected, "{error:?}");
+        }
     }
 }
