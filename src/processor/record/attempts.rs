@@ -271,7 +271,8 @@ impl<'c: 'a, 'a, C: AsyncFn(Duration, Option<ReaderPlace>, Option<TraceParent>) 
 
     /// A request that cannot be sent twice would be lost to a backend that is still out: before it is a probe, the health page is asked for.
     async fn vouch(&self, breaker: &Breaker, probe: Probe) -> Result<Pass, Refused> {
-        let ask = health::ask(&self.caller.backend, &self.caller.topic.health_path);
+        // In a box, since it is rare: every record would have room for it.
+        let ask = Box::pin(health::ask(&self.caller.backend, &self.caller.topic.health_path));
         let (up, _) = unless_refused(self.lease, self.deadline, ask).await?;
         if up {
             return Ok(Pass::Go(Some(probe)));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, StreamHandler};
+use futures_util::FutureExt;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,8 @@ impl TopicWorker {
     /// A task of its own, since the context would poll every item it holds at each wake. It ends with the generation, since the thread may
     /// go on.
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {
-        actix::spawn(self.over.clone().run_until_cancelled_owned(work));
+        // In a box: `run_until_cancelled_owned` has room for what it is given three times over.
+        actix::spawn(self.over.clone().run_until_cancelled_owned(Box::pin(work)));
     }
 }
 
@@ -122,10 +124,7 @@ impl StreamHandler<Intake> for TopicWorker {
         self.progress.touch();
         let turn = self.lanes.join(&intake.record);
         let (work, worked_on) = (self.processor.clone().process(intake, turn), self.worked_on.clone());
-        self.spawn(async move {
-            work.await;
-            drop(worked_on);
-        });
+        self.spawn(work.map(move |()| drop(worked_on)));
     }
     // finished(): the default stops the actor, which is right: its pump is gone.
 }
