@@ -21,6 +21,12 @@ pub enum System {
     KhpJwt,
     /// The same with sealed records.
     KhpSealed,
+    /// The same with every request traced. The backend takes the spans.
+    KhpTraced,
+    /// The same with one request in a hundred traced.
+    KhpTraced1,
+    /// The same with a line of the access log for each request.
+    KhpLogged,
     /// The same of another version: the binary that `--other` names.
     KhpOther,
 }
@@ -34,6 +40,9 @@ impl System {
             System::KhpTls => "khp-tls",
             System::KhpJwt => "khp-jwt",
             System::KhpSealed => "khp-sealed",
+            System::KhpTraced => "khp-traced",
+            System::KhpTraced1 => "khp-traced-1",
+            System::KhpLogged => "khp-logged",
             System::KhpOther => "khp-other",
         }
     }
@@ -130,6 +139,9 @@ pub struct Options {
     /// The proxies' setting of that name: native or json
     #[arg(long, default_value = "native")]
     pub wire_format: String,
+    /// The service's setting of that name, in bytes; its default without it
+    #[arg(long)]
+    pub stream_window: Option<usize>,
     /// A librdkafka property of the service, and of raw beside it, as NAME=VALUE; can be repeated
     #[arg(long)]
     pub property: Vec<String>,

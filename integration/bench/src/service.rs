@@ -58,8 +58,25 @@ pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options
         ("KHP__WIRE_FORMAT", options.wire_format.clone()),
     ];
     let streams = streams.into_iter().filter(|_| is_streams);
+    let receiver = ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{backend}"));
+    let variant = match system {
+        System::KhpTraced => vec![receiver],
+        System::KhpTraced1 => vec![
+            receiver,
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio".into()),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.01".into()),
+        ],
+        System::KhpLogged => vec![("KHP__LOG__ACCESS", "all".into())],
+        _ => Vec::new(),
+    };
     set.into_iter()
         .chain(streams)
+        .chain(
+            options
+                .stream_window
+                .map(|bytes| ("KHP__STREAM_WINDOW", bytes.to_string())),
+        )
+        .chain(variant)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }

@@ -60,7 +60,7 @@ impl Variants {
             System::KhpSealed => {
                 "sealing: {keys: [{id: bench, secret: \"a secret of the benchmark, of 40 bytes\"}]}\n".into()
             }
-            System::Raw | System::Hop | System::Khp | System::KhpOther => String::new(),
+            _ => String::new(),
         }
     }
 
