@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{accepted, accepting, job, location, result};
 use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::Request;
+use crate::harness::exchange::connect;
 use crate::harness::names::Topics;
 use crate::harness::records::Reader;
 use crate::harness::spec::{processor, proxy};
@@ -53,6 +54,20 @@ async fn a_client_gets_202_where_it_prefers_that_and_its_answer_otherwise() {
     let minimal = prefers("Some(\"Respond-Async; x=1, return=minimal\")");
     assert_eq!(minimal.as_deref(), Some("return=minimal"));
     assert_eq!(prefers("Some(\"respond-async\")"), None);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_keeps_nobody_out() {
+    let topics = Topics::unique("jobs");
+    let proxy = accepting(&topics).set("max_pending", 1).start().await;
+    let mut slow = connect(&proxy).await;
+    let beginning = "POST /jobs HTTP/1.1\r\nHost: shop\r\nPrefer: respond-async\r\nContent-Length: 5\r\n\r\ns";
+    slow.send_raw(beginning.as_bytes()).await.expect("the proxy reads");
+    proxy.wait_for_metric("proxy_pending_bytes", &[], 1.0).await;
+    accepted(&proxy, job("fast")).await;
+    slow.send_raw(b"low!").await.expect("the proxy reads on");
+    let answer = slow.read_response(false).await.expect("an answer");
+    assert_eq!(answer.status, 202, "{answer:?}");
 }
 
 #[tokio::test]

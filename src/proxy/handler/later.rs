@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::body::declared_length;
 use super::encode::{Encoded, Terms};
 use super::request::many_heads;
 use super::response::with_unread;
@@ -89,7 +90,10 @@ impl Proxy {
             return Err(not_sent(RequestError::KafkaUnavailable));
         }
         let overloaded = || not_sent(RequestError::Overloaded);
-        let _place = store.accept_place().ok_or_else(overloaded)?;
+        // As where a client waits: a body that comes slowly takes no place until it is there.
+        let admit = || store.accept_place().ok_or_else(overloaded);
+        let admitted = admit()?;
+        let admitted = declared_length(request).is_none().then_some(admitted);
         let mut held = self.bodies.bytes.begin(0).ok_or_else(overloaded)?;
         if !held.grow(many_heads(request)) {
             return Err(overloaded());
@@ -113,6 +117,7 @@ impl Proxy {
         };
         let encoded = self.encode((request, payload), to, terms, (&mut held, seen), complete);
         let Encoded { record, is_elsewhere } = encoded.await.map_err(not_sent)?;
+        let _admitted = admitted.map_or_else(admit, Ok)?;
         if is_elsewhere {
             deadline_ms = now_ms() + later.timeout.as_millis() as i64;
         }
