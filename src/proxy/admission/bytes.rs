@@ -43,9 +43,13 @@ impl ByteBudget {
             bytes: 0,
         })
     }
-}
 
-impl ByteBudget {
+    /// Holds bytes that are here. `None`: they do not fit now.
+    pub fn take(&self, bytes: usize) -> Option<HeldBytes> {
+        let mut held = self.begin(0)?;
+        held.grow(bytes).then_some(held)
+    }
+
     /// Holds bytes of an answer that comes in pieces. They have come: what is too much is felt by the next request.
     pub fn hold(&self, bytes: usize) {
         self.0.held.fetch_add(bytes, Ordering::Relaxed);
@@ -121,6 +125,10 @@ mod tests {
         assert!(other.grow(60));
         drop(other);
         assert_eq!(gauge.get(), 0);
+        let taken = budget.take(70).unwrap();
+        assert!(budget.take(31).is_none());
+        assert_eq!(gauge.get(), 70);
+        drop(taken);
         assert!(budget.begin(100).is_some());
     }
 }

@@ -323,7 +323,7 @@ impl ResultStore {
         match fetched {
             Fetched::Whole(record) => {
                 let length = record.value.as_ref().map_or(0, Bytes::len);
-                let held = self.bytes.begin(length).ok_or(RequestError::Overloaded)?;
+                let held = self.bytes.take(length).ok_or(RequestError::Overloaded)?;
                 let response = to_http(&record, result.id, method);
                 let (response, _) = response.map_err(|error| not_http(error.to_string()))?;
                 Ok(holding(response, held))
