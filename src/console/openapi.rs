@@ -131,7 +131,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         body: &[
             ("method", "string", "The method."),
-            ("path", "string", "Path and query."),
+            ("path", "string", "Path and query; it begins with `/`."),
             ("headers", "array", "Pairs of name and value."),
             ("body", "string", "The body, as text."),
         ],

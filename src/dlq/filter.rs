@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_is_logged_by_its_field_alone() {
+        for (filter, logged) in [
+            ("header:Authorization=Bearer secret", "header:Authorization"),
+            ("path~/orders/secret*", "path"),
+            ("key=secret", "key"),
+        ] {
+            assert_eq!(filter.parse::<Filter>().unwrap().to_string(), logged);
+        }
+    }
+
+    #[test]
     fn each_field_passes_or_does_not() {
         for (filter, passes) in [
             ("id=id-1", true),
