@@ -75,6 +75,24 @@ async fn requests_and_replies_have_the_limit_of_their_topic() {
 }
 
 #[tokio::test]
+async fn batches_of_accepted_requests_have_the_limit_of_their_topic() {
+    let topics = Topics::unique("jobs");
+    create_limited_topic(&topics.request, LIMIT).await;
+    let proxy = proxy(&topics).set("async", "required").start().await;
+    for _ in 0..3 {
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (address, request) = (proxy.address(), Request::post("/", vec![b'x'; 2000]));
+            clients.spawn(async move { client::request(&address, request).await });
+        }
+        while let Some(answer) = clients.join_next().await {
+            let answer = answer.expect("no panic");
+            assert_eq!(answer.status, 202, "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_truncated_to_the_limit_of_its_topic() {
     let topics = Topics::unique("orders");
     let dead_letters = unique("dead-letters");

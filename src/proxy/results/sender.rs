@@ -12,7 +12,8 @@ use rdkafka::producer::Producer as _;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::RequestError;
-use crate::kafka::cluster::admin::{self, TopicAdmin};
+use crate::kafka::cluster::admin::{self, TopicAdmin, TopicError};
+use crate::kafka::cluster::record_limits::{RecordLimits, TopicRole};
 use crate::kafka::codes::CodeClass;
 use crate::kafka::config::Purpose;
 use crate::kafka::partitioner::partition_of;
@@ -47,6 +48,8 @@ pub enum NotTaken {
 /// The client.
 pub struct Sender {
     producer: Arc<Producer<Acks>>,
+    /// How large batches may be that this client sends. Each record was measured before.
+    limits: RecordLimits,
     admin: TopicAdmin,
     /// What is known of topics.
     known: ArcSwap<HashMap<Arc<str>, State>>,
@@ -69,11 +72,14 @@ impl Sender {
     /// # Errors
     /// librdkafka refuses the settings, or there is no thread left.
     pub fn start(config: ClientConfig, admin: TopicAdmin) -> Result<Self, KafkaError> {
+        let no_thread = |error: std::io::Error| KafkaError::ClientCreation(error.to_string());
         let producer = Arc::new(Producer::new(config, Acks)?);
+        let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, []).map_err(no_thread)?;
         periodic::while_alive("khp-async-heal", HEAL_EVERY, &producer, |producer| producer.heal())
-            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+            .map_err(no_thread)?;
         Ok(Sender {
             producer,
+            limits,
             admin,
             known: ArcSwap::default(),
             opening: Semaphore::new(1),
@@ -97,16 +103,19 @@ impl Sender {
             Some(State::Failed(_)) | None => {}
         }
         let (producer, admin, topic) = (self.producer.clone(), self.admin.clone(), name.clone());
+        let limits = self.limits.clone();
         let ensure = move || {
-            let client = producer.client();
-            admin.ensure(client.client(), &topic, purpose, true)
+            admin.ensure(producer.client().client(), &topic, purpose, true)?;
+            // Before the first record: a batch over it is refused whole.
+            limits.learn(&topic);
+            Ok(())
         };
         match tokio::task::spawn_blocking(ensure).await {
-            Ok(Ok(_)) => {
+            Ok(Ok(())) => {
                 self.change(|known| known.insert(name.clone(), State::Open));
                 return Ok(());
             }
-            Ok(Err(error)) if error.passes() => tracing::debug!(%error, "topic not opened"),
+            Ok(Err(error)) if TopicError::passes(&error) => tracing::debug!(%error, "topic not opened"),
             Ok(Err(error)) => tracing::error!(%error, "requests whose answers are fetched later are refused"),
             // It panicked, and the panic hook has logged it.
             Err(_) => {}
@@ -197,7 +206,10 @@ impl Sender {
             self.change(|known| known.remove(topic));
         }
         match class {
-            CodeClass::TooLarge => NotTaken::Never(RequestError::BodyTooLarge),
+            CodeClass::TooLarge => {
+                self.limits.ask_again();
+                NotTaken::Never(RequestError::BodyTooLarge)
+            }
             CodeClass::QueueFull => NotTaken::Never(RequestError::Overloaded),
             CodeClass::Denied => {
                 tracing::error!(%topic, code = %why.code, "requests whose answers are fetched later are refused: grant this service WRITE");
