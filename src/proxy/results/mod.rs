@@ -4,6 +4,7 @@
 //! - [`location`]: the id in a result's Location.
 //! - [`places`]: which topics results are in.
 //! - [`store`]: accepts requests, and serves results.
+//! - [`cancel`]: ends a request, and removes its result.
 //! - [`sender`]: writes requests and cancels, and waits until Kafka has them.
 //! - [`pending`]: what a client gets while there is no result.
 //! - [`reader`]: the actor that reads the results topics, and keeps the index.
@@ -18,6 +19,7 @@
 
 mod asked;
 pub mod body;
+mod cancel;
 pub mod fetcher;
 pub mod index;
 pub mod location;

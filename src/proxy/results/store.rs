@@ -28,14 +28,10 @@ use crate::proxy::results::prefer::Preferences;
 use crate::proxy::results::sender::{NotTaken, Sender};
 use crate::proxy::results::view::{Accepted, Find, IndexView};
 use crate::proxy::routing::topics::{KnownTopic, KnownTopics};
-use crate::wire::control::Control;
-use crate::wire::sealing::Binding;
 use crate::wire::{Record, SharedSealing, headers, now_ms};
 
 /// What may be done with a result.
 pub const METHODS: &str = "GET, HEAD, DELETE";
-/// How long Kafka has for the records of a cancel.
-const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 /// How often whoever waits looks whether the index is complete.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the reader has to say what it knows.
@@ -347,48 +343,6 @@ impl ResultStore {
                 })
             }
         }
-    }
-
-    /// Ends a request wherever it is, and removes its result.
-    async fn cancel(&self, result: &ResultId, place: &Place) -> Result<(), RequestError> {
-        let cancel = |topic: &Arc<str>| {
-            let cancel = Control::Cancel {
-                correlation_id: Bytes::copy_from_slice(&result.id.to_bytes()),
-                stream: None,
-            };
-            let sealed = self.sealing.load().seal(cancel.encode(), Binding::Control { topic });
-            sealed.map_err(|error| {
-                tracing::error!(%topic, %error, "a cancel is not sent");
-                RequestError::Overloaded
-            })
-        };
-        let results = &place.results_topic;
-        let topic = self.topics.configured(&place.request_topic).filter(|_| place.steers);
-        self.sender.open(results, Purpose::Results { kept: place.kept }).await?;
-        let of_result = cancel(results)?;
-        let sent = self.sender.send(results, of_result, CANCELLED_WITHIN);
-        let steered = async {
-            let Some(control) = topic.as_ref().map(|topic| &topic.control) else {
-                return Ok(());
-            };
-            if self.sender.open(control, Purpose::Control).await.is_err() {
-                return Ok(());
-            }
-            self.sender
-                .send(control, cancel(control)?, CANCELLED_WITHIN)
-                .await
-                .map_err(not_cancelled)
-        };
-        let (sent, steered) = tokio::join!(sent, steered);
-        sent.map_err(not_cancelled).and(steered)
-    }
-}
-
-/// A cancel can be sent again, whatever became of it.
-fn not_cancelled(why: NotTaken) -> RequestError {
-    match why {
-        NotTaken::Never(error) => error,
-        NotTaken::Unknown => RequestError::KafkaUnavailable,
     }
 }
 
