@@ -57,11 +57,10 @@ pub mod name {
     pub const PROXY_PENDING_BYTES: &str = "proxy_pending_bytes";
     pub const PROXY_CONNECTIONS: &str = "proxy_open_connections";
     pub const PROCESSOR_MESSAGES: &str = "processor_messages_total";
+    pub const UNDELIVERABLE: &str = "processor_undeliverable_replies_total";
     pub const PROCESSOR_LATENCY: &str = "processor_latency_seconds";
     pub const PROCESSOR_PHASE: &str = "processor_phase_seconds";
     pub const PROCESSOR_IN_FLIGHT: &str = "processor_messages_in_flight";
     pub const CLOCK_SKEW: &str = "processor_clock_skew_seconds";
     pub const WAITING: &str = "processor_waiting_records";
-    pub const CALLS_BORROWED: &str = "processor_borrowed_calls";
-    pub const CALLS_BORROWABLE: &str = "processor_borrowable_calls";
 }

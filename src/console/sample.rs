@@ -64,6 +64,7 @@ impl Reading {
             name::PROXY_LATENCY => (&mut self.proxy_topics, What::Time),
             name::PROXY_PHASE => (&mut self.proxy_topics, What::Phase),
             name::PROCESSOR_MESSAGES => (&mut self.processor_topics, What::Finished),
+            name::UNDELIVERABLE => (&mut self.processor_topics, What::Undelivered),
             name::PROCESSOR_LATENCY => (&mut self.processor_topics, What::Time),
             name::PROCESSOR_PHASE => (&mut self.processor_topics, What::Phase),
             name::CLOCK_SKEW => {
@@ -95,6 +96,8 @@ impl Reading {
             let counts = topics.entry(label(metric, "topic")).or_default();
             match what {
                 What::Finished => counts.finished(&label(metric, "status"), metric.get_counter().get_value() as u64),
+                // It is finished with the status that nobody got.
+                What::Undelivered => counts.errors += metric.get_counter().get_value() as u64,
                 What::Time => counts.took(metric),
                 What::Phase => {
                     let spent = counts.phases.entry(label(metric, "phase")).or_default();
@@ -109,6 +112,7 @@ impl Reading {
 #[derive(Clone, Copy)]
 enum What {
     Finished,
+    Undelivered,
     Time,
     Phase,
 }
@@ -223,6 +227,8 @@ mod tests {
         let topic = processor.topic("orders", "http://b");
         topic.finished("200");
         topic.finished("expired");
+        topic.finished("201");
+        topic.undeliverable.inc();
         topic.clock_skew.set(3.5);
         topic.waiting_for_call.set(2);
         topic.in_flight.set(4);
@@ -234,7 +240,7 @@ mod tests {
         assert_eq!((counts.requests, counts.errors), (4, 1));
         assert_eq!(counts.quantile(0.5), Some(5.0));
         assert_eq!(counts.quantile(1.0), Some(60_000.0), "beyond the buckets");
-        assert_eq!((now.processor.requests, now.processor.errors), (2, 1));
+        assert_eq!((now.processor.requests, now.processor.errors), (3, 2));
         assert_eq!(counts.phases["reply"], 0.25);
         assert_eq!(now.gauge(name::PROXY_PENDING), 7.0);
         assert_eq!(now.gauge(name::PROCESSOR_IN_FLIGHT), 4.0);
@@ -253,8 +259,6 @@ mod tests {
             name::PROXY_PENDING_BYTES,
             name::PROXY_CONNECTIONS,
             name::PROCESSOR_IN_FLIGHT,
-            name::CALLS_BORROWED,
-            name::CALLS_BORROWABLE,
         ] {
             assert_eq!(now.gauges.get(gauge), all.gauges.get(gauge), "{gauge}");
             assert!(now.gauges.contains_key(gauge), "{gauge}");

@@ -10,6 +10,7 @@ use crate::console::sample::Reading;
 use crate::management::board::{Board, ByTopic, by_topic, oldest};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::State as BreakerState;
+use crate::processor::record::settlement::UNDELIVERED;
 use crate::processor::worker::view::WorkerView;
 use crate::settings::Settings;
 
@@ -75,6 +76,7 @@ impl State {
             .into_iter()
             .chain(backends(&topics))
             .chain(clocks(evidence))
+            .chain(undelivered(evidence.minute))
             .chain(failures(evidence.minute))
             .chain(slowness(evidence.minute))
             .chain(waiting(evidence.reading))
@@ -167,6 +169,14 @@ fn failures(minute: &Point) -> Option<String> {
     Some(format!("{percent} % of the requests of the last minute failed{mostly}"))
 }
 
+/// Executed, and answered by nobody: the log alone knows which topic Kafka refuses, and why.
+fn undelivered(minute: &Point) -> Option<String> {
+    let count = minute.codes.get(UNDELIVERED)?;
+    Some(format!(
+        "Kafka did not take the replies to {count} requests of the last minute: the log names the topic, and why"
+    ))
+}
+
 fn slowness(minute: &Point) -> Option<String> {
     let p99 = minute.p99_ms.filter(|p99| *p99 >= SLOW_MS)?;
     // The wait for a reply holds all that a processor does: where that is known, too, it says more.
@@ -257,6 +267,12 @@ mod tests {
             "5 % of the requests of the last minute failed, most with backend-timeout"
         );
         assert_eq!(failures(&minute(60_000, 5, 4, &[])), None, "few");
+        assert_eq!(undelivered(&failing), None);
+        let text = undelivered(&minute(600, 0, 4, &[(UNDELIVERED, 45)])).unwrap();
+        assert!(
+            text.starts_with("Kafka did not take the replies to 45 requests"),
+            "{text}"
+        );
         assert_eq!(slowness(&failing), None);
         let slow = slowness(&minute(600, 0, 11, &[])).unwrap();
         assert!(

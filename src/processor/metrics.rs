@@ -181,7 +181,7 @@ impl ProcessorMetrics {
                 &["topic"],
             )?,
             undeliverable: counters(
-                "processor_undeliverable_replies_total",
+                name::UNDELIVERABLE,
                 "Replies that Kafka would not take by their deadline",
                 &["topic"],
             )?,
@@ -233,11 +233,11 @@ impl ProcessorMetrics {
                 "Ids of executed requests that are remembered, so that repeats are noticed",
             )?,
             calls_borrowed: gauge(
-                name::CALLS_BORROWED,
+                "processor_borrowed_calls",
                 "Backend calls under way beyond each worker's own; bounded by processor_borrowable_calls",
             )?,
             calls_borrowable: gauge(
-                name::CALLS_BORROWABLE,
+                "processor_borrowable_calls",
                 "Backend calls that workers may have under way beyond their own, in all",
             )?,
             in_flight: gauge(
@@ -276,13 +276,12 @@ impl ProcessorMetrics {
     pub fn shown(&self) -> Vec<MetricFamily> {
         collect(&[
             &self.messages,
+            &self.undeliverable,
             &self.latency,
             self.seen.phases(),
             &self.in_flight,
             &self.clock_skew,
             &self.waiting,
-            &self.calls_borrowed,
-            &self.calls_borrowable,
         ])
     }
 

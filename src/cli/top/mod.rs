@@ -1,14 +1,18 @@
 //! `top`: what a running process does, at a glance in a terminal. It asks the management port, as the console does.
 //!
 //! - [`client`]: asks. [`documents`]: what is read of the answers.
-//! - [`view`]: what is shown of them, as lines. Pure. [`figures`]: how numbers are written.
+//! - [`view`]: what is shown of them, as lines. Pure. [`tables`]: the topics, and [`order`]: what they are sorted by.
+//! - [`line`]: a line and its parts. [`figures`]: how numbers are written.
 //! - [`screen`]: lines as text for a terminal. Pure.
 //! - [`terminal`]: the terminal itself, and its keys.
 
 mod client;
 mod documents;
 mod figures;
+mod line;
+mod order;
 mod screen;
+mod tables;
 mod terminal;
 mod view;
 
@@ -19,9 +23,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::top::client::Client;
+use crate::cli::top::line::Line;
+use crate::cli::top::order::Order;
 use crate::cli::top::screen::{Colours, text};
 use crate::cli::top::terminal::{Key, Terminal};
-use crate::cli::top::view::{Line, Order, footer, trouble};
+use crate::cli::top::view::{footer, trouble};
 use crate::process::signals::Signals;
 use crate::process::{exit, output};
 use crate::settings::Secret;

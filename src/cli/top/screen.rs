@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use crate::cli::top::view::{Line, Style};
+use crate::cli::top::line::{Line, Style};
 
 /// Whether parts of a line are told apart by colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

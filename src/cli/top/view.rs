@@ -1,11 +1,12 @@
 //! What is shown, as lines.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
-use crate::cli::top::documents::{Bound, Consumed, Level, Now, Point, Process, Seen, Sent};
-use crate::cli::top::figures::{count, long, ms, rate, seconds};
-use crate::dlq::printable;
+use crate::cli::top::documents::{Bound, Level, Now, Point, Process, Seen};
+use crate::cli::top::figures::{count, long, ms, rate};
+use crate::cli::top::line::{Line, Style, plain};
+use crate::cli::top::order::Order;
+use crate::cli::top::tables::{consumed, sent};
 use crate::wire::now_ms;
 
 /// The phases, in the order in which a request goes through them; `back` is the processor's `reply` where both roles are one process.
@@ -23,86 +24,6 @@ const PHASES: [&str; 8] = [
 const BAR: usize = 20;
 /// The share of a bound from which on it stands out.
 const NEAR: f64 = 0.8;
-
-/// How a part of a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    Strong,
-    Weak,
-    Good,
-    Warn,
-    Bad,
-}
-
-/// A part of a line.
-#[derive(Debug, Clone)]
-pub struct Part {
-    pub style: Style,
-    pub text: String,
-}
-
-/// One line, in parts.
-#[derive(Debug, Clone, Default)]
-pub struct Line(pub Vec<Part>);
-
-impl Line {
-    /// The line with another part. What a process tells may hold anything, so nothing of it moves a cursor.
-    pub fn then(mut self, style: Style, text: impl AsRef<str>) -> Self {
-        let text = printable::line(text.as_ref());
-        self.0.push(Part { style, text });
-        self
-    }
-}
-
-fn plain(text: impl AsRef<str>) -> Line {
-    Line::default().then(Style::Plain, text)
-}
-
-/// What topics are sorted by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Order {
-    #[default]
-    Name,
-    Rate,
-    Slowest,
-    Lag,
-}
-
-impl Order {
-    /// The next one, round and round.
-    pub fn next(self) -> Self {
-        match self {
-            Order::Name => Order::Rate,
-            Order::Rate => Order::Slowest,
-            Order::Slowest => Order::Lag,
-            Order::Lag => Order::Name,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Order::Name => "name",
-            Order::Rate => "rate",
-            Order::Slowest => "p99",
-            Order::Lag => "lag",
-        }
-    }
-
-    /// Sorts, the largest first; `key`: name, figures of the last seconds, and lag.
-    fn sort<T>(self, rows: &mut [T], key: impl Fn(&T) -> (&str, Point, i64)) {
-        rows.sort_by(|one, other| {
-            let ((one, first, lag), (other, second, other_lag)) = (key(one), key(other));
-            let by_figure = match self {
-                Order::Name => Ordering::Equal,
-                Order::Rate => second.rate.total_cmp(&first.rate),
-                Order::Slowest => second.p99_ms.unwrap_or(-1.0).total_cmp(&first.p99_ms.unwrap_or(-1.0)),
-                Order::Lag => other_lag.cmp(&lag),
-            };
-            by_figure.then_with(|| one.cmp(other))
-        });
-    }
-}
 
 /// All of it.
 pub fn lines(seen: &Seen, url: &str, order: Order) -> Vec<Line> {
@@ -260,81 +181,6 @@ fn bounds(bounds: &[Bound]) -> Vec<Line> {
     }
 }
 
-/// The figures that every topic has.
-fn topic(name: &str, last: Option<&Point>) -> Line {
-    let none = Point::default();
-    let last = last.unwrap_or(&none);
-    let failed = if last.error_rate > 0.0 {
-        Style::Bad
-    } else {
-        Style::Plain
-    };
-    plain(format!("{:<32}{:>11}", fitted(name, 31), rate(last.rate)))
-        .then(failed, format!("{:>10}", rate(last.error_rate)))
-        .then(Style::Plain, format!("{:>9}{:>9}", ms(last.p50_ms), ms(last.p99_ms)))
-}
-
-const TOPIC: &str = " requests/s  errors/s      p50      p99";
-
-fn sent(topics: &[Sent], order: Order) -> Vec<Line> {
-    let mut rows: Vec<&Sent> = topics.iter().collect();
-    order.sort(&mut rows, |row| (&row.topic, row.last.clone().unwrap_or_default(), 0));
-    let head = Line::default().then(Style::Strong, format!("{:<32}{TOPIC}", "sent to"));
-    let rows = rows.into_iter().map(|row| topic(&row.topic, row.last.as_ref()));
-    std::iter::once(head).chain(rows).collect()
-}
-
-fn consumed(topics: &[Consumed], order: Order) -> Vec<Line> {
-    let mut rows: Vec<&Consumed> = topics.iter().collect();
-    order.sort(&mut rows, |row| {
-        (&row.name, row.last.clone().unwrap_or_default(), row.lag)
-    });
-    let head = format!(
-        "{:<32}{TOPIC}{:>7}{:>11}{:>9}{:>12}  state",
-        "consumed", "lag", "in flight", "oldest", "partitions"
-    );
-    let head = Line::default().then(Style::Strong, head);
-    let rows = rows.into_iter().map(|row| {
-        let figures = format!(
-            "{:>7}{:>11}{:>9}{:>12}  ",
-            count(row.lag as f64),
-            count(row.in_flight as f64),
-            seconds(row.oldest_in_flight_seconds),
-            row.partitions
-        );
-        let line = topic(&row.name, row.last.as_ref()).then(Style::Plain, figures);
-        condition(row)
-            .into_iter()
-            .fold(line, |line, (style, text)| line.then(style, format!("{text}  ")))
-    });
-    std::iter::once(head).chain(rows).collect()
-}
-
-/// How its workers, its breaker and its backend are; what is as it should be says little.
-fn condition(row: &Consumed) -> Vec<(Style, String)> {
-    let workers = match row.workers.len() {
-        0 | 1 => row.state.clone(),
-        several => format!("{} by {several} workers", row.state),
-    };
-    let is_consuming = row.state == "consuming";
-    let mut all = vec![(if is_consuming { Style::Good } else { Style::Warn }, workers)];
-    if !matches!(&*row.breaker, "" | "closed") {
-        all.push((Style::Bad, format!("breaker {}", row.breaker)));
-    }
-    if row.backend == "down" {
-        all.push((Style::Bad, "backend down".into()));
-    }
-    all
-}
-
-/// A name that has so much room.
-fn fitted(name: &str, room: usize) -> String {
-    match name.chars().count() > room {
-        false => name.to_owned(),
-        true => name.chars().take(room - 1).chain(['…']).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -404,11 +250,5 @@ mod tests {
         });
         assert_eq!(firsts, [("name", 'a'), ("rate", 'a'), ("p99", 'a'), ("lag", 'b')]);
         assert_eq!(order, Order::Name);
-    }
-
-    #[test]
-    fn a_long_name_is_cut() {
-        assert_eq!(fitted("short", 5), "short");
-        assert_eq!(fitted("longer", 5), "long…");
     }
 }

@@ -34,7 +34,7 @@ function open(moved) {
     if (anchor.dataset.view === id) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
-  document.title = `${title} · actix-khp console`;
+  document.title = [title, app.process?.instance, "actix-khp console"].filter(Boolean).join(" · ");
   const place = h("div", { class: `view ${id}` });
   show(main, h("h1", {}, title), place);
   shown = view(place, { ...app, path: rest.map(decode) });
@@ -79,7 +79,8 @@ nav();
 listen({
   async opened() {
     app.process = await get("/api/process");
-    const names = [app.process.instance, app.process.version && `v${app.process.version}`].filter(Boolean);
+    const roles = [app.process.proxy && "proxy", app.process.processor && "processor"].filter(Boolean).join(" and ");
+    const names = [roles, app.process.instance, app.process.version && `v${app.process.version}`].filter(Boolean);
     say(document.getElementById("instance"), names.join(" · "));
     tell("up", "live");
     tokenButton();

@@ -6,7 +6,7 @@ import { cells, field, h, show, table } from "./dom.js";
 export function settings(place) {
   let all = [];
   const words = h("input", { type: "search", oninput: draw, autocomplete: "off" });
-  const own = h("input", { type: "checkbox", onchange: draw });
+  const own = h("input", { type: "checkbox", checked: true, onchange: draw });
   const list = h("div");
   show(place,
     h("p", { class: "lead" }, "What this process runs with, and where each setting was written. Secrets are masked."),
