@@ -2,7 +2,7 @@
 //!
 //! - [`client`]: asks. [`documents`]: what is read of the answers.
 //! - [`view`]: what is shown of them, as lines. Pure. [`tables`]: the topics, and [`order`]: what they are sorted by.
-//! - [`line`]: a line and its parts. [`figures`]: how numbers are written.
+//! - [`mod@line`]: a line and its parts. [`figures`]: how numbers are written.
 //! - [`screen`]: lines as text for a terminal. Pure.
 //! - [`terminal`]: the terminal itself, and its keys.
 
