@@ -103,6 +103,13 @@ async fn replies_without_the_right_to_write_end_in_504_counted_and_logged_once()
             .wait_for_metric("processor_undeliverable_replies_total", &[], f64::from(call))
             .await;
     }
+    let reason = format!("into {}: ", topics.response);
+    eventually("its console says so", async || {
+        let state = processor.manage("/api/now").await.json()["state"].clone();
+        let is_told = state["sentence"].as_str().is_some_and(|text| text.contains(&reason));
+        if is_told { Ok(()) } else { Err(state.to_string()) }
+    })
+    .await;
     assert_eq!(backend.count(), 3, "each was called once");
     assert_eq!(
         processor.logged("replies cannot be delivered"),

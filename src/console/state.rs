@@ -10,7 +10,6 @@ use crate::console::sample::Reading;
 use crate::management::board::{Board, ByTopic, by_topic, oldest};
 use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::State as BreakerState;
-use crate::processor::record::settlement::UNDELIVERED;
 use crate::processor::worker::view::WorkerView;
 use crate::settings::Settings;
 
@@ -20,6 +19,8 @@ const NEAR: f64 = 0.8;
 const MANY_FAIL: f64 = 0.01;
 /// Ms of the slowest hundredth from which on it is told.
 const SLOW_MS: f64 = 1000.0;
+/// What was longer ago is not told any more.
+const RECENT: Duration = Duration::from_secs(60);
 /// How long the oldest record of a topic may be under way before that is told.
 const OLD: Duration = Duration::from_secs(30);
 
@@ -72,11 +73,11 @@ impl State {
             level: Level::Bad,
             text,
         }));
-        let warnings = breakers(&topics)
+        let warnings = refusals(&topics)
             .into_iter()
+            .chain(breakers(&topics))
             .chain(backends(&topics))
             .chain(clocks(evidence))
-            .chain(undelivered(evidence.minute))
             .chain(failures(evidence.minute))
             .chain(slowness(evidence.minute))
             .chain(waiting(evidence.reading))
@@ -113,6 +114,19 @@ fn sentence(level: Level, reasons: &[Reason], minute: &Point) -> String {
             None => "Ready and well. No request came in the last minute.".to_owned(),
         },
     }
+}
+
+/// Requests that were executed, and whose answers reach nobody.
+fn refusals(topics: &ByTopic<'_>) -> Vec<String> {
+    let last = |workers: &Vec<&WorkerView>| workers.iter().find_map(|worker| worker.refusals.within(RECENT));
+    let text = |(name, workers): (&&str, &Vec<&WorkerView>)| {
+        let refusal = last(workers)?;
+        Some(format!(
+            "Kafka does not take the replies of {name} into {}: {}",
+            refusal.topic, refusal.code
+        ))
+    };
+    topics.iter().filter_map(text).collect()
 }
 
 fn breakers(topics: &ByTopic<'_>) -> Vec<String> {
@@ -167,14 +181,6 @@ fn failures(minute: &Point) -> Option<String> {
     let mostly = most.map(|(code, _)| format!(", most with {code}")).unwrap_or_default();
     let percent = rounded(share * 100.0);
     Some(format!("{percent} % of the requests of the last minute failed{mostly}"))
-}
-
-/// Executed, and answered by nobody: the log alone knows which topic Kafka refuses, and why.
-fn undelivered(minute: &Point) -> Option<String> {
-    let count = minute.codes.get(UNDELIVERED)?;
-    Some(format!(
-        "Kafka did not take the replies to {count} requests of the last minute: the log names the topic, and why"
-    ))
 }
 
 fn slowness(minute: &Point) -> Option<String> {
@@ -267,12 +273,6 @@ mod tests {
             "5 % of the requests of the last minute failed, most with backend-timeout"
         );
         assert_eq!(failures(&minute(60_000, 5, 4, &[])), None, "few");
-        assert_eq!(undelivered(&failing), None);
-        let text = undelivered(&minute(600, 0, 4, &[(UNDELIVERED, 45)])).unwrap();
-        assert!(
-            text.starts_with("Kafka did not take the replies to 45 requests"),
-            "{text}"
-        );
         assert_eq!(slowness(&failing), None);
         let slow = slowness(&minute(600, 0, 11, &[])).unwrap();
         assert!(

@@ -12,7 +12,7 @@
 //! - [`error_reply`]: the replies that a processor writes itself.
 //! - [`once`]: requests that run once.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
-//!   [`dead_letter_trouble`]: whether Kafka takes dead letters.
+//!   [`refusals`]: the last reply that Kafka did not take; [`dead_letter_trouble`]: whether Kafka takes dead letters.
 //! - [`streamed`]: requests whose answers may come in several records.
 //! - [`seen`]: what is told of a record that has ended.
 //! - [`settlement`]: the end of a record, and what is committed of it.
@@ -34,6 +34,7 @@ pub mod outbox;
 mod processed;
 pub mod rate_limit;
 pub mod recent_ids;
+pub mod refusals;
 pub mod reply_seal;
 pub mod reply_topics;
 pub mod round;

@@ -15,6 +15,7 @@ use crate::kafka::producer::{Delivered, DeliveryListener, Producer};
 use crate::processor::metrics::TopicMetrics;
 use crate::processor::record::dead_letter_trouble::{DeadLetterTrouble, Trouble};
 use crate::processor::record::logged_once::LoggedOnce;
+use crate::processor::record::refusals::LastRefusal;
 use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
@@ -46,6 +47,7 @@ pub struct Outbox {
     /// Of the whole process; readiness asks it.
     pub dead_letter_trouble: DeadLetterTrouble,
     pub metrics: TopicMetrics,
+    pub refusals: LastRefusal,
     /// Replies that cannot be delivered were logged.
     pub undeliverable_logged: LoggedOnce,
 }
@@ -341,6 +343,7 @@ fn give_up(ticket: &RecordTicket, code: RDKafkaErrorCode) {
     let outbox = &ticket.outbox;
     ticket.stream.as_ref().inspect(|acks| acks.fail());
     outbox.metrics.undeliverable.inc();
+    outbox.refusals.note(&ticket.parcel.destination.topic, code);
     if outbox.undeliverable_logged.is_first() {
         tracing::error!(topic = %ticket.parcel.destination.topic, %code,
             "replies cannot be delivered; their clients get 504: check that the topic exists and may be written (said once)");

@@ -12,7 +12,7 @@ use crate::processor::metrics::TopicMetrics;
 use crate::settings::{Delivery, Topic};
 
 /// How a record ends whose reply Kafka does not take.
-pub const UNDELIVERED: &str = "undelivered";
+const UNDELIVERED: &str = "undelivered";
 
 /// Where one worker's records are settled: their pump, and what counts them.
 pub struct Ledger {

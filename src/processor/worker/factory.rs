@@ -132,6 +132,7 @@ impl Supervised for WorkerFactory {
             lookup: TopicLookup::default(),
             dead_letter_trouble: self.shared.dead_letter_trouble.clone(),
             metrics: self.view.metrics.clone(),
+            refusals: self.view.refusals.clone(),
             undeliverable_logged: LoggedOnce::default(),
         };
         let ledger = Ledger::new(topic, handle.clone(), self.view.metrics.clone());

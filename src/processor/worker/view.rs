@@ -13,6 +13,7 @@ use crate::processor::backend::breaker::{Breaker, State};
 use crate::processor::backend::health::BackendState;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::metrics::TopicMetrics;
+use crate::processor::record::refusals::LastRefusal;
 use crate::settings::{BreakerMode, Topic};
 
 /// The workers of the process. Clones share them.
@@ -43,6 +44,8 @@ pub struct WorkerView {
     /// Shared by the topic's workers.
     pub retry_budget: Arc<RetryBudget>,
     pub metrics: TopicMetrics,
+    /// The last reply that Kafka did not take.
+    pub refusals: LastRefusal,
     /// Set and cleared by the management API; read by the pump at each turn.
     paused: Arc<AtomicBool>,
     /// The present generation's; set by the factory, and emptied as the generation ends.
@@ -67,6 +70,7 @@ impl WorkerView {
             breaker,
             retry_budget,
             metrics,
+            refusals: LastRefusal::default(),
             paused: Arc::default(),
             pump: ArcSwapOption::empty(),
             ends: ArcSwap::default(),
