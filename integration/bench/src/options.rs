@@ -24,6 +24,8 @@ pub enum System {
     /// The same with every request traced. The backend takes the spans.
     KhpTraced,
     /// The same with one request in a hundred traced.
+    #[value(name = "khp-traced-1")]
+    #[serde(rename = "khp-traced-1")]
     KhpTraced1,
     /// The same with a line of the access log for each request.
     KhpLogged,
