@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
+use crate::process::causes::causes;
 use crate::process::https::{self, Tls};
 use crate::wire::now_ms;
 
@@ -123,20 +124,16 @@ impl ClientCredentials {
             ..Tls::default()
         })?;
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            let chain = std::iter::successors(Some(error), |error| error.source());
-            chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-        };
         let request = hyper::Request::post(self.endpoint.clone())
             .header("authorization", format!("Basic {}", self.basic()))
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(Full::new(Bytes::from(self.form())))
             .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|error| failed(&error))?;
+        let answer = client.request(request).await.map_err(|error| causes(&error))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        Ok((status, body.map_err(|error| failed(&*error))?.to_bytes()))
+        Ok((status, body.map_err(|error| causes(&*error))?.to_bytes()))
     }
 
     fn form(&self) -> String {
