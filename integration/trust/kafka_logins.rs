@@ -352,6 +352,12 @@ async fn tokens_of_a_provider_are_a_login_and_are_renewed() {
     let processor = processor_at(&kafka, &backend.url(), login(&secret)).start().await;
     let proxy = proxy_at(&kafka, login(&secret)).start().await;
     proxy.request(Request::post("/", "hello")).await.assert_echo("hello");
+    // Its body is read by a consumer of its own.
+    let large = "x".repeat(2 << 20);
+    proxy
+        .request(Request::post("/", large.as_str()))
+        .await
+        .assert_echo(&large);
     let asked = provider.asked();
     assert!(asked <= 4, "one token for all connections of a process: {asked}");
     // Each of the two renews its token. The broker closes connections whose tokens have expired.

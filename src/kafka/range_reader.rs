@@ -1,4 +1,4 @@
-//! A consumer that reads a range of one partition, assigned by hand: once for each body of a request that lies in several records.
+//! A consumer that reads ranges of one partition each, assigned by hand, one after the other: large bodies, remembered answers, results.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka::client::context::LogOnly;
+use crate::kafka::client::oauth;
 use crate::kafka::codes::{CodeClass, is_of_group};
 use crate::kafka::record::Fetched;
 
@@ -95,34 +96,33 @@ pub enum RangeError {
 }
 
 /// The consumer. It reads one range at a time.
-pub struct RangeReader {
+pub(super) struct RangeReader {
     consumer: BaseConsumer<LogOnly>,
 }
 
 impl RangeReader {
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
+    pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let consumer = BaseConsumer::from_config_and_context(config, LogOnly)?;
         Ok(RangeReader { consumer })
     }
 
     /// It can read another range.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.consumer.client().fatal_error().is_none()
     }
 
-    /// Hands the records of a range to `take`, first to last, until it breaks off. `wanted` is asked while nothing comes. True: all of
-    /// them were handed over. Blocks.
-    ///
-    /// # Errors
-    /// Records of the range are gone, or Kafka does not give them.
-    pub fn read(
+    /// As `RangeReaders::read`.
+    pub(super) fn read(
         &self,
         range: &Range,
         wanted: impl Fn() -> bool,
         take: impl FnMut(Fetched<'_>) -> ControlFlow<()>,
     ) -> Result<bool, RangeError> {
+        // Nobody polled it while it rested, or ever. What it said is of the range before, and it has no token, or an old one.
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+        oauth::sign_in(self.consumer.client());
         self.is_there(range, &wanted)?;
         let mut list = TopicPartitionList::with_capacity(1);
         let from = Offset::Offset(range.first);

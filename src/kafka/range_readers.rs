@@ -24,7 +24,8 @@ impl RangeReaders {
         }
     }
 
-    /// Reads a range with one that reads nothing now, as `RangeReader::read` does. Blocks.
+    /// Hands the records of a range to `take`, first to last, until it breaks off. `wanted` is asked while nothing comes. True: all of
+    /// them were handed over. Blocks.
     ///
     /// # Errors
     /// Records of the range are gone, or Kafka does not give them.
