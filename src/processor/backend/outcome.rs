@@ -36,9 +36,9 @@ pub enum BackendError {
     TooLarge(usize),
     #[error("cannot be sent as HTTP: {0}")]
     BadMessage(String),
-    /// Nothing of it is the backend's doing. Where the call had begun, the backend saw its connection break off.
-    #[error(transparent)]
-    Body(#[from] BodyError),
+    /// Nothing of it is the backend's doing. Where the call had `begun`, the backend saw its connection break off.
+    #[error("{error}")]
+    Body { error: BodyError, begun: bool },
 }
 
 impl BackendError {
@@ -49,14 +49,24 @@ impl BackendError {
             BackendError::Timeout(_) => ReplyError::BackendTimeout,
             BackendError::Reset(_) | BackendError::NotHttp(_) => ReplyError::BackendReset,
             BackendError::TooLarge(_) => ReplyError::ResponseTooLarge,
-            BackendError::BadMessage(_) | BackendError::Body(BodyError::Gone(_)) => ReplyError::BadMessage,
-            BackendError::Body(BodyError::Unread(_)) => ReplyError::ProcessorFailed,
+            BackendError::BadMessage(_) | BackendError::Body {
+                error: BodyError::Gone(_),
+                ..
+            } => ReplyError::BadMessage,
+            BackendError::Body {
+                error: BodyError::Unread(_),
+                ..
+            } => ReplyError::ProcessorFailed,
         }
     }
 
-    /// The backend may have executed the request. Of a body that broke off it is not known whether its call had begun.
+    /// The backend may have executed the request.
     pub fn may_have_run(&self) -> bool {
-        !matches!(self, BackendError::Unreachable(_) | BackendError::BadMessage(_))
+        let was_not_sent = matches!(
+            self,
+            BackendError::Unreachable(_) | BackendError::BadMessage(_) | BackendError::Body { begun: false, .. }
+        );
+        !was_not_sent
     }
 }
 
@@ -68,7 +78,7 @@ pub fn failed(outcome: &Result<Answer, BackendError>) -> Option<bool> {
             BackendError::Unreachable(_) | BackendError::Timeout(_) | BackendError::Reset(_) | BackendError::NotHttp(_),
         ) => Some(true),
         Err(BackendError::TooLarge(_)) => Some(false),
-        Err(BackendError::BadMessage(_) | BackendError::Body(_)) => None,
+        Err(BackendError::BadMessage(_) | BackendError::Body { .. }) => None,
     }
 }
 

@@ -91,7 +91,7 @@ impl RecordProcessor {
             | BackendError::Timeout(_)
             | BackendError::Reset(_)
             | BackendError::NotHttp(_)
-            | BackendError::Body(_) => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
+            | BackendError::Body { .. } => self.dead_letter(record, &error.to_string(), error.reply_error(), attempts),
             BackendError::TooLarge(_) | BackendError::BadMessage(_) => None,
         }
     }

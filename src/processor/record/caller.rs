@@ -72,7 +72,7 @@ impl Caller {
         };
         self.metrics.backend_latency.observe(began.elapsed().as_secs_f64());
         if let Err(error) = &outcome {
-            if !matches!(error, BackendError::BadMessage(_) | BackendError::Body(_)) {
+            if !matches!(error, BackendError::BadMessage(_) | BackendError::Body { .. }) {
                 self.metrics.backend_errors.inc();
             }
             tracing::debug!(topic = %self.topic.request_topic, backend = %self.topic.backend_url,
@@ -92,11 +92,12 @@ impl Caller {
         let began = Instant::now();
         let opened = tokio::time::timeout(timeout, reader.open(wanted)).await;
         let late = |_| BodyError::Unread("Kafka gave none of it in time".into());
-        let (body, reading) = opened.map_err(late)??;
+        let failed = |begun| move |error| BackendError::Body { error, begun };
+        let (body, reading) = opened.map_err(late).flatten().map_err(failed(false))?;
         let left = timeout.saturating_sub(began.elapsed());
         let outcome = self.backend.call(request, Some(body), left, whole).await;
         match (outcome, reading.failure()) {
-            (Err(_), Some(failure)) => Err(failure.into()),
+            (Err(_), Some(failure)) => Err(failed(true)(failure)),
             (Err(error), None) => Err(error),
             (Ok(mut answer), _) => {
                 // A backend may still take the body while it answers.

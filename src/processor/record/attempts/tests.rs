@@ -15,6 +15,7 @@ use crate::processor::backend::call_pool::CallPool;
 use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connector;
+use crate::processor::bodies::BodyError;
 use crate::processor::bodies::readers::BodyReaders;
 use crate::processor::metrics::ProcessorMetrics;
 use crate::processor::record::age::Ages;
@@ -272,6 +273,20 @@ fn only_a_request_that_was_not_sent_has_certainly_not_run() {
         (BackendError::Reset(text()), true),
         (BackendError::NotHttp(text()), true),
         (BackendError::TooLarge(1), true),
+        (
+            BackendError::Body {
+                error: BodyError::Gone(text()),
+                begun: false,
+            },
+            false,
+        ),
+        (
+            BackendError::Body {
+                error: BodyError::Unread(text()),
+                begun: true,
+            },
+            true,
+        ),
     ] {
         assert_eq!(error.may_have_run(), may, "{error}");
     }
