@@ -364,7 +364,7 @@ mod tests {
     use super::*;
     use crate::settings::plain_topic;
 
-    /// The values of all series of a request topic, by the names of their metrics.
+    /// The names of the gauges that have series of a topic, or of a backend.
     fn shown(registry: &Registry, topic: &str) -> Vec<String> {
         let families = registry.gather().into_iter().filter(|family| {
             family.get_field_type() == prometheus::proto::MetricType::GAUGE

@@ -239,6 +239,9 @@ impl Topics {
             .rate_limit
             .and_then(|rate| RateLimit::new(rate, metrics.waiting_for_rate.clone()));
         let rate_limit = rate_limit.map(Arc::new);
+        if topic.memory.is_on() {
+            self.means.shared.limits.expect_compacted(&topic.memory.topic);
+        }
         let restorer = Arc::new(Restorer::new(
             topic,
             &self.means.shared.producer,

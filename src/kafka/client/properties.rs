@@ -115,7 +115,8 @@ fn with_statistics(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-/// For a consumer that is not polled between its turns: its statistics would pile up there.
+/// For a consumer that is not polled between its turns, where its statistics would pile up; or that lives for one reading, and would be
+/// one more client each time.
 fn without_statistics(mut config: ClientConfig) -> ClientConfig {
     config.set("statistics.interval.ms", "0");
     config

@@ -34,7 +34,7 @@ impl Claim {
         self.write(Known::Begun, None).await;
     }
 
-    /// The request was certainly not executed, or failed in a way that lets it be tried again.
+    /// The request was certainly not executed, or its end is not to be remembered.
     pub fn free(self) {
         if !self.is_begun {
             return;

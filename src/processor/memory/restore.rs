@@ -66,7 +66,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// It passes by itself, as what is said of a topic that was just created.
+    /// It passes by itself, as a topic that was just created is not known everywhere.
     pub fn passes(&self) -> bool {
         match self {
             RestoreError::Topic(error) => error.passes(),

@@ -11,7 +11,7 @@ use crate::processor::memory::restore::Restorer;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::{Outbox, TOPIC_PATIENCE, Ticket};
 use crate::processor::record::reply_topics::Destination;
-use crate::processor::record::topic_lookup::{Needs, TopicLookup};
+use crate::processor::record::topic_lookup::Needs;
 use crate::wire::Record;
 
 /// Wait before a record that Kafka did not take is sent again.
@@ -27,7 +27,6 @@ pub struct Writer {
     pub topic: Arc<str>,
     /// Creates the memory where it is gone.
     restorer: Arc<Restorer>,
-    lookup: TopicLookup,
     trouble_logged: LoggedOnce,
 }
 
@@ -37,7 +36,6 @@ impl Writer {
             outbox,
             topic: restorer.topic.clone(),
             restorer,
-            lookup: TopicLookup::default(),
             trouble_logged: LoggedOnce::default(),
         }
     }
@@ -91,7 +89,7 @@ impl Writer {
             }
         };
         let needs = Needs::BegunAfter(Instant::now());
-        self.lookup.run(&self.topic, needs, look_up).await;
+        self.outbox.lookup.run(&self.topic, needs, look_up).await;
     }
 
     /// Sends a record that may be lost.

@@ -228,7 +228,7 @@ impl Outbox {
     }
 
     /// Looks up a topic that Kafka did not know, and creates it where it is one of ours.
-    pub async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
+    async fn look_up(&self, topic: &Arc<str>, needs: Needs) {
         let ours = self.own_topics.iter().find(|(own, _)| own == topic);
         let (is_ours, purpose) = (ours.is_some(), ours.map_or(Purpose::Replies, |(_, purpose)| *purpose));
         let look_up = async || {

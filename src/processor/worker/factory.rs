@@ -216,7 +216,6 @@ fn record_processor(
 ) -> RecordProcessor {
     let topic = &caller.topic;
     let outbox = Arc::new(outbox);
-    outbox.limits.expect_compacted(&restorer.topic);
     let memory = MemoryParts {
         settings: topic.memory.clone(),
         at_most_once: topic.delivery == Delivery::AtMostOnce,
