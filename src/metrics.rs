@@ -61,6 +61,7 @@ pub mod name {
     pub const PROCESSOR_LATENCY: &str = "processor_latency_seconds";
     pub const PROCESSOR_PHASE: &str = "processor_phase_seconds";
     pub const PROCESSOR_IN_FLIGHT: &str = "processor_messages_in_flight";
+    pub const CALLS: &str = "processor_backend_calls";
     pub const CLOCK_SKEW: &str = "processor_clock_skew_seconds";
     pub const WAITING: &str = "processor_waiting_records";
 }

@@ -52,15 +52,12 @@ pub fn bounds(board: &Board, settings: &Settings, reading: &Reading) -> Vec<Boun
         );
     }
     if board.processor.is_some() {
-        // Whoever waits for a place has none.
-        let waiting: f64 = reading.waiting.values().sum();
-        let of = settings.processor.max_concurrent_requests as f64;
-        bounds.push(Bound {
-            name: "max_concurrent_requests",
-            what: "backend calls",
-            used: (reading.gauge(name::PROCESSOR_IN_FLIGHT) - waiting).clamp(0.0, of),
-            of,
-        });
+        bound(
+            "max_concurrent_requests",
+            "backend calls",
+            name::CALLS,
+            settings.processor.max_concurrent_requests as f64,
+        );
     }
     bounds
 }

@@ -259,6 +259,7 @@ mod tests {
             name::PROXY_PENDING_BYTES,
             name::PROXY_CONNECTIONS,
             name::PROCESSOR_IN_FLIGHT,
+            name::CALLS,
         ] {
             assert_eq!(now.gauges.get(gauge), all.gauges.get(gauge), "{gauge}");
             assert!(now.gauges.contains_key(gauge), "{gauge}");

@@ -76,11 +76,7 @@ pub fn assemble(
         limits.of(topic);
     }
     let workers = own.topics.iter().map(|topic| topic.workers).sum();
-    let calls = Arc::new(CallPool::new(
-        own.max_concurrent_requests,
-        workers,
-        metrics.calls_borrowed.clone(),
-    ));
+    let calls = Arc::new(CallPool::new(own.max_concurrent_requests, workers, metrics.calls()));
     let budget = ByteBudget::new(RECORD_BYTES, metrics.held_bytes.clone());
     let connectors = Connectors::new(own.topics.iter().map(|topic| &topic.tls)).map_err(AssembleError::Backend)?;
     let sealing = settings.sealing.shared()?;

@@ -37,7 +37,8 @@ pub struct ProcessorMetrics {
     clock_skew: prometheus::GaugeVec,
     pub active_consumers: IntGauge,
     waiting: IntGaugeVec,
-    pub calls_borrowed: IntGauge,
+    calls_taken: IntGauge,
+    calls_borrowed: IntGauge,
     pub held_bytes: IntGauge,
     pub remembered_ids: IntGauge,
     pub calls_borrowable: IntGauge,
@@ -232,6 +233,10 @@ impl ProcessorMetrics {
                 "processor_remembered_ids",
                 "Ids of executed requests that are remembered, so that repeats are noticed",
             )?,
+            calls_taken: gauge(
+                name::CALLS,
+                "Backend calls under way; bounded by max_concurrent_requests",
+            )?,
             calls_borrowed: gauge(
                 "processor_borrowed_calls",
                 "Backend calls under way beyond each worker's own; bounded by processor_borrowable_calls",
@@ -272,6 +277,11 @@ impl ProcessorMetrics {
         })
     }
 
+    /// The calls under way, and those of them beyond each worker's own.
+    pub fn calls(&self) -> [IntGauge; 2] {
+        [self.calls_taken.clone(), self.calls_borrowed.clone()]
+    }
+
     /// What the console shows of them, now.
     pub fn shown(&self) -> Vec<MetricFamily> {
         collect(&[
@@ -280,6 +290,7 @@ impl ProcessorMetrics {
             &self.latency,
             self.seen.phases(),
             &self.in_flight,
+            &self.calls_taken,
             &self.clock_skew,
             &self.waiting,
         ])

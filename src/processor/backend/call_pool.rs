@@ -21,14 +21,16 @@ pub struct CallPool {
     most_borrowed: AtomicUsize,
     /// Own places of each worker.
     own: usize,
-    /// Places that are borrowed now.
+    /// Places that are taken now.
+    taken: IntGauge,
+    /// Those of them that are borrowed.
     borrowed: IntGauge,
 }
 
 impl CallPool {
     /// Divides `calls` among so many workers. A quarter is theirs for good, at least one each; the rest is borrowed. There are never more
     /// calls than `calls`, or, with more workers than a quarter of it, than three quarters and one for each worker.
-    pub fn new(calls: usize, workers: usize, borrowed: IntGauge) -> Self {
+    pub fn new(calls: usize, workers: usize, [taken, borrowed]: [IntGauge; 2]) -> Self {
         let own = (calls / (4 * workers.max(1))).max(1);
         let most_borrowed = most_of(calls, own, workers);
         CallPool {
@@ -36,6 +38,7 @@ impl CallPool {
             borrowable: Semaphore::new(most_borrowed),
             most_borrowed: most_borrowed.into(),
             own,
+            taken,
             borrowed,
         }
     }
@@ -111,6 +114,7 @@ pub struct CallPlaces {
 pub struct CallPlace<'a> {
     _concurrency: SemaphorePermit<'a>,
     _place: SemaphorePermit<'a>,
+    _taken: Counted,
     /// Set where the place is borrowed.
     _borrowed: Option<Counted>,
 }
@@ -129,6 +133,7 @@ impl CallPlaces {
         Some(CallPlace {
             _concurrency: concurrency,
             _place: place,
+            _taken: Counted::new(&self.pool.taken),
             _borrowed: borrowed,
         })
     }
@@ -145,7 +150,7 @@ mod tests {
     }
 
     fn pool(calls: usize, workers: usize) -> Arc<CallPool> {
-        Arc::new(CallPool::new(calls, workers, gauge()))
+        Arc::new(CallPool::new(calls, workers, [gauge(), gauge()]))
     }
 
     #[test]
@@ -178,13 +183,14 @@ mod tests {
         let busy: Vec<_> = std::iter::from_fn(|| workers[0].place().now_or_never().flatten()).collect();
         assert_eq!(busy.len(), 9);
         assert_eq!((pool.borrowed.get(), pool.free_for_one()), (8, 1));
+        assert_eq!(pool.taken.get(), 9);
         for quiet in &workers[1..] {
             let own = quiet.place().now_or_never();
             assert!(own.is_some(), "the others hold what is borrowed only");
             assert!(quiet.place().now_or_never().is_none(), "one of its own");
         }
         drop(busy);
-        assert_eq!(pool.borrowed.get(), 0);
+        assert_eq!((pool.taken.get(), pool.borrowed.get()), (0, 0));
         assert!(workers[1].place().now_or_never().is_some());
     }
 
@@ -225,7 +231,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed());
                 }
-                prop_assert_eq!(pool.most_borrowed(), CallPool::new(calls, first, gauge()).most_borrowed());
+                prop_assert_eq!(pool.most_borrowed(), CallPool::new(calls, first, [gauge(), gauge()]).most_borrowed());
                 Ok(())
             })?;
         }

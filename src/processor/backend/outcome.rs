@@ -49,7 +49,8 @@ impl BackendError {
             BackendError::Timeout(_) => ReplyError::BackendTimeout,
             BackendError::Reset(_) | BackendError::NotHttp(_) => ReplyError::BackendReset,
             BackendError::TooLarge(_) => ReplyError::ResponseTooLarge,
-            BackendError::BadMessage(_) | BackendError::Body {
+            BackendError::BadMessage(_)
+            | BackendError::Body {
                 error: BodyError::Gone(_),
                 ..
             } => ReplyError::BadMessage,

@@ -36,12 +36,18 @@ impl<'a> Policy<'a> {
             Err(BackendError::Timeout(_)) => is_on(RetryOn::Timeout),
             Err(BackendError::Reset(_)) => is_on(RetryOn::Reset),
             // The backend may have begun to work on what it got.
-            Err(BackendError::Body { error: BodyError::Unread(_), .. }) => is_on(RetryOn::Reset),
+            Err(BackendError::Body {
+                error: BodyError::Unread(_),
+                ..
+            }) => is_on(RetryOn::Reset),
             Err(
                 BackendError::NotHttp(_)
                 | BackendError::TooLarge(_)
                 | BackendError::BadMessage(_)
-                | BackendError::Body { error: BodyError::Gone(_), .. },
+                | BackendError::Body {
+                    error: BodyError::Gone(_),
+                    ..
+                },
             ) => false,
             Ok(answer) => is_on(RetryOn::Status(answer.status)),
         }

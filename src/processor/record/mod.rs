@@ -205,7 +205,16 @@ impl RecordProcessor {
             }
             // The HTTP client refuses what the wire format allows, or the body is gone; the record is as malformed as one that cannot be
             // decoded.
-            End::Outcome(Err(error @ (BackendError::BadMessage(_) | BackendError::Body { error: BodyError::Gone(_), .. })), _) => {
+            End::Outcome(
+                Err(
+                    error @ (BackendError::BadMessage(_)
+                    | BackendError::Body {
+                        error: BodyError::Gone(_),
+                        ..
+                    }),
+                ),
+                _,
+            ) => {
                 let cause = error.to_string();
                 self.give_up(record, &cause, ReplyError::BadMessage, self.seal.reply_address(record))
             }

@@ -28,7 +28,7 @@ use crate::wire::{self, RawRecord, Sealing};
 /// What attempts need; the backend is never called, since the tests make the calls.
 fn caller(topic: Topic) -> Caller {
     let metrics = ProcessorMetrics::register(&Registry::new()).unwrap();
-    let pool = Arc::new(CallPool::new(100, 1, metrics.calls_borrowed.clone()));
+    let pool = Arc::new(CallPool::new(100, 1, metrics.calls()));
     Caller {
         backend: Backend::new(
             &Connector::new(&topic.tls).unwrap(),
