@@ -12,6 +12,7 @@
 //! - [`idempotency`]: requests that run once.
 //! - [`wanted`]: the topics that it has open.
 //! - [`reload`]: other settings while it serves.
+//! - [`open_topics`]: topics that a client of their own writes to.
 //! - [`uploads`]: bodies that are larger than a record.
 //! - [`stream`]: answers that come in pieces.
 //! - [`results`]: answers that are fetched later.
@@ -26,6 +27,7 @@ pub mod handler;
 pub mod idempotency;
 pub mod instance;
 pub mod metrics;
+pub mod open_topics;
 pub mod reload;
 pub mod reply_router;
 pub mod results;

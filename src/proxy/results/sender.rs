@@ -1,15 +1,13 @@
 //! Sends what has to be in Kafka before its client hears of it: requests that are accepted, and cancels. A client of its own, because the
 //! one of other requests reports failures only.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::error::RequestError;
 use crate::kafka::cluster::admin::{self, TopicAdmin, TopicError};
@@ -19,6 +17,7 @@ use crate::kafka::config::Purpose;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::producer::{Delivered, DeliveryListener, Producer, Undelivered};
 use crate::process::periodic;
+use crate::proxy::open_topics::OpenTopics;
 use crate::wire::Record;
 
 /// A dead client is replaced within this time.
@@ -51,19 +50,8 @@ pub struct Sender {
     /// How large batches may be that this client sends. Each record was measured before.
     limits: RecordLimits,
     admin: TopicAdmin,
-    /// What is known of topics.
-    known: ArcSwap<HashMap<Arc<str>, State>>,
-    /// One is opened at a time: many requests that come at once ask for it once.
-    opening: Semaphore,
-}
-
-/// What is known of a topic.
-#[derive(Clone, Copy)]
-enum State {
-    /// It exists, and the client knows it.
-    Open,
-    /// It could not be opened then. Whoever waited meanwhile hears the same.
-    Failed(Instant),
+    /// Those that exist, and that the client knows, until a record is not taken.
+    open: OpenTopics<()>,
 }
 
 impl Sender {
@@ -81,8 +69,7 @@ impl Sender {
             producer,
             limits,
             admin,
-            known: ArcSwap::default(),
-            opening: Semaphore::new(1),
+            open: OpenTopics::new(Duration::MAX),
         })
     }
 
@@ -91,38 +78,21 @@ impl Sender {
     /// # Errors
     /// `KafkaUnavailable`: it does not, or Kafka does not answer.
     pub async fn open(&self, name: &Arc<str>, purpose: Purpose) -> Result<(), RequestError> {
-        let asked = Instant::now();
-        if let Some(State::Open) = self.known(name) {
-            return Ok(());
-        }
-        // Err: never, it is not closed.
-        let _one = self.opening.acquire().await;
-        match self.known(name) {
-            Some(State::Open) => return Ok(()),
-            Some(State::Failed(at)) if at >= asked => return Err(RequestError::KafkaUnavailable),
-            Some(State::Failed(_)) | None => {}
-        }
-        let (producer, admin, topic) = (self.producer.clone(), self.admin.clone(), name.clone());
-        let limits = self.limits.clone();
-        let ensure = move || {
-            admin.ensure(producer.client().client(), &topic, purpose, true)?;
-            // Before the first record: a batch over it is refused whole.
-            limits.learn(&topic);
-            Ok(())
-        };
-        match tokio::task::spawn_blocking(ensure).await {
-            Ok(Ok(())) => {
-                self.change(|known| known.insert(name.clone(), State::Open));
-                return Ok(());
+        let ensure = || {
+            let (producer, admin, topic) = (self.producer.clone(), self.admin.clone(), name.clone());
+            let limits = self.limits.clone();
+            move || {
+                admin.ensure(producer.client().client(), &topic, purpose, true)?;
+                // Before the first record: a batch over it is refused whole.
+                limits.learn(&topic);
+                Ok(())
             }
-            Ok(Err(error)) if TopicError::passes(&error) => tracing::debug!(%error, "topic not opened"),
-            Ok(Err(error)) => tracing::error!(%error, "requests whose answers are fetched later are refused"),
-            // It panicked, and the panic hook has logged it.
-            Err(_) => {}
-        }
-        let failed = State::Failed(Instant::now());
-        self.change(|known| known.insert(name.clone(), failed));
-        Err(RequestError::KafkaUnavailable)
+        };
+        let unusable = |error: &TopicError| {
+            tracing::error!(%error, "requests whose answers are fetched later are refused");
+            RequestError::KafkaUnavailable
+        };
+        self.open.open(name, ensure, unusable).await
     }
 
     /// The same as `send`, to the partition of this key. That of a sealed record depends on the secret.
@@ -186,24 +156,12 @@ impl Sender {
         }
     }
 
-    fn known(&self, name: &str) -> Option<State> {
-        self.known.load().get(name).copied()
-    }
-
-    fn change(&self, change: impl Fn(&mut HashMap<Arc<str>, State>) -> Option<State>) {
-        self.known.rcu(|known| {
-            let mut known = HashMap::clone(known);
-            change(&mut known);
-            known
-        });
-    }
-
     fn not_taken(&self, topic: &Arc<str>, why: Undelivered) -> NotTaken {
         tracing::debug!(%topic, code = %why.code, "a record was not taken");
         let class = CodeClass::from(why.code);
         if class.may_settle() {
             // It may have been deleted.
-            self.change(|known| known.remove(topic));
+            self.open.forget(topic);
         }
         match class {
             CodeClass::TooLarge => {
