@@ -40,6 +40,10 @@ pub trait DeliveryListener: Send + Sync + 'static {
     type Ticket: IntoOpaque;
     /// Called once for each record, with the ticket it was sent with.
     fn delivered(&self, ticket: Self::Ticket, outcome: Delivered);
+    /// How many of its records, or of what they belong to, are on their whole way. By default batches keep no distance.
+    fn in_flight(&self) -> usize {
+        0
+    }
 }
 
 /// The callbacks of a producing client: log lines go to tracing, delivery reports to the listener.

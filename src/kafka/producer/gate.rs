@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::spacing::Spacing;
+
 /// This many held records go at once: they are a batch already.
 const FULL: usize = 1_000;
 /// How long the gate stays open after a batch was not acknowledged in time. Its partition may have lost its leader, and without this
@@ -53,6 +55,7 @@ pub struct Gate<T> {
     began: Instant,
     /// A thread is handing over. Only one may at a time, or records would overtake each other.
     handing_over: AtomicBool,
+    spacing: Spacing,
 }
 
 // Sequentially consistent, because two threads decide from each other's writes: the one that holds an item and finds a batch under way,
@@ -77,6 +80,7 @@ impl<T> Gate<T> {
             open_until: AtomicU64::new(0),
             began: Instant::now(),
             handing_over: AtomicBool::new(false),
+            spacing: Spacing::default(),
         }
     }
 
@@ -96,10 +100,12 @@ impl<T> Gate<T> {
     }
 
     /// Hands over what is held, if it may go now. Each item handed over must be reported once, within `hand_over` or later.
-    pub fn release(&self, hand_over: impl Fn(T)) {
+    pub fn release(&self, in_flight: usize, hand_over: impl Fn(T)) {
         while self.may_go() && !self.handing_over.swap(true, ORDER) {
-            self.last_hand_over.store(self.now(), ORDER);
-            for _ in 0..self.held() {
+            let (now, count) = (self.now(), self.held());
+            let since_last = now.saturating_sub(self.last_hand_over.swap(now, ORDER));
+            self.spacing.handed_over(count, Duration::from_micros(since_last), in_flight);
+            for _ in 0..count {
                 // Counted before it leaves, so that `is_idle` never misses it.
                 if self.under_way.fetch_add(1, ORDER) == 0 {
                     self.acknowledged();
@@ -147,13 +153,23 @@ impl<T> Gate<T> {
         self.held() == 0 && self.under_way.load(ORDER) == 0
     }
 
+    /// The time until the next batch may go, if nothing is under way by then. None: it may go now.
+    pub fn opens_in(&self) -> Option<Duration> {
+        let opens = self.last_hand_over.load(ORDER) + self.spacing.distance();
+        let left = opens.saturating_sub(self.now());
+        (left > 0).then(|| Duration::from_micros(left))
+    }
+
     fn may_go(&self) -> bool {
         let held = self.held();
         if held == 0 {
             return false;
         }
-        if self.under_way.load(ORDER) == 0 || held >= FULL || self.held_bytes.load(ORDER) >= self.full_bytes {
+        if held >= FULL || self.held_bytes.load(ORDER) >= self.full_bytes {
             return true;
+        }
+        if self.under_way.load(ORDER) == 0 {
+            return self.opens_in().is_none();
         }
         let now = self.now();
         if now < self.open_until.load(ORDER) {
@@ -184,7 +200,7 @@ mod tests {
 
     fn release(gate: &Gate<u32>) -> Vec<u32> {
         let (sender, handed_over) = crossbeam_channel::unbounded();
-        gate.release(|item| sender.send(item).unwrap());
+        gate.release(0, |item| sender.send(item).unwrap());
         handed_over.try_iter().collect()
     }
 
@@ -290,7 +306,7 @@ mod tests {
                             item = back;
                             std::thread::yield_now();
                         }
-                        gate.release(|item| through.send(item).unwrap());
+                        gate.release(0, |item| through.send(item).unwrap());
                     }
                 })
             })
@@ -303,7 +319,7 @@ mod tests {
             assert!(*sender < Some(item), "{sender:?} {item}");
             *sender = Some(item);
             if gate.reported() {
-                gate.release(|item| through.send(item).unwrap());
+                gate.release(0, |item| through.send(item).unwrap());
             }
         }
         senders.into_iter().for_each(|sender| sender.join().unwrap());

@@ -55,7 +55,7 @@ impl<L: DeliveryListener> Feed<L> {
         let Some(client) = self.client.get().and_then(Weak::upgrade) else {
             return;
         };
-        self.gate.release(|record| {
+        self.gate.release(self.listener.in_flight(), |record| {
             if let Err((code, ticket)) = record.produce(client.client()) {
                 self.gate.reported();
                 self.listener.delivered(ticket, not_sent(code));
@@ -96,7 +96,7 @@ impl<L: DeliveryListener> GatedClient<L> {
             let reports = Reports::to_this_thread(polled.client());
             while !stopped.load(Ordering::Relaxed) {
                 if reports.is_empty() {
-                    std::thread::park_timeout(PATIENCE);
+                    std::thread::park_timeout(opened.gate.opens_in().unwrap_or(PATIENCE));
                 }
                 polled.poll(Duration::ZERO);
                 // Records may be held behind a batch that was not acknowledged in time.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 use tokio::sync::{mpsc, oneshot};
@@ -133,10 +134,25 @@ pub struct Undelivered {
 pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 
 /// Hears of every record that the processor produced, on the producer's polling thread.
-pub struct Deliveries;
+pub struct Deliveries {
+    in_flight: IntGauge,
+}
+
+impl Deliveries {
+    /// `in_flight` is the gauge of records that are at work.
+    pub fn new(in_flight: &IntGauge) -> Self {
+        Deliveries {
+            in_flight: in_flight.clone(),
+        }
+    }
+}
 
 impl DeliveryListener for Deliveries {
     type Ticket = Box<Ticket>;
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.get().max(0) as usize
+    }
 
     fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {
         let ticket = match *ticket {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::Recipient;
+use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use super::messages::{Drain, Forget, Forward, Progress, RequestLost};
@@ -125,11 +126,28 @@ impl RouterSlot {
 }
 
 /// Tells the router of records that Kafka did not take.
-pub struct LostRequests(pub watch::Receiver<Option<Arc<RouterHandle>>>);
+pub struct LostRequests {
+    router: watch::Receiver<Option<Arc<RouterHandle>>>,
+    pending: IntGauge,
+}
+
+impl LostRequests {
+    /// `pending` is the gauge of requests that wait for a reply.
+    pub fn new(slot: &RouterSlot, pending: &IntGauge) -> Self {
+        LostRequests {
+            router: slot.subscribe(),
+            pending: pending.clone(),
+        }
+    }
+}
 
 impl DeliveryListener for LostRequests {
     /// `CorrelationId::low64`, or `CONTROL_TICKET`.
     type Ticket = usize;
+
+    fn in_flight(&self) -> usize {
+        self.pending.get().max(0) as usize
+    }
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {
         if ticket == CONTROL_TICKET {
@@ -139,7 +157,7 @@ impl DeliveryListener for LostRequests {
             }
             return;
         }
-        if let (Err(why), Some(router)) = (outcome, &*self.0.borrow()) {
+        if let (Err(why), Some(router)) = (outcome, &*self.router.borrow()) {
             router.lost.do_send(RequestLost {
                 key: ticket as u64,
                 why,
