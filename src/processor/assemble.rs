@@ -67,7 +67,10 @@ pub fn assemble(
     let own = &settings.processor;
     let longest = own.topics.iter().map(Topic::kept_for).max();
     let config = properties::reply_producer(&settings.kafka, longest.unwrap_or_default());
-    let producer = Arc::new(Producer::new(config, Deliveries::new(&metrics.in_flight))?);
+    let producer = Arc::new(Producer::new(
+        config,
+        Deliveries::new(&metrics.in_flight, &metrics.lingering),
+    )?);
     let request_topics = own.topics.iter().map(|topic| topic.request_topic.clone());
     let limits = RecordLimits::start(producer.clone(), TopicRole::Replies, request_topics)?;
     // Asked about before the first answer.

@@ -43,6 +43,7 @@ pub struct ProcessorMetrics {
     pub remembered_ids: IntGauge,
     pub calls_borrowable: IntGauge,
     pub in_flight: IntGauge,
+    pub lingering: IntGauge,
     pub bodies: BodyMetrics,
     memory: MemoryMetrics,
     pub ready: IntGauge,
@@ -248,6 +249,10 @@ impl ProcessorMetrics {
             in_flight: gauge(
                 name::PROCESSOR_IN_FLIGHT,
                 "Records between intake and the end of their work",
+            )?,
+            lingering: gauge(
+                "processor_lingering_producers",
+                "Clients whose batches of replies wait a millisecond for more",
             )?,
             bodies: BodyMetrics::register(registry)?,
             memory: MemoryMetrics::register(registry)?,

@@ -78,7 +78,10 @@ pub fn assemble(
     let instance = Instance::new(own.instance_id.as_deref());
     let slot = Arc::new(RouterSlot::default());
     let config = properties::request_producer(&settings.kafka, own.longest_timeout(), own.max_pending);
-    let producer = Arc::new(Producer::new(config, LostRequests::new(&slot, &metrics.pending))?);
+    let producer = Arc::new(Producer::new(
+        config,
+        LostRequests::new(&slot, &metrics.pending, &metrics.lingering),
+    )?);
     let reply_topics = own.reply_topics().into_iter().map(str::to_owned);
     let limits = RecordLimits::start(producer.clone(), TopicRole::Requests, reply_topics)?;
     let dead_letter_topic = settings.processor.dead_letter_topic.as_deref();

@@ -52,6 +52,7 @@ pub struct ProxyMetrics {
     pub swept: IntCounter,
     pub disconnects: IntCounter,
     pub producer_queue: IntGauge,
+    pub lingering: IntGauge,
     pub ready: IntGauge,
     pub replies_denied: IntGauge,
     pub tls: TlsMetrics,
@@ -198,6 +199,10 @@ impl ProxyMetrics {
             producer_queue: gauge(
                 "producer_queue_messages",
                 "Requests queued in or under way from the producer",
+            )?,
+            lingering: gauge(
+                "proxy_lingering_producers",
+                "Clients whose batches of requests wait a millisecond for more",
             )?,
             replies_denied: gauge(
                 "proxy_replies_denied",

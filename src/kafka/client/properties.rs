@@ -10,6 +10,7 @@ use crate::kafka::client::oauth;
 use crate::kafka::client::oidc::{self, ClientCredentials};
 use crate::kafka::client::statistics;
 use crate::kafka::config::Kafka;
+use crate::kafka::producer::linger::LINGER;
 
 /// A producer drops what it could not deliver after the longest configured timeout, but no sooner than this: a broker election takes
 /// several seconds, and with idempotence each expiry drains every partition (`rdkafka_broker.c:3921`).
@@ -136,7 +137,8 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
         .set("topic.metadata.propagation.max.ms", "5000")
         // Reports of success, too: `producer::gate` counts them, and on the processor offsets wait for them.
         .set("delivery.report.only.error", "false")
-        // Lingering would delay each request. Batches form while another batch is under way (`producer::gate`).
+        // Lingering would delay each request. Batches form while another batch is under way (`producer::gate`), and linger where that is
+        // worth it (`producer::linger`).
         .set("linger.ms", "0")
         // librdkafka puts one partition into each produce request. So records without a key stay on one partition for this long: spread at
         // random, they would make as many requests as there are partitions. For much longer, all load would go to one processor after the
@@ -164,6 +166,16 @@ pub fn with_max_batch(producer: &ClientConfig, bytes: usize) -> ClientConfig {
     let mut config = producer.clone();
     config.set("batch.size", bytes.max(1).to_string());
     config
+}
+
+/// The same producer, whose batches linger; `None`: the operator has decided how long they do.
+pub fn lingering(producer: &ClientConfig) -> Option<ClientConfig> {
+    let is_ours = producer.get("linger.ms") == Some("0") && producer.get("queue.buffering.max.ms").is_none();
+    is_ours.then(|| {
+        let mut config = producer.clone();
+        config.set("linger.ms", LINGER.as_millis().to_string());
+        config
+    })
 }
 
 /// How many records it queues at most.

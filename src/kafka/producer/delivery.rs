@@ -40,10 +40,12 @@ pub trait DeliveryListener: Send + Sync + 'static {
     type Ticket: IntoOpaque;
     /// Called once for each record, with the ticket it was sent with.
     fn delivered(&self, ticket: Self::Ticket, outcome: Delivered);
-    /// How many of its records, or of what they belong to, are on their whole way. By default batches keep no distance.
+    /// How many records are on their whole way, to the answer. By default none, and batches never linger.
     fn in_flight(&self) -> usize {
         0
     }
+    /// The batches of one client linger from now on, or no longer.
+    fn lingers(&self, _lingers: bool) {}
 }
 
 /// The callbacks of a producing client: log lines go to tracing, delivery reports to the listener.

@@ -7,7 +7,7 @@
 //! Enough records for a full batch go at once, whatever is under way. Two flaws remain. A batch enters librdkafka record by record, so its
 //! first records may be sent before the rest is in. Handing it over on librdkafka's own thread (an interceptor) would avoid that, but
 //! librdkafka forbids to produce there. A short `linger.ms` instead of this gate would not help: librdkafka busy-waits through less than a
-//! millisecond.
+//! millisecond. Under load, batches do linger for a whole one ([`super::linger`]).
 //!
 //! When nothing was acknowledged within `patience` of the last hand-over, the gate opens for `OPEN_FOR`: during that time all records pass
 //! freely. Afterwards the next batch is waited for again. So a partition without a leader delays the others by `patience`, once in each
@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::spacing::Spacing;
-
 /// This many held records go at once: they are a batch already.
 const FULL: usize = 1_000;
 /// How long the gate stays open after a batch was not acknowledged in time. Its partition may have lost its leader, and without this
@@ -29,6 +27,15 @@ const OPEN_FOR: Duration = Duration::from_secs(1);
 struct Held<T> {
     item: T,
     bytes: usize,
+}
+
+/// What is about to be handed over.
+pub struct Batch {
+    pub items: usize,
+    /// Since the batch before was handed over.
+    pub since_last: Duration,
+    /// Nothing that was handed over before is under way.
+    pub is_alone: bool,
 }
 
 /// The records of one client, in the order they came.
@@ -55,7 +62,6 @@ pub struct Gate<T> {
     began: Instant,
     /// A thread is handing over. Only one may at a time, or records would overtake each other.
     handing_over: AtomicBool,
-    spacing: Spacing,
 }
 
 // Sequentially consistent, because two threads decide from each other's writes: the one that holds an item and finds a batch under way,
@@ -80,7 +86,6 @@ impl<T> Gate<T> {
             open_until: AtomicU64::new(0),
             began: Instant::now(),
             handing_over: AtomicBool::new(false),
-            spacing: Spacing::default(),
         }
     }
 
@@ -99,13 +104,19 @@ impl<T> Gate<T> {
             .map_err(|closed| closed.into_inner().item)
     }
 
-    /// Hands over what is held, if it may go now. Each item handed over must be reported once, within `hand_over` or later.
-    pub fn release(&self, in_flight: usize, hand_over: impl Fn(T)) {
+    /// Hands over what is held, if it may go now. Each item handed over must be reported once, within `hand_over` or later. `begin` hears
+    /// of each batch before its first item.
+    pub fn release(&self, begin: impl Fn(Batch), hand_over: impl Fn(T)) {
         while self.may_go() && !self.handing_over.swap(true, ORDER) {
-            let (now, count) = (self.now(), self.held());
-            let since_last = now.saturating_sub(self.last_hand_over.swap(now, ORDER));
-            self.spacing.handed_over(count, Duration::from_micros(since_last), in_flight);
-            for _ in 0..count {
+            let now = self.now();
+            let before = self.last_hand_over.swap(now, ORDER);
+            let items = self.held();
+            begin(Batch {
+                items,
+                since_last: Duration::from_micros(now.saturating_sub(before)),
+                is_alone: self.under_way.load(ORDER) == 0,
+            });
+            for _ in 0..items {
                 // Counted before it leaves, so that `is_idle` never misses it.
                 if self.under_way.fetch_add(1, ORDER) == 0 {
                     self.acknowledged();
@@ -153,23 +164,13 @@ impl<T> Gate<T> {
         self.held() == 0 && self.under_way.load(ORDER) == 0
     }
 
-    /// The time until the next batch may go, if nothing is under way by then. None: it may go now.
-    pub fn opens_in(&self) -> Option<Duration> {
-        let opens = self.last_hand_over.load(ORDER) + self.spacing.distance();
-        let left = opens.saturating_sub(self.now());
-        (left > 0).then(|| Duration::from_micros(left))
-    }
-
     fn may_go(&self) -> bool {
         let held = self.held();
         if held == 0 {
             return false;
         }
-        if held >= FULL || self.held_bytes.load(ORDER) >= self.full_bytes {
+        if self.under_way.load(ORDER) == 0 || held >= FULL || self.held_bytes.load(ORDER) >= self.full_bytes {
             return true;
-        }
-        if self.under_way.load(ORDER) == 0 {
-            return self.opens_in().is_none();
         }
         let now = self.now();
         if now < self.open_until.load(ORDER) {
@@ -200,7 +201,7 @@ mod tests {
 
     fn release(gate: &Gate<u32>) -> Vec<u32> {
         let (sender, handed_over) = crossbeam_channel::unbounded();
-        gate.release(0, |item| sender.send(item).unwrap());
+        gate.release(|_| {}, |item| sender.send(item).unwrap());
         handed_over.try_iter().collect()
     }
 
@@ -306,7 +307,7 @@ mod tests {
                             item = back;
                             std::thread::yield_now();
                         }
-                        gate.release(0, |item| through.send(item).unwrap());
+                        gate.release(|_| {}, |item| through.send(item).unwrap());
                     }
                 })
             })
@@ -319,7 +320,7 @@ mod tests {
             assert!(*sender < Some(item), "{sender:?} {item}");
             *sender = Some(item);
             if gate.reported() {
-                gate.release(0, |item| through.send(item).unwrap());
+                gate.release(|_| {}, |item| through.send(item).unwrap());
             }
         }
         senders.into_iter().for_each(|sender| sender.join().unwrap());

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
-use rdkafka::producer::Producer as _;
 
 use super::delivery::DeliveryListener;
 use super::gated_client::GatedClient;
@@ -68,7 +67,7 @@ impl<L: DeliveryListener> Lane<L> {
     /// replacement waits longer than the one before. Blocks for half a second when it replaces. Not to be called twice at a time.
     pub(super) fn heal(&self) {
         let dead = self.client();
-        let Some((code, reason)) = dead.client.client().fatal_error() else {
+        let Some((code, reason)) = dead.fatal_error() else {
             return;
         };
         let now = Instant::now();

@@ -4,7 +4,7 @@
 //! - [`outgoing`]: a record in the form that librdkafka takes.
 //! - [`gate`]: forms batches, by holding records back while a batch is under way.
 //! - [`gated_client`]: one librdkafka client with its polling thread and its gate.
-//! - [`spacing`]: how far apart batches go.
+//! - [`linger`]: whether batches wait for more records.
 //! - [`reports`]: wakes that thread.
 //! - [`lane`]: a client that is replaced when it is dead.
 //! - [`mod@batch_size`]: which topics need a client with smaller batches.
@@ -14,9 +14,9 @@ pub mod delivery;
 mod gate;
 mod gated_client;
 mod lane;
+pub mod linger;
 pub mod outgoing;
 mod reports;
-mod spacing;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! On a real Kafka: dead clients, and topics that take only small batches.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka_sys as rdsys;
@@ -145,4 +147,77 @@ fn many_small_topics_share_few_clients_and_a_raised_limit_leads_back() {
         producer.limit_batches(topic, 1_000_000);
     }
     assert_eq!(producer.small.load().by_topic.len(), 1);
+}
+
+/// Has as many records in flight as is said, and counts how often batches begin to linger.
+struct Busy {
+    reports: mpsc::UnboundedSender<(usize, Delivered)>,
+    in_flight: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl DeliveryListener for Busy {
+    type Ticket = usize;
+    fn delivered(&self, ticket: usize, outcome: Delivered) {
+        let _ = self.reports.send((ticket, outcome));
+    }
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+    fn lingers(&self, lingers: bool) {
+        self.begun.fetch_add(usize::from(lingers), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn records_keep_their_order_whenever_batches_begin_to_linger() {
+    let (reports, mut reported) = mpsc::unbounded_channel();
+    let (in_flight, begun) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let listener = Busy {
+        reports,
+        in_flight: in_flight.clone(),
+        begun: begun.clone(),
+    };
+    let config = properties::reply_producer(&kafka(), Duration::from_secs(15));
+    let producer = Producer::new(config, listener).unwrap();
+    let topic = create("linger", 1_048_588);
+    let (mut sent, mut next) = (0, 0);
+    let until = Instant::now() + Duration::from_secs(60);
+    while begun.load(Ordering::Relaxed) < 5 {
+        assert!(Instant::now() < until, "began {begun:?} times");
+        // A way of a second, and then none.
+        in_flight.fetch_xor(100_000, Ordering::Relaxed);
+        // Longer than what was measured counts.
+        let turn = Instant::now() + Duration::from_millis(600);
+        while Instant::now() < turn {
+            while sent < next + 500 {
+                producer.send(&topic, Some(0), &record(100), sent);
+                sent += 1;
+            }
+            while let Ok((ticket, outcome)) = reported.try_recv() {
+                assert_eq!((ticket, outcome), (next, Ok(next as i64)));
+                next += 1;
+            }
+            std::thread::yield_now();
+        }
+    }
+    assert!(producer.flush(Duration::from_secs(30)), "both clients");
+    assert_eq!(producer.queued(), 0);
+    let rest: Vec<usize> = std::iter::from_fn(|| reported.try_recv().ok())
+        .map(|(ticket, _)| ticket)
+        .collect();
+    assert_eq!(rest, (next..sent).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_operator_who_decides_how_long_batches_linger_is_followed() {
+    let with = |name: &str| Kafka {
+        properties: [(name.to_owned(), "5".to_owned())].into_iter().collect(),
+        ..kafka()
+    };
+    let lingering = |kafka: &Kafka| properties::lingering(&properties::reply_producer(kafka, Duration::ZERO));
+    assert!(lingering(&kafka()).is_some());
+    for name in ["linger.ms", "queue.buffering.max.ms"] {
+        assert!(lingering(&with(name)).is_none(), "{name}");
+    }
 }

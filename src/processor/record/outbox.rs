@@ -136,13 +136,15 @@ pub type UndeliveredReceiver = mpsc::UnboundedReceiver<Undelivered>;
 /// Hears of every record that the processor produced, on the producer's polling thread.
 pub struct Deliveries {
     in_flight: IntGauge,
+    lingering: IntGauge,
 }
 
 impl Deliveries {
-    /// `in_flight` is the gauge of records that are at work.
-    pub fn new(in_flight: &IntGauge) -> Self {
+    /// `in_flight` is the gauge of records that are at work, `lingering` that of clients whose batches linger.
+    pub fn new(in_flight: &IntGauge, lingering: &IntGauge) -> Self {
         Deliveries {
             in_flight: in_flight.clone(),
+            lingering: lingering.clone(),
         }
     }
 }
@@ -152,6 +154,10 @@ impl DeliveryListener for Deliveries {
 
     fn in_flight(&self) -> usize {
         self.in_flight.get().max(0) as usize
+    }
+
+    fn lingers(&self, lingers: bool) {
+        self.lingering.add(if lingers { 1 } else { -1 });
     }
 
     fn delivered(&self, ticket: Box<Ticket>, outcome: Delivered) {

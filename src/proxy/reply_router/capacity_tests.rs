@@ -156,7 +156,8 @@ async fn a_router_carries_many() {
         unbelieved: IntCounter::new("f", "f").unwrap(),
     };
     let admin = TopicAdmin::new(settings.create_topics.clone());
-    let producer = Arc::new(Producer::new(config, LostRequests::new(&slot, &metrics.pending)).unwrap());
+    let producer =
+        Arc::new(Producer::new(config, LostRequests::new(&slot, &metrics.pending, &metrics.lingering)).unwrap());
     let sealing = settings.sealing.shared().unwrap();
     let ((alive, signs_of_life), instance) = (mpsc::channel(1), InstanceId::new());
     let (stream, _nobody_replies) = ReplyStream::start(

@@ -129,14 +129,16 @@ impl RouterSlot {
 pub struct LostRequests {
     router: watch::Receiver<Option<Arc<RouterHandle>>>,
     pending: IntGauge,
+    lingering: IntGauge,
 }
 
 impl LostRequests {
-    /// `pending` is the gauge of requests that wait for a reply.
-    pub fn new(slot: &RouterSlot, pending: &IntGauge) -> Self {
+    /// `pending` is the gauge of requests that wait for a reply, `lingering` that of clients whose batches linger.
+    pub fn new(slot: &RouterSlot, pending: &IntGauge, lingering: &IntGauge) -> Self {
         LostRequests {
             router: slot.subscribe(),
             pending: pending.clone(),
+            lingering: lingering.clone(),
         }
     }
 }
@@ -147,6 +149,10 @@ impl DeliveryListener for LostRequests {
 
     fn in_flight(&self) -> usize {
         self.pending.get().max(0) as usize
+    }
+
+    fn lingers(&self, lingers: bool) {
+        self.lingering.add(if lingers { 1 } else { -1 });
     }
 
     fn delivered(&self, ticket: usize, outcome: Delivered) {
