@@ -12,6 +12,7 @@ use crate::harness::management::TOKEN;
 use crate::harness::names::Topics;
 use crate::harness::records::produce_all;
 use crate::harness::spec::{all, proxy};
+use crate::harness::temp_dir::TempDir;
 use crate::harness::wait::eventually;
 
 const BEGINS: &str = "\x1b[?1049h";
@@ -74,6 +75,25 @@ async fn what_is_wrong_with_the_question_is_said() {
     assert_eq!(refused.code, Some(69), "{refused:?}");
     refused.assert_shows(&["a token is needed: set KHP__MANAGEMENT_TOKEN"]);
     once(&its, &[("KHP__MANAGEMENT_TOKEN", TOKEN)]).await.assert_accepted();
+    let wrong = once(&its, &[("KHP__MANAGEMENT_TOKEN", "another-token-of-another")]).await;
+    assert_eq!(wrong.code, Some(69), "{wrong:?}");
+    wrong.assert_shows(&["the token is wrong: KHP__MANAGEMENT_TOKEN"]);
+    // As the process's own settings have it.
+    let dir = TempDir::new();
+    let file = format!("${{file:{}}}", dir.write("token", &format!("{TOKEN}\n")).display());
+    once(&its, &[("KHP__MANAGEMENT_TOKEN", &file)]).await.assert_accepted();
+    let no_file = once(&its, &[("KHP__MANAGEMENT_TOKEN", "${file:/nowhere/token}")]).await;
+    assert_eq!(no_file.code, Some(64), "{no_file:?}");
+    no_file.assert_shows(&["the token: ${file:/nowhere/token}: "]);
+    // It is not asked again and again with what is wrong.
+    let mut given_up = AtTerminal::start(
+        &["top", "--url", &its],
+        "",
+        &[("KHP__MANAGEMENT_TOKEN", "another-token-of-another")],
+    );
+    assert_eq!(given_up.wait_exit().await, Some(69));
+    given_up.wait_for("the token is wrong").await;
+    assert!(given_up.is_as_usual());
 
     let nobody = once(&format!("http://127.0.0.1:{}", free_port()), &[]).await;
     assert_eq!(nobody.code, Some(69), "{nobody:?}");
@@ -102,6 +122,8 @@ async fn at_a_terminal_it_follows_and_leaves_everything_as_it_was() {
     assert!(!coloured.is_as_usual(), "keys are taken one by one");
     coloured.press("s");
     coloured.wait_for("sort by: \x1b[0m\x1b[2mrate").await;
+    coloured.press("s\x1b[Bs");
+    coloured.wait_for("sort by: \x1b[0m\x1b[2mlag").await;
     coloured.press("q");
     assert_eq!(coloured.wait_exit().await, Some(0));
     coloured.wait_for(ENDS).await;
@@ -121,6 +143,14 @@ async fn at_a_terminal_it_follows_and_leaves_everything_as_it_was() {
     let drawn = plain.drawn();
     assert!(drawn.ends_with(ENDS) && !drawn.contains(GREEN), "{drawn:?}");
     assert!(plain.is_as_usual());
+
+    // What ctrl-\ sends, whose default is a core and a terminal that takes keys one by one.
+    let mut quit = AtTerminal::start(&watch, "", &[]);
+    quit.wait_for("gone").await;
+    quit.signal("QUIT");
+    assert_eq!(quit.wait_exit().await, Some(0));
+    quit.wait_for(ENDS).await;
+    assert!(quit.is_as_usual());
 }
 
 #[tokio::test]

@@ -20,11 +20,11 @@ use crate::harness::token_provider::{LIFE_SECONDS, TokenProvider};
 use crate::harness::wait::{eventually, within};
 
 const PAGE: &str = include_str!("../../docs/kafka-access.md");
-const NOTICED: Duration = Duration::from_secs(40);
-const DEAD_LETTERS: &str = "dead-letters";
+pub(super) const NOTICED: Duration = Duration::from_secs(40);
+pub(super) const DEAD_LETTERS: &str = "dead-letters";
 
 /// The names of the page. Each test has a Kafka of its own.
-fn topics() -> Topics {
+pub(super) fn topics() -> Topics {
     Topics {
         request: "orders-requests".into(),
         response: "orders-responses".into(),
@@ -33,7 +33,7 @@ fn topics() -> Topics {
 }
 
 /// The rules that the commands of the page create, with `roles` in the place of the users that it names.
-fn rules(roles: &[(&str, &str)]) -> Vec<Rule> {
+pub(super) fn rules(roles: &[(&str, &str)]) -> Vec<Rule> {
     let fences = PAGE.split("```sh\n").skip(1);
     let commands: String = fences.filter_map(|rest| rest.split("```").next()).collect();
     let commands = roles.iter().fold(commands.replace("\\\n", " "), |text, (role, user)| {
@@ -58,14 +58,14 @@ async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
     kafka.allow(rules(roles)).await;
 }
 
-fn proxy_at(kafka: &SecuredKafka, properties: Value) -> Spec {
+pub(super) fn proxy_at(kafka: &SecuredKafka, properties: Value) -> Spec {
     proxy(&topics())
         .on(kafka.brokers())
         .set("consumer_group", topics().group)
         .set("kafka.properties", properties)
 }
 
-fn processor_at(kafka: &SecuredKafka, backend_url: &str, properties: Value) -> Spec {
+pub(super) fn processor_at(kafka: &SecuredKafka, backend_url: &str, properties: Value) -> Spec {
     processor(&[(&topics(), backend_url)])
         .on(kafka.brokers())
         .set_topics("max_retries", 0)
@@ -73,7 +73,7 @@ fn processor_at(kafka: &SecuredKafka, backend_url: &str, properties: Value) -> S
         .set("kafka.properties", properties)
 }
 
-async fn answers(proxy: &Service, status: u16) {
+pub(super) async fn answers(proxy: &Service, status: u16) {
     within(NOTICED, &status.to_string(), async || {
         match proxy.request(Request::post("/", "hello")).await {
             answer if answer.status == status => Ok(()),
@@ -84,7 +84,7 @@ async fn answers(proxy: &Service, status: u16) {
 }
 
 /// Waits until the log has a line with all of these.
-async fn says(service: &Service, parts: &[&str]) {
+pub(super) async fn says(service: &Service, parts: &[&str]) {
     within(NOTICED, &format!("{parts:?}"), async || {
         let log = service.log();
         match log.lines().any(|line| parts.iter().all(|part| line.contains(part))) {

@@ -24,6 +24,8 @@ mod large_records;
 mod management_access;
 /// Batches that cannot be unpacked.
 mod poisoned_batches;
+/// Services that Kafka lets write nothing.
+mod refused_producers;
 /// Requests that were written again.
 mod repeated_requests;
 /// Records that only who has the key can read or write.

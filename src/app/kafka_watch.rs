@@ -1,4 +1,4 @@
-//! Asks Kafka once a second whether it answers, and replaces producers that failed.
+//! Asks Kafka once a second whether it answers, and replaces producers that failed; says which Kafka refuses.
 
 use crate::kafka::cluster::health::{KafkaHealth, Probe};
 use crate::processor::assemble::ProcessorParts;
@@ -37,6 +37,8 @@ pub fn watch(
         move || {
             requests.iter().for_each(|producer| producer.heal());
             replies.iter().for_each(|producer| producer.heal());
+            let of_requests = requests.as_ref().and_then(|producer| producer.refusal());
+            of_requests.or_else(|| replies.as_ref()?.refusal())
         }
     };
     let mut probe = Probe::new(topic);

@@ -68,10 +68,6 @@ impl App {
             "the configuration was read again and runs"
         );
         self.board.configuration.applied(&next, needs_restart);
-        // What needs a restart is as it was at the start.
-        let (drain_timeout, pre_stop) = (self.running.settings.drain_timeout, self.running.settings.pre_stop);
         self.running = next;
-        self.running.settings.drain_timeout = drain_timeout;
-        self.running.settings.pre_stop = pre_stop;
     }
 }

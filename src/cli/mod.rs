@@ -16,7 +16,6 @@ mod memory;
 mod open_files;
 pub mod top;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +27,7 @@ use crate::cli::health::Question;
 use crate::cli::top::Top;
 use crate::dlq;
 use crate::process::{exit, output};
-use crate::settings::{self, Loaded, Mode};
+use crate::settings::{self, Env, Loaded, Mode};
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 #[derive(Debug, Parser)]
@@ -159,11 +158,16 @@ fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
 }
 
 fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    settings::load(mode, files, &environment).map_err(|error| {
+    settings::load(mode, files, &environment()).map_err(|error| {
         output::complain(error);
         ExitCode::from(exit::USAGE)
     })
+}
+
+/// The variables of this process.
+pub fn environment() -> Env {
+    let variables = std::env::vars_os();
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -1,6 +1,8 @@
 //! What is bounded, and how much of each bound is used.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::console::sample::Reading;
 use crate::management::board::Board;
@@ -8,12 +10,12 @@ use crate::metrics::name;
 use crate::settings::Settings;
 
 /// One bound.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bound {
     /// The setting that raises it, or the metric that it is.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is bounded, in words.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     pub used: f64,
     pub of: f64,
 }
@@ -21,10 +23,10 @@ pub struct Bound {
 /// Those of the roles of this process.
 pub fn bounds(board: &Board, settings: &Settings, reading: &Reading) -> Vec<Bound> {
     let mut bounds = Vec::new();
-    let mut bound = |name, what, gauge, of: f64| {
+    let mut bound = |name: &'static str, what: &'static str, gauge, of: f64| {
         bounds.push(Bound {
-            name,
-            what,
+            name: name.into(),
+            what: what.into(),
             used: reading.gauge(gauge),
             of,
         });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::console::sample::Counts;
 
@@ -27,8 +27,9 @@ pub struct Span {
     pub in_flight: u64,
 }
 
-/// A span as the API tells it.
-#[derive(Debug, Clone, Serialize)]
+/// A span as the API tells it. What a process of another version does not tell counts as nothing.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Point {
     /// When it ended, in seconds since 1970.
     pub at: u64,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, tick};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::console::bounds::{Bound, bounds};
@@ -44,13 +44,14 @@ enum Question {
 }
 
 /// How the process is now.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Now {
     pub state: State,
     /// The last second.
     pub point: Point,
     /// The last minute, as one.
     pub minute: Point,
+    #[serde(default)]
     pub bounds: Vec<Bound>,
 }
 

@@ -3,7 +3,7 @@
 //! - [`routes`]: its paths. [`page`]: the page's files. [`openapi`]: the description of the whole management API.
 //! - [`reading`]: what can be asked. [`letters`], [`redrives`], [`trial`]: dead letters, their redrive, and a request to try.
 //!   [`readers`]: how many read dead letters at a time.
-//! - [`peers`]: the other instances.
+//! - [`documents`]: what is told of a process and its topics, as types, which `top` reads too. [`peers`]: the other instances.
 //! - [`answer`]: how bodies are taken, and what is wrong with them.
 //! - [`keeper`]: the thread that remembers what [`recorder`] takes in: [`requests`] that ended, and the [`history`] of the last 15 minutes, from [`sample`]s of
 //!   the metrics. [`state`] judges, [`bounds`] lists what is bounded, [`topics`] and [`shown`] are how it is told.
@@ -11,6 +11,7 @@
 
 mod answer;
 mod bounds;
+pub mod documents;
 mod history;
 mod keeper;
 mod letters;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::console::Console;
 use crate::console::answer::Problem;
+use crate::console::documents::Process;
 use crate::console::requests::Ring;
 use crate::console::shown::{Line, Whole};
 use crate::console::topics as topics_document;
@@ -31,16 +32,16 @@ enum RoleName {
 
 /// `GET /api/process`: what this process is, and what can be done with it.
 pub async fn process(board: web::Data<Board>, console: web::Data<Console>) -> HttpResponse {
-    json_answer(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "instance": board.proxy.as_ref().map(|proxy| &proxy.instance.id),
-        "proxy": board.proxy.is_some(),
-        "processor": board.processor.is_some(),
-        "began": console.began,
-        "can_change": board.access.has_token(),
-        "dead_letters": console.has_dead_letters(),
-        "peers": !console.settings().management.peers.is_empty(),
-    }))
+    json_answer(&Process {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: board.proxy.as_ref().map(|proxy| proxy.instance.id.to_string()),
+        proxy: board.proxy.is_some(),
+        processor: board.processor.is_some(),
+        began: console.began,
+        can_change: board.access.has_token(),
+        dead_letters: console.has_dead_letters(),
+        peers: !console.settings().management.peers.is_empty(),
+    })
 }
 
 /// `GET /api/now`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::console::bounds::Bound;
 use crate::console::history::Point;
@@ -25,17 +25,18 @@ const RECENT: Duration = Duration::from_secs(60);
 const OLD: Duration = Duration::from_secs(30);
 
 /// How the process is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
     pub level: Level,
     /// One sentence.
     pub sentence: String,
     /// All that is not as it should be, the worst first.
+    #[serde(default)]
     pub reasons: Vec<Reason>,
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// It takes no traffic.
@@ -46,7 +47,7 @@ pub enum Level {
 }
 
 /// One thing that is not as it should be.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reason {
     pub level: Level,
     pub text: String,
@@ -284,8 +285,8 @@ mod tests {
     #[test]
     fn a_bound_is_told_when_it_is_near() {
         let bound = |used, of| Bound {
-            name: "x",
-            what: "requests in flight",
+            name: "x".into(),
+            what: "requests in flight".into(),
             used,
             of,
         };

@@ -144,7 +144,7 @@ fn the_reasons_not_to_be_ready_are_those_of_the_code() {
         }
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 #[test]

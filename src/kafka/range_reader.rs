@@ -31,6 +31,34 @@ pub struct Range {
     pub last: i64,
 }
 
+/// What ranges are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// Pieces of request bodies.
+    Bodies,
+    /// What was answered to requests with a key.
+    Answers,
+    /// Answers that are fetched later.
+    Results,
+}
+
+impl Contents {
+    /// Tells which right is missing.
+    fn denied(self, topic: &str, error: &KafkaError) {
+        match self {
+            Contents::Bodies => {
+                tracing::error!(topic, %error, "large bodies cannot be read: grant this processor READ on their topic");
+            }
+            Contents::Answers => {
+                tracing::error!(topic, %error, "remembered answers cannot be read: grant this processor READ on their topic");
+            }
+            Contents::Results => {
+                tracing::error!(topic, %error, "results cannot be read: grant this proxy READ on their topic");
+            }
+        }
+    }
+}
+
 /// How far a range was read. What was fetched for the range before this one may come first, so offsets decide alone. Pure.
 struct Way<'r> {
     range: &'r Range,
@@ -98,14 +126,15 @@ pub enum RangeError {
 /// The consumer. It reads one range at a time.
 pub(super) struct RangeReader {
     consumer: BaseConsumer<LogOnly>,
+    contents: Contents,
 }
 
 impl RangeReader {
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+    pub(super) fn new(config: &ClientConfig, contents: Contents) -> KafkaResult<Self> {
         let consumer = BaseConsumer::from_config_and_context(config, LogOnly)?;
-        Ok(RangeReader { consumer })
+        Ok(RangeReader { consumer, contents })
     }
 
     /// It can read another range.
@@ -152,7 +181,7 @@ impl RangeReader {
                 Ok((_, end)) => RangeError::Gone(format!("offset {} is not there: the log ends at {end}", range.last)),
                 Err(error) => match CodeClass::of(&error) {
                     class if class.is_not_found() => RangeError::Gone(error.to_string()),
-                    CodeClass::Denied => return Err(denied(range, &error)),
+                    CodeClass::Denied => return Err(self.denied(range, &error)),
                     _ => RangeError::Unread(error.to_string()),
                 },
             };
@@ -212,7 +241,7 @@ impl RangeReader {
                 Err(RangeError::Gone("a batch of it cannot be unpacked".into()))
             }
             _ if is_of_group(error) => Ok(()),
-            (_, CodeClass::Denied) => Err(denied(range, error)),
+            (_, CodeClass::Denied) => Err(self.denied(range, error)),
             (_, CodeClass::ClientDead) => Err(RangeError::Unread(error.to_string())),
             _ if !self.is_alive() => Err(RangeError::Unread(error.to_string())),
             _ => {
@@ -221,11 +250,11 @@ impl RangeReader {
             }
         }
     }
-}
 
-fn denied(range: &Range, error: &KafkaError) -> RangeError {
-    tracing::error!(topic = %range.topic, %error, "large bodies cannot be read: grant this processor READ on their topic");
-    RangeError::Unread(error.to_string())
+    fn denied(&self, range: &Range, error: &KafkaError) -> RangeError {
+        self.contents.denied(&range.topic, error);
+        RangeError::Unread(error.to_string())
+    }
 }
 
 #[cfg(test)]

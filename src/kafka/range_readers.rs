@@ -5,21 +5,23 @@ use std::ops::ControlFlow;
 use crossbeam_channel::{Receiver, Sender};
 use rdkafka::ClientConfig;
 
-use crate::kafka::range_reader::{Range, RangeError, RangeReader};
+use crate::kafka::range_reader::{Contents, Range, RangeError, RangeReader};
 use crate::kafka::record::Fetched;
 
 /// The consumers. Whoever has them read sees to it that no more ranges are read at once than there may be.
 pub struct RangeReaders {
     config: ClientConfig,
+    contents: Contents,
     /// Those that read nothing now; bounded by their number.
     idle: (Sender<RangeReader>, Receiver<RangeReader>),
 }
 
 impl RangeReaders {
-    /// There are `most` of them. `config` is that of a consumer.
-    pub fn new(config: ClientConfig, most: usize) -> Self {
+    /// There are `most` of them. `config` is that of a consumer, `contents` what they read.
+    pub fn new(config: ClientConfig, contents: Contents, most: usize) -> Self {
         RangeReaders {
             config,
+            contents,
             idle: crossbeam_channel::bounded(most),
         }
     }
@@ -37,7 +39,10 @@ impl RangeReaders {
     ) -> Result<bool, RangeError> {
         let reader = match self.idle.1.try_recv() {
             Ok(reader) => reader,
-            Err(_) => RangeReader::new(&self.config).map_err(|error| RangeError::Unread(error.to_string()))?,
+            Err(_) => {
+                let reader = RangeReader::new(&self.config, self.contents);
+                reader.map_err(|error| RangeError::Unread(error.to_string()))?
+            }
         };
         let read = reader.read(range, wanted, take);
         if reader.is_alive() {

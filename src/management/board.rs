@@ -66,6 +66,7 @@ impl Board {
         if !self.kafka.is_up() {
             reasons.push("Kafka does not answer".to_string());
         }
+        reasons.extend(self.kafka.refusal());
         if self.proxy.as_ref().is_some_and(|proxy| !proxy.is_positioned()) {
             reasons.push("replies are not positioned yet".to_string());
         }

@@ -1,9 +1,11 @@
 //! `GET /status`: what each part of the process is doing now, as JSON.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::management::board::{Board, by_topic, oldest};
@@ -41,7 +43,7 @@ pub async fn status(board: &Board) -> Value {
 
 /// The topics by their request topic, as in kafka-http-proxy. Where several groups consume the same one, their names follow a colon,
 /// which no topic's name holds.
-fn topics_status(workers: &[Arc<WorkerView>]) -> BTreeMap<String, Value> {
+fn topics_status(workers: &[Arc<WorkerView>]) -> BTreeMap<String, TopicStatus> {
     let topics = by_topic(workers);
     let consumers = |request_topic: &str| {
         let all = topics
@@ -55,36 +57,101 @@ fn topics_status(workers: &[Arc<WorkerView>]) -> BTreeMap<String, Value> {
             1 => request_topic.clone(),
             _ => format!("{request_topic}:{name}"),
         };
-        (key, topic_status(workers))
+        (key, TopicStatus::of(workers))
     });
     keyed.collect()
 }
 
-/// What the workers of one topic are doing.
-pub fn topic_status(workers: &[&WorkerView]) -> Value {
-    let topic = &workers[0].topic;
-    let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
-    json!({
-        "name": topic.name,
-        "request_topic": topic.request_topic,
-        "response_topic": topic.response_topic,
-        "backend_url": topic.backend_url.to_string(),
-        "consumer_group": topic.consumer_group,
-        "state": state(workers[0].is_paused(), assigned == workers.len()),
-        "partitions": workers.iter().map(|worker| worker.partitions()).sum::<usize>(),
-        "lag": workers.iter().flat_map(|worker| worker.lags()).map(|(_, lag)| lag).sum::<i64>(),
-        "in_flight": workers.iter().flat_map(|worker| worker.backlogs()).map(|backlog| backlog.in_flight).sum::<usize>(),
-        "workers": workers.iter().map(|worker| worker_status(worker)).collect::<Vec<_>>(),
-        "backend": workers[0].backend.as_str(),
-        "breaker": workers[0].breaker_state().as_str(),
-        "idempotency": topic.memory.is_on().then(|| json!({
-            "topic": topic.memory.topic,
-            "keys": workers[0].metrics.memory.keys.get(),
-            "waiting": workers[0].metrics.memory.waiting.get(),
-            "remembered": workers[0].metrics.memory.remembered.get(),
-            "replayed": workers[0].metrics.memory.replayed.get(),
-        })),
-    })
+/// A topic that this process consumes. What a process of another version does not tell counts as nothing.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicStatus {
+    pub name: String,
+    pub request_topic: String,
+    pub response_topic: String,
+    pub backend_url: String,
+    pub consumer_group: String,
+    pub state: Cow<'static, str>,
+    pub partitions: usize,
+    pub lag: i64,
+    pub in_flight: usize,
+    pub workers: Vec<WorkerStatus>,
+    pub backend: Cow<'static, str>,
+    pub breaker: Cow<'static, str>,
+    /// `None`: it remembers no keys.
+    pub idempotency: Option<MemoryStatus>,
+}
+
+/// What a topic remembers of keys.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    pub topic: String,
+    pub keys: i64,
+    pub waiting: i64,
+    pub remembered: u64,
+    pub replayed: u64,
+}
+
+/// What one worker is doing; at most a second old.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerStatus {
+    pub index: usize,
+    pub state: Cow<'static, str>,
+    pub partitions: BTreeSet<i32>,
+    /// By partition. Numbers that are names cannot be read out of what is flattened into another document.
+    #[serde(skip_deserializing)]
+    pub lag: BTreeMap<i32, i64>,
+    pub in_flight: usize,
+    pub oldest_in_flight_seconds: Option<f32>,
+}
+
+impl TopicStatus {
+    /// What these workers, all of one topic, are doing.
+    pub fn of(workers: &[&WorkerView]) -> Self {
+        let (topic, metrics) = (&workers[0].topic, &workers[0].metrics.memory);
+        let assigned = workers.iter().filter(|worker| worker.is_assigned()).count();
+        let backlogs = workers.iter().flat_map(|worker| worker.backlogs());
+        TopicStatus {
+            name: topic.name.clone(),
+            request_topic: topic.request_topic.clone(),
+            response_topic: topic.response_topic.clone(),
+            backend_url: topic.backend_url.to_string(),
+            consumer_group: topic.consumer_group.clone(),
+            state: state(workers[0].is_paused(), assigned == workers.len()).into(),
+            partitions: workers.iter().map(|worker| worker.partitions()).sum(),
+            lag: workers
+                .iter()
+                .flat_map(|worker| worker.lags())
+                .map(|(_, lag)| lag)
+                .sum(),
+            in_flight: backlogs.map(|backlog| backlog.in_flight).sum(),
+            workers: workers.iter().map(|worker| WorkerStatus::of(worker)).collect(),
+            backend: workers[0].backend.as_str().into(),
+            breaker: workers[0].breaker_state().as_str().into(),
+            idempotency: topic.memory.is_on().then(|| MemoryStatus {
+                topic: topic.memory.topic.clone(),
+                keys: metrics.keys.get(),
+                waiting: metrics.waiting.get(),
+                remembered: metrics.remembered.get(),
+                replayed: metrics.replayed.get(),
+            }),
+        }
+    }
+}
+
+impl WorkerStatus {
+    fn of(worker: &WorkerView) -> Self {
+        let backlogs = worker.backlogs();
+        WorkerStatus {
+            index: worker.index,
+            state: state(worker.is_paused(), worker.is_assigned()).into(),
+            partitions: backlogs.iter().map(|backlog| backlog.partition).collect(),
+            lag: worker.lags().into_iter().collect(),
+            in_flight: backlogs.iter().map(|backlog| backlog.in_flight).sum(),
+            oldest_in_flight_seconds: oldest(&[worker]).map(|since| since.elapsed().as_secs_f32()),
+        }
+    }
 }
 
 fn state(paused: bool, assigned: bool) -> &'static str {
@@ -93,17 +160,4 @@ fn state(paused: bool, assigned: bool) -> &'static str {
         (false, true) => "consuming",
         (false, false) => "joining",
     }
-}
-
-/// What one worker is doing; at most a second old.
-fn worker_status(worker: &WorkerView) -> Value {
-    let backlogs = worker.backlogs();
-    json!({
-        "index": worker.index,
-        "state": state(worker.is_paused(), worker.is_assigned()),
-        "partitions": backlogs.iter().map(|backlog| backlog.partition).collect::<BTreeSet<_>>(),
-        "lag": worker.lags().into_iter().collect::<BTreeMap<_, _>>(),
-        "in_flight": backlogs.iter().map(|backlog| backlog.in_flight).sum::<usize>(),
-        "oldest_in_flight_seconds": oldest(&[worker]).map(|since| since.elapsed().as_secs_f32()),
-    })
 }

@@ -177,7 +177,7 @@ fn results(
     metrics: &ProxyMetrics,
 ) -> Result<Option<StoreAndReader>, AssembleError> {
     let (own, kafka) = (&settings.proxy, &settings.kafka);
-    let places = Places::new(own).ok_or(AssembleError::Topic)?;
+    let places = Places::new(own);
     if places.is_empty() {
         return Ok(None);
     }

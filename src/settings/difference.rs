@@ -21,6 +21,11 @@ impl Values {
         self.0.insert(path, value.to_owned());
     }
 
+    /// The value at a path.
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(String::as_str)
+    }
+
     /// Has the settings of these names be as they are in `other`.
     pub fn keep(&mut self, names: &[String], other: &Values) {
         let is_kept = |path: &str| names.contains(&name(path));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use config::{Config, ValueKind};
+use config::{Config, Value, ValueKind};
 use ring::digest::{SHA256, digest};
 
 use crate::kafka::client::properties;
@@ -129,7 +129,7 @@ impl Loaded {
         if !needs_restart.is_empty() {
             needs_restart
                 .iter()
-                .for_each(|name| keep(&mut next.tree, name, &running.tree));
+                .for_each(|name| keep(&mut next.tree, name, running));
             // What was read may be wrong where it needs a restart, too.
             let mut report = Report {
                 warnings: next.warnings,
@@ -141,6 +141,8 @@ impl Loaded {
             // What is computed, or stands in a file of its own, has changed all the same. The next reload must not take it for applied.
             next.effective.values.keep(&needs_restart, &running.effective.values);
         }
+        // A demo's is not what its sources say.
+        next.settings.pre_stop = running.settings.pre_stop;
         Ok(Change {
             // Without what was only taken over from a setting that stays.
             applied: changed(&next).into_iter().collect(),
@@ -207,17 +209,28 @@ fn property(name: &str) -> Option<&str> {
 }
 
 /// Puts a setting back to where it was.
-fn keep(tree: &mut Table, name: &str, running: &Table) {
+fn keep(tree: &mut Table, name: &str, running: &Loaded) {
     match property(name) {
         // Its name holds dots, and is one key of the mapping.
         Some(property) => {
-            let old = layer::get(running, top::PROPERTIES.name).and_then(|properties| match &properties.kind {
+            let old = layer::get(&running.tree, top::PROPERTIES.name).and_then(|properties| match &properties.kind {
                 ValueKind::Table(properties) => properties.get(property).cloned(),
                 _ => None,
             });
             layer::set_in(tree, top::PROPERTIES.name, property, old);
         }
-        None => layer::set(tree, name, layer::get(running, name).cloned()),
+        None => {
+            let old = layer::get(&running.tree, name).cloned();
+            // Without one it would be computed anew, of settings that change.
+            let computed = || {
+                running
+                    .effective
+                    .values
+                    .get(name)
+                    .filter(|_| name == top::DRAIN_TIMEOUT.name)
+            };
+            layer::set(tree, name, old.or_else(|| Some(Value::new(None, computed()?))));
+        }
     }
 }
 

@@ -42,7 +42,9 @@ pub use model::{
 };
 pub use parse::value::rate;
 pub use read::tree::plain_topic;
+pub use sources::env::Env;
 pub use sources::files::REFERENCE;
+pub use sources::substitution::resolve;
 
 pub use crate::kafka::config::{CreateTopics, Kafka, ReplyPartition, Start};
 pub use crate::process::telemetry::{AccessLog, Log, LogFormat};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use percent_encoding::percent_decode_str;
 
 use crate::exchange::Sampler;
@@ -149,19 +150,46 @@ fn refused(name: &str, value: String, why: &'static str) -> EnvironmentError {
 
 /// The receiver that a variable names. A query may hold a key, and is not shown.
 fn receiver((name, value): (&str, String)) -> Result<String, EnvironmentError> {
-    let uri = Uri::from_str(&value).ok();
-    let authority = uri.as_ref().and_then(Uri::authority);
-    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+    if value.contains('@') {
         let why = "a login in it would not be sent; it belongs into OTEL_EXPORTER_OTLP_HEADERS";
         return Err(refused(name, MASK.into(), why));
     }
-    let is_http = uri
-        .as_ref()
-        .and_then(Uri::scheme_str)
-        .is_some_and(|scheme| matches!(scheme, "http" | "https"));
-    match is_http && authority.is_some() {
+    let uri = Uri::from_str(&value).ok();
+    let is_http = uri.as_ref().and_then(Uri::scheme_str).is_some_and(is_http);
+    match is_http && uri.as_ref().and_then(Uri::authority).is_some_and(is_reachable) {
         true => Ok(format!("{} ({name})", value.split('?').next().unwrap_or_default())),
-        false => Err(refused(name, value, "it is a URL, as in http://collector:4318")),
+        false => Err(refused(
+            name,
+            origin(&value),
+            "it is a URL, as in http://collector:4318",
+        )),
+    }
+}
+
+fn is_http(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https")
+}
+
+/// `http` takes any text for a port, the first half of a login among them.
+fn is_reachable(authority: &Authority) -> bool {
+    authority.as_str().len() == authority.host().len() || authority.port_u16().is_some()
+}
+
+/// Of an address that is refused: its scheme, host and port. What is neither may be a secret.
+fn origin(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            (format!("{scheme}://"), rest)
+        }
+        Some(_) => return MASK.to_owned(),
+        None => (String::new(), text),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (place, more) = rest.split_at(end);
+    match Authority::from_str(place) {
+        Ok(authority) if is_reachable(&authority) && more.is_empty() => format!("{scheme}{place}"),
+        Ok(authority) if is_reachable(&authority) => format!("{scheme}{place}/{MASK}"),
+        _ => format!("{scheme}{MASK}"),
     }
 }
 
@@ -275,8 +303,19 @@ mod tests {
                 "{headers}"
             );
         }
-        let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@collector:4318")]).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for (receiver, told) in [
+            ("http://me:hunter2@collector:4318", MASK),
+            ("http//me:hunter2@collector:4318", MASK),
+            ("http://me:hunter2/@collector:4318", MASK),
+            ("http://me:hunter2", "http://***"),
+            ("grpc://collector:4317/?key=hunter2", "grpc://collector:4317/***"),
+            ("collector:4318/hunter2", "collector:4318/***"),
+            ("http://collector:4318/v1?key=hunter2 ", "http://collector:4318/***"),
+            ("hunter2 ://collector", MASK),
+        ] {
+            let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", receiver)]).unwrap_err();
+            assert_eq!(&*error.value, told, "{receiver}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::body_pieces::BodyPiece;
 use super::control::{Control, is_control};
+use super::idempotency::memory::Mark;
 use super::sealing::keys::SealingKey;
 use super::sealing::{Binding, Sealing, is_sealed};
 use super::stream::{self, Place, Then};
@@ -96,6 +97,27 @@ pub fn body_piece(record: &RawRecord) {
     if let Ok(piece) = BodyPiece::decode(record) {
         assert_eq!(BodyPiece::seq_of(record), Some(piece.seq));
         assert_eq!(BodyPiece::decode(&sent(piece.clone().encode())), Ok(piece));
+    }
+}
+
+/// As `native_request`, for a record of the topic that remembers: its mark, and the answer in it.
+pub fn memory_record(record: &RawRecord) {
+    let record = RawRecord {
+        key: Some(Bytes::from_static(b"key")),
+        ..record.clone()
+    };
+    let Some(mark) = Mark::of(&record) else { return };
+    let again = |answer| mark.encode(answer, None, &record.topic).map(sent);
+    assert_eq!(again(None).as_ref().and_then(Mark::of).as_ref(), Some(&mark));
+    let open = Sealing {
+        keys: Vec::new(),
+        require: false,
+    };
+    if let Ok(answer) = mark.answer(&record, &open) {
+        check_fields(&answer.headers);
+        let again = again(Some(answer.clone())).expect("it is not sealed");
+        assert_eq!(Mark::of(&again).as_ref(), Some(&mark));
+        assert_eq!(mark.answer(&again, &open).ok(), Some(answer));
     }
 }
 
@@ -238,7 +260,8 @@ mod tests {
     #[test]
     fn the_fuzzers_corpus_holds() {
         type Check = fn(&RawRecord);
-        let targets: [(&str, Check); 8] = [
+        let targets: [(&str, Check); 9] = [
+            ("memory_record", memory_record),
             ("piece", piece),
             ("control", control),
             ("body_piece", body_piece),

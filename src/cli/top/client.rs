@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
-use crate::cli::top::documents::Seen;
+use crate::console::documents::{Now, Process, Topics};
 use crate::process::causes::causes;
 use crate::process::https::{self, Https, Tls};
 use crate::settings::Secret;
@@ -28,18 +28,39 @@ pub enum AskError {
     Url(String),
     #[error("the token holds what no header field can hold")]
     Token,
+    #[error("the token: {0}")]
+    NoToken(String),
     #[error("{0}")]
     Tls(String),
     #[error("no answer: {0}")]
     NoAnswer(String),
     #[error("a token is needed: set KHP__MANAGEMENT_TOKEN to the management_token of the process")]
     TokenNeeded,
+    #[error("the token is wrong: KHP__MANAGEMENT_TOKEN (or --token) must be the management_token of the process")]
+    WrongToken,
+    #[error("the process knows no such host: ask it by its address, or name the host in its allowed_hosts")]
+    OtherHost,
     #[error("there is no console: give the process a management_port, and name that port")]
     NoConsole,
     #[error("the answer is {0}")]
     Refused(StatusCode),
     #[error("the answer is not understood: {0}; is that a management port of actix-khp?")]
     NotUnderstood(#[from] serde_json::Error),
+}
+
+impl AskError {
+    /// The answer will be no other one. Each wrong token makes the process slower to answer its address.
+    pub fn is_final(&self) -> bool {
+        matches!(self, AskError::TokenNeeded | AskError::WrongToken)
+    }
+}
+
+/// All that was asked at one time.
+#[derive(Debug)]
+pub struct Seen {
+    pub process: Process,
+    pub now: Now,
+    pub topics: Topics,
 }
 
 /// The client. Must be used inside a tokio runtime.
@@ -97,7 +118,9 @@ impl Client {
         let (status, body) = answer.map_err(AskError::NoAnswer)?;
         match status {
             StatusCode::OK => Ok(serde_json::from_slice(&body)?),
+            StatusCode::UNAUTHORIZED if self.token.is_some() => Err(AskError::WrongToken),
             StatusCode::UNAUTHORIZED => Err(AskError::TokenNeeded),
+            StatusCode::MISDIRECTED_REQUEST => Err(AskError::OtherHost),
             StatusCode::NOT_FOUND => Err(AskError::NoConsole),
             other => Err(AskError::Refused(other)),
         }

@@ -1,13 +1,12 @@
 //! `top`: what a running process does, at a glance in a terminal. It asks the management port, as the console does.
 //!
-//! - [`client`]: asks. [`documents`]: what is read of the answers.
+//! - [`client`]: asks; what it reads are the console's own documents.
 //! - [`view`]: what is shown of them, as lines. Pure. [`tables`]: the topics, and [`order`]: what they are sorted by.
 //! - [`mod@line`]: a line and its parts. [`figures`]: how numbers are written.
 //! - [`screen`]: lines as text for a terminal. Pure.
 //! - [`terminal`]: the terminal itself, and its keys.
 
 mod client;
-mod documents;
 mod figures;
 mod line;
 mod order;
@@ -22,7 +21,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::top::client::Client;
+use crate::cli::top::client::{AskError, Client};
 use crate::cli::top::line::Line;
 use crate::cli::top::order::Order;
 use crate::cli::top::screen::{Colours, text};
@@ -30,7 +29,7 @@ use crate::cli::top::terminal::{Key, Terminal};
 use crate::cli::top::view::{footer, trouble};
 use crate::process::signals::Signals;
 use crate::process::{exit, output};
-use crate::settings::Secret;
+use crate::settings::{Env, Secret, resolve};
 
 /// What is looked at, and how.
 #[derive(Debug, clap::Args)]
@@ -53,9 +52,19 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text.to_owned()))
 }
 
-/// Shows it until somebody ends it. Returns the exit code: `UNAVAILABLE` where it was to be shown once, and there was no answer.
-pub fn run(top: &Top) -> u8 {
-    let client = match Client::new(&top.url, top.token.as_ref()) {
+/// The token, its references followed: it may be written as the settings of the process write it.
+fn token(written: Option<&Secret>, env: &Env) -> Result<Option<Secret>, AskError> {
+    let follow = |written: &Secret| resolve(written.reveal(), env, &mut Vec::new());
+    let token = written.map(follow).transpose().map_err(AskError::NoToken)?;
+    let given = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+    Ok(given.map(|token| Secret::new(token.to_owned())))
+}
+
+/// Shows it until somebody ends it. Returns the exit code: `UNAVAILABLE` where it was to be shown once, and there was no answer; and where
+/// there will be none.
+pub fn run(top: &Top, env: &Env) -> u8 {
+    let client = token(top.token.as_ref(), env).and_then(|token| Client::new(&top.url, token.as_ref()));
+    let client = match client {
         Ok(client) => client,
         Err(error) => {
             output::complain(error);
@@ -65,9 +74,14 @@ pub fn run(top: &Top) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     let is_live = !top.once && !is_dumb && io::stdout().is_terminal();
-    let shown = runtime.and_then(|runtime| match is_live {
-        false => runtime.block_on(once(&client, top)),
-        true => runtime.block_on(live(client, top)).map(|()| exit::OK),
+    let shown = runtime.and_then(|runtime| {
+        let shown = match is_live {
+            false => runtime.block_on(once(&client, top)),
+            true => runtime.block_on(live(client, top)),
+        };
+        // A name that is being looked up blocks its thread, and nobody waits for it any more.
+        runtime.shutdown_background();
+        shown
     });
     match shown {
         Err(error) => output::exit_code(Err(error)),
@@ -85,16 +99,20 @@ async fn once(client: &Client, top: &Top) -> io::Result<u8> {
             ))?;
             Ok(exit::OK)
         }
-        Err(error) => {
-            output::complain(format_args!("{}: {error}", top.url));
-            Ok(exit::UNAVAILABLE)
-        }
+        Err(error) => Ok(unavailable(top, &error)),
     }
 }
 
+fn unavailable(top: &Top, error: &AskError) -> u8 {
+    output::complain(format_args!("{}: {error}", top.url));
+    exit::UNAVAILABLE
+}
+
 /// Draws at each look, at each key, and when the terminal has another size. A process that does not answer is asked again.
-async fn live(client: Client, top: &Top) -> io::Result<()> {
+async fn live(client: Client, top: &Top) -> io::Result<u8> {
     let mut signals = Signals::install()?;
+    // Of ctrl-\: its default would leave the terminal as it is now.
+    let mut quit = signal(SignalKind::quit())?;
     let mut resized = signal(SignalKind::window_change())?;
     let (looks, mut looked) = watch::channel(None);
     let every = Duration::from_secs(top.every);
@@ -110,6 +128,10 @@ async fn live(client: Client, top: &Top) -> io::Result<()> {
     loop {
         let lines = match &*looked.borrow_and_update() {
             Some(Ok(seen)) => view::lines(seen, &top.url, order),
+            Some(Err(error)) if error.is_final() => {
+                drop(terminal);
+                return Ok(unavailable(top, error));
+            }
             Some(Err(error)) => trouble(&top.url, &error.to_string()),
             None => Vec::new(),
         };
@@ -124,9 +146,10 @@ async fn live(client: Client, top: &Top) -> io::Result<()> {
         tokio::select! {
             changed = looked.changed() => changed.map_err(io::Error::other)?,
             _ = resized.recv() => {}
-            _ = signals.next() => return Ok(()),
+            _ = signals.next() => return Ok(exit::OK),
+            _ = quit.recv() => return Ok(exit::OK),
             Some(key) = keys.recv() => match key {
-                Key::Quit => return Ok(()),
+                Key::Quit => return Ok(exit::OK),
                 Key::Sort => order = order.next(),
                 Key::Up => skipped = skipped.saturating_sub(1),
                 Key::Down => skipped += 1,

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::cli::top::documents::Point;
+use crate::console::documents::Point;
 
 /// What topics are sorted by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The tables of topics.
 
-use crate::cli::top::documents::{Consumed, Point, Sent};
 use crate::cli::top::figures::{count, ms, rate, seconds};
 use crate::cli::top::line::{Line, Style, plain};
 use crate::cli::top::order::Order;
+use crate::console::documents::{Consumed, Point, Sent};
+use crate::dlq::printable;
 
 /// The figures that every topic has.
 fn topic(name: &str, last: Option<&Point>) -> Line {
@@ -34,7 +35,7 @@ pub fn sent(topics: &[Sent], order: Order) -> Vec<Line> {
 pub fn consumed(topics: &[Consumed], order: Order) -> Vec<Line> {
     let mut rows: Vec<&Consumed> = topics.iter().collect();
     order.sort(&mut rows, |row| {
-        (&row.name, row.last.clone().unwrap_or_default(), row.lag)
+        (&row.status.name, row.last.clone().unwrap_or_default(), row.status.lag)
     });
     let head = format!(
         "{:<32}{TOPIC}{:>7}{:>11}{:>9}{:>12}  state",
@@ -44,12 +45,12 @@ pub fn consumed(topics: &[Consumed], order: Order) -> Vec<Line> {
     let rows = rows.into_iter().map(|row| {
         let figures = format!(
             "{:>7}{:>11}{:>9}{:>12}  ",
-            count(row.lag as f64),
-            count(row.in_flight as f64),
+            count(row.status.lag as f64),
+            count(row.status.in_flight as f64),
             seconds(row.oldest_in_flight_seconds),
-            row.partitions
+            row.status.partitions
         );
-        let line = topic(&row.name, row.last.as_ref()).then(Style::Plain, figures);
+        let line = topic(&row.status.name, row.last.as_ref()).then(Style::Plain, figures);
         condition(row)
             .into_iter()
             .fold(line, |line, (style, text)| line.then(style, format!("{text}  ")))
@@ -59,8 +60,9 @@ pub fn consumed(topics: &[Consumed], order: Order) -> Vec<Line> {
 
 /// How its workers, its breaker and its backend are; what is as it should be says little.
 fn condition(row: &Consumed) -> Vec<(Style, String)> {
+    let row = &row.status;
     let workers = match row.workers.len() {
-        0 | 1 => row.state.clone(),
+        0 | 1 => row.state.to_string(),
         several => format!("{} by {several} workers", row.state),
     };
     let is_consuming = row.state == "consuming";
@@ -74,10 +76,11 @@ fn condition(row: &Consumed) -> Vec<(Style, String)> {
     all
 }
 
-/// A name that has so much room.
+/// A name as it is printed, in so much room.
 fn fitted(name: &str, room: usize) -> String {
+    let name = printable::line(name);
     match name.chars().count() > room {
-        false => name.to_owned(),
+        false => name,
         true => name.chars().take(room - 1).chain(['…']).collect(),
     }
 }
@@ -90,5 +93,7 @@ mod tests {
     fn a_long_name_is_cut() {
         assert_eq!(fitted("short", 5), "short");
         assert_eq!(fitted("longer", 5), "long…");
+        // As many as are printed, not as many as it has.
+        assert_eq!(fitted("a\u{202e}b", 6), "a\\u{2…");
     }
 }

@@ -121,18 +121,44 @@ fn set_modes(modes: &libc::termios) {
 pub fn keys() -> io::Result<mpsc::Receiver<Key>> {
     let (pressed, keys) = mpsc::channel(KEYS);
     let read = move || {
-        let mut bytes = [0; 16];
+        let mut bytes = [0; 64];
+        // What is read at once may be many keys: one that is held down, or those pressed while nothing was read.
         while let Ok(count @ 1..) = io::stdin().read(&mut bytes) {
-            // A key that is held down is many.
-            if let Some(key) = key(&bytes[..count])
-                && pressed.blocking_send(key).is_err()
-            {
-                return;
+            for key in all(&bytes[..count]) {
+                if pressed.blocking_send(key).is_err() {
+                    return;
+                }
             }
         }
     };
     std::thread::Builder::new().name("khp-keys".into()).spawn(read)?;
     Ok(keys)
+}
+
+/// The keys of what was read at once.
+fn all(mut bytes: &[u8]) -> Vec<Key> {
+    let mut keys = Vec::new();
+    while !bytes.is_empty() {
+        let (one, rest) = bytes.split_at(length(bytes));
+        keys.extend(key(one));
+        bytes = rest;
+    }
+    keys
+}
+
+/// The bytes that the first key is: one, or a sequence (ECMA-48, 5.4: `ESC [`, and its end is the first byte from `@` to `~`; and `ESC O` with
+/// one more).
+fn length(bytes: &[u8]) -> usize {
+    let sequence = match bytes {
+        [0x1b, b'O', rest @ ..] => (!rest.is_empty()).then_some(3),
+        [0x1b, b'[', rest @ ..] => rest
+            .iter()
+            .position(|byte| matches!(byte, b'@'..=b'~'))
+            .map(|end| end + 3),
+        _ => Some(1),
+    };
+    // One that is cut off is nothing that is known.
+    sequence.unwrap_or(bytes.len())
 }
 
 /// What terminals send for a key.
@@ -176,5 +202,13 @@ mod tests {
         ];
         assert_eq!(known, expected.map(Some));
         assert_eq!(key(b"\x1b[1;5A"), None);
+    }
+
+    #[test]
+    fn keys_that_are_read_at_once_are_all_taken() {
+        let expected = [Key::Down, Key::PageDown, Key::Sort, Key::Up, Key::Quit];
+        assert_eq!(all(b"\x1b[B\x1b[1;5A\x1b[6~sx\x1bOA\x1b"), expected);
+        // The first two bytes of an arrow are no escape.
+        assert_eq!(all(b"j\x1b["), [Key::Down]);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::cli::top::documents::{Bound, Level, Now, Point, Process, Seen};
+use crate::cli::top::client::Seen;
 use crate::cli::top::figures::{count, long, ms, rate};
 use crate::cli::top::line::{Line, Style, plain};
 use crate::cli::top::order::Order;
 use crate::cli::top::tables::{consumed, sent};
+use crate::console::documents::{Bound, Level, Now, Point, Process};
 use crate::wire::now_ms;
 
 /// The phases, in the order in which a request goes through them; `back` is the processor's `reply` where both roles are one process.

@@ -1,4 +1,4 @@
-//! Whether Kafka answers: one metadata request each second, on a thread of its own, with one shared result.
+//! Whether Kafka answers, and lets this service write: one metadata request each second, on a thread of its own, with one shared result.
 //!
 //! Three failures in a row mean down: neither an election nor one hanging broker of several is an outage. One success means up. Because a
 //! request is sent, brokers that hang (SIGSTOP) count as down, although their connections stand.
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use crate::kafka::client::trouble;
 use crate::kafka::cluster::describe;
@@ -73,6 +74,8 @@ pub struct KafkaHealth(Arc<State>);
 #[derive(Default)]
 struct State {
     state: AtomicU8,
+    /// Why the process's own producers can send nothing.
+    refusal: ArcSwapOption<RDKafkaErrorCode>,
     stop: AtomicBool,
 }
 
@@ -87,19 +90,43 @@ impl KafkaHealth {
         self.0.state.load(Ordering::Relaxed) == DOWN
     }
 
+    /// Why Kafka lets this service write nothing, in words; `None`: it does.
+    pub fn refusal(&self) -> Option<String> {
+        let code = self.0.refusal.load_full()?;
+        Some(format!(
+            "Kafka refuses this service's producer: {code}; grant its user WRITE on its topics"
+        ))
+    }
+
+    /// Takes in how the producers are, and tells what changes.
+    fn note_refusal(&self, code: Option<RDKafkaErrorCode>) {
+        let before = self.0.refusal.load_full().as_deref().copied();
+        if before == code {
+            return;
+        }
+        self.0.refusal.store(code.map(Arc::new));
+        match code {
+            Some(code) => {
+                tracing::error!(event = "rights", %code, "Kafka refuses this service's producer, and nothing can be sent: grant its user WRITE on its topics, or IDEMPOTENT_WRITE on the cluster")
+            }
+            None => tracing::info!(event = "rights", "Kafka takes this service's records again"),
+        }
+    }
+
     /// Ends the probe's thread at its next turn.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Probes until `stop`. `probe` asks Kafka within `PROBE_TIMEOUT`; `upkeep` runs each second beside it.
+    /// Probes until `stop`. `probe` asks Kafka within `PROBE_TIMEOUT`; `upkeep` runs each second beside it, and tells why producers can send
+    /// nothing.
     ///
     /// # Errors
     /// The operating system has no thread left.
     pub fn watch(
         &self,
         mut probe: impl FnMut() -> KafkaResult<()> + Send + 'static,
-        upkeep: impl Fn() + Send + 'static,
+        upkeep: impl Fn() -> Option<RDKafkaErrorCode> + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let health = self.clone();
         std::thread::Builder::new()
@@ -108,7 +135,7 @@ impl KafkaHealth {
                 let mut failures = 0;
                 while !health.0.stop.load(Ordering::Relaxed) {
                     let began = Instant::now();
-                    upkeep();
+                    health.note_refusal(upkeep());
                     failures = health.record(probe(), failures);
                     std::thread::park_timeout(EVERY.saturating_sub(began.elapsed()));
                 }
@@ -152,5 +179,22 @@ mod tests {
         }
         assert_eq!(health.record(Ok(()), failures), 0);
         assert!(health.is_up());
+    }
+
+    #[test]
+    fn what_producers_are_refused_for_is_told_until_they_are_not() {
+        let health = KafkaHealth::default();
+        let denied = Some(RDKafkaErrorCode::ClusterAuthorizationFailed);
+        for (code, is_told) in [(None, false), (denied, true), (denied, true), (None, false)] {
+            health.note_refusal(code);
+            assert_eq!(health.refusal().is_some(), is_told);
+        }
+        health.note_refusal(denied);
+        assert_eq!(
+            health.refusal().as_deref(),
+            Some(
+                "Kafka refuses this service's producer: ClusterAuthorizationFailed (Broker: Cluster authorization failed); grant its user WRITE on its topics"
+            )
+        );
     }
 }

@@ -5,24 +5,29 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::delivery::DeliveryListener;
 use super::gated_client::GatedClient;
 use super::outgoing::Outgoing;
+use crate::kafka::codes::CodeClass;
 
 /// The wait before a second replacement; each further one waits twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait. A client that lived longer than this is replaced at once.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// A client that lived so long without the error that its predecessor died of does not meet it: it has long been connected, and asked for
+/// the id that Kafka refused.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// A client under an exchangeable pointer, with the configuration its successors get.
 pub(super) struct Lane<L: DeliveryListener> {
     config: ClientConfig,
     listener: Arc<L>,
     current: ArcSwap<GatedClient<L>>,
-    /// Written by `heal` alone. `None`: the first client has never been replaced.
-    replaced: ArcSwapOption<Replacement>,
+    /// The last replacement, and what its predecessor died of. Written by `heal` alone. `None`: the first client has never been replaced.
+    replaced: ArcSwapOption<(Replacement, RDKafkaErrorCode)>,
 }
 
 impl<L: DeliveryListener> Lane<L> {
@@ -63,6 +68,12 @@ impl<L: DeliveryListener> Lane<L> {
         self.client().flush(until)
     }
 
+    /// Why nothing can be sent; see `Producer::refusal`.
+    pub(super) fn refusal(&self) -> Option<RDKafkaErrorCode> {
+        let met = self.current.load().fatal_error().map(|(code, _)| code);
+        refusal(met, self.replaced.load().as_deref(), Instant::now())
+    }
+
     /// Replaces a client that met a fatal error; the records it held are reported as failed. Where the fatal error comes back soon, each
     /// replacement waits longer than the one before. Blocks for half a second when it replaces. Not to be called twice at a time.
     pub(super) fn heal(&self) {
@@ -71,10 +82,11 @@ impl<L: DeliveryListener> Lane<L> {
             return;
         };
         let now = Instant::now();
-        let Some(replacement) = Replacement::after(self.replaced.load().as_deref(), now) else {
+        let last = self.replaced.load_full();
+        let Some(replacement) = Replacement::after(last.as_deref().map(|(last, _)| last), now) else {
             return;
         };
-        self.replaced.store(Some(Arc::new(replacement)));
+        self.replaced.store(Some(Arc::new((replacement, code))));
         match GatedClient::start(&self.config, self.listener.clone()) {
             Ok(fresh) => {
                 self.current.store(Arc::new(fresh));
@@ -108,9 +120,42 @@ impl Replacement {
     }
 }
 
+/// What a client has `met`, or, where Kafka refused its predecessor, that until it has `SETTLED`.
+fn refusal(
+    met: Option<RDKafkaErrorCode>,
+    last: Option<&(Replacement, RDKafkaErrorCode)>,
+    now: Instant,
+) -> Option<RDKafkaErrorCode> {
+    let before = || {
+        let (replacement, code) = last?;
+        let is_refused = CodeClass::from(*code) == CodeClass::Denied;
+        (is_refused && now < replacement.at + SETTLED).then_some(*code)
+    };
+    met.or_else(before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_client_is_not_well_before_its_successor_has_settled() {
+        let began = Instant::now();
+        let replaced = |code| {
+            let wait = FIRST_WAIT;
+            (Replacement { at: began, wait }, code)
+        };
+        let denied = RDKafkaErrorCode::ClusterAuthorizationFailed;
+        let at = |second| began + Duration::from_secs(second);
+        assert_eq!(refusal(None, None, began), None);
+        assert_eq!(refusal(Some(denied), None, began), Some(denied));
+        assert_eq!(refusal(None, Some(&replaced(denied)), at(9)), Some(denied));
+        assert_eq!(refusal(None, Some(&replaced(denied)), at(10)), None);
+        // What passes with a new client has passed.
+        let lost = RDKafkaErrorCode::OutOfOrderSequenceNumber;
+        assert_eq!(refusal(None, Some(&replaced(lost)), began), None);
+        assert_eq!(refusal(Some(lost), Some(&replaced(lost)), began), Some(lost));
+    }
 
     #[test]
     fn a_fatal_error_that_comes_back_waits_longer_each_time() {

@@ -152,6 +152,14 @@ impl<L: DeliveryListener> Producer<L> {
         self.small.load().by_batch_size.values().for_each(|lane| lane.heal());
     }
 
+    /// Why nothing can be sent: the fatal error that a client has met, or that Kafka refused its predecessor with. `heal` replaces such
+    /// clients, so a right that is granted is noticed.
+    pub fn refusal(&self) -> Option<RDKafkaErrorCode> {
+        let small = self.small.load();
+        let of_small = || small.by_batch_size.values().find_map(|lane| lane.refusal());
+        self.shared.refusal().or_else(of_small)
+    }
+
     /// From now on, batches for this topic have at most `limit` bytes. A topic that takes less than the shared client sends gets another
     /// client, and one that takes more again goes back. Records of the topic that are on their way are not waited for: a record sent now
     /// may overtake them. Blocks while a client starts.

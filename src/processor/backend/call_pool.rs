@@ -19,8 +19,10 @@ pub struct CallPool {
     borrowable: Semaphore,
     /// Borrowable places in all.
     most_borrowed: AtomicUsize,
-    /// Own places of each worker.
-    own: usize,
+    /// Own places of each worker, as the workers of the start had them.
+    most_own: usize,
+    /// The same now. A worker that has others takes note when it next looks for a place.
+    own: AtomicUsize,
     /// Places that are taken now.
     taken: IntGauge,
     /// Those of them that are borrowed.
@@ -37,15 +39,19 @@ impl CallPool {
             calls,
             borrowable: Semaphore::new(most_borrowed),
             most_borrowed: most_borrowed.into(),
-            own,
+            most_own: own,
+            own: own.into(),
             taken,
             borrowed,
         }
     }
 
-    /// From now on there are so many workers. Their own places stay as many each: what is borrowed grows and shrinks, as places come free.
+    /// From now on there are so many workers. Their own places stay as many each for as long as half of all are left to borrow. What is
+    /// borrowed grows and shrinks, and so does what is their own, as places come free.
     pub fn resize(self: &Arc<Self>, workers: usize) {
-        let most = most_of(self.calls, self.own, workers);
+        let own = self.most_own.min((self.calls / (2 * workers.max(1))).max(1));
+        self.own.store(own, Ordering::Relaxed);
+        let most = most_of(self.calls, own, workers);
         let before = self.most_borrowed.swap(most, Ordering::Relaxed);
         self.borrowable.add_permits(most.saturating_sub(before));
         let (pool, taken) = (self.clone(), before.saturating_sub(most));
@@ -61,12 +67,16 @@ impl CallPool {
 
     /// The most calls that one worker can have under way.
     pub fn most_of_one(&self) -> usize {
-        self.own + self.most_borrowed()
+        self.own() + self.most_borrowed()
     }
 
     /// How many calls a worker could begin now that has none under way.
     pub fn free_for_one(&self) -> usize {
-        self.own + self.borrowable.available_permits()
+        self.own() + self.borrowable.available_permits()
+    }
+
+    fn own(&self) -> usize {
+        self.own.load(Ordering::Relaxed)
     }
 
     /// Places that can be borrowed in all.
@@ -76,10 +86,12 @@ impl CallPool {
 
     /// The places of one worker, which has at most `concurrency` calls under way; `waiting` shows how many records wait.
     pub fn places(self: &Arc<Self>, concurrency: usize, waiting: IntGauge) -> CallPlaces {
+        let own = self.own();
         CallPlaces {
             concurrency: Semaphore::new(concurrency),
             head: Semaphore::new(1),
-            own: Semaphore::new(self.own),
+            own: Semaphore::new(own),
+            owns: own.into(),
             pool: self.clone(),
             waiting,
         }
@@ -105,6 +117,8 @@ pub struct CallPlaces {
     head: Semaphore,
     /// Places that nobody else can take.
     own: Semaphore,
+    /// How many those are.
+    owns: AtomicUsize,
     pool: Arc<CallPool>,
     /// Records that wait for a place. The partition windows bound them.
     waiting: IntGauge,
@@ -127,7 +141,7 @@ impl CallPlaces {
         let _head = self.head.acquire().await.ok()?;
         let (place, borrowed) = tokio::select! {
             biased;
-            own = self.own.acquire() => (own.ok()?, None),
+            own = self.own_place() => (own?, None),
             borrowed = self.pool.borrowable.acquire() => (borrowed.ok()?, Some(Counted::new(&self.pool.borrowed))),
         };
         Some(CallPlace {
@@ -136,6 +150,25 @@ impl CallPlaces {
             _taken: Counted::new(&self.pool.taken),
             _borrowed: borrowed,
         })
+    }
+}
+
+impl CallPlaces {
+    /// Waits for a place of its own; gives back what is not its own any more. Cancel safe.
+    async fn own_place(&self) -> Option<SemaphorePermit<'_>> {
+        let owns = self.owns.load(Ordering::Relaxed);
+        if let Some(more) = self.pool.own().checked_sub(owns) {
+            self.owns.fetch_add(more, Ordering::Relaxed);
+            self.own.add_permits(more);
+        }
+        loop {
+            let place = self.own.acquire().await.ok()?;
+            if self.owns.load(Ordering::Relaxed) <= self.pool.own() {
+                return Some(place);
+            }
+            place.forget();
+            self.owns.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -168,7 +201,7 @@ mod tests {
         ] {
             let pool = pool(calls, workers);
             assert_eq!(
-                (pool.own, pool.most_borrowed()),
+                (pool.own(), pool.most_borrowed()),
                 (own, borrowed),
                 "{calls} calls, {workers} workers"
             );
@@ -214,6 +247,31 @@ mod tests {
         );
     }
 
+    #[actix::test]
+    async fn many_workers_more_have_no_more_places_than_there_are() {
+        let pool = pool(100, 2);
+        let mut workers = vec![pool.places(100, gauge()), pool.places(100, gauge())];
+        // Unconstrained: as above.
+        fn take(places: &CallPlaces) -> Vec<CallPlace<'_>> {
+            std::iter::from_fn(|| tokio::task::unconstrained(places.place()).now_or_never().flatten()).collect()
+        }
+        let all = |workers: &[CallPlaces]| workers.iter().flat_map(take).collect::<Vec<_>>().len();
+        assert_eq!(all(&workers), 100);
+        let held = take(&workers[0]);
+        assert_eq!(held.len(), 12 + 76);
+        pool.resize(20);
+        drop(held);
+        tokio::task::yield_now().await;
+        workers.extend((2..20).map(|_| pool.places(100, gauge())));
+        assert_eq!((pool.own(), pool.most_borrowed()), (2, 60));
+        assert_eq!(all(&workers), 100);
+        // And back again.
+        workers.truncate(2);
+        pool.resize(2);
+        assert_eq!((pool.own(), pool.most_borrowed()), (12, 76));
+        assert_eq!(all(&workers), 100);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -230,6 +288,8 @@ mod tests {
                     pool.resize(workers);
                     tokio::task::yield_now().await;
                     prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed());
+                    let all = pool.own() * workers.max(1) + pool.most_borrowed();
+                    prop_assert!(all <= calls.max((calls * 3).div_ceil(4) + workers.max(1)), "{}", all);
                 }
                 prop_assert_eq!(pool.most_borrowed(), CallPool::new(calls, first, [gauge(), gauge()]).most_borrowed());
                 Ok(())
@@ -278,7 +338,7 @@ mod tests {
                 }
                 let own = held[worker].iter().filter(|place| place._borrowed.is_none()).count();
                 let place = workers[worker].place().now_or_never().flatten();
-                let must = held[worker].len() < concurrency && own < pool.own;
+                let must = held[worker].len() < concurrency && own < pool.own();
                 prop_assert!(place.is_some() || !must, "an own place is taken by another");
                 held[worker].extend(place);
                 let borrowed = held.iter().flatten().filter(|place| place._borrowed.is_some()).count();
@@ -287,7 +347,7 @@ mod tests {
             }
             held.clear();
             prop_assert_eq!(pool.borrowable.available_permits(), pool.most_borrowed());
-            prop_assert!(workers.iter().all(|worker| worker.own.available_permits() == pool.own));
+            prop_assert!(workers.iter().all(|worker| worker.own.available_permits() == pool.own()));
         }
     }
 }

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_reader::{Contents, Range, RangeError};
 use crate::kafka::range_readers::RangeReaders;
 use crate::processor::bodies::BodyError;
 use crate::processor::bodies::assembly::{Assembly, Wanted};
@@ -49,7 +49,7 @@ impl BodyReaders {
         metrics: BodyMetrics,
     ) -> Self {
         BodyReaders(Arc::new(Shared {
-            readers: RangeReaders::new(config, most),
+            readers: RangeReaders::new(config, Contents::Bodies, most),
             max_record,
             sealing,
             places: Arc::new(Semaphore::new(most)),

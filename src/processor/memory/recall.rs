@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_reader::{Contents, Range, RangeError};
 use crate::kafka::range_readers::RangeReaders;
 use crate::wire::RawRecord;
 
@@ -28,7 +28,7 @@ impl Recall {
     /// `config` is a consumer's.
     pub fn new(config: ClientConfig, max_record: usize) -> Self {
         Recall(Arc::new(Shared {
-            readers: RangeReaders::new(config, READERS),
+            readers: RangeReaders::new(config, Contents::Answers, READERS),
             max_record,
             places: Arc::new(Semaphore::new(READERS)),
         }))

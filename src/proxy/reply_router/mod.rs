@@ -23,6 +23,8 @@
 //! - [`topic_tasks`]: the calls of Kafka that block, each a task beside the actor.
 
 pub mod actor;
+#[cfg(test)]
+mod both_ends_tests;
 mod cadence;
 #[cfg(test)]
 mod capacity_tests;

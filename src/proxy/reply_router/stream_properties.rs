@@ -22,9 +22,9 @@ use crate::wire::CorrelationId;
 use crate::wire::beside::InstanceId;
 use crate::wire::stream::{Piece, StreamError, StreamHead, StreamId, Then};
 
-const WINDOW: u64 = 64;
+pub(super) const WINDOW: u64 = 64;
 
-fn topic() -> Arc<KnownTopic> {
+pub(super) fn topic() -> Arc<KnownTopic> {
     let settings = settings::load(Mode::Proxy, &[], &Default::default()).unwrap().settings;
     let metrics = ProxyMetrics::register(&Registry::new()).unwrap();
     let topics = KnownTopics::new(&settings.proxy, &settings.create_topics, None, metrics);
@@ -45,7 +45,7 @@ fn waiting(topic: &Arc<KnownTopic>) -> Waiting {
     }
 }
 
-fn piece(stream: StreamId, seq: u64, body: &[u8], then: Then) -> Piece {
+pub(super) fn piece(stream: StreamId, seq: u64, body: &[u8], then: Then) -> Piece {
     let head = StreamHead {
         status: 200,
         headers: Vec::new(),
@@ -95,14 +95,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// What a client has, and what it was told.
 #[derive(Default)]
-struct Client {
-    got: Vec<u8>,
-    end: Option<Outcome>,
+pub(super) struct Client {
+    pub(super) got: Vec<u8>,
+    pub(super) end: Option<Outcome>,
 }
 
 impl Client {
     /// Returns false where there is nothing.
-    fn read(&mut self, stream: &mut OpenStream, outlet: &mut Outlet, credit: &mut u64) -> bool {
+    pub(super) fn read(&mut self, stream: &mut OpenStream, outlet: &mut Outlet, credit: &mut u64) -> bool {
         let event = match outlet.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(event) if self.end.is_none() => event,
             _ => return false,
@@ -194,7 +194,13 @@ fn run(topic: &Arc<KnownTopic>, steps: Vec<Step>) {
 }
 
 /// A stream that has taken its first piece, and its client's end.
-fn begun(topic: &Arc<KnownTopic>, window: u64, first: &Piece, gauge: &IntGauge, now: Instant) -> (OpenStream, Outlet) {
+pub(super) fn begun(
+    topic: &Arc<KnownTopic>,
+    window: u64,
+    first: &Piece,
+    gauge: &IntGauge,
+    now: Instant,
+) -> (OpenStream, Outlet) {
     let (inlet, outlet) = pipe(gauge, &ByteBudget::new(0, IntGauge::new("b", "b").unwrap()));
     let terms = Offer::unlimited().terms.clone();
     let mut stream = OpenStream::begin(&waiting(topic), terms, first, window, inlet, now);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::kafka::range_reader::{Range, RangeError};
+use crate::kafka::range_reader::{Contents, Range, RangeError};
 use crate::kafka::range_readers::RangeReaders;
 use crate::wire::sealing::Binding;
 use crate::wire::stream::{Piece, decode_piece, is_piece};
@@ -93,7 +93,7 @@ impl Fetcher {
     /// `config` is that of a consumer.
     pub fn new(config: ClientConfig, max_record: usize, sealing: SharedSealing) -> Self {
         Fetcher(Arc::new(Shared {
-            readers: RangeReaders::new(config, OF_ONE + OF_MANY),
+            readers: RangeReaders::new(config, Contents::Results, OF_ONE + OF_MANY),
             max_record,
             sealing,
             of_one: Arc::new(Semaphore::new(OF_ONE)),

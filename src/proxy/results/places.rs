@@ -59,8 +59,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those that the settings name. `None`: never, each route's results topic is one of all.
-    pub fn new(proxy: &settings::Proxy) -> Option<Self> {
+    /// Those that the settings name.
+    pub fn new(proxy: &settings::Proxy) -> Self {
         let mut topics: Vec<ResultsTopic> = proxy
             .results_topics()
             .into_iter()
@@ -72,9 +72,11 @@ impl Places {
             .collect();
         let mut by_number: HashMap<u32, Place> = HashMap::new();
         for route in proxy.later_routes() {
-            let number = topics
+            let found = topics
                 .iter()
-                .position(|topic| *topic.name == *route.later.results_topic)?;
+                .position(|topic| *topic.name == *route.later.results_topic);
+            // None: never, each route's is one of all.
+            let Some(number) = found else { continue };
             let topic = &mut topics[number];
             let request_topic: Arc<str> = route.request_topic.into();
             if !topic.request_topics.contains(&request_topic) {
@@ -95,10 +97,10 @@ impl Places {
                 place.demands.push(demands);
             }
         }
-        Some(Places {
+        Places {
             topics: Arc::new(topics),
             by_number,
-        })
+        }
     }
 
     /// The place with this number.

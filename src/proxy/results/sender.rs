@@ -95,7 +95,8 @@ impl Sender {
         self.open.open(name, ensure, unusable).await
     }
 
-    /// The same as `send`, to the partition of this key. That of a sealed record depends on the secret.
+    /// The same as `send`, to the partition of this key. The client finds that by itself, unless the record is sealed: then its own key
+    /// depends on the secret.
     ///
     /// # Errors
     /// As `send`.
@@ -107,8 +108,10 @@ impl Sender {
         limit: Duration,
     ) -> Result<(), NotTaken> {
         let partition = match key {
-            Some(key) => self.partition_of(topic, key).await.map_err(NotTaken::Never)?,
-            None => None,
+            Some(key) if record.key.as_deref() != Some(key) => {
+                self.partition_of(topic, key).await.map_err(NotTaken::Never)?
+            }
+            _ => None,
         };
         self.send_to(partition, topic, record, limit).await
     }

@@ -70,6 +70,34 @@ fn what_needs_a_restart_needs_it_until_there_is_one() {
 }
 
 #[test]
+fn a_shutdown_goes_on_as_long_as_it_was_said_to_at_the_start() {
+    let first = loaded(Mode::Proxy, "{default_timeout: 30, pre_stop: 2}", &[]);
+    let mut running = first.clone();
+    // Both are longer than what runs; then what is written needs more than there is, and then the first one is back.
+    for (timeout, pre_stop, needs_restart) in [
+        (90, 50, &["drain_timeout", "pre_stop"][..]),
+        (20, 2, &["drain_timeout"][..]),
+        (30, 2, &[][..]),
+    ] {
+        let yaml = format!("{{default_timeout: {timeout}, pre_stop: {pre_stop}}}");
+        let change = loaded(Mode::Proxy, &yaml, &[]).replacing(&running).unwrap();
+        assert_eq!(change.needs_restart, needs_restart, "{timeout}");
+        running = change.next;
+        let settings = &running.settings;
+        assert_eq!(settings.proxy.default_timeout, Duration::from_secs(timeout));
+        assert_eq!(settings.drain_timeout, first.settings.drain_timeout, "{timeout}");
+        assert_eq!(settings.pre_stop, first.settings.pre_stop, "{timeout}");
+        // And so it is shown.
+        let shown = running
+            .entries()
+            .iter()
+            .find(|entry| entry.name == "drain_timeout")
+            .unwrap();
+        assert_eq!((&*shown.value, &shown.source), ("40", &None), "{timeout}");
+    }
+}
+
+#[test]
 fn what_is_taken_over_from_a_setting_that_stays_is_no_change() {
     let yaml = |timeout: &str| format!("{{async_timeout: {timeout}, routes: [{{path: /a}}]}}");
     let change = change(Mode::Proxy, &yaml("1h"), &yaml("2h")).unwrap();
