@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Command::Run(loaded) => start(loaded),
         Command::Check(loaded, connect) => check::run(&loaded, connect),
         Command::CreateTopics(loaded) => create_topics::run(&loaded.settings),
-        Command::Health(loaded, question) => health::run(&loaded.settings, question),
+        Command::Health(loaded, question, asked) => health::run(&loaded.settings, question, asked),
         Command::Top(asked) => top::run(&asked, &cli::environment()),
         Command::Dlq(loaded, command) => dlq::run(&loaded.settings, &command),
     })

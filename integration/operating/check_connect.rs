@@ -11,7 +11,7 @@ use crate::harness::names::Topics;
 use crate::harness::secured_kafka::SecuredKafka;
 use crate::harness::spec::{Spec, all, processor, proxy};
 use crate::harness::tls_backend::TlsBackend;
-use crate::harness::topics::{create_topic, set_topic};
+use crate::harness::topics::{create_limited_topic, create_topic, set_topic};
 
 const USER: &str = "checker";
 const PASSWORD: &str = "s3cret-of-checker";
@@ -245,6 +245,98 @@ async fn what_is_well_or_is_made_at_the_start_stops_nothing() {
     let ended = check_json(&proxy(), "proxy").await;
     assert_eq!(findings(&ended), [format!("warns retention topic {}", topics.response)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// Topics that are too small for what is written to them. Each of these carries nothing, or not everything, and no topic is at fault else.
+#[tokio::test]
+async fn a_topic_that_is_too_small_is_named_whoever_writes_to_it() {
+    let backend = Backend::echo().await;
+    let bodies = |topics: &Topics| format!("{}-bodies", topics.request);
+    // The limit of the request topic, of the topic of bodies (0: there is none), of the reply topic and of the dead letters; what is at fault.
+    type Faults = fn(&Topics) -> Vec<String>;
+    let well = 1_000_000;
+    let cases: [([usize; 4], Faults); 6] = [
+        ([well; 4], |_| vec![]),
+        ([30_000, 0, well, well], |topics| {
+            vec![
+                format!("warns missing-topic topic {}-bodies", topics.request),
+                format!("warns record-size topic {}", topics.request),
+            ]
+        }),
+        ([1_000, 1_000, well, well], |topics| {
+            vec![
+                format!("warns record-size topic {}", topics.request),
+                format!("warns record-size topic {}-bodies", topics.request),
+            ]
+        }),
+        ([well, well, 1_000, well], |topics| {
+            vec![format!("warns record-size topic {}", topics.response)]
+        }),
+        ([well, 1_000, well, well], |topics| {
+            vec![format!("warns record-size topic {}-bodies", topics.request)]
+        }),
+        ([well, well, well, 1_000], |topics| {
+            vec![format!("warns record-size topic {}-dead", topics.request)]
+        }),
+    ];
+    for (limits, expected) in cases {
+        let topics = Topics::unique("sizes");
+        let dead = format!("{}-dead", topics.request);
+        for (name, limit) in [&topics.request, &bodies(&topics), &topics.response, &dead]
+            .into_iter()
+            .zip(limits)
+        {
+            if limit > 0 {
+                create_limited_topic(name, limit).await;
+            }
+        }
+        let spec = all(&topics, &backend.url())
+            .set("streaming", "off")
+            .set("create_topics.enabled", false)
+            .set("dead_letter_topic", dead.as_str())
+            .set_topics("workers", 1);
+        let ended = check_json(&spec, "all").await;
+        assert_eq!(findings(&ended), expected(&topics), "{limits:?} {}", ended.out);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    // Bodies that fit into a record of the producer's, but not into one of this topic, need a topic of bodies.
+    let topics = Topics::unique("sizes");
+    create_limited_topic(&topics.request, 100_000).await;
+    create_topic(&topics.response, 1).await;
+    let spec = proxy(&topics).set("streaming", "off").set("max_body_size", 500_000);
+    assert_eq!(
+        findings(&check_json(&spec, "proxy").await),
+        [format!("warns missing-topic topic {}", bodies(&topics))]
+    );
+    let spec = spec.set("max_body_size", 30_000);
+    assert_eq!(findings(&check_json(&spec, "proxy").await), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_needed_yet_is_not_said_to_be_well() {
+    let topics = Topics::unique("orders");
+    create_topic(&topics.request, 2).await;
+    create_topic(&topics.response, 2).await;
+    let backend = Backend::echo().await;
+    let spec = processor(&[(&topics, &backend.url())]).set_topics("streaming", "off");
+    let ended = run(&spec, &["check", "--connect", "--mode", "processor"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.assert_shows(&[&format!("none   topic {}-bodies", topics.request)]);
+    assert!(
+        !ended.out.contains(&format!("ok     topic {}-bodies", topics.request)),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn settings_that_are_faulty_are_findings_for_programs_too() {
+    let spec = proxy(&Topics::unique("orders")).set("port", "eighty").set("prot", 1);
+    let ended = check_json(&spec, "proxy").await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert_eq!(
+        findings(&ended),
+        ["stops settings setting port", "stops settings setting prot"]
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ mod auth;
 mod backend_tls;
 /// What one party may take.
 mod bounds;
+/// The login of the compose file.
+mod compose_login;
 /// More connections than there may be.
 mod crowded;
 /// Replies that somebody else wrote.

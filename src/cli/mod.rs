@@ -3,6 +3,7 @@
 //! - [`check`]: the command `check`.
 //! - [`connect`]: `check --connect`, what is wrong around the service.
 //! - [`health`]: the command `health`.
+//! - [`container`]: which process `health` asks where it is told nothing.
 //! - [`open_files`]: how many open files a configuration needs.
 //! - [`memory`]: how much memory its clients may take.
 //! - [`create_topics`]: the command `topics create`.
@@ -10,6 +11,7 @@
 
 pub mod check;
 pub mod connect;
+mod container;
 pub mod create_topics;
 pub mod health;
 mod memory;
@@ -20,14 +22,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::connect::Form;
-use crate::cli::health::Question;
+use crate::cli::health::{Asked, Question};
 use crate::cli::top::Top;
 use crate::dlq;
 use crate::process::{exit, output};
-use crate::settings::{self, Env, Loaded, Mode};
+use crate::settings::{self, Env, Loaded, Mode, SettingsError};
 
 /// Carries HTTP requests through Apache Kafka and brings the answer back to the client that waits.
 #[derive(Debug, Parser)]
@@ -62,7 +65,8 @@ enum Sub {
         #[arg(long, requires = "connect")]
         json: bool,
     },
-    /// Ask the process that runs with these settings whether it is ready: 0, or 69 and the reasons
+    /// Ask the process that runs with these settings whether it is ready: 0, or 69 and the reasons. In a container, without --mode and
+    /// --config: process 1, with its own
     Health {
         #[command(flatten)]
         what: What,
@@ -98,7 +102,7 @@ pub enum Command {
     Run(Loaded),
     Check(Loaded, Option<Form>),
     CreateTopics(Loaded),
-    Health(Loaded, Question),
+    Health(Loaded, Question, Asked),
     Dlq(Loaded, dlq::Command),
     Top(Top),
 }
@@ -108,7 +112,7 @@ pub enum Command {
 /// # Errors
 /// The exit code: 0 after `--help` and `--version`, else 64.
 pub fn parse() -> Result<Command, ExitCode> {
-    let cli = Cli::try_parse().map_err(|error| {
+    let (cli, names_settings) = read().map_err(|error| {
         let printed = error.print().and_then(|()| io::stdout().flush());
         ExitCode::from(match error.use_stderr() {
             true => exit::USAGE,
@@ -119,20 +123,51 @@ pub fn parse() -> Result<Command, ExitCode> {
         None => load(&cli.what, None).map(Command::Run),
         Some(Sub::Check { what, connect, json }) => {
             let form = if json { Form::Json } else { Form::Table };
-            load(&what, None).map(|loaded| Command::Check(loaded, connect.then_some(form)))
+            let loaded = try_load(&what, None).map_err(|error| {
+                if let (Form::Json, Unloaded::Faulty(faulty)) = (form, &error) {
+                    connect::print_faults(faulty);
+                }
+                error.complain()
+            });
+            loaded.map(|loaded| Command::Check(loaded, connect.then_some(form)))
         }
         Some(Sub::Health { what, live }) => {
             let question = if live { Question::Live } else { Question::Ready };
-            load(&what, None).map(|loaded| Command::Health(loaded, question))
+            let service = (!names_settings).then(of_the_container).flatten();
+            let (what, asked) = match service {
+                Some(service) => (service, Asked::Container),
+                None => (what, Asked::Process),
+            };
+            load(&what, None).map(|loaded| Command::Health(loaded, question, asked))
         }
         Some(Sub::Top(top)) => Ok(Command::Top(top)),
         Some(Sub::Dlq { config, command }) => {
-            load_for(Mode::Processor, &config).map(|loaded| Command::Dlq(loaded, command))
+            let loaded = load_for(Mode::Processor, &config).map_err(|error| error.complain());
+            loaded.map(|loaded| Command::Dlq(loaded, command))
         }
         Some(Sub::Topics {
             command: TopicsCommand::Create(what),
         }) => load(&what, Some(Mode::Proxy)).map(Command::CreateTopics),
     }
+}
+
+/// The command line, and whether a command that it has names settings there: the environment does not count.
+fn read() -> Result<(Cli, bool), clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let names = |own: &ArgMatches| {
+        let is_given =
+            |id| matches!(own.try_contains_id(id), Ok(true)) && own.value_source(id) == Some(ValueSource::CommandLine);
+        ["mode", "config"].into_iter().any(is_given)
+    };
+    let names_settings = matches.subcommand().is_some_and(|(_, own)| names(own));
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))?;
+    Ok((cli, names_settings))
+}
+
+/// What the service runs with, where it is process 1.
+fn of_the_container() -> Option<What> {
+    let service = Cli::try_parse_from(container::service()?).ok()?;
+    service.command.is_none().then_some(service.what)
 }
 
 /// The command line itself, for man pages and completions.
@@ -149,19 +184,36 @@ pub(crate) fn parses(words: &[String]) -> Result<(), clap::Error> {
     Cli::try_parse_from(words).map(drop)
 }
 
+/// Why there are no settings.
+enum Unloaded {
+    NoMode,
+    Faulty(SettingsError),
+}
+
+impl Unloaded {
+    /// Says it on standard error. Returns the exit code.
+    fn complain(&self) -> ExitCode {
+        match self {
+            Unloaded::NoMode => {
+                output::complain("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)")
+            }
+            Unloaded::Faulty(error) => output::complain(error),
+        }
+        ExitCode::from(exit::USAGE)
+    }
+}
+
 fn load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, ExitCode> {
-    let Some(mode) = what.mode.or(default_mode) else {
-        output::complain("no mode: give --mode proxy|processor|all|demo, or set MODE (see --help)");
-        return Err(ExitCode::from(exit::USAGE));
-    };
+    try_load(what, default_mode).map_err(|error| error.complain())
+}
+
+fn try_load(what: &What, default_mode: Option<Mode>) -> Result<Loaded, Unloaded> {
+    let mode = what.mode.or(default_mode).ok_or(Unloaded::NoMode)?;
     load_for(mode, &what.config)
 }
 
-fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, ExitCode> {
-    settings::load(mode, files, &environment()).map_err(|error| {
-        output::complain(error);
-        ExitCode::from(exit::USAGE)
-    })
+fn load_for(mode: Mode, files: &[PathBuf]) -> Result<Loaded, Unloaded> {
+    settings::load(mode, files, &environment()).map_err(Unloaded::Faulty)
 }
 
 /// The variables of this process.

@@ -30,7 +30,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::rules::{HEAD_ROOM, MESSAGE_MAX_BYTES};
+pub use check::rules::{HEAD_ROOM, message_max_bytes};
 pub use difference::Values;
 pub use effective::Entry;
 pub use fault::{Fault, SettingsError};

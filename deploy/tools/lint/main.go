@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -63,6 +64,9 @@ func compose(files []string) []string {
 		if config.Build == nil && !isPinned(config.Image) && !slices.Contains(byTag, config.Image) {
 			byTag = append(byTag, config.Image)
 		}
+		if fault := login(config.Environment); fault != "" && strings.HasPrefix(config.Image, "apache/kafka:") {
+			faults = append(faults, name+": "+service+" "+fault)
+		}
 		for _, volume := range config.Volumes {
 			if _, err := os.Stat(volume.Source); volume.Type == "bind" && err != nil {
 				faults = append(faults, name+": "+service+" mounts what is not there: "+err.Error())
@@ -73,6 +77,22 @@ func compose(files []string) []string {
 	slices.Sort(services)
 	fmt.Printf("%s: %s (by tag alone: %s)\n", name, strings.Join(services, " "), strings.Join(byTag, " "))
 	return faults
+}
+
+// login says what the start script of the image apache/kafka refuses: a listener that asks for a login, without the JVM option that
+// names a file of logins.
+func login(environment types.MappingWithEquals) string {
+	value := func(name string) string {
+		if set := environment[name]; set != nil {
+			return *set
+		}
+		return ""
+	}
+	if strings.Contains(value("KAFKA_ADVERTISED_LISTENERS"), "SASL_") &&
+		!strings.Contains(value("KAFKA_OPTS"), "java.security.auth.login.config") {
+		return "advertises a listener with a login, and KAFKA_OPTS names no java.security.auth.login.config: the image does not start"
+	}
+	return ""
 }
 
 // isPinned tells whether an image is named with its digest.

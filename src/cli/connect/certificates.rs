@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::pkcs12::Pkcs12;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
 
@@ -37,8 +38,18 @@ fn certificates(settings: &Settings) -> Vec<(String, i64)> {
     if let Some(pem) = property("ssl.certificate.pem") {
         add("certificate ssl.certificate.pem".to_owned(), own(pem.as_bytes()));
     }
-    if let Some(file) = property("ssl.ca.location") {
+    if let Some(file) = property("ssl.keystore.location") {
+        let password = property("ssl.keystore.password").unwrap_or_default();
+        add(format!("certificate {file}"), kept(&read(file), password));
+    }
+    for file in ["ssl.ca.location", "https.ca.location"]
+        .into_iter()
+        .filter_map(property)
+    {
         add(format!("certificate {file}"), trusted(&read(file)));
+    }
+    if let Some(pem) = property("ssl.ca.pem") {
+        add("certificate ssl.ca.pem".to_owned(), trusted(pem.as_bytes()));
     }
     let is_tls = property("security.protocol").is_some_and(|protocol| protocol.to_ascii_lowercase().contains("ssl"));
     for broker in settings.kafka.bootstrap_servers.split(',').filter(|_| is_tls) {
@@ -109,6 +120,16 @@ fn own(pem: &[u8]) -> Option<i64> {
     expiries(pem).into_iter().min()
 }
 
+/// The same of a keystore (PKCS#12). One that its password does not open is refused by librdkafka, which is named.
+fn kept(keystore: &[u8], password: &str) -> Option<i64> {
+    let opened = Pkcs12::from_der(keystore).ok()?.parse2(password).ok()?;
+    let chain = opened.ca.into_iter().flatten();
+    let expiries = opened.cert.into_iter().chain(chain);
+    expiries
+        .filter_map(|certificate| seconds_until(certificate.not_after()))
+        .min()
+}
+
 /// Of several authorities one is enough.
 fn trusted(pem: &[u8]) -> Option<i64> {
     expiries(pem).into_iter().max()
@@ -162,8 +183,90 @@ fn host(address: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::nid::Nid;
+    use openssl::pkey::{PKey, Private};
+
     use super::*;
     use crate::cli::connect::finding::Severity;
+    use crate::settings::{self, Mode};
+
+    const DAY: i64 = 24 * 3600;
+
+    fn certificate(days: u32) -> (PKey<Private>, X509) {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        (key, builder.build())
+    }
+
+    #[test]
+    fn certificates_are_found_in_each_property_that_may_hold_one() {
+        let dir = std::env::temp_dir().join(format!("khp-certificates-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let file = dir.join(name);
+            std::fs::write(&file, bytes).unwrap();
+            file.to_str().unwrap().to_owned()
+        };
+        let pem = |days| String::from_utf8(certificate(days).1.to_pem().unwrap()).unwrap();
+        let (key, own) = certificate(2);
+        let mut keystore = Pkcs12::builder();
+        let keystore = keystore.pkey(&key).cert(&own).build2("s3cret").unwrap();
+        let keystore = file("keystore.p12", &keystore.to_der().unwrap());
+        let (certificate_file, ca, oidc_ca) = (
+            file("cert.pem", pem(3).as_bytes()),
+            file("ca.pem", pem(4).as_bytes()),
+            file("oidc.pem", pem(5).as_bytes()),
+        );
+        let found = |properties: &[(&str, &str)]| {
+            let variable = |(name, value): &(&str, &str)| {
+                let name = format!("KHP__KAFKA__PROPERTIES__{}", name.replace('.', "_").to_uppercase());
+                (name, (*value).to_owned())
+            };
+            let env: BTreeMap<String, String> = properties.iter().map(variable).collect();
+            let loaded = settings::load(Mode::Proxy, &[], &env).unwrap();
+            let days = |(subject, seconds): (String, i64)| (subject, (seconds + DAY / 2) / DAY);
+            certificates(&loaded.settings).into_iter().map(days).collect::<Vec<_>>()
+        };
+        let pem = (pem(6), pem(7));
+        let named = |name: &str, days| (format!("certificate {name}"), days);
+        assert_eq!(
+            found(&[
+                ("ssl.keystore.location", &keystore),
+                ("ssl.keystore.password", "s3cret"),
+                ("ssl.ca.location", &ca),
+                // Of a token endpoint.
+                ("https.ca.location", &oidc_ca),
+                ("sasl.oauthbearer.method", "oidc"),
+                ("sasl.oauthbearer.token.endpoint.url", "https://issuer/token"),
+                ("sasl.oauthbearer.client.id", "khp"),
+                ("sasl.oauthbearer.client.secret", "s3cret"),
+            ]),
+            [named(&keystore, 2), named(&ca, 4), named(&oidc_ca, 5)]
+        );
+        assert_eq!(
+            found(&[("ssl.certificate.location", &certificate_file), ("ssl.ca.pem", &pem.0)]),
+            [named(&certificate_file, 3), named("ssl.ca.pem", 6)]
+        );
+        assert_eq!(
+            found(&[("ssl.certificate.pem", &pem.1)]),
+            [named("ssl.certificate.pem", 7)]
+        );
+        // What its password does not open is librdkafka's to refuse.
+        assert_eq!(
+            found(&[("ssl.keystore.location", &keystore), ("ssl.keystore.password", "other")]),
+            []
+        );
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_certificate_near_its_end_warns_and_one_past_it_stops() {

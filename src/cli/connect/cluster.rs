@@ -41,8 +41,9 @@ pub fn check(settings: &Settings, report: &mut Report) {
         Err(error) => return report.add(subject, [unreachable(format!("no client can be made ({error})"))]),
     };
     oauth::sign_in(client.client());
-    let expected = Expected::of(settings);
-    match ask(&client, &expected) {
+    let mut expected = Expected::of(settings);
+    let limits = ask_first(&client, &mut expected);
+    match limits.and_then(|(brokers, configs)| ask(&client, &expected, brokers, configs)) {
         Ok(survey) => {
             report.add(subject, []);
             survey.judge(settings, &client, &expected, report);
@@ -54,14 +55,31 @@ pub fn check(settings: &Settings, report: &mut Report) {
     }
 }
 
-fn ask<'a>(client: &BaseProducer<Complaints>, expected: &'a Expected<'_>) -> KafkaResult<Survey<'a>> {
-    let names: Vec<&str> = expected.topics.keys().map(String::as_str).collect();
+/// Asks what decides which topics are needed at all.
+fn ask_first(
+    client: &BaseProducer<Complaints>,
+    expected: &mut Expected<'_>,
+) -> KafkaResult<(usize, HashMap<String, TopicConfig>)> {
+    let client = client.client();
+    let names = expected.names();
+    // First: this waits for the connection.
+    let brokers = survey::brokers(client, names.first().copied().unwrap_or_default())?;
+    let configs = topic_configs(client, &names)?;
+    expected.expect_bodies(|topic| configs.get(topic)?.max_message_bytes);
+    Ok((brokers, configs))
+}
+
+fn ask<'a>(
+    client: &BaseProducer<Complaints>,
+    expected: &'a Expected<'_>,
+    brokers: usize,
+    configs: HashMap<String, TopicConfig>,
+) -> KafkaResult<Survey<'a>> {
     let client = client.client();
     Ok(Survey {
-        // First: this waits for the connection.
-        brokers: survey::brokers(client, names.first().copied().unwrap_or_default())?,
-        topics: survey::topics(client, names.iter().copied())?,
-        configs: topic_configs(client, &names)?,
+        brokers,
+        topics: survey::topics(client, expected.topics.keys().map(String::as_str))?,
+        configs,
         groups: survey::groups(client, expected.groups.keys().copied())?,
     })
 }
@@ -85,7 +103,10 @@ impl Survey<'_> {
                 brokers: self.brokers,
             };
             let findings = topic.findings(surveyed, || creation(settings, client, name, uses));
-            report.add(&topics::subject(name), findings);
+            match (surveyed, findings.is_empty()) {
+                (Surveyed::Missing, true) => report.add_absent(&topics::subject(name)),
+                _ => report.add(&topics::subject(name), findings),
+            }
         }
         let partitions = |topic: &str| match self.topics.get(topic) {
             Some(Surveyed::Found(found)) => Some(found.partitions),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::kafka::cluster::rights::Right;
 use crate::kafka::config::Purpose;
 use crate::proxy::instance;
-use crate::settings::{HEAD_ROOM, MESSAGE_MAX_BYTES, Processor, Proxy, ReplyPartition, Settings, Streaming};
+use crate::settings::{HEAD_ROOM, Processor, Proxy, ReplyPartition, Settings, Streaming, message_max_bytes};
 use crate::wire::Format;
 
 /// What a role does with a topic.
@@ -17,8 +17,8 @@ pub enum TopicUse {
     SendsRequests { max_body: usize, deadline: Duration },
     /// A proxy reads replies. `partition`: the number that the configuration asks for, if it does.
     AwaitsReplies { partition: Option<i64>, deadline: Duration },
-    /// A proxy finds results there that are fetched later, for so long.
-    FindsResults { kept: Duration },
+    /// A proxy finds results there that are fetched later, for so long. Whoever writes them sends records of up to `max_record` bytes.
+    FindsResults { kept: Duration, max_record: usize },
     /// And it deletes those whose clients ask for that.
     DeletesResults { kept: Duration },
     /// The workers of a processor read requests, each of up to `max_record` bytes, and have `deadline` for a call.
@@ -27,14 +27,14 @@ pub enum TopicUse {
         max_record: usize,
         deadline: Duration,
     },
-    /// A processor writes replies.
-    SendsReplies,
-    /// A processor writes what it gave up.
-    SendsDeadLetters,
+    /// A processor writes replies, each of up to `max_record` bytes.
+    SendsReplies { max_record: usize },
+    /// A processor writes what it gave up, likewise.
+    SendsDeadLetters { max_record: usize },
     /// A processor reads, after an assignment, which requests ran; they count for so long.
     RecallsKeys { kept: Duration },
-    /// A processor writes which requests ran.
-    RemembersKeys { kept: Duration },
+    /// A processor writes which requests ran, with their answers: records of up to `max_record` bytes.
+    RemembersKeys { kept: Duration, max_record: usize },
     /// A proxy steers answers that are streamed to it. Unless they are `required`, it does without.
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
@@ -61,6 +61,12 @@ pub struct Expected<'a> {
     pub groups: BTreeMap<&'a str, Vec<GroupUse<'a>>>,
     /// Topics that remember keys, each with its request topic.
     pub memories: Vec<(&'a str, &'a str)>,
+    /// Request topics with the topic of bodies beside each. Whether it is needed, their limits tell: see `expect_bodies`.
+    beside: Vec<(&'a str, String)>,
+    /// The largest body that a proxy takes.
+    largest_body: usize,
+    /// The largest record that this process sends.
+    max_record: usize,
 }
 
 impl TopicUse {
@@ -74,9 +80,9 @@ impl TopicUse {
             | TopicUse::HeedsControl { .. }
             | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
-            | TopicUse::SendsReplies
+            | TopicUse::SendsReplies { .. }
             | TopicUse::DeletesResults { .. }
-            | TopicUse::SendsDeadLetters
+            | TopicUse::SendsDeadLetters { .. }
             | TopicUse::RemembersKeys { .. }
             | TopicUse::SteersStreams { .. }
             | TopicUse::SendsBodies => Right::Write,
@@ -87,10 +93,10 @@ impl TopicUse {
     pub fn purpose(self) -> Purpose {
         match self {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
-            TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies => Purpose::Replies,
-            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Purpose::Memory { kept },
-            TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Purpose::Results { kept },
-            TopicUse::SendsDeadLetters => Purpose::DeadLetters,
+            TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies { .. } => Purpose::Replies,
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept, .. } => Purpose::Memory { kept },
+            TopicUse::FindsResults { kept, .. } | TopicUse::DeletesResults { kept } => Purpose::Results { kept },
+            TopicUse::SendsDeadLetters { .. } => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
             TopicUse::SendsBodies | TopicUse::TakesBodies => Purpose::Bodies,
         }
@@ -102,10 +108,10 @@ impl TopicUse {
             TopicUse::SendsRequests { deadline, .. }
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
-            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept } => Some(kept),
-            TopicUse::FindsResults { kept } | TopicUse::DeletesResults { kept } => Some(kept),
-            TopicUse::SendsReplies
-            | TopicUse::SendsDeadLetters
+            TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept, .. } => Some(kept),
+            TopicUse::FindsResults { kept, .. } | TopicUse::DeletesResults { kept } => Some(kept),
+            TopicUse::SendsReplies { .. }
+            | TopicUse::SendsDeadLetters { .. }
             | TopicUse::SteersStreams { .. }
             | TopicUse::HeedsControl { .. }
             | TopicUse::SendsBodies
@@ -138,7 +144,10 @@ impl GroupUse<'_> {
 impl<'a> Expected<'a> {
     /// Of the roles that the settings are for.
     pub fn of(settings: &'a Settings) -> Self {
-        let mut expected = Expected::default();
+        let mut expected = Expected {
+            max_record: usize::try_from(message_max_bytes(&settings.kafka)).unwrap_or(usize::MAX),
+            ..Expected::default()
+        };
         if settings.mode.is_proxy() {
             expected.add_proxy(&settings.proxy);
         }
@@ -146,6 +155,23 @@ impl<'a> Expected<'a> {
             expected.add_processor(&settings.processor, settings.max_record_size);
         }
         expected
+    }
+
+    /// Every topic that Kafka is asked about, those included that may turn out not to be needed.
+    pub fn names(&self) -> Vec<&str> {
+        let beside = self.beside.iter().map(|(_, bodies)| bodies);
+        self.topics.keys().chain(beside).map(String::as_str).collect()
+    }
+
+    /// Expects a topic of bodies wherever a body may be larger than what the request topic takes in a record. `limit` is that topic's own, where
+    /// it is known.
+    pub fn expect_bodies(&mut self, limit: impl Fn(&str) -> Option<usize>) {
+        for (request_topic, bodies_topic) in std::mem::take(&mut self.beside) {
+            let record = limit(request_topic).unwrap_or(self.max_record).min(self.max_record);
+            if self.largest_body.saturating_add(HEAD_ROOM) > record {
+                self.topic(&bodies_topic, TopicUse::SendsBodies);
+            }
+        }
     }
 
     fn add_proxy(&mut self, proxy: &'a Proxy) {
@@ -175,16 +201,15 @@ impl<'a> Expected<'a> {
             let deadline = proxy.longest_timeout();
             self.topic(topic, TopicUse::AwaitsReplies { partition, deadline });
         }
-        if proxy.largest_body().saturating_add(HEAD_ROOM) > MESSAGE_MAX_BYTES as usize {
-            for topic in proxy.native_topics() {
-                self.topic(&proxy.bodies_topic_of(topic), TopicUse::SendsBodies);
-            }
-        }
+        self.largest_body = proxy.largest_body();
+        let beside = |topic| (topic, proxy.bodies_topic_of(topic));
+        self.beside = proxy.native_topics().into_iter().map(beside).collect();
         for (topic, required) in proxy.streamed_topics() {
             self.topic(&proxy.control_topic_of(topic), TopicUse::SteersStreams { required });
         }
+        let max_record = self.max_record;
         for (topic, kept) in proxy.results_topics() {
-            self.topic(topic, TopicUse::FindsResults { kept });
+            self.topic(topic, TopicUse::FindsResults { kept, max_record });
             self.topic(topic, TopicUse::DeletesResults { kept });
         }
         for group in proxy.consumer_groups().into_keys() {
@@ -192,16 +217,17 @@ impl<'a> Expected<'a> {
         }
     }
 
-    fn add_processor(&mut self, processor: &'a Processor, max_record: usize) {
+    fn add_processor(&mut self, processor: &'a Processor, max_taken: usize) {
+        let max_record = self.max_record;
         for topic in &processor.topics {
             let (workers, deadline) = (topic.workers, topic.timeout);
             let takes = TopicUse::TakesRequests {
                 workers,
-                max_record,
+                max_record: max_taken,
                 deadline,
             };
             self.topic(&topic.request_topic, takes);
-            self.topic(&topic.response_topic, TopicUse::SendsReplies);
+            self.topic(&topic.response_topic, TopicUse::SendsReplies { max_record });
             self.topic(&topic.streams.bodies_topic, TopicUse::TakesBodies);
             let streaming = topic.streams.streaming;
             if streaming != Streaming::Off {
@@ -212,7 +238,7 @@ impl<'a> Expected<'a> {
                 let kept = topic.memory.retention;
                 self.memories.push((&topic.memory.topic, &topic.request_topic));
                 self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
-                self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept });
+                self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept, max_record });
             }
             self.groups
                 .entry(&topic.consumer_group)
@@ -223,7 +249,7 @@ impl<'a> Expected<'a> {
                 });
         }
         if let Some(topic) = &processor.dead_letter_topic {
-            self.topic(topic, TopicUse::SendsDeadLetters);
+            self.topic(topic, TopicUse::SendsDeadLetters { max_record });
         }
     }
 

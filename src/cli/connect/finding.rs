@@ -16,6 +16,7 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    Settings,
     Kafka,
     MissingTopic,
     MissingRight,

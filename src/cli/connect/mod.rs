@@ -20,10 +20,11 @@ mod memories;
 mod report;
 mod topics;
 
+use crate::cli::connect::finding::{Finding, Kind};
 use crate::cli::connect::report::Report;
 use crate::process::status_line::StatusLine;
 use crate::process::{exit, output};
-use crate::settings::{Mode, Settings};
+use crate::settings::{Mode, Settings, SettingsError};
 
 /// How the report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,4 +62,22 @@ pub fn run(settings: &Settings, form: Form) -> u8 {
         (exit::OK, true) => exit::UNAVAILABLE,
         (code, _) => code,
     }
+}
+
+/// Prints as JSON what is wrong with settings that nothing can be asked with.
+pub fn print_faults(error: &SettingsError) {
+    let mut report = Report::default();
+    for fault in &error.faults {
+        let subject = format!("setting {}", fault.key);
+        let cure = match &fault.origin {
+            Some(origin) => format!("correct it in {origin}"),
+            None => "correct it".to_owned(),
+        };
+        report.add(
+            &subject,
+            [Finding::stops(Kind::Settings, &subject, &fault.problem, cure)],
+        );
+    }
+    // Err: the exit code says that there is no report.
+    let _ = output::print(format_args!("{}\n", report.json()));
 }

@@ -11,6 +11,8 @@ use crate::cli::connect::finding::{Finding, Severity};
 pub struct Report {
     /// In the order in which they were checked.
     subjects: Vec<String>,
+    /// Those of them that are not there, and need not be.
+    absent: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -25,6 +27,12 @@ impl Report {
                 self.findings.push(finding);
             }
         }
+    }
+
+    /// Takes in a subject that does not exist, and that nobody needs yet.
+    pub fn add_absent(&mut self, subject: &str) {
+        self.add(subject, []);
+        self.absent.push(subject.to_owned());
     }
 
     /// Does anything keep requests from being carried?
@@ -49,7 +57,9 @@ impl Report {
                 .iter()
                 .filter(|finding| finding.subject == *subject)
                 .peekable();
-            if found.peek().is_none() {
+            if self.absent.contains(subject) {
+                line("none", subject, "not there yet, and not needed yet");
+            } else if found.peek().is_none() {
                 well += 1;
                 line("ok", subject, "");
             }
@@ -99,16 +109,18 @@ mod tests {
         report.add("kafka here:9092", []);
         let gone = || Finding::stops(Kind::MissingTopic, "topic a", "does not exist", "create it");
         report.add("topic a", [gone(), gone()]);
+        report.add_absent("topic b");
         let expected = [
             "ok     kafka here:9092",
             "stops  topic a          does not exist",
             "                        → create it",
+            "none   topic b          not there yet, and not needed yet",
             "1 stop traffic, 0 warn, 1 ok",
         ];
         assert_eq!(report.table().lines().collect::<Vec<_>>(), expected);
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["stops_traffic"], true);
-        assert_eq!(json["checked"], json!(["kafka here:9092", "topic a"]));
+        assert_eq!(json["checked"], json!(["kafka here:9092", "topic a", "topic b"]));
         assert_eq!(json["findings"][0]["kind"], "missing-topic");
     }
 }

@@ -1,5 +1,6 @@
 //! What is wrong with a topic.
 
+mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,6 @@ use crate::kafka::cluster::rights::{Right, Rights};
 use crate::kafka::cluster::survey::{Surveyed, TopicState};
 use crate::kafka::cluster::topic_config::TopicConfig;
 use crate::kafka::config::Purpose;
-use crate::settings::HEAD_ROOM;
 
 /// What would become of a topic that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,25 +201,10 @@ impl Topic<'_> {
     }
 
     fn sizes(&self, limit: usize) -> Vec<Finding> {
-        let of = |used: &TopicUse| {
-            match *used {
-            TopicUse::SendsRequests { max_body, .. } if max_body > 0 && limit < max_body.saturating_add(HEAD_ROOM) => Some(self.warns(
-                Kind::RecordSize,
-                format!(
-                    "max.message.bytes is {limit}: bodies over about {} bytes get 413, though max_body_size is {max_body}",
-                    limit.saturating_sub(HEAD_ROOM)
-                ),
-                format!("set max.message.bytes to {} or more, or lower max_body_size", max_body.saturating_add(HEAD_ROOM)),
-            )),
-            TopicUse::TakesRequests { max_record, .. } if limit > max_record => Some(self.warns(
-                Kind::RecordSize,
-                format!("max.message.bytes is {limit}: records over max_record_size ({max_record}) are given up"),
-                "raise max_record_size, or lower max.message.bytes",
-            )),
-            _ => None,
-        }
-        };
-        self.uses.iter().filter_map(of).collect()
+        let problems = self.uses.iter().filter_map(|used| sizes::problem(*used, limit));
+        problems
+            .map(|(problem, cure)| self.warns(Kind::RecordSize, problem, cure))
+            .collect()
     }
 
     fn compacted(&self) -> Finding {

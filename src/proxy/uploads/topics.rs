@@ -26,6 +26,8 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 const HEAL_EVERY: Duration = Duration::from_secs(1);
 /// Room in a record for the headers and the seal of a piece.
 const HEAD_ROOM: usize = 1024;
+/// The largest record of a body.
+pub const LARGEST_PIECE: usize = MAX_PIECE + HEAD_ROOM;
 
 /// A topic that bodies can be written to.
 #[derive(Debug, Clone)]
@@ -107,13 +109,17 @@ impl BodiesTopics {
         let client = self.producer.client();
         let partitions = self.admin.ensure(client.client(), name, Purpose::Bodies, may_create)?;
         self.limits.learn(name);
-        let record = self.limits.of(name).saturating_sub(HEAD_ROOM);
         Ok(OpenTopic {
             name: name.clone(),
             partitions,
-            piece: record.clamp(1, MAX_PIECE),
+            piece: piece(self.limits.of(name)),
         })
     }
+}
+
+/// Bytes of a body in one record of a topic that takes records of so many bytes.
+pub fn piece(record: usize) -> usize {
+    record.saturating_sub(HEAD_ROOM).clamp(1, MAX_PIECE)
 }
 
 /// Logged each time that the topic is tried again and found so. Returns what clients get.

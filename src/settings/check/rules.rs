@@ -23,7 +23,7 @@ pub const HEAD_ROOM: usize = 64 * 1024;
 
 /// Defaults that the rules need where `kafka.properties` does not set them: librdkafka's own, and for the session timeout the one that
 /// this service sets, so that a group moves on after a crash well within the default timeout of 30 s.
-pub const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+const MESSAGE_MAX_BYTES: u64 = 1_000_000;
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 

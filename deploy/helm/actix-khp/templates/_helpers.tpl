@@ -12,6 +12,16 @@
 {{- end -}}
 {{- end }}
 
+{{/* The resource of a topic. A topic's name may have what a resource's must not; then a digest tells it from others. */}}
+{{- define "actix-khp.resourceName" -}}
+{{- $plain := regexReplaceAll "[^a-z0-9.-]" (lower .) "-" | trunc 240 -}}
+{{- if and (eq $plain .) (regexMatch "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$" .) -}}
+{{- . -}}
+{{- else -}}
+t-{{ regexReplaceAll "[^a-z0-9]+" $plain "-" | trimAll "-" }}-{{ sha256sum . | trunc 8 }}
+{{- end -}}
+{{- end }}
+
 {{/* Of a role: (list $ "proxy") */}}
 {{- define "actix-khp.roleName" -}}
 {{- $root := index . 0 -}}
@@ -38,14 +48,114 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
+{{/* A duration in seconds, as the settings write it: 30, 0.5, "250ms", "1h30m". What is read at the start counts as 0. */}}
+{{- define "actix-khp.seconds" -}}
+{{- $text := toString . -}}
+{{- $sum := 0.0 -}}
+{{- if regexMatch "^[0-9.]+$" $text -}}
+{{- $sum = float64 $text -}}
+{{- else -}}
+{{- $units := dict "ms" 0.001 "s" 1 "m" 60 "h" 3600 "d" 86400 "w" 604800 -}}
+{{- range $part := regexFindAll "[0-9]+ *[a-z]+" (lower $text) -1 -}}
+{{- $unit := regexFind "[a-z]+" $part -}}
+{{- $known := ternary "ms" (substr 0 1 $unit) (hasPrefix "ms" $unit | or (hasPrefix "mil" $unit)) -}}
+{{- $sum = addf $sum (mulf (float64 (regexFind "[0-9]+" $part)) (get $units $known | default 0)) -}}
+{{- end -}}
+{{- end -}}
+{{- $sum -}}
+{{- end }}
+
+{{/* Fails where the values of a role do not fit together, which no schema can say. */}}
+{{- define "actix-khp.refuse" -}}
+{{- $root := index . 0 -}}
+{{- $role := index . 1 -}}
+{{- $own := index $root.Values $role -}}
+{{- $decided := dict
+  "port" "the chart opens 8080"
+  "management_port" "the chart opens 8081"
+  "management_bind" "the chart opens it to the pod's network"
+  "drain_timeout" (printf "set %s.drainTimeoutSeconds" $role)
+  "pre_stop" "set proxy.preStopSeconds"
+  "kafka" (printf "set kafka, or %s.kafka" $role) -}}
+{{- range $key, $instead := $decided -}}
+{{- range $where, $config := dict "config" $root.Values.config (printf "%s.config" $role) $own.config -}}
+{{- if hasKey $config $key -}}
+{{- fail (printf "%s.%s would have no effect: %s" $where $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $variables := list "PROXY_PORT" "KHP__PORT" "MANAGEMENT_PORT" "KHP__MANAGEMENT_PORT" "KHP__MANAGEMENT_BIND" "KHP__DRAIN_TIMEOUT" "KHP__PRE_STOP" "KAFKA_BOOTSTRAP_SERVERS" "KHP__KAFKA__BOOTSTRAP_SERVERS" -}}
+{{- range $own.extraEnv -}}
+{{- if has .name $variables -}}
+{{- fail (printf "%s.extraEnv: %s would win over what the chart decides" $role .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $config := dict "config" $root.Values.config (printf "%s.config" $role) $own.config -}}
+{{- include "actix-khp.refuseSecrets" (list $where $config) -}}
+{{- end -}}
+{{- if and $root.Values.managementToken.secretName (or (hasKey $root.Values.config "management_token") (hasKey $own.config "management_token")) -}}
+{{- fail "management_token is set twice: by managementToken, and in config" -}}
+{{- end -}}
+{{- $config := mergeOverwrite (deepCopy $root.Values.config) (deepCopy $own.config) -}}
+{{- $waits := list (get $config "default_timeout" | default 30) -}}
+{{- if eq $role "proxy" -}}
+{{- range (get $config "routes" | default list) -}}{{- $waits = append $waits (get . "timeout" | default 0) -}}{{- end -}}
+{{- else -}}
+{{- $waits = list 0 -}}
+{{- range (get $config "topics" | default list) -}}{{- $waits = append $waits (get . "timeout" | default 30) -}}{{- end -}}
+{{- end -}}
+{{- $longest := 0 -}}
+{{- range $waits -}}{{- $longest = max $longest (include "actix-khp.seconds" . | float64 | ceil | int) -}}{{- end -}}
+{{- $needed := add $longest (max 10 (int ($own.preStopSeconds | default 0))) -}}
+{{- if lt (int $own.drainTimeoutSeconds) (int $needed) -}}
+{{- fail (printf "%s.drainTimeoutSeconds is %d, and has to be %d: the longest timeout (%d s) and preStopSeconds, or 10 seconds where that is less" $role (int $own.drainTimeoutSeconds) (int $needed) (int $longest)) -}}
+{{- end -}}
+{{- $scaling := dict "autoscaling" $own.autoscaling "keda" $own.keda -}}
+{{- range $name, $scaled := $scaling -}}
+{{- if and $scaled (gt (int (default 0 $scaled.minReplicas)) (int (default 0 $scaled.maxReplicas))) -}}
+{{- fail (printf "%s.%s: minReplicas (%d) is above maxReplicas (%d)" $role $name (int $scaled.minReplicas) (int $scaled.maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Fails where a secret stands in settings, which go into a ConfigMap: (list PATH VALUE) */}}
+{{- define "actix-khp.refuseSecrets" -}}
+{{- $path := index . 0 -}}
+{{- $value := index . 1 -}}
+{{- if kindIs "map" $value -}}
+{{- range $key, $inner := $value -}}
+{{- if and (regexMatch "(?i)^(management_token|results_key|secret|authorization|proxy-authorization|cookie|x-api-key)$" $key) (not (regexMatch "\\$\\{(file|env):" (toString $inner))) -}}
+{{- fail (printf "%s.%s is a secret, and would stand in a ConfigMap: mount it with secretFiles, and refer to it as ${file:/etc/actix-khp/secrets/NAME}" $path $key) -}}
+{{- end -}}
+{{- include "actix-khp.refuseSecrets" (list (printf "%s.%s" $path $key) $inner) -}}
+{{- end -}}
+{{- else if kindIs "slice" $value -}}
+{{- range $index, $inner := $value -}}
+{{- include "actix-khp.refuseSecrets" (list (printf "%s[%d]" $path $index) $inner) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The files of secrets of a role, as JSON: its own, and those of both roles whose names it has not. */}}
+{{- define "actix-khp.secretFiles" -}}
+{{- $root := index . 0 -}}
+{{- $own := index $root.Values (index . 1) -}}
+{{- $files := dict -}}
+{{- range concat $root.Values.secretFiles $own.secretFiles -}}{{- $_ := set $files .name . -}}{{- end -}}
+{{- $sorted := list -}}
+{{- range $name := keys $files | sortAlpha -}}{{- $sorted = append $sorted (get $files $name) -}}{{- end -}}
+{{- $sorted | toJson -}}
+{{- end }}
+
 {{/* The settings of a role: those of both roles, under those of the role, under what the chart decides. */}}
 {{- define "actix-khp.config" -}}
 {{- $root := index . 0 -}}
 {{- $role := index . 1 -}}
 {{- $own := index $root.Values $role -}}
+{{- include "actix-khp.refuse" . -}}
 {{- $config := mergeOverwrite (deepCopy $root.Values.config) (deepCopy $own.config) -}}
 {{- $kafka := dict "bootstrap_servers" $root.Values.kafka.bootstrapServers -}}
-{{- with $root.Values.kafka.properties }}{{- $_ := set $kafka "properties" . }}{{- end -}}
+{{- with mergeOverwrite (deepCopy $root.Values.kafka.properties) (deepCopy $own.kafka.properties) }}{{- $_ := set $kafka "properties" . }}{{- end -}}
 {{- $_ := set $config "kafka" $kafka -}}
 {{- $_ := set $config "management_port" 8081 -}}
 {{- $_ := set $config "management_bind" "0.0.0.0" -}}
@@ -84,7 +194,7 @@ capabilities:
 {{- $role := index . 1 -}}
 {{- $own := index $root.Values $role -}}
 - {name: config, mountPath: /etc/actix-khp/config, readOnly: true}
-{{- if or $root.Values.secretFiles $root.Values.managementToken.secretName }}
+{{- if or (include "actix-khp.secretFiles" . | fromJsonArray) $root.Values.managementToken.secretName }}
 - {name: secrets, mountPath: /etc/actix-khp/secrets, readOnly: true}
 {{- end }}
 {{- if and (eq $role "proxy") $own.tlsSecret }}
@@ -102,12 +212,13 @@ capabilities:
 - name: config
   configMap:
     name: {{ include "actix-khp.roleName" . }}
-{{- if or $root.Values.secretFiles $root.Values.managementToken.secretName }}
+{{- $files := include "actix-khp.secretFiles" . | fromJsonArray }}
+{{- if or $files $root.Values.managementToken.secretName }}
 - name: secrets
   projected:
     defaultMode: 0440
     sources:
-      {{- range $root.Values.secretFiles }}
+      {{- range $files }}
       - secret:
           name: {{ .secretName }}
           items:

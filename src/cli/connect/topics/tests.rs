@@ -59,8 +59,8 @@ fn a_topic_that_is_well_has_no_findings() {
         SENDS,
         TAKES,
         awaits(Some(3)),
-        TopicUse::SendsReplies,
-        TopicUse::SendsDeadLetters,
+        TopicUse::SendsReplies { max_record: 1_000_000 },
+        TopicUse::SendsDeadLetters { max_record: 1_000_000 },
     ] {
         assert_eq!(found(used, well(), config()), [], "{used:?}");
         // What the brokers do not tell is no finding.
