@@ -12,6 +12,9 @@ use actix_khp::process::signals::Signals;
 use actix_khp::process::telemetry;
 use actix_khp::settings::{Loaded, Mode};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = match cli::parse() {
         Ok(command) => command,
