@@ -254,14 +254,15 @@ mod tests {
         let mut output = BufReader::new(cat.stdout.take().unwrap()).lines();
         let mut waits = |count: u64| {
             for _ in 0..count {
+                // It waits by now, however busy the machine is.
+                std::thread::sleep(Duration::from_millis(2));
                 input.write_all(b"line\n").unwrap();
                 output.next().unwrap().unwrap();
             }
             switches(cat.id()).unwrap().voluntary
         };
         let before = waits(1);
-        // Now and then it has not begun to wait when the next line comes.
-        assert!(waits(40) >= before + 20);
+        assert!(waits(20) >= before + 10);
         drop(waits);
         cat.kill().unwrap();
         cat.wait().unwrap();

@@ -74,6 +74,7 @@ impl Load {
                 let client = Client {
                     target: *target,
                     request: request(*target, self.body, &self.header),
+                    body: self.body,
                     tls: tls.clone(),
                     pace: pace(index).transpose()?,
                     recorder: recorder.clone(),
@@ -104,6 +105,8 @@ fn tls(file: &Path) -> Result<TlsConnector> {
 struct Client {
     target: SocketAddr,
     request: Bytes,
+    /// Bytes of its body, its last ones.
+    body: usize,
     /// `None`: it speaks plain HTTP.
     tls: Option<TlsConnector>,
     /// `None`: it sends as soon as it is answered.
@@ -171,12 +174,16 @@ impl Client {
             stream.write_all(&self.request).await?;
             // TLS may keep some of it otherwise.
             stream.flush().await?;
-            let Some(head) = framing::skip_message(&mut stream, &mut buffer).await? else {
+            let Some(head) = framing::read_head(&mut stream, &mut buffer).await? else {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             };
+            let body = framing::read_body(&head, &mut stream, &mut buffer).await?;
             let mut recorder = self.recorder.borrow_mut();
+            // The backend answers with the request's body.
             match head.get(8..12) {
-                Some(b" 200") => recorder.answered(began.elapsed()),
+                Some(b" 200") if self.request.ends_with(&body) && body.len() == self.body => {
+                    recorder.answered(began.elapsed());
+                }
                 _ => recorder.failed(),
             }
         }
@@ -189,8 +196,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers requests on one connection, the first of them after `stall`.
-    fn backend(stall: Duration) -> SocketAddr {
+    /// Answers requests on one connection with this body, the first of them after `stall`.
+    fn backend(stall: Duration, body: char) -> SocketAddr {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -198,13 +205,11 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let length = request(address, 1, &[]).len();
             let mut bytes = vec![0; length];
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{body}");
             let mut stall = Some(stall);
             while stream.read_exact(&mut bytes).is_ok() {
                 thread::sleep(stall.take().unwrap_or_default());
-                if stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                    .is_err()
-                {
+                if stream.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
             }
@@ -213,13 +218,13 @@ mod tests {
     }
 
     /// One client for half a second, with this rate, beside something else.
-    async fn paced(rate: f64, stall: Duration, beside: impl Future<Output = ()>) -> crate::outcome::Outcome {
-        let address = backend(stall);
+    async fn paced(rate: f64, address: SocketAddr, beside: impl Future<Output = ()>) -> crate::outcome::Outcome {
         let recorder = Rc::new(RefCell::new(Recorder::new().unwrap()));
         recorder.borrow_mut().begin();
         let client = Client {
             target: address,
             request: request(address, 1, &[]),
+            body: 1,
             tls: None,
             pace: Some(Pace::of(0, 1, rate, Instant::now()).unwrap()),
             recorder: recorder.clone(),
@@ -232,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stall_counts_for_every_request_that_it_holds_up() {
-        let outcome = paced(100.0, Duration::from_millis(250), async {}).await;
+        let outcome = paced(100.0, backend(Duration::from_millis(250), 'x'), async {}).await;
         // Of some 50, those of the first 250 ms waited for some 125 ms. Counted from their sending, only one would have waited.
         assert!((40..=55).contains(&outcome.requests), "{outcome:?}");
         assert!(outcome.max >= 245e3 && outcome.mean >= 40e3, "{outcome:?}");
@@ -241,11 +246,17 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_is_late_itself_counts_from_when_it_was_due() {
         // The second request is due after 200 ms, when the client waits for nothing else, and this thread is busy.
-        let outcome = paced(5.0, Duration::ZERO, async {
+        let outcome = paced(5.0, backend(Duration::ZERO, 'x'), async {
             sleep(Duration::from_millis(150)).await;
             thread::sleep(Duration::from_millis(150));
         })
         .await;
         assert!(outcome.max >= 90e3, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_with_another_body_is_an_error() {
+        let outcome = paced(100.0, backend(Duration::ZERO, 'y'), async {}).await;
+        assert!(outcome.requests == 0 && outcome.errors >= 40, "{outcome:?}");
     }
 }
