@@ -16,6 +16,7 @@ pub struct Run {
     pub memory: Memory,
     /// The medians of the repeats.
     pub rows: Vec<Row>,
+    pub ratios: Vec<Ratio>,
     pub points: Vec<Point>,
 }
 
@@ -45,9 +46,13 @@ pub struct Memory {
 /// One measured interval.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Point {
+    /// Which of the repeats it belongs to.
+    pub round: usize,
     pub system: System,
     pub proxies: usize,
     pub connections: usize,
+    /// Requests per second that were to be sent; `None`: as many as were answered.
+    pub rate: Option<f64>,
     pub outcome: Outcome,
     pub used: Vec<Used>,
 }
@@ -58,6 +63,8 @@ pub struct Row {
     pub system: System,
     pub proxies: usize,
     pub connections: usize,
+    /// Requests per second that were to be sent; `None`: as many as were answered.
+    pub rate: Option<f64>,
     pub per_second: f64,
     pub mean: f64,
     pub p50: f64,
@@ -74,9 +81,33 @@ pub struct Row {
 impl Row {
     /// CPU time per request, in µs, of the processes whose names begin with `name`.
     pub fn cpu(&self, name: &str) -> f64 {
-        let of_name = self.used.iter().filter(|used| used.name.starts_with(name));
-        of_name.map(|used| used.cpu_us_per_request).sum()
+        cpu(&self.used, name)
     }
+}
+
+/// CPU time per request, in µs, of the processes whose names begin with `name`.
+pub fn cpu(used: &[Used], name: &str) -> f64 {
+    let of_name = used.iter().filter(|used| used.name.starts_with(name));
+    of_name.map(|used| used.cpu_us_per_request).sum()
+}
+
+/// The figures of actix-khp, divided by those of another system under the same load. Each is the median of the rounds' own ratios: what slows
+/// the machine for a while slows both.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ratio {
+    pub than: System,
+    pub proxies: usize,
+    pub connections: usize,
+    pub rate: Option<f64>,
+    pub per_second: f64,
+    /// The ratio of the round where it was lowest.
+    pub per_second_lowest: f64,
+    pub per_second_highest: f64,
+    pub p50: f64,
+    pub p99: f64,
+    /// CPU time per request of the proxies; `None`: the other has none.
+    pub proxy_cpu: Option<f64>,
+    pub processor_cpu: Option<f64>,
 }
 
 /// The throughput that Kafka and a plain hop allow together, in requests per second.

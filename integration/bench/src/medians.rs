@@ -4,9 +4,9 @@ use crate::figures::{Limit, Point, Row};
 use crate::options::System;
 use crate::process::Used;
 
-/// One row for every load, in the order in which they were first measured. A paced load (`paced`) reaches no limit, so its rows have none.
-pub fn rows(points: &[Point], cores: usize, paced: bool) -> Vec<Row> {
-    let load = |point: &Point| (point.proxies, point.connections, point.system);
+/// One row for every load, in the order in which they were first measured. A paced load reaches no limit, so its rows have none.
+pub fn rows(points: &[Point], cores: usize) -> Vec<Row> {
+    let load = |point: &Point| (point.proxies, point.connections, point.rate, point.system);
     let mut loads = Vec::new();
     for point in points {
         if !loads.contains(&load(point)) {
@@ -15,7 +15,7 @@ pub fn rows(points: &[Point], cores: usize, paced: bool) -> Vec<Row> {
     }
     let of_load = |wanted| points.iter().filter(|point| load(point) == wanted).collect::<Vec<_>>();
     let mut rows: Vec<Row> = loads.into_iter().filter_map(|wanted| row(&of_load(wanted))).collect();
-    for index in (0..rows.len()).filter(|_| !paced) {
+    for index in 0..rows.len() {
         rows[index].limit = limit(&rows, &rows[index], cores);
     }
     rows
@@ -37,12 +37,15 @@ pub fn row(points: &[&Point]) -> Option<Row> {
                 .map(|point| point.used[index].grown_mib)
                 .fold(0.0, f64::max),
             received_bytes_per_request: figure(|used| used.received_bytes_per_request),
+            switches_per_request: figure(|used| used.switches_per_request),
+            involuntary_per_request: figure(|used| used.involuntary_per_request),
         }
     });
     Some(Row {
         system: first.system,
         proxies: first.proxies,
         connections: first.connections,
+        rate: first.rate,
         per_second: figure(|point| point.outcome.per_second()),
         mean: figure(|point| point.outcome.mean),
         p50: figure(|point| point.outcome.p50),
@@ -62,7 +65,7 @@ fn limit(rows: &[Row], khp: &Row, cores: usize) -> Option<Limit> {
     let hop = rows.iter().filter(of(System::Hop)).find(beside)?;
     let unqueued = rows.iter().filter(of(System::Hop)).min_by_key(|row| row.connections)?;
     let per_second = 1.0 / (1.0 / raw.per_second + 1.0 / hop.per_second);
-    (khp.system == System::Khp).then(|| Limit {
+    (khp.system == System::Khp && khp.rate.is_none()).then(|| Limit {
         per_second,
         ratio: khp.per_second / per_second,
         by_latency: khp.connections as f64 * 1e6 / (raw.mean + unqueued.p50),
@@ -70,7 +73,8 @@ fn limit(rows: &[Row], khp: &Row, cores: usize) -> Option<Limit> {
     })
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+/// The middle one; 0 where there is none.
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() % 2 {

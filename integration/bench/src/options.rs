@@ -29,8 +29,14 @@ pub enum System {
     KhpTraced1,
     /// The same with a line of the access log for each request.
     KhpLogged,
-    /// The same of another version: the binary that `--other` names.
+    /// The same of another version, or with other settings: the binary that `--other` names, and the environment of `--other-env`.
     KhpOther,
+    /// mq-bridge with an HTTP endpoint of its own.
+    MqBridge,
+    /// mq-bridge behind a small HTTP front.
+    MqBridgeFront,
+    /// A gateway and a replier with Spring Kafka.
+    Spring,
 }
 
 impl System {
@@ -46,6 +52,9 @@ impl System {
             System::KhpTraced1 => "khp-traced-1",
             System::KhpLogged => "khp-logged",
             System::KhpOther => "khp-other",
+            System::MqBridge => "mq-bridge",
+            System::MqBridgeFront => "mq-bridge-front",
+            System::Spring => "spring",
         }
     }
 
@@ -59,7 +68,12 @@ impl System {
 
     /// It is actix-khp in some form.
     pub fn is_khp(self) -> bool {
-        !matches!(self, System::Raw | System::Hop)
+        !matches!(self, System::Raw | System::Hop) && !self.is_peer()
+    }
+
+    /// It is another program for the same purpose.
+    pub fn is_peer(self) -> bool {
+        matches!(self, System::MqBridge | System::MqBridgeFront | System::Spring)
     }
 }
 
@@ -132,9 +146,10 @@ pub struct Options {
     /// `connections` and `rate` are those of each proxy, not of all of them
     #[arg(long)]
     pub per_proxy: bool,
-    /// Requests per second, paced evenly over the connections; without it each connection sends as soon as it is answered
-    #[arg(long)]
-    pub rate: Option<f64>,
+    /// Requests per second, paced evenly over the connections: an open loop, whose latencies count from when a request was to be sent.
+    /// Each of several rates is measured; raw, which has no pace, is left out. Without it each connection sends as soon as it is answered
+    #[arg(long, value_delimiter = ',')]
+    pub rate: Vec<f64>,
     /// The proxies' setting of that name: auto, all or a number
     #[arg(long, default_value = "auto")]
     pub reply_partition: String,
@@ -145,10 +160,19 @@ pub struct Options {
     #[arg(long)]
     pub stream_window: Option<usize>,
     /// A librdkafka property of the service, and of raw beside it, as NAME=VALUE; can be repeated
-    #[arg(long)]
-    pub property: Vec<String>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub property: Vec<(String, String)>,
     #[arg(long, value_delimiter = ',', default_value = "raw,hop,khp")]
     pub systems: Vec<System>,
+    /// Builds these peers and measures them, too; without a value, all of them. One that cannot be built is left out
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 0..=1,
+        default_missing_value = "mq-bridge,mq-bridge-front,spring",
+        conflicts_with = "streams"
+    )]
+    pub peers: Vec<System>,
     /// Measures these of streams, in the place of connections; without a value, all of them
     #[arg(
         long,
@@ -169,9 +193,13 @@ pub struct Options {
     /// Seconds of load before each point's measurement
     #[arg(long, default_value_t = 2.0)]
     pub warm_up: f64,
-    /// Seconds of load on each system before the first point: the broker's JIT compiler needs them
+    /// The least seconds of load on each system before the first point. It goes on until the broker's CPU time per request stands still: its
+    /// JIT compiler needs that
     #[arg(long, default_value_t = 15.0)]
     pub first_warm_up: f64,
+    /// The most seconds of it
+    #[arg(long, default_value_t = 90.0)]
+    pub first_warm_up_most: f64,
     /// How often each point is measured; the report shows medians
     #[arg(long, default_value_t = 3)]
     pub repeats: usize,
@@ -184,9 +212,12 @@ pub struct Options {
     /// The service's binary; without it, it is built
     #[arg(long)]
     pub binary: Option<PathBuf>,
-    /// The binary of the system khp-other: another version, which is measured in turn with this one
+    /// The binary of the system khp-other: another version, which is measured in turn with this one. With --other-env, it may be the same
     #[arg(long)]
     pub other: Option<PathBuf>,
+    /// A variable of the environment of khp-other alone; can be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub other_env: Vec<(String, String)>,
     /// A Kafka that runs already (its CPU is not shown then); without it, one is started
     #[arg(long)]
     pub brokers: Option<String>,
@@ -198,12 +229,41 @@ pub struct Options {
 impl Options {
     /// Puts the short run in the place of the full one where `smoke` is set.
     pub fn settled(mut self) -> Self {
+        let peers = std::mem::take(&mut self.peers);
+        self.add(peers);
+        if self.streams.is_empty() && !self.rate.is_empty() {
+            self.systems.retain(|system| *system != System::Raw);
+        }
         if self.smoke {
             self.connections = vec![1, 16];
-            (self.seconds, self.warm_up, self.first_warm_up) = (1.0, 0.2, 0.5);
+            (self.seconds, self.warm_up) = (1.0, 0.2);
+            (self.first_warm_up, self.first_warm_up_most) = (0.5, 0.5);
             (self.repeats, self.waiting) = (1, 100);
             (self.large, self.stream_count) = (8 << 20, 20);
         }
         self
     }
+
+    fn add(&mut self, peers: Vec<System>) {
+        for peer in peers {
+            if !self.systems.contains(&peer) {
+                self.systems.push(peer);
+            }
+        }
+    }
+
+    /// What is sent each second, in turn; `None`: as much as is answered.
+    pub fn rates(&self) -> Vec<Option<f64>> {
+        match self.rate.is_empty() {
+            true => vec![None],
+            false => self.rate.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("NAME=VALUE is wanted")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -67,10 +67,19 @@ impl Recorder {
 
     /// Closes the interval, prints its outcome and waits to be killed. Until then the process that measures can read this one's use.
     pub fn end(&mut self) -> Result<()> {
-        let seconds = self.began.take().map_or(0.0, |began| began.elapsed().as_secs_f64());
+        let outcome = self.outcome();
         println!("{END}");
+        println!("{}", serde_json::to_string(&outcome)?);
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Closes the interval.
+    pub fn outcome(&mut self) -> Outcome {
+        let seconds = self.began.take().map_or(0.0, |began| began.elapsed().as_secs_f64());
         let at = |quantile| self.latencies.value_at_quantile(quantile) as f64;
-        let outcome = Outcome {
+        Outcome {
             seconds,
             requests: self.latencies.len(),
             errors: self.errors,
@@ -80,10 +89,6 @@ impl Recorder {
             p99: at(0.99),
             p999: at(0.999),
             max: self.latencies.max() as f64,
-        };
-        println!("{}", serde_json::to_string(&outcome)?);
-        loop {
-            std::thread::park();
         }
     }
 }

@@ -15,7 +15,11 @@ type Series = (&'static str, &'static str, Vec<(f64, f64)>);
 /// Draws an SVG document of the rows with the first number of proxies.
 pub fn svg(run: &Run) -> String {
     let first = run.options.proxies.first().copied().unwrap_or(1);
-    let rows = || run.rows.iter().filter(move |row| row.proxies == first);
+    let rows = || {
+        run.rows
+            .iter()
+            .filter(move |row| row.proxies == first && row.rate.is_none())
+    };
     let system = |system| {
         let of_system = rows().filter(move |row| row.system == system);
         of_system.map(|row| (row.connections as f64, row.per_second)).collect()

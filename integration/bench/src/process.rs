@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::protocol::READY;
 
 /// A child process. It is killed when this is dropped; the kernel kills it when this process ends in any other way.
 pub struct Process {
@@ -56,6 +57,13 @@ impl Process {
         }
     }
 
+    /// Waits until it takes work, and returns its port.
+    pub fn ready(&mut self) -> Result<u16> {
+        let line = self.line()?;
+        let port = line.strip_prefix(READY).and_then(|port| port.trim().parse().ok());
+        port.ok_or_else(|| format!("{}: not a ready line: {line}", self.name).into())
+    }
+
     pub fn watched(&self) -> Watched {
         Watched {
             name: self.name.clone(),
@@ -88,6 +96,16 @@ pub struct Usage {
     pub peak_mib: f64,
     /// Bytes received over the TCP connections that are open.
     pub received: u64,
+    pub switches: Switches,
+}
+
+/// Context switches of the threads that live.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Switches {
+    /// A thread had nothing to do: it waited.
+    pub voluntary: u64,
+    /// Another one was due.
+    pub involuntary: u64,
 }
 
 /// What one process used in an interval.
@@ -99,6 +117,10 @@ pub struct Used {
     /// What the resident memory was above that of the beginning, at most.
     pub grown_mib: f64,
     pub received_bytes_per_request: f64,
+    /// Context switches of a thread that had nothing more to do: each is a wake-up.
+    pub switches_per_request: f64,
+    /// Context switches of a thread that had to make room for another.
+    pub involuntary_per_request: f64,
 }
 
 impl Watched {
@@ -115,17 +137,22 @@ impl Watched {
             rss_mib: rss_mib(self.pid)?,
             peak_mib: status_mib(self.pid, "VmHWM:")?,
             received: received(self.pid),
+            switches: switches(self.pid)?,
         })
     }
 
     pub fn used(&self, before: &Usage, after: &Usage, requests: u64) -> Used {
         let requests = requests.max(1) as f64;
+        // A thread that ended takes its counts with it.
+        let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / requests;
         Used {
             name: self.name.clone(),
             cpu_us_per_request: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / requests,
             rss_mib: after.rss_mib,
             grown_mib: (after.peak_mib - before.rss_mib).max(0.0),
-            received_bytes_per_request: after.received.saturating_sub(before.received) as f64 / requests,
+            received_bytes_per_request: each(before.received, after.received),
+            switches_per_request: each(before.switches.voluntary, after.switches.voluntary),
+            involuntary_per_request: each(before.switches.involuntary, after.switches.involuntary),
         }
     }
 }
@@ -154,6 +181,24 @@ fn status_mib(pid: u32, name: &str) -> Result<f64> {
     let kib = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = kib.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
     Ok(kib.ok_or_else(|| format!("no {name} in /proc/PID/status"))? / 1024.0)
+}
+
+/// Of all its threads.
+fn switches(pid: u32) -> Result<Switches> {
+    let mut sum = Switches::default();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Err: it has just ended.
+        let Ok(status) = std::fs::read_to_string(thread?.path().join("status")) else {
+            continue;
+        };
+        let count = |name: &str| {
+            let count = status.lines().find_map(|line| line.strip_prefix(name));
+            count.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        sum.voluntary += count("voluntary_ctxt_switches:");
+        sum.involuntary += count("nonvoluntary_ctxt_switches:");
+    }
+    Ok(sum)
 }
 
 /// Bytes that its open TCP connections have received, as `ss` (iproute2) shows them; 0 where `ss` is missing. /proc/PID/io does not
@@ -189,5 +234,37 @@ pub fn raise_file_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn each_wait_of_a_thread_is_a_switch() {
+        let mut cat = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = cat.stdin.take().unwrap();
+        let mut output = BufReader::new(cat.stdout.take().unwrap()).lines();
+        let mut waits = |count: u64| {
+            for _ in 0..count {
+                // It waits by now, however busy the machine is.
+                std::thread::sleep(Duration::from_millis(2));
+                input.write_all(b"line\n").unwrap();
+                output.next().unwrap().unwrap();
+            }
+            switches(cat.id()).unwrap().voluntary
+        };
+        let before = waits(1);
+        assert!(waits(20) >= before + 10);
+        drop(waits);
+        cat.kill().unwrap();
+        cat.wait().unwrap();
     }
 }

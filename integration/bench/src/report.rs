@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::figures::{Point, Row, Run};
+use crate::figures::{Point, Ratio, Row, Run};
 use crate::medians;
 use crate::options::System;
 
@@ -73,6 +73,12 @@ fn write_report(out: &mut String, run: &Run) -> std::fmt::Result {
             )?;
         }
     }
+    if !run.ratios.is_empty() {
+        writeln!(out, "\n{RATIOS_HEAD}")?;
+    }
+    for ratio in &run.ratios {
+        writeln!(out, "{}", ratio_text(ratio))?;
+    }
     writeln!(
         out,
         "\nidle: proxy {:.1} MiB, processor {:.1} MiB; ready: proxy {:.2} s, processor {:.2} s; {:.1} KiB for each of {} waiting connections",
@@ -85,20 +91,27 @@ fn write_report(out: &mut String, run: &Run) -> std::fmt::Result {
     )
 }
 
-const HEAD: &str = "conns proxies     system    req/s  p50 ms     p90     p99   p99.9 errors  CPU µs per request, resident MiB (TCP bytes received per request)";
+const HEAD: &str = "conns proxies          system   rate    req/s  p50 ms     p90     p99   p99.9 errors  CPU µs per request, resident MiB \
+                    (TCP bytes received per request; context switches per request: voluntary + involuntary)";
 
 fn row_text(row: &Row) -> String {
     let used = row.used.iter().map(|used| {
         format!(
-            "{} {:.0} µs {:.0} MiB ({:.0})",
-            used.name, used.cpu_us_per_request, used.rss_mib, used.received_bytes_per_request
+            "{} {:.0} µs {:.0} MiB ({:.0}; {:.2} + {:.2})",
+            used.name,
+            used.cpu_us_per_request,
+            used.rss_mib,
+            used.received_bytes_per_request,
+            used.switches_per_request,
+            used.involuntary_per_request,
         )
     });
     format!(
-        "{:>5} {:>7} {:>10} {:>8.0} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>6}  {}",
+        "{:>5} {:>7} {:>15} {:>6} {:>8.0} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>6}  {}",
         row.connections,
         row.proxies,
         row.system.name(),
+        rate_text(row.rate),
         row.per_second,
         row.p50 / 1e3,
         row.p90 / 1e3,
@@ -107,4 +120,28 @@ fn row_text(row: &Row) -> String {
         row.errors,
         used.collect::<Vec<_>>().join(", "),
     )
+}
+
+const RATIOS_HEAD: &str = "khp divided by the other, medians of the rounds' own ratios\n\
+                           conns proxies           other   rate  req/s (lowest to highest)    p50    p99  CPU: proxy  processor";
+
+fn ratio_text(ratio: &Ratio) -> String {
+    let cpu = |cpu: Option<f64>| cpu.map_or("-".into(), |cpu| format!("{cpu:.2}"));
+    format!(
+        "{:>5} {:>7} {:>15} {:>6} {:>6.2} {:>19} {:>6.2} {:>6.2} {:>11} {:>10}",
+        ratio.connections,
+        ratio.proxies,
+        ratio.than.name(),
+        rate_text(ratio.rate),
+        ratio.per_second,
+        format!("({:.2} to {:.2})", ratio.per_second_lowest, ratio.per_second_highest),
+        ratio.p50,
+        ratio.p99,
+        cpu(ratio.proxy_cpu),
+        cpu(ratio.processor_cpu),
+    )
+}
+
+fn rate_text(rate: Option<f64>) -> String {
+    rate.map_or("-".into(), |rate| rate.to_string())
 }

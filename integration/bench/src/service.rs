@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_khp::settings::{self, Mode, Settings};
 
+use crate::build;
 use crate::error::Result;
 use crate::kafka::free_port;
 use crate::options::{Options, System};
@@ -69,6 +70,11 @@ pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options
         System::KhpLogged => vec![("KHP__LOG__ACCESS", "all".into())],
         _ => Vec::new(),
     };
+    let properties = options
+        .property
+        .iter()
+        .map(|(name, value)| (property_variable(name), value.clone()));
+    let other_env = options.other_env.iter().filter(|_| system == System::KhpOther).cloned();
     set.into_iter()
         .chain(streams)
         .chain(
@@ -78,7 +84,14 @@ pub fn env(brokers: &str, backend: SocketAddr, system: System, options: &Options
         )
         .chain(variant)
         .map(|(name, value)| (name.to_owned(), value))
+        .chain(properties)
+        .chain(other_env)
         .collect()
+}
+
+/// The variable that sets a librdkafka property. No property has a `_` in its name.
+fn property_variable(name: &str) -> String {
+    format!("KHP__KAFKA__PROPERTIES__{}", name.to_uppercase().replace('.', "_"))
 }
 
 /// A topic that no other run uses.
@@ -97,16 +110,8 @@ pub fn binary(named: Option<&Path>) -> Result<PathBuf> {
         return Ok(binary.to_owned());
     }
     let beside = std::env::current_exe()?.with_file_name("actix-khp");
-    // The profile that this program was built with, so that neither side is compiled better than the other.
-    let profile = beside
-        .parent()
-        .and_then(Path::file_name)
-        .ok_or("a program is in a directory")?;
-    // Cargo sets this variable for the programs that it runs.
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--package", "actix-khp", "--bin", "actix-khp", "--profile"])
-        .arg(profile)
+    let built = build::command()?
+        .args(["--package", "actix-khp", "--bin", "actix-khp"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     if !built.success() {
@@ -204,4 +209,40 @@ fn is_ready(address: SocketAddr) -> bool {
         Ok(head.ends_with(b" 200"))
     };
     ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// What the service, and raw beside it, read from the environment of a system.
+    fn properties(system: System, arguments: &[&str]) -> Vec<(String, String)> {
+        let cli = Cli::parse_from([&["bench"][..], arguments].concat());
+        let backend = SocketAddr::from(([127, 0, 0, 1], 1));
+        let env = env("127.0.0.1:9092", backend, system, &cli.options.settled());
+        settings(&env).unwrap().kafka.properties.into_iter().collect()
+    }
+
+    #[test]
+    fn a_property_reaches_every_form_and_the_other_environment_only_the_other() {
+        let arguments = [
+            "--property=linger.ms=3",
+            "--property=fetch.wait.max.ms=4",
+            "--other-env=KHP__KAFKA__PROPERTIES__LINGER_MS=1",
+        ];
+        let pairs = |linger: &str| {
+            [("fetch.wait.max.ms", "4"), ("linger.ms", linger)].map(|(n, v)| (n.to_owned(), v.to_owned()))
+        };
+        assert_eq!(properties(System::Khp, &arguments), pairs("3"));
+        assert_eq!(properties(System::KhpOther, &arguments), pairs("1"));
+        assert!(properties(System::Khp, &[]).is_empty());
+    }
 }

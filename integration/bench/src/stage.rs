@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use crate::error::Result;
 use crate::kafka::Node;
 use crate::options::{Options, System};
+use crate::peers::Peer;
 use crate::process::{Process, Watched};
-use crate::protocol::READY;
 use crate::role::Topics;
 use crate::service::{self, Env, Service};
+use crate::topics;
 use crate::variants::Variants;
 
 /// The JVM options of a broker that is to be fast. Those of the tests make it start quickly.
@@ -41,6 +42,7 @@ pub struct Base {
     backend: Server,
     hop: Option<Server>,
     raw: Option<Raw>,
+    peers: Vec<Peer>,
 }
 
 /// A role that listens on a port.
@@ -100,7 +102,18 @@ impl Base {
             backend,
             hop,
             raw: None,
+            peers: Vec::new(),
         })
+    }
+
+    /// Starts another program, with topics like those of actix-khp.
+    pub fn start_peer(&mut self, system: System) -> Result<()> {
+        let settings = service::settings(&self.env)?;
+        let topics = ["requests", "responses"].map(|use_| service::topic(&format!("{}-{use_}", system.name())));
+        topics::create(&settings, &topics)?;
+        self.peers
+            .push(Peer::start(system, &self.brokers, &topics, self.backend.address)?);
+        Ok(())
     }
 
     /// Starts the ping-pong. It copies records that the service has written.
@@ -117,7 +130,7 @@ impl Base {
         let mut arguments = vec!["raw-echoer".to_owned()];
         arguments.extend(topics(&settings.proxy.response_topic)?.arguments());
         let mut echoer = Process::role("echoer", &arguments)?;
-        ready(&mut echoer)?;
+        echoer.ready()?;
         self.raw = Some(Raw {
             echoer,
             topics: topics(&settings.proxy.request_topic)?,
@@ -125,15 +138,26 @@ impl Base {
         Ok(())
     }
 
+    /// Starts every form of actix-khp that is measured. The service as it is comes first, whatever is measured: `raw` copies records that it
+    /// has written.
+    pub fn start_khps(&self, options: &Options, proxies: usize) -> Result<Vec<Khp>> {
+        let variants = options.systems.iter().copied().filter(|system| system.is_khp());
+        let forms = [System::Khp]
+            .into_iter()
+            .chain(variants.filter(|system| *system != System::Khp));
+        forms.map(|system| self.start_khp(system, options, proxies)).collect()
+    }
+
     /// Starts a form of actix-khp.
-    pub fn start_khp(&self, system: System, options: &Options, proxies: usize) -> Result<Khp> {
+    fn start_khp(&self, system: System, options: &Options, proxies: usize) -> Result<Khp> {
         let env = service::env(&self.brokers, self.backend.address, system, options);
         let config = self.variants.config_of(system);
         let binary = match system {
-            System::KhpOther => options
-                .other
-                .as_deref()
-                .ok_or("--other names the binary of khp-other")?,
+            System::KhpOther => match &options.other {
+                Some(other) => other.as_path(),
+                None if !options.other_env.is_empty() => self.binary.as_path(),
+                None => return Err("--other names the binary of khp-other, or --other-env its environment".into()),
+            },
             _ => self.binary.as_path(),
         };
         // Processors are first and create the topics, so that the proxies find them as they usually do.
@@ -192,6 +216,19 @@ impl Base {
                 addresses: vec![hop.address],
                 watched: vec![hop.process.watched(), backend],
             }),
+            _ if system.is_peer() => self
+                .peers
+                .iter()
+                .find(|peer| peer.system == system)
+                .map(|peer| Targets {
+                    addresses: vec![peer.address],
+                    watched: peer
+                        .watched()
+                        .into_iter()
+                        .chain(self.broker())
+                        .chain([backend])
+                        .collect(),
+                }),
             _ => khps.iter().find(|khp| khp.system == system).map(|khp| {
                 let services = khp.proxies.iter().chain(&khp.processors);
                 let watched = services.map(|service| service.process.watched());
@@ -218,16 +255,9 @@ impl Base {
 
 fn server(name: &str, arguments: &[&str]) -> Result<Server> {
     let mut process = Process::role(name, arguments)?;
-    let port = ready(&mut process)?;
+    let port = process.ready()?;
     Ok(Server {
         process,
         address: SocketAddr::from(([127, 0, 0, 1], port)),
     })
-}
-
-/// Waits until a role takes work, and returns its port.
-fn ready(process: &mut Process) -> Result<u16> {
-    let line = process.line()?;
-    let port = line.strip_prefix(READY).and_then(|port| port.trim().parse().ok());
-    port.ok_or_else(|| format!("not a ready line: {line}").into())
 }

@@ -45,6 +45,11 @@ fn a_short_run_measures_every_system() {
                 .all(|used| used["cpu_us_per_request"].as_f64().unwrap() > 0.0),
             "{row}"
         );
+        assert!(
+            used.iter()
+                .any(|used| used["switches_per_request"].as_f64().unwrap() > 0.0),
+            "{row}"
+        );
     }
     let limits = rows
         .iter()
@@ -53,6 +58,39 @@ fn a_short_run_measures_every_system() {
     assert!(run["memory"]["proxy_idle_mib"].as_f64().unwrap() > 0.0, "{json}");
     let svg = std::fs::read_to_string(out.join("bench.svg")).unwrap();
     assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+    std::fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn settings_are_compared_in_one_run_of_an_open_loop() {
+    let arguments = [
+        "--systems=raw,khp,khp-other",
+        "--rate=20,40",
+        "--property=linger.ms=100",
+        "--other-env=KHP__KAFKA__PROPERTIES__LINGER_MS=0",
+    ];
+    let out = run("variants", &arguments);
+    let json = std::fs::read_to_string(out.join("bench.json")).unwrap();
+    let run: Value = serde_json::from_str(&json).unwrap();
+    let rows = run["rows"].as_array().unwrap();
+    // Two systems with two rates and two numbers of connections. raw has no pace.
+    assert_eq!(rows.len(), 8, "{json}");
+    let p50 = |system: &str| {
+        let row = rows.iter().find(|row| {
+            (&row["system"], &row["connections"], &row["rate"]) == (&system.into(), &16.into(), &20.0.into())
+        });
+        row.unwrap_or_else(|| panic!("{json}"))["p50"].as_f64().unwrap()
+    };
+    // A request and its reply linger, for 100 ms where they open a batch; those of the other environment do not.
+    assert!(p50("khp") >= 100e3, "{json}");
+    assert!(p50("khp-other") < 100e3, "{json}");
+    let ratios = run["ratios"].as_array().unwrap();
+    assert_eq!(ratios.len(), 4, "{json}");
+    for ratio in ratios {
+        assert_eq!(ratio["than"], "khp-other", "{ratio}");
+        assert!(ratio["proxy_cpu"].as_f64().unwrap() > 0.0, "{ratio}");
+        assert!(ratio["processor_cpu"].as_f64().unwrap() > 0.0, "{ratio}");
+    }
     std::fs::remove_dir_all(out).unwrap();
 }
 

@@ -11,16 +11,6 @@ const MAX_HEAD: usize = 64 << 10;
 /// Room for bytes of a body that are read at once.
 const READ: usize = 64 << 10;
 
-/// Reads the next message and returns its head; `None` when the other side has closed the connection. `buffer` keeps the bytes that follow the
-/// message.
-pub async fn skip_message(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
-    let Some(head) = read_head(stream, buffer).await? else {
-        return Ok(None);
-    };
-    read_body(&head, stream, buffer).await?;
-    Ok(Some(head))
-}
-
 /// Reads the whole body of a message that tells its length.
 pub async fn read_body(head: &[u8], stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Bytes> {
     let length = content_length(head).unwrap_or(0) as usize;

@@ -14,6 +14,8 @@ mod raw;
 mod single_thread;
 /// Streams: what the backend writes, what a client checks of it, and the same without HTTP.
 mod stream;
+/// Waits to some ten µs.
+mod timer;
 
 pub use self::load::request;
 pub use self::raw::Topics;

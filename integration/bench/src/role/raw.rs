@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use actix_khp::kafka::client::context::LogOnly;
 use actix_khp::kafka::client::properties;
-use actix_khp::kafka::cluster::admin::TopicAdmin;
-use actix_khp::kafka::config::Purpose;
 use actix_khp::kafka::record::raw_record;
 use actix_khp::settings::Settings;
 use actix_khp::wire::{RawRecord, headers};
@@ -16,13 +14,13 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::error::Result;
 use crate::outcome::Recorder;
 use crate::protocol::READY;
-use crate::service;
+use crate::{service, topics};
 
 pub(super) const POLL: Duration = Duration::from_millis(100);
 /// A broker answers well within this.
@@ -129,10 +127,7 @@ impl Echoer {
         let settings = self.topics.settings()?;
         let config = properties::reply_producer(&settings.kafka, settings.proxy.longest_timeout());
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&config, Reports)?;
-        let admin = TopicAdmin::new(settings.create_topics.clone());
-        for topic in [&self.topics.requests, &self.topics.replies] {
-            admin.ensure(producer.client(), topic, Purpose::Requests, true)?;
-        }
+        topics::create(&settings, &[self.topics.requests.clone(), self.topics.replies.clone()])?;
         let template = Template::like(&self.topics.like, &settings)?;
         let mut config = properties::request_consumer(&settings.kafka, &self.topics.requests, None);
         // Commits cost it as much as they cost the processor, which makes them itself.

@@ -10,9 +10,10 @@ mod report;
 use self::figures::{BESIDE, IDLE_RATE, StreamPoint, StreamRow, StreamRun, TOKEN_RATE};
 use crate::error::Result;
 use crate::figures::Point;
-use crate::measure::{drive, machine};
+use crate::machine::machine;
 use crate::medians;
 use crate::options::{Options, Scenario, System};
+use crate::point::drive;
 use crate::process::{Process, Watched, raise_file_limit};
 use crate::service;
 use crate::stage::{Base, Driver, Khp, Load};
@@ -40,7 +41,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn measure(options: &Options) -> Result<StreamRun> {
     raise_file_limit();
     let base = Base::start(options)?;
-    let khps = [base.start_khp(System::Khp, options, 1)?];
+    let khps = base.start_khps(options, 1)?;
     let stage = Stage {
         base: &base,
         khps: &khps,
@@ -53,7 +54,8 @@ fn measure(options: &Options) -> Result<StreamRun> {
         for repeat in 1..=options.repeats {
             for case in scenario.cases() {
                 for &system in options.systems.iter().filter(|system| scenario.takes(**system, case)) {
-                    let point = stage.point(scenario, case, system, options.large)?;
+                    let mut point = stage.point(scenario, case, system, options.large)?;
+                    point.point.round = repeat;
                     println!("{repeat}/{}: {}", options.repeats, report::line(&point));
                     points.push(point);
                 }
@@ -102,9 +104,11 @@ impl Stage<'_> {
             case: case.to_owned(),
             size,
             point: Point {
+                round: 0,
                 system,
                 proxies: 1,
                 connections: self.streams(scenario),
+                rate: None,
                 outcome,
                 used,
             },

@@ -6,8 +6,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_khp::kafka::client::properties;
-use actix_khp::kafka::cluster::admin::TopicAdmin;
-use actix_khp::kafka::config::Purpose;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -18,7 +16,7 @@ use super::clock;
 use crate::error::Result;
 use crate::outcome::Recorder;
 use crate::role::raw::{POLL, Position, Reports, read};
-use crate::service;
+use crate::{service, topics};
 
 /// Bytes of a record of a large body, as the service cuts it.
 const PIECE: u64 = 256 << 10;
@@ -74,8 +72,7 @@ impl RawPieces {
             ),
         };
         let producer: BaseProducer<Reports> = BaseProducer::from_config_and_context(&producer, Reports)?;
-        let admin = TopicAdmin::new(settings.create_topics.clone());
-        admin.ensure(producer.client(), &self.topic, Purpose::Requests, true)?;
+        topics::create(&settings, std::slice::from_ref(&self.topic))?;
         let consumer = read(&consumer, &self.topic, Some(0), Position::End)?;
         match self.work {
             Work::Events {
