@@ -142,8 +142,9 @@ pub enum Place {
 
 /// Where in a streamed answer a reply belongs, read before its seal is taken off; `None`: it is no piece.
 pub fn place_in_stream(record: &RawRecord) -> Option<Place> {
-    is_piece(record).then(|| match record.header(headers::KHP_SEQ) {
-        Some(seq) if seq != "0" => Place::Later,
+    let seq = || record.header(headers::KHP_SEQ).and_then(|seq| number::<u64>(seq));
+    is_piece(record).then(|| match seq() {
+        Some(1..) => Place::Later,
         // Without a number it is malformed, which its request hears of.
         _ => Place::First,
     })

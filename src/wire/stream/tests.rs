@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::invariants::sent;
+use crate::wire::invariants::{received, sent};
 
 fn thens() -> impl Strategy<Value = Then> {
     prop_oneof![
@@ -95,4 +95,23 @@ fn what_is_no_piece_is_refused_by_name() {
         (headers::KHP_ERROR, "who knows"),
     ]));
     assert_eq!(unknown.unwrap().then, Then::Cut(StreamError::ProcessorFailed));
+}
+
+/// As `decode_piece` reads it: a replier may write `00`, and its client would wait for a first piece that never comes.
+#[test]
+fn a_place_is_what_its_number_means() {
+    for (seq, place) in [
+        ("0", Place::First),
+        ("00", Place::First),
+        ("+0", Place::First),
+        ("none", Place::First),
+        ("", Place::First),
+        ("1", Place::Later),
+        ("01", Place::Later),
+    ] {
+        let headers = [(headers::KHP_STREAM, "12345678"), (headers::KHP_SEQ, seq)];
+        let headers = headers.map(|(name, value)| (Bytes::from(name), Some(Bytes::from(value))));
+        let record = received(None, None, headers.to_vec());
+        assert_eq!(place_in_stream(&record), Some(place), "{seq:?}");
+    }
 }
