@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Once, honours, is_replay, numbering, payment};
+use super::{Once, bytes, honours, is_replay, large, numbering, payment};
 use crate::harness::client::Request;
 use crate::later::{accepted, result};
 
@@ -42,4 +42,20 @@ async fn a_repeat_has_the_result_of_the_first_at_a_location_of_its_own() {
         }
         assert_eq!(once.backend.count(), 5);
     }
+}
+
+#[tokio::test]
+async fn a_large_result_is_that_of_the_first_too() {
+    const SIZE: usize = 3_000_000;
+    let of_proxy = |proxy: crate::harness::spec::Spec| proxy.set("async", "allowed");
+    let once = Once::start_with(large(SIZE).await, of_proxy, |processor| processor).await;
+    for replays in [false, true, true] {
+        let place = accepted(&once.proxy, job("k", "ten")).await;
+        let answer = result(&once.proxy, &place).await;
+        assert_eq!((answer.status, is_replay(&answer)), (200, replays));
+        assert!(answer.body == bytes(0, SIZE));
+    }
+    let waits = once.pay("k", "ten").await;
+    assert!(waits.body == bytes(0, SIZE) && is_replay(&waits));
+    assert_eq!(once.backend.count(), 1);
 }

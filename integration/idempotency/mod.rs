@@ -4,6 +4,8 @@
 mod keys;
 /// Proxies and processors that are killed meanwhile.
 mod kills;
+/// Answers that are larger than a record.
+mod large;
 /// Requests that run once and whose answers are fetched later.
 mod later;
 /// What is remembered, where, and what happens when it cannot be.
@@ -14,6 +16,8 @@ mod repeats;
 mod restore_time;
 /// What the access log and the console say of a key.
 mod seen;
+/// Answers that stream while they are remembered.
+mod streams;
 
 use serde_json::{Value, json};
 
@@ -63,12 +67,20 @@ fn memory_of(topics: &Topics) -> String {
     format!("{}-idempotency", topics.request)
 }
 
+fn answers_of(topics: &Topics) -> String {
+    format!("{}-answers", topics.request)
+}
+
 fn honours(topics: &Topics) -> Spec {
     proxy(topics).set("idempotency", "honour")
 }
 
 fn remembers(topics: &Topics, backend: &Backend) -> Spec {
-    processor(&[(topics, &backend.url())]).set_topics("idempotency", true)
+    remembers_of(topics, &backend.url())
+}
+
+fn remembers_of(topics: &Topics, url: &str) -> Spec {
+    processor(&[(topics, url)]).set_topics("idempotency", true)
 }
 
 fn payment(key: &str, body: &str) -> Request {
@@ -86,6 +98,21 @@ async fn numbering() -> Backend {
             body: format!("{number} {}", received.text()).into_bytes(),
         };
         answer.header("Location", format!("/payments/{number}"))
+    })
+    .await
+}
+
+/// Bytes that are other ones for each number.
+fn bytes(number: usize, size: usize) -> Vec<u8> {
+    (0..size).map(|at| (at.wrapping_mul(31 + number) >> 3) as u8).collect()
+}
+
+/// A backend whose every answer is another one of this size.
+async fn large(size: usize) -> Backend {
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    Backend::start(move |_| {
+        let number = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Answer::body(bytes(number, size)).header("Location", format!("/payments/{number}"))
     })
     .await
 }

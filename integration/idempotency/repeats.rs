@@ -208,7 +208,7 @@ async fn at_most_once_a_call_that_is_cut_off_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn a_large_body_has_its_digest_and_a_large_answer_does_not_run_again() {
+async fn a_large_body_has_its_digest() {
     let once = Once::start(Backend::start(|received| Answer::body(received.text().len().to_string())).await).await;
     let (body, other) = ("a".repeat(2_000_000), format!("{}b", "a".repeat(1_999_999)));
     for replays in [false, true] {
@@ -219,13 +219,6 @@ async fn a_large_body_has_its_digest_and_a_large_answer_does_not_run_again() {
         .await
         .assert_problem(422, "idempotency-key-reused");
     assert_eq!(once.backend.count(), 1);
-    once.backend.answer_with(|_| Answer::body("a".repeat(2_000_000)));
-    for _ in 0..2 {
-        once.pay("answer", "ten")
-            .await
-            .assert_problem(502, "response-too-large");
-    }
-    assert_eq!(once.backend.count(), 2, "it ran, and does not run again");
 }
 
 #[tokio::test]

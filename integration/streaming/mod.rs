@@ -154,7 +154,7 @@ const FIRST: [Header<'static>; 4] = [
 ];
 
 /// A client that reads an answer as it comes.
-struct Client {
+pub struct Client {
     stream: TcpStream,
     /// All that has come.
     got: Vec<u8>,
@@ -162,7 +162,7 @@ struct Client {
 
 impl Client {
     /// Sends a head, whose lines end here.
-    async fn send(proxy: &Service, head: &str) -> Self {
+    pub async fn send(proxy: &Service, head: &str) -> Self {
         let mut stream = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
         let head = format!("{}\r\n\r\n", head.trim().replace('\n', "\r\n"));
         stream.write_all(head.as_bytes()).await.expect("sent");
@@ -173,7 +173,7 @@ impl Client {
     }
 
     /// Waits until this text has come.
-    async fn until(&mut self, text: &str) {
+    pub async fn until(&mut self, text: &str) {
         while !self.text().contains(text) {
             let read = timeout(PATIENCE, self.stream.read_buf(&mut self.got)).await;
             let read = read.unwrap_or_else(|_| panic!("{text:?} does not come: {}", self.text()));
@@ -182,7 +182,7 @@ impl Client {
     }
 
     /// Waits for the end of the connection, and returns all that came.
-    async fn until_end(self) -> String {
+    pub async fn until_end(self) -> String {
         String::from_utf8_lossy(&self.bytes_until_end().await).into_owned()
     }
 
@@ -193,7 +193,7 @@ impl Client {
         self.got
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.got).into_owned()
     }
 

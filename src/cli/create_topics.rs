@@ -95,15 +95,19 @@ struct Named<'a> {
     as_many_as: Option<&'a str>,
 }
 
-/// What processors remember.
+/// What processors remember, and the bodies of it. Without streams, no body is larger than a record.
 fn memories(settings: &Settings) -> impl Iterator<Item = Named<'_>> {
     let topics = settings.processor.topics.iter().filter(|topic| topic.memory.is_on());
-    topics.map(|topic| Named {
-        topic: topic.memory.topic.clone(),
-        purpose: Purpose::Memory {
-            kept: topic.memory.retention,
-        },
-        as_many_as: Some(&topic.request_topic),
+    topics.flat_map(|topic| {
+        let kept = topic.memory.retention;
+        let named = |name: &str, purpose| Named {
+            topic: name.to_owned(),
+            purpose,
+            as_many_as: Some(&topic.request_topic),
+        };
+        let answers = named(&topic.memory.answers_topic, Purpose::Answers { kept });
+        let memory = named(&topic.memory.topic, Purpose::Memory { kept });
+        std::iter::once(memory).chain(topic.keeps_answers().then_some(answers))
     })
 }
 

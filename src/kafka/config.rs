@@ -103,6 +103,11 @@ pub enum Purpose {
         /// How long a key counts.
         kept: Duration,
     },
+    /// The bodies of answers that are remembered, where they are larger than a record.
+    Answers {
+        /// How long a key counts.
+        kept: Duration,
+    },
     /// Answers that are fetched later.
     Results {
         kept: Duration,
@@ -113,6 +118,8 @@ pub enum Purpose {
 
 /// Nobody reads a reply after its client's deadline. A day is for those who look into what went wrong.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A body is older than what is remembered of it, by as long as it came.
+const BODY_KEPT_BESIDES: Duration = Duration::from_secs(3600);
 /// What steers an answer counts for seconds.
 const CONTROL_KEPT: Duration = Duration::from_secs(3600);
 
@@ -124,6 +131,7 @@ impl CreateTopics {
             Purpose::Control => Some(CONTROL_KEPT),
             Purpose::Replies | Purpose::Bodies => Some(self.retention.unwrap_or(REPLIES_KEPT)),
             Purpose::Memory { kept } => Some(kept),
+            Purpose::Answers { kept } => Some(kept.saturating_add(BODY_KEPT_BESIDES)),
             Purpose::Results { kept } => Some(kept),
             Purpose::DeadLetters => None,
         }

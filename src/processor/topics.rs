@@ -354,6 +354,7 @@ pub fn no_reply_topics(topics: &[Topic], own: &settings::Processor) -> HashSet<S
             &topic.streams.control_topic,
             &topic.streams.bodies_topic,
             &topic.memory.topic,
+            &topic.memory.answers_topic,
         ]
     });
     topics.chain(&own.dead_letter_topic).cloned().collect()

@@ -174,6 +174,8 @@ pub mod topic {
         IDEMPOTENCY: Value "idempotency";
         DEDUPLICATE: Value "deduplicate";
         IDEMPOTENCY_TOPIC: Value "idempotency_topic";
+        ANSWERS_TOPIC: Value "answers_topic";
+        MAX_REMEMBERED_ANSWER: Value "max_remembered_answer";
         IDEMPOTENCY_RETENTION: Value "idempotency_retention";
         MAX_IDEMPOTENCY_KEYS: Value "max_idempotency_keys";
         BACKEND_URL: Address "backend_url";

@@ -149,6 +149,8 @@ pub const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
 /// HTTP: fields of this connection only (RFC 9110 7.6.1).
 pub const CONNECTION: &str = "connection";
+/// HTTP: how many bytes a body has.
+pub const CONTENT_LENGTH: &str = "content-length";
 /// HTTP: what the body is.
 pub const CONTENT_TYPE: &str = "content-type";
 
@@ -188,7 +190,7 @@ fn begins_for(name: &[u8], prefix: &str) -> bool {
 /// True if a backend may take a field for one that each hop writes itself: the host travels as `:authority`, each hop frames its own body,
 /// and what is expected was answered.
 pub fn is_of_each_hop(name: &str) -> bool {
-    ["host", "content-length", "expect"]
+    ["host", CONTENT_LENGTH, "expect"]
         .iter()
         .any(|own| passes_for(name.as_bytes(), own))
 }

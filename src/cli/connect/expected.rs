@@ -35,6 +35,10 @@ pub enum TopicUse {
     RecallsKeys { kept: Duration },
     /// A processor writes which requests ran, with their answers: records of up to `max_record` bytes.
     RemembersKeys { kept: Duration, max_record: usize },
+    /// A processor reads answers again that are larger than a record.
+    RecallsAnswers { kept: Duration },
+    /// A processor writes them. It creates the topic with the first one.
+    KeepsAnswers { kept: Duration },
     /// A proxy steers answers that are streamed to it. Unless they are `required`, it does without.
     SteersStreams { required: bool },
     /// A processor reads how its streams are steered, or does without.
@@ -77,6 +81,7 @@ impl TopicUse {
             | TopicUse::FindsResults { .. }
             | TopicUse::TakesRequests { .. }
             | TopicUse::RecallsKeys { .. }
+            | TopicUse::RecallsAnswers { .. }
             | TopicUse::HeedsControl { .. }
             | TopicUse::TakesBodies => Right::Read,
             TopicUse::SendsRequests { .. }
@@ -84,6 +89,7 @@ impl TopicUse {
             | TopicUse::DeletesResults { .. }
             | TopicUse::SendsDeadLetters { .. }
             | TopicUse::RemembersKeys { .. }
+            | TopicUse::KeepsAnswers { .. }
             | TopicUse::SteersStreams { .. }
             | TopicUse::SendsBodies => Right::Write,
         }
@@ -95,6 +101,7 @@ impl TopicUse {
             TopicUse::SendsRequests { .. } | TopicUse::TakesRequests { .. } => Purpose::Requests,
             TopicUse::AwaitsReplies { .. } | TopicUse::SendsReplies { .. } => Purpose::Replies,
             TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept, .. } => Purpose::Memory { kept },
+            TopicUse::RecallsAnswers { kept } | TopicUse::KeepsAnswers { kept } => Purpose::Answers { kept },
             TopicUse::FindsResults { kept, .. } | TopicUse::DeletesResults { kept } => Purpose::Results { kept },
             TopicUse::SendsDeadLetters { .. } => Purpose::DeadLetters,
             TopicUse::SteersStreams { .. } | TopicUse::HeedsControl { .. } => Purpose::Control,
@@ -109,6 +116,7 @@ impl TopicUse {
             | TopicUse::AwaitsReplies { deadline, .. }
             | TopicUse::TakesRequests { deadline, .. } => Some(deadline),
             TopicUse::RecallsKeys { kept } | TopicUse::RemembersKeys { kept, .. } => Some(kept),
+            TopicUse::RecallsAnswers { kept } | TopicUse::KeepsAnswers { kept } => Some(kept),
             TopicUse::FindsResults { kept, .. } | TopicUse::DeletesResults { kept } => Some(kept),
             TopicUse::SendsReplies { .. }
             | TopicUse::SendsDeadLetters { .. }
@@ -124,6 +132,9 @@ impl TopicUse {
         match self {
             TopicUse::SteersStreams { required: false } | TopicUse::HeedsControl { required: false } => {
                 Some("answers are not streamed")
+            }
+            TopicUse::RecallsAnswers { .. } | TopicUse::KeepsAnswers { .. } => {
+                Some("repeats of requests whose answers are larger than a record get 502")
             }
             TopicUse::SendsBodies | TopicUse::TakesBodies => Some("requests with bodies larger than a record fail"),
             _ => None,
@@ -239,6 +250,10 @@ impl<'a> Expected<'a> {
                 self.memories.push((&topic.memory.topic, &topic.request_topic));
                 self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
                 self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept, max_record });
+                if topic.keeps_answers() {
+                    self.topic(&topic.memory.answers_topic, TopicUse::RecallsAnswers { kept });
+                    self.topic(&topic.memory.answers_topic, TopicUse::KeepsAnswers { kept });
+                }
             }
             self.groups
                 .entry(&topic.consumer_group)

@@ -98,6 +98,9 @@ impl Topic<'_> {
                     Purpose::Bodies => {
                         "a proxy creates it for the first large body; create it before to choose its settings"
                     }
+                    Purpose::Answers { .. } => {
+                        "a processor creates it for the first answer that is larger than a record; create it before to choose its settings"
+                    }
                     Purpose::Memory { .. } => {
                         "a processor creates it for the first request; create it before to choose its settings"
                     }
@@ -211,7 +214,7 @@ impl Topic<'_> {
         let problem = "it is compacted: Kafka refuses records without a key, and drops all but the newest of each key";
         let cure = "set cleanup.policy to delete";
         match self.purpose() {
-            Purpose::Requests | Purpose::Bodies | Purpose::Results { .. } => {
+            Purpose::Requests | Purpose::Bodies | Purpose::Answers { .. } | Purpose::Results { .. } => {
                 self.stops(Kind::Compaction, problem, cure)
             }
             Purpose::Replies | Purpose::Control | Purpose::DeadLetters | Purpose::Memory { .. } => {

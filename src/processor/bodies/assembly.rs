@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::kafka::record::Fetched;
 use crate::processor::bodies::BodyError;
 use crate::wire::beside::BodyPlace;
 use crate::wire::body_pieces::BodyPiece;
@@ -24,27 +25,61 @@ pub struct Wanted {
 pub struct Assembly<'a> {
     wanted: &'a Wanted,
     sealing: &'a Sealing,
+    so_far: SoFar,
+}
+
+/// How far a body has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SoFar {
     /// Of the next piece.
     seq: u64,
-    /// Bytes so far.
+    /// Bytes.
     length: u64,
     is_whole: bool,
 }
 
+impl SoFar {
+    /// The last piece has come.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+}
+
 impl<'a> Assembly<'a> {
     pub fn new(wanted: &'a Wanted, sealing: &'a Sealing) -> Self {
+        Assembly::resume(wanted, sealing, SoFar::default())
+    }
+
+    /// One of a body that has come so far.
+    pub fn resume(wanted: &'a Wanted, sealing: &'a Sealing, so_far: SoFar) -> Self {
         Assembly {
             wanted,
             sealing,
-            seq: 0,
-            length: 0,
-            is_whole: false,
+            so_far,
         }
+    }
+
+    /// How far it has come.
+    pub fn so_far(&self) -> SoFar {
+        self.so_far
     }
 
     /// The last piece has come, and the length is the one that the request tells.
     pub fn is_whole(&self) -> bool {
-        self.is_whole
+        self.so_far.is_whole
+    }
+
+    /// `take` of a record that was not copied: of other bodies nothing is. A piece is never larger than `max_record`.
+    ///
+    /// # Errors
+    /// As `take`.
+    pub fn take_fetched(&mut self, fetched: &Fetched<'_>, max_record: usize) -> Result<Option<Bytes>, BodyError> {
+        let is_ours = |id: &[u8]| id == self.wanted.correlation_id;
+        let is_ours = fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) == Some(true);
+        match is_ours && !fetched.exceeds(max_record) {
+            true => self.take(&fetched.copy(&self.wanted.topic, max_record).record),
+            false => self.pass_over(fetched.offset()).map(|()| None),
+        }
     }
 
     /// The bytes of the next piece, if this record is it.
@@ -63,7 +98,7 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// As `take`.
     pub fn pass_over(&self, offset: i64) -> Result<(), BodyError> {
-        match self.seq == 0 && offset == self.wanted.place.first {
+        match self.so_far.seq == 0 && offset == self.wanted.place.first {
             true => Err(misplaced(0)),
             false => Ok(()),
         }
@@ -75,10 +110,10 @@ impl<'a> Assembly<'a> {
             correlation_id,
             place,
         } = self.wanted;
-        if self.is_whole || record.header(headers::KAFKA_CORRELATION_ID) != Some(correlation_id) {
+        if self.so_far.is_whole || record.header(headers::KAFKA_CORRELATION_ID) != Some(correlation_id) {
             return Ok(None);
         }
-        let Some(seq) = BodyPiece::seq_of(record).filter(|seq| *seq >= self.seq) else {
+        let Some(seq) = BodyPiece::seq_of(record).filter(|seq| *seq >= self.so_far.seq) else {
             return Ok(None);
         };
         let binding = Binding::Body {
@@ -90,23 +125,23 @@ impl<'a> Assembly<'a> {
         let Ok(opened) = self.sealing.open(record, binding) else {
             return Ok(None);
         };
-        if seq > self.seq {
-            return Err(BodyError::Gone(format!("piece {} is missing", self.seq)));
+        if seq > self.so_far.seq {
+            return Err(BodyError::Gone(format!("piece {} is missing", self.so_far.seq)));
         }
         let Ok(piece) = BodyPiece::decode(&opened) else {
             return Ok(None);
         };
         let is_first = record.offset == place.first;
         let is_last = record.offset == place.last;
-        if is_first != (self.seq == 0) || is_last == piece.more {
-            return Err(misplaced(self.seq));
+        if is_first != (self.so_far.seq == 0) || is_last == piece.more {
+            return Err(misplaced(self.so_far.seq));
         }
-        self.length += piece.body.len() as u64;
-        if self.length > place.length || (!piece.more && self.length < place.length) {
+        self.so_far.length += piece.body.len() as u64;
+        if self.so_far.length > place.length || (!piece.more && self.so_far.length < place.length) {
             return Err(BodyError::Gone("its length is not what its request says".into()));
         }
-        self.seq += 1;
-        self.is_whole = !piece.more;
+        self.so_far.seq += 1;
+        self.so_far.is_whole = !piece.more;
         Ok(Some(piece.body))
     }
 }

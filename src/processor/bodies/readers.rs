@@ -15,7 +15,7 @@ use crate::processor::bodies::assembly::{Assembly, Wanted};
 use crate::processor::bodies::metrics::{BodyMetrics, ReadingEnd};
 use crate::processor::bodies::stream::{Reading, StreamedBody, streamed};
 use crate::processor::metrics::Counted;
-use crate::wire::{SharedSealing, headers};
+use crate::wire::SharedSealing;
 
 /// Pieces between a reader and the HTTP client.
 const AHEAD: usize = 2;
@@ -140,15 +140,8 @@ impl Shared {
         let mut assembly = Assembly::new(wanted, &sealing);
         let mut trouble = None;
         let is_wanted = || !stop.is_cancelled() && !to.is_closed();
-        let is_ours = |id: &[u8]| id == wanted.correlation_id;
         let read = self.readers.read(&range, is_wanted, |fetched| {
-            // Nothing of other bodies is copied. A piece is never larger than what is taken.
-            let is_ours = fetched.header(headers::KAFKA_CORRELATION_ID.as_bytes(), is_ours) == Some(true)
-                && !fetched.exceeds(self.max_record);
-            let taken = match is_ours {
-                true => assembly.take(&fetched.copy(&wanted.topic, self.max_record).record),
-                false => assembly.pass_over(fetched.offset()).map(|()| None),
-            };
+            let taken = assembly.take_fetched(&fetched, self.max_record);
             match taken {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(bytes)) => {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::processor::memory::identity::Identity;
@@ -10,8 +11,11 @@ use crate::processor::memory::index::{Entry, KeyId};
 use crate::processor::memory::metrics::TopicMemoryMetrics;
 use crate::processor::memory::partition::PartitionMemory;
 use crate::processor::memory::writer::Writer;
-use crate::wire::idempotency::memory::{Known, Mark};
-use crate::wire::{Response, Sealing, now_ms};
+use crate::wire::idempotency::memory::{Known, Mark, Remembered, Stored};
+use crate::wire::{Record, Response, Sealing, now_ms};
+
+/// Room for what the size of a record without a body does not show: the digits of lengths.
+const SLACK: usize = 64;
 
 /// The right to run a request. Dropped without a word, it frees the key; at most once, the key stays begun.
 pub struct Claim {
@@ -53,10 +57,33 @@ impl Claim {
             self.free();
             return false;
         }
-        self.write(Known::Answered, Some(answer.clone())).await;
+        self.write(Known::Answered, Some(answer.clone().into())).await;
         self.metrics.remembered.inc();
         self.ends.send_replace(Some(Rc::new(answer.clone())));
         true
+    }
+
+    /// Bytes of a body that a record with this answer takes, of the memory as of a topic that takes `record` bytes.
+    pub fn room_for(&self, head: &Response, record: usize) -> usize {
+        let head = Response {
+            body: Bytes::new(),
+            ..head.clone()
+        };
+        let mark = self.mark(Known::Answered);
+        let empty = mark.encode(Some(head.into()), self.sealing.as_deref(), &self.writer.topic);
+        let room = |empty: Record| {
+            record
+                .min(self.writer.limit())
+                .checked_sub(empty.encoded_size() + SLACK)
+        };
+        empty.and_then(room).unwrap_or_default()
+    }
+
+    /// Remembers an answer whose body lies elsewhere, and returns once Kafka has that. Those that wait for it read it from there.
+    pub async fn remember_stored(self, answer: Response, stored: Stored) {
+        let stored = Some(stored);
+        self.write(Known::TooLarge, Some(Remembered { answer, stored })).await;
+        self.metrics.remembered.inc();
     }
 
     /// Remembers that there was an answer which is not kept, since no record takes it.
@@ -65,7 +92,7 @@ impl Claim {
         self.metrics.remembered.inc();
     }
 
-    async fn write(&self, known: Known, answer: Option<Response>) {
+    async fn write(&self, known: Known, answer: Option<Remembered>) {
         let partition = self.memory.number;
         let (mut mark, mut answer) = (self.mark(known), answer);
         loop {

@@ -15,6 +15,7 @@ const RESTORE_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60
 pub struct MemoryMetrics {
     keys: IntGaugeVec,
     waiting: IntGaugeVec,
+    storing: IntGaugeVec,
     remembered: IntCounterVec,
     replayed: IntCounterVec,
     refused: IntCounterVec,
@@ -29,6 +30,8 @@ pub struct TopicMemoryMetrics {
     pub keys: IntGauge,
     /// Requests that wait for the first one with their key.
     pub waiting: IntGauge,
+    /// Answers that are being kept as they stream.
+    pub storing: IntGauge,
     pub remembered: IntCounter,
     pub replayed: IntCounter,
     refused: IntCounterVec,
@@ -58,6 +61,10 @@ impl MemoryMetrics {
             waiting: gauges(
                 "processor_idempotency_waiting",
                 "Requests that wait for the first one with their key",
+            )?,
+            storing: gauges(
+                "processor_idempotency_storing",
+                "Answers that stream and are being remembered",
             )?,
             remembered: counters(
                 "processor_idempotency_remembered_total",
@@ -91,6 +98,7 @@ impl MemoryMetrics {
         // Err: there were none.
         let _ = self.keys.remove_label_values(&[topic]);
         let _ = self.waiting.remove_label_values(&[topic]);
+        let _ = self.storing.remove_label_values(&[topic]);
     }
 
     /// The metrics of one topic.
@@ -99,6 +107,7 @@ impl MemoryMetrics {
         TopicMemoryMetrics {
             keys: self.keys.with_label_values(one),
             waiting: self.waiting.with_label_values(one),
+            storing: self.storing.with_label_values(one),
             remembered: self.remembered.with_label_values(one),
             replayed: self.replayed.with_label_values(one),
             refused: self.refused.clone(),

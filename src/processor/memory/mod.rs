@@ -10,17 +10,25 @@
 //! - [`worker`]: the partitions of one worker, and what becomes of a request that comes.
 //! - [`claim`]: the right to run a request, and what is remembered of its end.
 //! - [`writer`]: from a mark to Kafka's acknowledgement of it.
-//! - [`recall`]: reads a remembered answer.
+//! - [`recall`]: reads remembered answers.
+//! - [`replay`]: what a request gets that came with the key of an earlier one.
+//! - [`keeping`]: an answer that streams and is remembered; [`shelf`]: what is kept of its body, and where it lies. Pure.
+//! - [`answers`]: writes the bodies of answers that are larger than a record; [`stored`]: reads them again.
 //! - [`metrics`]: what is counted.
 
+pub mod answers;
 pub mod claim;
 pub mod identity;
 pub mod index;
+pub mod keeping;
 pub mod metrics;
 pub mod partition;
 pub mod reader;
 pub mod recall;
+pub mod replay;
 pub mod restore;
 pub mod restores;
+pub mod shelf;
+pub mod stored;
 pub mod worker;
 pub mod writer;

@@ -1,17 +1,25 @@
-//! Reads a remembered answer, for a request that comes again.
+//! Reads remembered answers, for requests that come again: a record, or some pieces of a body at a time. No reader waits for a client.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rdkafka::ClientConfig;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::kafka::range_reader::{Contents, Range, RangeError};
 use crate::kafka::range_readers::RangeReaders;
-use crate::wire::RawRecord;
+use crate::processor::bodies::BodyError;
+use crate::processor::bodies::assembly::{Assembly, SoFar, Wanted};
+use crate::wire::{RawRecord, Sealing};
 
 /// Consumers that read answers, in the whole process. One read takes milliseconds.
 const READERS: usize = 4;
+/// Pieces of a body that are read at once, each of 256 KiB at most.
+const AT_ONCE: usize = 4;
+
+const CLOSED: &str = "the readers have ended";
 
 /// The readers of the process. Clones share them.
 #[derive(Clone)]
@@ -39,28 +47,111 @@ impl Recall {
     /// # Errors
     /// It is gone, or Kafka does not give it.
     pub async fn read(&self, topic: &Arc<str>, partition: i32, offset: i64) -> Result<RawRecord, RangeError> {
-        let closed = || RangeError::Unread("the readers have ended".into());
-        let place = self.0.places.clone().acquire_owned().await.map_err(|_| closed())?;
+        let range = Range {
+            topic: topic.clone(),
+            partition,
+            first: offset,
+            last: offset,
+        };
+        let read = self.run(move |shared, is_wanted| shared.read(&range, is_wanted)).await;
+        read.unwrap_or_else(|| Err(RangeError::Unread(CLOSED.into())))
+    }
+
+    /// The next pieces of a body, which has come `so_far`.
+    ///
+    /// # Errors
+    /// It is not there or not whole, or Kafka does not give it.
+    pub async fn pieces(
+        &self,
+        wanted: Wanted,
+        sealing: Arc<Sealing>,
+        (so_far, from): (SoFar, i64),
+    ) -> Result<Pieces, BodyError> {
+        let read = move |shared: &Shared, is_wanted: &dyn Fn() -> bool| {
+            shared.pieces(&wanted, Assembly::resume(&wanted, &sealing, so_far), from, is_wanted)
+        };
+        let read = self.run(read).await;
+        read.unwrap_or_else(|| Err(BodyError::Unread(CLOSED.into())))
+    }
+
+    /// Runs `read` on a thread of its own, with the question whether anybody wants it still. `None`: it panicked.
+    async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared, &dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Option<T> {
+        let place = self.0.places.clone().acquire_owned().await.ok()?;
         let (gives, taken) = oneshot::channel();
-        let (shared, topic) = (self.0.clone(), topic.clone());
+        let shared = self.0.clone();
         // Nobody waits for the thread itself: where this future is dropped, it ends as soon as it looks.
         drop(tokio::task::spawn_blocking(move || {
-            let range = Range {
-                topic,
-                partition,
-                first: offset,
-                last: offset,
-            };
-            let read = shared.read(&range, || !gives.is_closed());
+            let read = read(&shared, &|| !gives.is_closed());
             drop(place);
             // Err: nobody wants it any more.
             let _ = gives.send(read);
         }));
-        taken.await.map_err(|_| closed())?
+        taken.await.ok()
     }
 }
 
+/// Some pieces of a body.
+pub struct Pieces {
+    pub pieces: VecDeque<Bytes>,
+    /// How far the body has come with them.
+    pub so_far: SoFar,
+    /// The offset behind them.
+    pub next: i64,
+}
+
+fn missing() -> BodyError {
+    BodyError::Gone("its last pieces are missing".into())
+}
+
 impl Shared {
+    fn pieces(
+        &self,
+        wanted: &Wanted,
+        mut assembly: Assembly<'_>,
+        from: i64,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Pieces, BodyError> {
+        let range = Range {
+            topic: wanted.topic.clone(),
+            partition: wanted.place.partition,
+            first: from,
+            last: wanted.place.last,
+        };
+        if range.first > range.last {
+            return Err(missing());
+        }
+        let (mut pieces, mut next, mut trouble) = (VecDeque::new(), from, None);
+        let read = self.readers.read(&range, is_wanted, |fetched| {
+            next = fetched.offset() + 1;
+            let taken = assembly.take_fetched(&fetched, self.max_record);
+            match taken {
+                Ok(piece) => pieces.extend(piece),
+                Err(error) => trouble = Some(error),
+            }
+            match trouble.is_none() && !assembly.is_whole() && pieces.len() < AT_ONCE {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+        let read = match (trouble, read) {
+            (Some(error), _) => return Err(error),
+            (None, Ok(all)) => all,
+            (None, Err(RangeError::Gone(why))) => return Err(BodyError::Gone(why)),
+            (None, Err(RangeError::Unread(why))) => return Err(BodyError::Unread(why)),
+        };
+        match assembly.is_whole() || !read {
+            true => Ok(Pieces {
+                pieces,
+                so_far: assembly.so_far(),
+                next,
+            }),
+            false => Err(missing()),
+        }
+    }
+
     fn read(&self, range: &Range, is_wanted: impl Fn() -> bool) -> Result<RawRecord, RangeError> {
         let mut found = None;
         self.readers.read(range, is_wanted, |fetched| {

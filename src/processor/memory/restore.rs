@@ -88,6 +88,8 @@ impl RestoreError {
 pub struct Restorer {
     request_topic: Arc<str>,
     pub topic: Arc<str>,
+    /// Where the bodies of answers go that are larger than a record.
+    pub answers: Arc<str>,
     producer: Arc<Producer<Deliveries>>,
     admin: TopicAdmin,
     /// A consumer's.
@@ -113,6 +115,7 @@ impl Restorer {
         Restorer {
             request_topic: Arc::from(topic.request_topic.as_str()),
             topic: Arc::from(topic.memory.topic.as_str()),
+            answers: Arc::from(topic.memory.answers_topic.as_str()),
             producer: producer.clone(),
             admin: admin.clone(),
             config,
@@ -210,14 +213,8 @@ impl Restorer {
     /// # Errors
     /// The memory cannot be used yet.
     pub fn ensure(&self) -> Result<i32, RestoreError> {
-        let client = self.producer.client();
-        let found = admin::describe(client.client(), &self.request_topic)?;
-        let needed = found.map(|found| found.partitions).ok_or_else(|| TopicError::Missing {
-            topic: self.request_topic.to_string(),
-        })?;
-        let purpose = Purpose::Memory { kept: self.kept };
-        let admin = self.admin.with_partitions(needed);
-        let there = admin.ensure(client.client(), &self.topic, purpose, true)?;
+        let needed = self.needed()?;
+        let there = self.ensure_topic(&self.topic, Purpose::Memory { kept: self.kept }, needed)?;
         match there < needed {
             false => Ok(needed),
             true => Err(RestoreError::TooFewPartitions {
@@ -227,6 +224,28 @@ impl Restorer {
                 needed,
             }),
         }
+    }
+
+    /// How many partitions the topic of answers has. It is created as the memory is. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be used yet.
+    pub fn ensure_answers(&self) -> Result<i32, RestoreError> {
+        self.ensure_topic(&self.answers, Purpose::Answers { kept: self.kept }, self.needed()?)
+    }
+
+    fn ensure_topic(&self, topic: &str, purpose: Purpose, partitions: i32) -> Result<i32, RestoreError> {
+        let admin = self.admin.with_partitions(partitions);
+        Ok(admin.ensure(self.producer.client().client(), topic, purpose, true)?)
+    }
+
+    /// How many partitions the request topic has.
+    fn needed(&self) -> Result<i32, RestoreError> {
+        let found = admin::describe(self.producer.client().client(), &self.request_topic)?;
+        let missing = || TopicError::Missing {
+            topic: self.request_topic.to_string(),
+        };
+        Ok(found.map(|found| found.partitions).ok_or_else(missing)?)
     }
 
     fn there(&self) -> Result<i32, RestoreError> {

@@ -7,28 +7,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::kafka::group_pump::intake::{Intake, Lease};
 use crate::kafka::partitioner::partition_of;
-use crate::kafka::range_reader::RangeError;
+use crate::processor::bodies::assembly::Wanted;
+use crate::processor::memory::answers::{Answers, Body};
 use crate::processor::memory::claim::Claim;
 use crate::processor::memory::identity::Identity;
 use crate::processor::memory::index::{Entry, KeyId};
 use crate::processor::memory::metrics::TopicMemoryMetrics;
 use crate::processor::memory::partition::{Decision, Ending, PartitionMemory};
 use crate::processor::memory::recall::Recall;
+use crate::processor::memory::replay::{again, answer_of};
 use crate::processor::memory::restore::Restorer;
+use crate::processor::memory::stored::{StoredAnswer, StoredBody};
 use crate::processor::memory::writer::Writer;
 use crate::processor::metrics::Counted;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::logged_once::LoggedOnce;
 use crate::processor::record::outbox::TOPIC_PATIENCE;
 use crate::settings::Memory;
-use crate::wire::idempotency::memory::{Known, Mark};
+use crate::wire::idempotency::memory::{Known, Remembered, Stored, is_replayed};
 use crate::wire::sealing::is_sealed;
-use crate::wire::{RawRecord, ReplyError, Request, Response, Sealing, SharedSealing, headers, now_ms};
+use crate::wire::{RawRecord, ReplyError, Request, Response, SharedSealing, now_ms};
 
 /// The memory of one worker.
 pub struct WorkerMemory {
@@ -37,6 +39,7 @@ pub struct WorkerMemory {
     partitions: RefCell<HashMap<i32, Rc<PartitionMemory>>>,
     restorer: Arc<Restorer>,
     writer: Rc<Writer>,
+    answers: Rc<Answers>,
     recall: Recall,
     sealing: SharedSealing,
     metrics: TopicMemoryMetrics,
@@ -54,6 +57,7 @@ pub struct MemoryParts {
     pub at_most_once: bool,
     pub restorer: Arc<Restorer>,
     pub writer: Writer,
+    pub answers: Answers,
     pub recall: Recall,
     pub sealing: SharedSealing,
     pub metrics: TopicMemoryMetrics,
@@ -63,6 +67,8 @@ pub struct MemoryParts {
 pub enum Instead {
     /// It ran already, and this was its answer.
     Answered(Response),
+    /// The same, of an answer that is larger than a record.
+    Stored(Box<StoredAnswer>),
     /// It gets this error.
     Refused(ReplyError),
     /// Its record repeats another, and nobody waits for an answer to it.
@@ -91,6 +97,7 @@ impl WorkerMemory {
             partitions: RefCell::default(),
             restorer: parts.restorer,
             writer: Rc::new(parts.writer),
+            answers: Rc::new(parts.answers),
             recall: parts.recall,
             sealing: parts.sealing,
             metrics: parts.metrics,
@@ -137,25 +144,30 @@ impl WorkerMemory {
             }
             false => self.decide(asked, self.partition(intake), &identity).await,
         };
-        decided.map(Some).map_err(|instead| match instead {
-            Instead::Refused(error) => {
-                self.metrics.refused(error);
-                // A record that repeats another is no request of its own.
-                match identity.of_client || error == ReplyError::IdempotencyUnavailable {
-                    true => Instead::Refused(error),
-                    false => Instead::PassedOver,
-                }
-            }
-            Instead::Answered(answer) => {
+        decided
+            .map(Some)
+            .inspect_err(|instead| {
+                let answer = match instead {
+                    Instead::Answered(answer) => answer,
+                    Instead::Stored(stored) => &stored.head,
+                    _ => return,
+                };
                 // A record that came again after a kill gets its own answer.
-                let is_replay = |(name, _): &(_, _)| name == headers::IDEMPOTENCY_REPLAYED;
-                if answer.headers.iter().any(is_replay) {
+                if is_replayed(&answer.headers) {
                     self.metrics.replayed.inc();
                 }
-                Instead::Answered(answer)
-            }
-            other => other,
-        })
+            })
+            .map_err(|instead| match instead {
+                Instead::Refused(error) => {
+                    self.metrics.refused(error);
+                    // A record that repeats another is no request of its own.
+                    match identity.of_client || error == ReplyError::IdempotencyUnavailable {
+                        true => Instead::Refused(error),
+                        false => Instead::PassedOver,
+                    }
+                }
+                other => other,
+            })
     }
 
     async fn decide(
@@ -231,29 +243,51 @@ impl WorkerMemory {
     /// What a request gets whose key is known.
     async fn known(&self, asked: Asked<'_>, identity: &Identity, entry: Entry) -> Instead {
         match entry.known {
-            Known::TooLarge => return Instead::Refused(ReplyError::ResponseTooLarge),
+            // Nobody waits for another answer to the same record.
+            Known::TooLarge if !identity.of_client => return Instead::Refused(ReplyError::ResponseTooLarge),
             Known::Begun | Known::Free => return Instead::Refused(ReplyError::OutcomeUnknown),
-            Known::Answered => {}
+            Known::Answered | Known::TooLarge => {}
         }
-        let topic = &self.restorer.topic;
         let read = tokio::select! {
             biased;
-            read = self.recall.read(topic, entry.partition, entry.offset) => read,
+            read = self.remembered(asked.request, identity, entry) => read,
             () = asked.lease.revoked() => return Instead::Released,
-            () = asked.deadline.passed() => Err(RangeError::Unread("it took too long".into())),
+            () = asked.deadline.passed() => Err("it took too long".into()),
         };
-        let answer = match read {
-            Ok(record) => answer_of(&record, &identity.key, &self.sealing.load()),
-            Err(error) => Err(error.to_string()),
+        read.unwrap_or_else(|why| {
+            tracing::warn!(topic = %self.restorer.topic, partition = entry.partition, offset = entry.offset, why,
+                "a remembered answer cannot be read; its client gets 502, and its request is not run again");
+            Instead::Refused(ReplyError::OutcomeUnknown)
+        })
+    }
+
+    /// Reads what is remembered of a key, for another request with it: of a body that lies elsewhere, the first pieces.
+    async fn remembered(&self, request: &Request, identity: &Identity, entry: Entry) -> Result<Instead, String> {
+        let read = self
+            .recall
+            .read(&self.restorer.topic, entry.partition, entry.offset)
+            .await;
+        let record = read.map_err(|error| error.to_string())?;
+        let Some(Remembered { answer, stored }) = answer_of(&record, &identity.key, &self.sealing.load())? else {
+            return Ok(Instead::Refused(ReplyError::ResponseTooLarge));
         };
-        match answer {
-            Ok(answer) => Instead::Answered(again(&answer, asked.request)),
-            Err(why) => {
-                tracing::warn!(%topic, partition = entry.partition, offset = entry.offset, why,
-                    "a remembered answer cannot be read; its client gets 502, and its request is not run again");
-                Instead::Refused(ReplyError::OutcomeUnknown)
-            }
-        }
+        let answer = again(&answer, request);
+        let Some(Stored { id, place }) = stored else {
+            return Ok(Instead::Answered(answer));
+        };
+        let wanted = Wanted {
+            topic: self.answers.topic.clone(),
+            correlation_id: id.to_bytes(),
+            place,
+        };
+        let body = StoredBody::open(&self.recall, wanted, &self.sealing).await;
+        let body = body.map_err(|error| error.to_string())?;
+        Ok(Instead::Stored(Box::new(StoredAnswer { head: answer, body })))
+    }
+
+    /// Where the body of an answer goes that is larger than a record.
+    pub fn body_of(&self, record: &RawRecord, claim: &Claim) -> Rc<Body> {
+        Rc::new(Body::new(&self.answers, record.partition, claim.sealing.clone()))
     }
 
     /// It takes no further key. Of those that have expired some are let go at each look: none comes in that would do it.
@@ -332,49 +366,4 @@ async fn restore(
     tracing::info!(topic = %restorer.topic, partition = memory.number, keys, seconds, "idempotency keys restored");
     lease.revoked().await;
     memory.let_go(epoch);
-}
-
-fn answer_of(record: &RawRecord, key: &Bytes, sealing: &Sealing) -> Result<Response, String> {
-    let mark = Mark::of(record).filter(|mark| mark.key == *key);
-    let mark = mark.ok_or("it is not of this key")?;
-    mark.answer(record, sealing).map_err(|error| error.to_string())
-}
-
-/// An answer for another request with the same key. What comes again of the first one is its own answer.
-fn again(answer: &Response, request: &Request) -> Response {
-    let mut answer = answer.clone();
-    if answer.correlation_id != request.correlation_id {
-        answer.correlation_id = request.correlation_id.clone();
-        answer.headers.retain(|(name, _)| name != headers::IDEMPOTENCY_REPLAYED);
-        let replayed = (headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"));
-        answer.headers.push(replayed);
-    }
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_another_request_hears_that_its_answer_is_a_replay() {
-        let answer = Response {
-            correlation_id: Bytes::from_static(b"first"),
-            status: 201,
-            headers: vec![(headers::IDEMPOTENCY_REPLAYED.into(), "backend's".into())],
-            body: Bytes::from_static(b"made"),
-            error: None,
-        };
-        let request = |id: &'static str| Request {
-            correlation_id: Bytes::from_static(id.as_bytes()),
-            ..Request::default()
-        };
-        assert_eq!(again(&answer, &request("first")), answer);
-        let replay = again(&answer, &request("second"));
-        assert_eq!((&replay.correlation_id[..], replay.status), (&b"second"[..], 201));
-        assert_eq!(
-            replay.headers,
-            [(headers::IDEMPOTENCY_REPLAYED.into(), Bytes::from_static(b"true"))]
-        );
-    }
 }

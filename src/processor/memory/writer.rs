@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::kafka::codes::CodeClass;
 use crate::processor::memory::restore::Restorer;
 use crate::processor::record::logged_once::LoggedOnce;
-use crate::processor::record::outbox::{Outbox, TOPIC_PATIENCE, Ticket};
+use crate::processor::record::outbox::{Outbox, TOPIC_PATIENCE};
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::topic_lookup::Needs;
 use crate::wire::Record;
@@ -40,17 +39,22 @@ impl Writer {
         }
     }
 
+    /// Bytes of the largest record that the memory takes.
+    pub fn limit(&self) -> usize {
+        self.outbox.limits.of(&self.topic)
+    }
+
     /// Sends a record until Kafka has it, since its request would run again otherwise; returns its offset.
     ///
     /// # Errors
     /// No topic takes a record so large.
     pub async fn write(&self, partition: i32, record: &Record) -> Result<i64, TooLarge> {
-        if record.encoded_size() > self.outbox.limits.of(&self.topic) {
+        if record.encoded_size() > self.limit() {
             return Err(TooLarge);
         }
         let (mut was_too_large, began) = (false, Instant::now());
         loop {
-            let code = match self.send(partition, record).await {
+            let code = match self.outbox.deliver(&self.topic, partition, record).await {
                 // It is there, and the broker does not say where. The same once more is the same.
                 Some(Ok(offset)) if offset < 0 => continue,
                 Some(Ok(offset)) => return Ok(offset),
@@ -100,12 +104,5 @@ impl Writer {
             writer: None,
         };
         self.outbox.send_unheeded(&destination, record);
-    }
-
-    async fn send(&self, partition: i32, record: &Record) -> Option<crate::kafka::producer::Delivered> {
-        let (delivered, outcome) = oneshot::channel();
-        let ticket = Box::new(Ticket::Memory(delivered));
-        self.outbox.producer.send(&self.topic, Some(partition), record, ticket);
-        outcome.await.ok()
     }
 }

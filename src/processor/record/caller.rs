@@ -7,7 +7,7 @@ use crate::process::progress::monotonic_ms;
 use crate::processor::backend::breaker::{Breaker, ProbeSlot, State};
 use crate::processor::backend::call_pool::CallPlaces;
 use crate::processor::backend::client::Backend;
-use crate::processor::backend::open_body::WholeAnswers;
+use crate::processor::backend::open_body::{ReadError, WholeAnswers};
 use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::bodies::BodyError;
@@ -106,6 +106,16 @@ impl Caller {
                 }
                 Ok(answer)
             }
+        }
+    }
+
+    /// The backend broke off an answer that streams. The breaker counted a success at its head, and counts a failure now.
+    pub fn broke_off(&self, correlation_id: &[u8], error: &ReadError) {
+        let topic = &self.topic;
+        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, correlation_id = id_text(correlation_id), %error, "the backend broke off an answer that streams");
+        self.metrics.backend_errors.inc();
+        if let Some(breaker) = &self.breaker {
+            breaker.record(true, None, monotonic_ms());
         }
     }
 

@@ -10,10 +10,10 @@
 //!   attempts of a worker share.
 //! - [`processed`]: what becomes of it; [`answers`]: the reply that says so, or the dead letter.
 //! - [`error_reply`]: the replies that a processor writes itself.
-//! - [`once`]: requests that run once.
+//! - [`once`]: requests that run once; [`kept`]: the streams of their answers.
 //! - [`outbox`]: from the reply to Kafka's acknowledgement of it; [`topic_lookup`]: one lookup of a missing topic at a time;
 //!   [`refusals`]: the last reply that Kafka did not take; [`dead_letter_trouble`]: whether Kafka takes dead letters.
-//! - [`streamed`]: requests whose answers may come in several records.
+//! - [`streamed`]: requests whose answers may come in several records; [`streaming`]: those answers.
 //! - [`seen`]: what is told of a record that has ended.
 //! - [`settlement`]: the end of a record, and what is committed of it.
 //! - [`headers`]: which header fields an operator adds to requests, and keeps out of answers.
@@ -28,6 +28,7 @@ pub mod dead_letter_trouble;
 pub mod deadline;
 pub mod error_reply;
 pub mod headers;
+mod kept;
 pub mod logged_once;
 mod once;
 pub mod outbox;
@@ -41,6 +42,7 @@ pub mod round;
 pub mod seen;
 pub mod settlement;
 pub mod streamed;
+mod streaming;
 pub mod topic_lookup;
 
 use std::panic::AssertUnwindSafe;
@@ -56,7 +58,7 @@ use crate::kafka::group_pump::intake::{Ahead, Intake};
 use crate::processor::backend::outcome::{Answer, BackendError};
 use crate::processor::bodies::BodyError;
 use crate::processor::memory::worker::WorkerMemory;
-use crate::processor::record::attempts::{Attempts, End, HeldByCall};
+use crate::processor::record::attempts::{Attempts, End};
 use crate::processor::record::caller::Caller;
 use crate::processor::record::deadline::DeadlineRules;
 use crate::processor::record::error_reply::error_response;
@@ -67,9 +69,8 @@ use crate::processor::record::recent_ids::RecentIds;
 use crate::processor::record::reply_seal::ReplySeal;
 use crate::processor::record::reply_topics::ReplyTopics;
 use crate::processor::record::settlement::{Ledger, Settlement};
-use crate::processor::record::streamed::{Awaited, Place, is_ended};
-use crate::processor::stream::answer::{self as stream, Means};
-use crate::processor::stream::calls::OpenCall;
+use crate::processor::record::streamed::{Asked, is_ended};
+use crate::processor::stream::answer as stream;
 use crate::processor::stream::shared::WorkerStreams;
 use crate::processor::worker::lanes::Turn;
 use crate::supervision::spawn_watched::panic_message;
@@ -167,9 +168,15 @@ impl RecordProcessor {
             .reply_topics
             .destination(request.reply_topic.as_deref(), request.reply_partition)
             .written_by(seen::writer(seen));
+        let asked = Asked {
+            intake,
+            settlement,
+            destination: &destination,
+            until: deadline.until,
+        };
         let claim = match self.claim(intake, &request, &deadline, &mut turn).await {
             Ok(claim) => claim,
-            Err(instead) => return self.not_run((record, request), instead, destination, deadline.until, seen),
+            Err(instead) => return self.not_run(asked, (request, call), instead, seen).await,
         };
         let whole = call
             .as_ref()
@@ -180,9 +187,11 @@ impl RecordProcessor {
         };
         let mut attempts =
             Attempts::new(&self.caller, &request, make_call, &deadline, lease, turn, not_begun).traced(seen.trace);
+        // What runs once for its key runs to its end.
+        let ends_early = call.as_ref().filter(|_| request.idempotency.is_none());
         let end = tokio::select! {
             biased;
-            () = is_ended(call.as_ref()) => None,
+            () = is_ended(ends_early) => None,
             end = attempts.run() => Some(end),
         };
         seen.attempts = attempts.take_calls();
@@ -227,12 +236,15 @@ impl RecordProcessor {
                 self.header_rules.withhold(&mut answer.headers);
                 seen.response_bytes = answer.body.len() as u64;
                 if let (Some(call), Some(whole)) = (call, &whole)
-                    && let Some(place) = streamed::place_of(&answer, whole)
+                    && let Some(rest) = streamed::rest_of(&mut answer, whole)
                 {
-                    // Its pieces are kept nowhere.
-                    self.remember_too_large(claim, seen).await;
-                    let (calls, answer, awaited) = ((call, held), (answer, place), Awaited { destination, until });
-                    return self.stream(intake, settlement, calls, answer, awaited);
+                    let claim = self.to_be_kept(claim, answer.status, seen).await;
+                    if claim.is_some() {
+                        // All of it passes by once more.
+                        seen.response_bytes = 0;
+                    }
+                    let streams = self.stream_answer(asked, (call, held), (answer, rest), (claim, whole.most));
+                    return Box::pin(streams).await;
                 }
                 let response = response(request, answer);
                 // Before anybody hears of it: whatever ends now, it does not run again.
@@ -270,37 +282,6 @@ impl RecordProcessor {
             }
         }
         None
-    }
-
-    /// Streams an answer to where it is awaited.
-    fn stream<'p>(
-        &'p self,
-        intake: &Intake,
-        settlement: &Arc<Settlement>,
-        (call, held): (OpenCall, HeldByCall<'p>),
-        answer: (Answer, Place),
-        awaited: Awaited,
-    ) -> Processed<'p> {
-        let Some(streams) = &self.streams else {
-            return self.cancelled();
-        };
-        let means = Means {
-            outbox: &self.outbox,
-            seal: &self.seal,
-            caller: &self.caller,
-            kafka: &self.kafka,
-            streams: &streams.shared,
-            open: &self.caller.metrics.streams_open,
-        };
-        let correlation_id = call.correlation_id.clone();
-        let (destination, until) = (awaited.destination.clone(), awaited.until);
-        match streamed::begin(means, intake, settlement, (call, held), answer, awaited) {
-            Some(answer) => Processed::Streams(Box::new(answer)),
-            None => {
-                let too_large = error_response(correlation_id, ReplyError::ResponseTooLarge);
-                self.answer(&intake.record, too_large, None, destination, until)
-            }
-        }
     }
 }
 

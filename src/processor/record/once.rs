@@ -1,7 +1,5 @@
 //! Requests that run once, on their way through the processor: the right to run, and what is remembered of the end.
 
-use std::time::Instant;
-
 use crate::exchange::{ByKey, UnderWay};
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::outcome::BackendError;
@@ -12,9 +10,10 @@ use crate::processor::record::attempts::End;
 use crate::processor::record::deadline::Deadline;
 use crate::processor::record::error_reply::error_response;
 use crate::processor::record::processed::Processed;
-use crate::processor::record::reply_topics::Destination;
+use crate::processor::record::streamed::Asked;
+use crate::processor::stream::calls::OpenCall;
 use crate::processor::worker::lanes::Turn;
-use crate::wire::{RawRecord, ReplyError, Request, Response};
+use crate::wire::{ReplyError, Request, Response};
 
 impl RecordProcessor {
     /// The right to run a request. `Ok(None)`: it runs as often as it comes.
@@ -38,29 +37,31 @@ impl RecordProcessor {
     }
 
     /// The end of a request that does not run.
-    pub(super) fn not_run(
-        &self,
-        (record, request): (&RawRecord, Request),
+    pub(super) async fn not_run<'p>(
+        &'p self,
+        asked: Asked<'_>,
+        (request, call): (Request, Option<OpenCall>),
         instead: Instead,
-        destination: Destination,
-        until: Option<Instant>,
         seen: &mut UnderWay,
-    ) -> Processed<'_> {
+    ) -> Processed<'p> {
         seen.by_key = match instead {
             _ if request.idempotency.is_none() => None,
-            Instead::Answered(_) => Some(ByKey::Replayed),
+            Instead::Answered(_) | Instead::Stored(_) => Some(ByKey::Replayed),
             Instead::Refused(_) => Some(ByKey::Refused),
             Instead::PassedOver | Instead::Released | Instead::Expired => None,
         };
+        let (record, destination) = (&asked.intake.record, asked.destination.clone());
         match instead {
-            Instead::Answered(answer) => self.answer(record, answer, None, destination, until),
+            Instead::Answered(answer) => self.answer(record, answer, None, destination, asked.until),
+            // In a box of its own: all other records would carry its room.
+            Instead::Stored(stored) => Box::pin(self.replay(asked, call, *stored)).await,
             Instead::Refused(error) => {
                 // A letter that went back is not lost because of it.
-                let is_waited_for = until.is_some();
+                let is_waited_for = asked.until.is_some();
                 let letter = (!is_waited_for && error == ReplyError::IdempotencyUnavailable)
                     .then(|| self.dead_letter(record, "its key cannot be remembered now", error, 0));
                 let response = error_response(request.correlation_id, error);
-                self.answer(record, response, letter.flatten(), destination, until)
+                self.answer(record, response, letter.flatten(), destination, asked.until)
             }
             Instead::PassedOver => {
                 self.caller.metrics.finished("repeated");
@@ -101,11 +102,25 @@ impl RecordProcessor {
     }
 
     /// Remembers that there was an answer, and no more.
-    pub(super) async fn remember_too_large(&self, claim: Option<Claim>, seen: &mut UnderWay) {
+    async fn remember_too_large(&self, claim: Option<Claim>, seen: &mut UnderWay) {
         if let Some(claim) = claim {
             claim.remember_too_large().await;
             remembered(seen);
         }
+    }
+
+    /// The claim of an answer that streams, where that is to be remembered. Of a record that came twice nobody waits for the same answer.
+    pub(super) async fn to_be_kept(&self, claim: Option<Claim>, status: u16, seen: &mut UnderWay) -> Option<Claim> {
+        let claim = claim?;
+        if !claim.identity.store.keeps(status) {
+            claim.free();
+            return None;
+        }
+        if !claim.identity.of_client {
+            self.remember_too_large(Some(claim), seen).await;
+            return None;
+        }
+        Some(claim)
     }
 }
 

@@ -82,7 +82,7 @@ pub enum Ticket {
     Record(RecordTicket),
     /// A further piece of a streamed answer. It is not sent again: nothing may follow it then but the last word.
     Piece(Arc<Acks>),
-    /// What is remembered of a request. It is sent again by who waits for this.
+    /// What is remembered of a request, or a piece of its answer. It is sent again by who waits for this.
     Memory(oneshot::Sender<Delivered>),
     /// Nobody asks what became of it.
     Unheeded,
@@ -217,6 +217,15 @@ impl Outbox {
         let ticket = Box::new(Ticket::Piece(acks.clone()));
         self.producer
             .send(&destination.topic, destination.partition, piece, ticket);
+    }
+
+    /// Sends a record, and returns what became of it: sending it again is up to who waits. `None`: the producer is gone, and so is the
+    /// process soon.
+    pub async fn deliver(&self, topic: &str, partition: i32, record: &Record) -> Option<Delivered> {
+        let (delivered, outcome) = oneshot::channel();
+        let ticket = Box::new(Ticket::Memory(delivered));
+        self.producer.send(topic, Some(partition), record, ticket);
+        outcome.await.ok()
     }
 
     /// Kafka takes nothing now.

@@ -3,23 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::kafka::group_pump::intake::Intake;
 use crate::processor::backend::open_body::WholeAnswers;
 use crate::processor::backend::outcome::Answer;
-use crate::processor::record::attempts::HeldByCall;
 use crate::processor::record::outbox::Outbox;
 use crate::processor::record::reply_topics::Destination;
 use crate::processor::record::settlement::Settlement;
-use crate::processor::stream::answer::{self as stream, Begun, Means};
-use crate::processor::stream::calls::{OpenCall, Streamed};
+use crate::processor::stream::calls::OpenCall;
 use crate::processor::stream::shared::WorkerStreams;
-use crate::settings::Ordering;
+use crate::processor::stream::source::Rest;
 use crate::wire::beside::StreamOffer;
-use crate::wire::sealing::is_sealed;
-use crate::wire::stream::StreamId;
-use crate::wire::{RawRecord, Request, redrive};
+use crate::wire::{Fields, RawRecord, Request, redrive};
 
 /// Room in a record for what an answer's reply has besides its fields and its body: ours, and a seal.
 const OWN: usize = 512;
@@ -27,24 +21,23 @@ const OWN: usize = 512;
 /// The request was cancelled before it was begun.
 pub struct Cancelled;
 
-/// What an answer needs to be streamed, where its body has no place yet.
-pub enum Place {
-    OfBody,
-    Own(OwnedSemaphorePermit),
-}
-
-/// The place of an answer that is to be streamed; `None`: it is passed on whole.
-pub fn place_of(answer: &Answer, whole: &WholeAnswers<'_>) -> Option<Place> {
-    if answer.rest.is_some() {
-        return Some(Place::OfBody);
+/// The rest of an answer that is to be streamed, with its place; `None`: it is passed on whole.
+pub fn rest_of(answer: &mut Answer, whole: &WholeAnswers<'_>) -> Option<Rest> {
+    if let Some(open) = answer.rest.take() {
+        return Some(Rest::Open(open));
     }
-    let fields = answer.headers.iter();
-    let fields: usize = fields.map(|(name, value)| 10 + name.len() + value.len()).sum();
-    if answer.body.len() + fields + OWN <= whole.most {
+    if fits(&answer.headers, answer.body.len() as u64, whole.most) {
         return None;
     }
     // Err: as many are open as may be.
-    whole.places.clone().try_acquire_owned().ok().map(Place::Own)
+    whole.places.clone().try_acquire_owned().ok().map(Rest::None)
+}
+
+/// A reply with these fields and so many bytes of body fits into a record of at most so many.
+pub fn fits(fields: &Fields, body: u64, most: usize) -> bool {
+    let fields = fields.iter();
+    let fields: usize = fields.map(|(name, value)| 10 + name.len() + value.len()).sum();
+    body + (fields + OWN) as u64 <= most as u64
 }
 
 /// Comes when a call has to end; never, where there is none to be ended.
@@ -56,7 +49,8 @@ pub async fn is_ended(call: Option<&OpenCall>) {
 }
 
 /// A request that takes a stream can be cancelled from now on. `Ok(None)`: it takes none, or is a dead letter that went back: whoever asked
-/// first is gone, and the letter is to be executed all the same. An answer that is kept waits for whoever asked.
+/// first is gone, and the letter is to be executed all the same. An answer that is kept waits for whoever asked. What runs once for its key is
+/// executed whoever has left: only the stream of its answer ends.
 ///
 /// # Errors
 /// It was cancelled before it came.
@@ -70,8 +64,11 @@ pub fn begin_call(
     let (Some(streams), Some(offer)) = (streams, offer) else {
         return Ok(None);
     };
-    let call = streams.calls.begin(&request.correlation_id, offer);
-    call.map(Some).ok_or(Cancelled)
+    let (calls, id) = (&streams.calls, &request.correlation_id);
+    match request.idempotency {
+        Some(_) => Ok(Some(calls.begin_in_any_case(id, offer))),
+        None => calls.begin(id, offer).map(Some).ok_or(Cancelled),
+    }
 }
 
 /// Which answers to this place are whole. `None`: all, since nobody could steer a stream now.
@@ -87,40 +84,12 @@ pub fn whole_answers<'s>(
     })
 }
 
-/// Where an answer is streamed to, and until when anybody waits for its first piece.
-pub struct Awaited {
-    pub destination: Destination,
+/// Who asked, and where the answer is awaited.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    pub intake: &'r Intake,
+    pub settlement: &'r Arc<Settlement>,
+    pub destination: &'r Destination,
+    /// Until when anybody waits for the first piece.
     pub until: Option<Instant>,
-}
-
-/// Begins to stream an answer. `None`: its topic takes no piece with this head, or it cannot be sealed.
-pub fn begin<'p>(
-    means: Means<'p>,
-    intake: &Intake,
-    settlement: &Arc<Settlement>,
-    (call, held): (OpenCall, HeldByCall<'p>),
-    (answer, place): (Answer, Place),
-    Awaited { destination, until }: Awaited,
-) -> Option<stream::Answer<'p>> {
-    let begun = Begun {
-        status: answer.status,
-        headers: answer.headers,
-        body: answer.body,
-        rest: answer.rest,
-        place: match place {
-            Place::OfBody => None,
-            Place::Own(place) => Some(place),
-        },
-        streamed: Streamed {
-            id: StreamId::new(),
-            // Pieces with the same key go to the same partition.
-            key: destination.partition.is_none().then(|| call.correlation_id.clone()),
-            destination,
-            is_sealed: is_sealed(&intake.record),
-        },
-        until,
-    };
-    let is_ordered = means.caller.topic.ordering != Ordering::Unordered;
-    let lease = is_ordered.then_some(&intake.lease);
-    stream::Answer::begin(means, begun, call, held, lease, settlement)
 }

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
-use crate::exchange::{Phase, UnderWay};
+use crate::exchange::{ByKey, Phase, UnderWay};
 use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::group_pump::intake::{Lease, LeaseHold};
-use crate::process::progress::monotonic_ms;
-use crate::processor::backend::open_body::{OpenBody, ReadError};
 use crate::processor::backend::standstill::STANDSTILL;
 use crate::processor::metrics::Counted;
 use crate::processor::record::attempts::HeldByCall;
@@ -28,19 +27,28 @@ use crate::processor::stream::calls::{Ending, OpenCall, Streamed};
 use crate::processor::stream::pieces::Cutter;
 use crate::processor::stream::sender::Sender;
 use crate::processor::stream::shared::Streams;
+use crate::processor::stream::source::{Broken, Source};
 use crate::wire::Fields;
 use crate::wire::stream::{StreamError, StreamHead, Then};
 
 /// What is to be streamed.
-pub struct Begun {
+pub struct Begun<'a> {
     pub status: u16,
     pub headers: Fields,
     /// What came of the body so far.
     pub body: Bytes,
     /// `None`: that is all.
-    pub rest: Option<OpenBody>,
+    pub rest: Option<Source>,
     /// The place among the streams of the process, where `rest` has none.
     pub place: Option<OwnedSemaphorePermit>,
+    /// Held until its end.
+    pub held: Option<HeldByCall<'a>>,
+    /// Set under `ordering`: the partition's next owner must not overtake it.
+    pub lease: Option<(Lease, LeaseHold)>,
+}
+
+/// Where it goes.
+pub struct To {
     pub streamed: Streamed,
     /// When nobody waits for the first piece any more.
     pub until: Option<std::time::Instant>,
@@ -78,7 +86,7 @@ pub struct Answer<'a> {
     pub status: u16,
     sender: Sender<'a>,
     cutter: Cutter,
-    rest: Option<OpenBody>,
+    rest: Option<Source>,
     call: OpenCall,
     caller: &'a Caller,
     kafka: &'a KafkaHealth,
@@ -89,7 +97,11 @@ pub struct Answer<'a> {
     is_cut: bool,
     /// What is told of its record when it ends.
     pub seen: Option<UnderWay>,
-    _held: HeldByCall<'a>,
+    /// Whoever gives it its bytes.
+    feeder: Option<LocalBoxFuture<'a, ()>>,
+    /// Its end says that it is remembered.
+    is_kept: bool,
+    _held: Option<HeldByCall<'a>>,
     _place: Option<OwnedSemaphorePermit>,
     _open: Counted,
 }
@@ -99,7 +111,7 @@ enum Step {
     Ended(Ending),
     Steered,
     Acked,
-    Came(Option<Result<Bytes, ReadError>>),
+    Came(Option<Result<Bytes, Broken>>),
     Draining,
     Time,
 }
@@ -119,13 +131,11 @@ impl<'a> Answer<'a> {
     /// be sealed.
     pub fn begin(
         means: Means<'a>,
-        begun: Begun,
-        call: OpenCall,
-        held: HeldByCall<'a>,
-        lease: Option<&Lease>,
+        begun: Begun<'a>,
+        (call, to): (OpenCall, To),
         settlement: &Arc<Settlement>,
     ) -> Option<Self> {
-        let mut sender = Sender::new(means.outbox, means.seal, call.correlation_id.clone(), begun.streamed);
+        let mut sender = Sender::new(means.outbox, means.seal, call.correlation_id.clone(), to.streamed);
         let head = StreamHead {
             status: begun.status,
             headers: begun.headers,
@@ -134,12 +144,12 @@ impl<'a> Answer<'a> {
         let sizes = sender.sizes(&head)?;
         let mut cutter = Cutter::new(sizes, call.credit());
         cutter.push(begun.body);
-        if begun.rest.as_ref().is_none_or(OpenBody::is_over) {
+        if begun.rest.as_ref().is_none_or(Source::is_over) {
             cutter.end(Then::End);
         }
         let first = cutter.next_piece()?;
         call.streams(sender.streamed.clone());
-        sender.begin(first, head, begun.until, settlement)?;
+        sender.begin(first, head, to.until, settlement)?;
         means.caller.metrics.finished(&begun.status.to_string());
         Some(Answer {
             status: begun.status,
@@ -152,11 +162,22 @@ impl<'a> Answer<'a> {
             streams: means.streams,
             is_cut: false,
             seen: None,
-            lease: lease.map(|lease| (lease.clone(), lease.hold())),
-            _held: held,
+            lease: begun.lease,
+            feeder: None,
+            is_kept: false,
+            _held: begun.held,
             _place: begun.place,
             _open: Counted::new(means.open),
         })
+    }
+
+    /// The same, with who gives it its bytes, and goes on where it ends early. `is_kept`: its end comes once it is remembered.
+    pub fn fed_by(self, feeder: impl Future<Output = ()> + 'a, is_kept: bool) -> Self {
+        Answer {
+            feeder: Some(Box::pin(feeder)),
+            is_kept,
+            ..self
+        }
     }
 
     /// Where its pieces go.
@@ -166,6 +187,13 @@ impl<'a> Answer<'a> {
 
     /// Streams to the end.
     pub async fn run(mut self) {
+        match self.feeder.take() {
+            Some(feeder) => drop(futures_util::future::join(self.stream(), feeder).await),
+            None => self.stream().await,
+        }
+    }
+
+    async fn stream(mut self) {
         let outcome = self.outcome().await;
         if matches!(outcome, Outcome::Cancelled | Outcome::RequesterGone) {
             self.sender.last_word = StreamError::ClientLeft;
@@ -180,6 +208,10 @@ impl<'a> Answer<'a> {
             let first = self.sender.acks.first_offset();
             seen.reply.iter_mut().for_each(|reply| reply.offset = first);
             seen.ending.code = (outcome != Outcome::Complete).then(|| outcome.as_str());
+            if self.is_kept {
+                // What becomes of one that ends early is not known yet.
+                seen.by_key = (outcome == Outcome::Complete).then_some(ByKey::Remembered);
+            }
         }
         if outcome != Outcome::Complete {
             tracing::debug!(topic = %topic.request_topic, backend = %topic.backend_url, correlation_id = self.sender.id_text(), outcome = outcome.as_str(), "a streamed answer was cut off");
@@ -261,11 +293,15 @@ impl<'a> Answer<'a> {
                         .iter_mut()
                         .for_each(|seen| seen.response_bytes += bytes.len() as u64);
                     self.cutter.push(bytes);
-                    if self.rest.as_ref().is_some_and(OpenBody::is_over) {
+                    if self.rest.as_ref().is_some_and(Source::is_over) {
                         self.cutter.end(Then::End);
                     }
                 }
-                Step::Came(Some(Err(error))) => self.broke_off(&error),
+                // What came is sent; then it is said that more was to come.
+                Step::Came(Some(Err(broken))) => {
+                    self.rest = None;
+                    self.cutter.end(Then::Cut(self.why(broken)));
+                }
                 Step::Came(None) => self.cutter.end(Then::End),
                 Step::Time => {
                     let now = Instant::now();
@@ -294,16 +330,14 @@ impl<'a> Answer<'a> {
         self.cutter.cut_off(error);
     }
 
-    /// What came is sent; then it is said that more was to come. The breaker counted a success at the head, and counts a failure now.
-    fn broke_off(&mut self, error: &ReadError) {
-        let topic = &self.caller.topic;
-        tracing::warn!(topic = %topic.request_topic, backend = %topic.backend_url, correlation_id = self.sender.id_text(), %error, "the backend broke off an answer that streams");
-        self.caller.metrics.backend_errors.inc();
-        if let Some(breaker) = &self.caller.breaker {
-            breaker.record(true, None, monotonic_ms());
+    fn why(&self, broken: Broken) -> StreamError {
+        match broken {
+            Broken::Backend(error) => {
+                self.caller.broke_off(&self.call.correlation_id, &error);
+                StreamError::BackendReset
+            }
+            Broken::Told(error) => error,
         }
-        self.rest = None;
-        self.cutter.end(Then::Cut(StreamError::BackendReset));
     }
 }
 

@@ -182,12 +182,19 @@ impl Calls {
 
     /// A request is begun. `None`: it was cancelled before it came.
     pub fn begin(&self, correlation_id: &[u8], offer: StreamOffer) -> Option<OpenCall> {
-        let now = Instant::now();
         let mut state = self.0.borrow_mut();
-        if state.early.remove(correlation_id, now) {
+        if state.early.remove(correlation_id, Instant::now()) {
             state.heeded.inc();
             return None;
         }
+        drop(state);
+        Some(self.begin_in_any_case(correlation_id, offer))
+    }
+
+    /// The same of a request that runs once it has come, whoever has left.
+    pub fn begin_in_any_case(&self, correlation_id: &[u8], offer: StreamOffer) -> OpenCall {
+        let now = Instant::now();
+        let mut state = self.0.borrow_mut();
         let call = Rc::new(Call {
             correlation_id: Bytes::copy_from_slice(correlation_id),
             offer,
@@ -207,10 +214,10 @@ impl Calls {
             requester.or_insert(Requester { heard: now, calls: 0 }).calls += 1;
         }
         drop(state);
-        Some(OpenCall {
+        OpenCall {
             call,
             calls: self.clone(),
-        })
+        }
     }
 
     /// Takes in what happened.

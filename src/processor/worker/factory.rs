@@ -21,6 +21,7 @@ use crate::processor::backend::client::Backend;
 use crate::processor::backend::retry_budget::RetryBudget;
 use crate::processor::backend::tls::Connectors;
 use crate::processor::bodies::readers::BodyReaders;
+use crate::processor::memory::answers::Answers;
 use crate::processor::memory::recall::Recall;
 use crate::processor::memory::restore::Restorer;
 use crate::processor::memory::restores::Restores;
@@ -220,6 +221,7 @@ fn record_processor(
         settings: topic.memory.clone(),
         at_most_once: topic.delivery == Delivery::AtMostOnce,
         writer: Writer::new(outbox.clone(), restorer.clone()),
+        answers: Answers::new(outbox.clone(), restorer.clone()),
         restorer,
         recall: shared.recall.clone(),
         sealing: shared.sealing.clone(),

@@ -14,11 +14,12 @@ use super::request::many_heads;
 use super::response::{to_http, with_place};
 use super::{Destination, Failure, Proxy, seen};
 use crate::error::RequestError;
-use crate::exchange::{Ending, Phase, RecordPosition, UnderWay};
+use crate::exchange::{ByKey, Ending, Phase, RecordPosition, UnderWay};
 use crate::proxy::reply_router::messages::{Answer, Forward, Reply, ReplyResult};
 use crate::proxy::reply_router::slot::RouterHandle;
 use crate::proxy::routing::topics::TopicInUse;
 use crate::proxy::stream::body::{self as stream_body, Source};
+use crate::wire::idempotency::memory::is_replayed;
 use crate::wire::{CorrelationId, ReplyError, trace_parent};
 
 /// How long a request waits for a router. A start with existing topics takes less, and so does a router's replacement.
@@ -97,12 +98,7 @@ impl Proxy {
             is_keyed,
             deadline: deadline.into_std(),
             queue: permit.queue(),
-            // What runs once runs to its end, also when its client leaves, and its answer has to fit into a record to be remembered.
-            offer: if is_keyed {
-                None
-            } else {
-                self.streams.offer(request, &route.streams)
-            },
+            offer: self.streams.offer(request, &route.streams),
             reply_tx,
         });
         let reply = tokio::time::timeout_at(deadline, self.reply(reply_rx, &router)).await;
@@ -135,6 +131,7 @@ impl Proxy {
                 seen.reply = Some(streamed.first.clone());
                 seen::replied(seen, streamed.writer);
                 seen.ending = Ending::answered(streamed.head.status);
+                seen.by_key = (is_keyed && is_replayed(&streamed.head.headers)).then_some(ByKey::Replayed);
                 return stream_body::respond(*streamed, source, request.method(), permit, topics).map_err(|error| {
                     self.metrics.malformed_replies.inc();
                     tracing::warn!(topic = %reply_topic.name, correlation_id = %id, %error, "a streamed answer is not HTTP; its client gets 502");

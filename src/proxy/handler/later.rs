@@ -108,8 +108,7 @@ impl Proxy {
         let mut deadline_ms = 0;
         let complete = |content: &mut wire::Request| {
             preferences.leave_out(&mut content.headers);
-            // What runs once has an answer that fits into a record, and whoever asks again waits for it.
-            content.accepts_stream = once_by.is_none().then_some(StreamOffer::STORED);
+            content.accepts_stream = Some(StreamOffer::STORED);
             content
                 .key
                 .get_or_insert_with(|| Bytes::copy_from_slice(&id.to_bytes()));

@@ -92,13 +92,17 @@ fn topics_of_their_own(settings: &Settings, report: &mut Report) {
     let dead_letters = settings.processor.dead_letter_topic.iter();
     others.extend(dead_letters.map(|name| (top::DEAD_LETTER_TOPIC.name.to_owned(), name)));
     for (index, each) in topics.filter(|(_, each)| each.memory.is_on()) {
-        let path = keys::of_topic(index, &topic::IDEMPOTENCY_TOPIC);
-        let name = &each.memory.topic;
-        if let Some((other, _)) = others.iter().find(|(_, other)| *other == name) {
-            report.rule(false, &[&path, other], || {
-                format!("{name:?} is the same as {other}: what is remembered needs a topic of its own")
-            });
+        for (key, name) in [
+            (&topic::IDEMPOTENCY_TOPIC, &each.memory.topic),
+            (&topic::ANSWERS_TOPIC, &each.memory.answers_topic),
+        ] {
+            let path = keys::of_topic(index, key);
+            if let Some((other, _)) = others.iter().find(|(_, other)| *other == name) {
+                report.rule(false, &[&path, other], || {
+                    format!("{name:?} is the same as {other}: what is remembered needs a topic of its own")
+                });
+            }
+            others.push((path, name));
         }
-        others.push((path, name));
     }
 }

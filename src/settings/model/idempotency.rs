@@ -46,6 +46,10 @@ pub struct Memory {
     pub deduplicate: bool,
     /// Where they are remembered.
     pub topic: String,
+    /// Where the bodies of answers go that are larger than a record.
+    pub answers_topic: String,
+    /// The most bytes of such a body; 0: any number.
+    pub max_answer: usize,
     /// How long they are remembered at most.
     pub retention: Duration,
     /// Keys that one worker remembers at most.
@@ -56,6 +60,19 @@ impl Memory {
     /// Something is remembered.
     pub fn is_on(&self) -> bool {
         self.idempotency || self.deduplicate
+    }
+
+    /// The most bytes of an answer's body that are remembered.
+    pub fn most_of_answer(&self) -> u64 {
+        match self.max_answer {
+            0 => u64::MAX,
+            most => most as u64,
+        }
+    }
+
+    /// The topic of answers of a request topic that names none.
+    pub fn default_answers_topic(request_topic: &str) -> String {
+        format!("{request_topic}-answers")
     }
 
     /// The memory of a request topic that names none.

@@ -90,6 +90,11 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Answers that are larger than a record are remembered, too.
+    pub fn keeps_answers(&self) -> bool {
+        self.memory.idempotency && self.streams.streaming != Streaming::Off
+    }
+
     /// How long Kafka may take for an answer. A piece that is dropped cuts off its answer, so one is kept as long as a stream may be silent.
     pub fn kept_for(&self) -> Duration {
         let silence = match self.streams.idle_timeout {

@@ -34,6 +34,12 @@ pub fn of_topic(item: &mut Reader<'_>, request_topic: &str) -> Memory {
             Memory::default_topic(request_topic),
             name::topic,
         ),
+        answers_topic: item.or(
+            &topic::ANSWERS_TOPIC,
+            Memory::default_answers_topic(request_topic),
+            name::topic,
+        ),
+        max_answer: item.or(&topic::MAX_REMEMBERED_ANSWER, "64MiB", value::size_or_zero),
         retention: item.or(&topic::IDEMPOTENCY_RETENTION, "24h", value::positive_duration),
         max_keys: item.or(&topic::MAX_IDEMPOTENCY_KEYS, "1000000", value::positive),
     }

@@ -4,19 +4,22 @@
 
 use bytes::Bytes;
 
-use crate::wire::frame::number;
+use crate::wire::beside::BodyPlace;
+use crate::wire::frame::{Own, number};
 use crate::wire::headers;
 use crate::wire::idempotency::identity::Fingerprint;
 use crate::wire::message::{Fields, RawRecord, Record, Response, WireError};
 use crate::wire::native;
 use crate::wire::sealing::{Binding, SealError, Sealing};
+use crate::wire::stream::StreamId;
 
 /// What is known of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// Its request was answered, and the record has the answer.
     Answered,
-    /// Its request was answered, and the answer did not fit into a record.
+    /// Its request was answered, and the answer did not fit into a record. Where its body lies, the record says, if it was kept. One state for
+    /// both: a version that knows of no place refuses a repeat, and does not run it.
     TooLarge,
     /// Its request was begun, at most once, and nothing is known of its end.
     Begun,
@@ -42,6 +45,34 @@ impl Known {
     }
 }
 
+/// An answer, as a memory record has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Its body is empty where that lies elsewhere.
+    pub answer: Response,
+    /// Where its body lies that is larger than a record.
+    pub stored: Option<Stored>,
+}
+
+/// Where the body of an answer lies: in pieces, as that of a request beside its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// What its pieces have for a correlation id: the same request may be answered twice at a time.
+    pub id: StreamId,
+    pub place: BodyPlace,
+}
+
+impl From<Response> for Remembered {
+    fn from(answer: Response) -> Self {
+        Remembered { answer, stored: None }
+    }
+}
+
+/// An answer with these fields says that it is that of an earlier request.
+pub fn is_replayed(fields: &Fields) -> bool {
+    fields.iter().any(|(name, _)| name == headers::IDEMPOTENCY_REPLAYED)
+}
+
 /// What a memory record says, less the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -57,9 +88,18 @@ pub struct Mark {
 
 impl Mark {
     /// The record, with the answer where there is one. `None`: it cannot be sealed, and must not go out in clear.
-    pub fn encode(&self, answer: Option<Response>, sealing: Option<&Sealing>, topic: &str) -> Option<Record> {
+    pub fn encode(&self, answer: Option<Remembered>, sealing: Option<&Sealing>, topic: &str) -> Option<Record> {
         let has_answer = answer.is_some();
-        let mut record = answer.map_or_else(Record::default, native::encode_response);
+        let mut record = answer.map_or_else(Record::default, |Remembered { answer, stored }| {
+            let mut record = native::encode_response(answer);
+            if let Some(Stored { id, place }) = stored {
+                let mut own = Own(record.headers);
+                own.put(headers::KHP_STREAM, id.to_bytes());
+                native::put_place(place, &mut own);
+                record.headers = own.0;
+            }
+            record
+        });
         if let Some(sealing) = sealing.filter(|_| has_answer) {
             let sealed = sealing.seal(record, self.binding(topic));
             let sealed = sealed.inspect_err(|error| tracing::error!(topic, %error, "an answer is not remembered"));
@@ -90,18 +130,32 @@ impl Mark {
         reader.finish(record.key.as_deref())
     }
 
-    /// The answer in a record of this mark, still with the correlation id of its first request.
+    /// The answer in a record of this mark, still with the correlation id of its first request. `None`: it was too large, and not kept.
     ///
     /// # Errors
     /// Nothing of it is believed, or it is no answer.
-    pub fn answer(&self, record: &RawRecord, sealing: &Sealing) -> Result<Response, AnswerError> {
+    pub fn answer(&self, record: &RawRecord, sealing: &Sealing) -> Result<Option<Remembered>, AnswerError> {
+        let id = record
+            .header(headers::KHP_STREAM)
+            .and_then(|id| StreamId::from_bytes(id));
+        if self.known == Known::TooLarge && id.is_none() {
+            return Ok(None);
+        }
         // The key in clear is the mark's; the seal knows of none.
         let sealed = RawRecord {
             key: None,
             ..record.clone()
         };
         let opened = sealing.open(&sealed, self.binding(&record.topic))?;
-        Ok(native::decode_response(&opened)?)
+        let answer = native::decode_response(&opened)?;
+        let stored = match (self.known, id) {
+            (Known::TooLarge, Some(id)) => {
+                let place = native::body_place(&opened).ok_or(AnswerError::NoPlace)?;
+                Some(Stored { id, place })
+            }
+            _ => None,
+        };
+        Ok(Some(Remembered { answer, stored }))
     }
 
     fn binding<'a>(&'a self, topic: &'a str) -> Binding<'a> {
@@ -162,6 +216,8 @@ pub enum AnswerError {
     Seal(#[from] SealError),
     #[error("{0}")]
     Malformed(#[from] WireError),
+    #[error("it does not say where its body lies")]
+    NoPlace,
 }
 
 #[cfg(test)]
@@ -217,9 +273,9 @@ mod tests {
         let sealed = sealing("0123456789abcdef0123456789abcdef");
         for (seal, reads) in [(None, &open), (Some(&sealed), &sealed)] {
             let mark = mark("k", Known::Answered);
-            let record = raw(mark.encode(Some(answer()), seal, "orders-idempotency").unwrap());
+            let record = raw(mark.encode(Some(answer().into()), seal, "orders-idempotency").unwrap());
             assert_eq!(Mark::of(&record), Some(mark.clone()));
-            assert_eq!(mark.answer(&record, reads).unwrap(), answer());
+            assert_eq!(mark.answer(&record, reads).unwrap(), Some(answer().into()));
         }
         for known in Known::ALL {
             let mark = mark("k", known);
@@ -227,16 +283,56 @@ mod tests {
         }
     }
 
+    /// Whoever knows of no place reads such a mark as that of an answer that was too large: its request does not run again.
+    #[test]
+    fn a_large_answer_comes_back_with_its_place() {
+        let open = Sealing {
+            keys: vec![],
+            require: false,
+        };
+        let sealed = sealing("0123456789abcdef0123456789abcdef");
+        let large = Remembered {
+            answer: Response {
+                body: Bytes::new(),
+                ..answer()
+            },
+            stored: Some(Stored {
+                id: StreamId::new(),
+                place: BodyPlace {
+                    partition: 3,
+                    first: 7,
+                    last: 30,
+                    length: 5_000_000,
+                },
+            }),
+        };
+        for (seal, reads) in [(None, &open), (Some(&sealed), &sealed)] {
+            let mark = mark("k", Known::TooLarge);
+            let record = raw(mark.encode(Some(large.clone()), seal, "orders-idempotency").unwrap());
+            assert_eq!(record.header(headers::KHP_IDEMPOTENCY_STATE).unwrap(), "too-large");
+            assert_eq!(mark.answer(&record, reads).unwrap(), Some(large.clone()));
+            let mut elsewhere = record.clone();
+            let at = |(name, _): &(Bytes, _)| *name == headers::KHP_BODY || *name == headers::KHP_SEAL_NONCE;
+            elsewhere.headers.retain(|header| !at(header));
+            assert!(
+                mark.answer(&elsewhere, reads).is_err(),
+                "it has no place, or is not believed"
+            );
+        }
+        let gone = raw(mark("k", Known::TooLarge).encode(None, None, "t").unwrap());
+        assert_eq!(mark("k", Known::TooLarge).answer(&gone, &open).unwrap(), None);
+    }
+
     #[test]
     fn a_sealed_answer_stays_with_its_key() {
         let sealed = sealing("0123456789abcdef0123456789abcdef");
         let record = raw(mark("mine", Known::Answered)
-            .encode(Some(answer()), Some(&sealed), "orders-idempotency")
+            .encode(Some(answer().into()), Some(&sealed), "orders-idempotency")
             .unwrap());
         assert!(!record.value.as_ref().unwrap().windows(4).any(|part| part == b"made"));
         assert!(mark("yours", Known::Answered).answer(&record, &sealed).is_err());
         let clear = raw(mark("mine", Known::Answered)
-            .encode(Some(answer()), None, "orders-idempotency")
+            .encode(Some(answer().into()), None, "orders-idempotency")
             .unwrap());
         assert!(
             mark("mine", Known::Answered).answer(&clear, &sealed).is_err(),
