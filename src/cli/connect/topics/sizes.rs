@@ -62,7 +62,7 @@ fn needed(used: TopicUse, limit: usize) -> Option<(usize, String, &'static str)>
         )),
         TopicUse::RemembersKeys { max_record, .. } => Some((
             max_record,
-            "answers that do not fit are not remembered: they and their repeats become 502 response-too-large"
+            "answers that do not fit, and are not streamed, become 502 response-too-large, as do their repeats"
                 .to_owned(),
             "",
         )),
