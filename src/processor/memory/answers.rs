@@ -25,6 +25,8 @@ const RESEND_AFTER: Duration = Duration::from_millis(500);
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// Room in a record for what a piece has besides its bytes: a few headers, and a seal.
 const OWN: usize = 512;
+/// The largest record of an answer.
+pub const LARGEST_PIECE: usize = MAX_PIECE + OWN;
 
 /// A body cannot be kept.
 #[derive(Debug, PartialEq, Eq)]

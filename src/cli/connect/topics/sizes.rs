@@ -1,6 +1,7 @@
 //! What does not fit into a topic: its `max.message.bytes` against the records that are written to it, or read from it.
 
 use crate::cli::connect::expected::TopicUse;
+use crate::processor::memory::answers;
 use crate::proxy::uploads::topics::{LARGEST_PIECE, piece};
 use crate::settings::HEAD_ROOM;
 
@@ -69,12 +70,18 @@ fn needed(used: TopicUse, limit: usize) -> Option<(usize, String, &'static str)>
         TopicUse::SendsDeadLetters { max_record } => {
             Some((max_record, "dead letters that do not fit are cut".to_owned(), ""))
         }
+        TopicUse::KeepsAnswers { .. } => Some((
+            answers::LARGEST_PIECE,
+            "answers larger than a record are kept there in smaller pieces, one record each".to_owned(),
+            "",
+        )),
         TopicUse::SteersStreams { .. } => Some((LARGEST_CONTROL, "what steers an answer may not fit".to_owned(), "")),
         // What does not write has no say in this, but for the requests above.
         TopicUse::AwaitsReplies { .. }
         | TopicUse::DeletesResults { .. }
         | TopicUse::TakesRequests { .. }
         | TopicUse::RecallsKeys { .. }
+        | TopicUse::RecallsAnswers { .. }
         | TopicUse::HeedsControl { .. }
         | TopicUse::TakesBodies => None,
     }
@@ -103,6 +110,7 @@ mod tests {
             ),
             (TopicUse::FindsResults { kept, max_record }, 1_000_000, "fetched later"),
             (TopicUse::RemembersKeys { kept, max_record }, 1_000_000, "their repeats"),
+            (TopicUse::KeepsAnswers { kept }, 262_656, "smaller pieces"),
             (TopicUse::SendsDeadLetters { max_record }, 1_000_000, "are cut"),
             (TopicUse::SteersStreams { required: false }, 4096, "may not fit"),
         ] {
