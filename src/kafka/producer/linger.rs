@@ -87,6 +87,7 @@ mod tests {
         // 64 at once, 6.4 ms each.
         second(&linger, 10_000, 64);
         assert!(!linger.is_worth_it());
+        let linger = Linger::default();
         // Many that wait for a slow backend, and hardly any that comes.
         second(&linger, 3000, 10_000);
         assert!(!linger.is_worth_it());
