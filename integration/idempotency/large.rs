@@ -9,7 +9,7 @@ use crate::harness::client::Response;
 use crate::harness::names::Topics;
 use crate::harness::records::read_all;
 use crate::harness::spec::Spec;
-use crate::harness::topics::{count, create_topic, delete_topic, partitions, topic_setting};
+use crate::harness::topics::{count, create_limited_topic, create_topic, delete_topic, partitions, topic_setting};
 
 const SIZE: usize = 5_000_000;
 
@@ -114,6 +114,18 @@ async fn a_topic_that_cannot_be_made_costs_the_first_client_nothing() {
         (backend.count(), processor.logged("large answers are not remembered")),
         (1, 1)
     );
+}
+
+#[tokio::test]
+async fn a_topic_of_small_records_takes_the_first_answer() {
+    let (topics, backend) = (Topics::unique("payments"), large(SIZE).await);
+    create_limited_topic(&answers_of(&topics), 100_000).await;
+    let _processor = remembers(&topics, &backend).start().await;
+    let proxy = honours(&topics).start().await;
+    for replays in [false, true] {
+        assert_first(&proxy.request(payment("k", "ten")).await, replays);
+    }
+    assert_eq!(backend.count(), 1);
 }
 
 #[tokio::test]

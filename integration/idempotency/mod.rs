@@ -10,6 +10,8 @@ mod large;
 mod later;
 /// What is remembered, where, and what happens when it cannot be.
 mod memory;
+/// Answers that stream while their partitions move.
+mod moves;
 /// What the second request with a key gets.
 mod repeats;
 /// The time of a rebalance with many keys. Only where it is asked for.

@@ -105,7 +105,10 @@ fn memories(settings: &Settings) -> impl Iterator<Item = Named<'_>> {
             purpose,
             as_many_as: Some(&topic.request_topic),
         };
-        let answers = named(&topic.memory.answers_topic, Purpose::Answers { kept });
+        let bodies = Purpose::Answers {
+            kept: topic.answers_kept(),
+        };
+        let answers = named(&topic.memory.answers_topic, bodies);
         let memory = named(&topic.memory.topic, Purpose::Memory { kept });
         std::iter::once(memory).chain(topic.keeps_answers().then_some(answers))
     })

@@ -105,7 +105,7 @@ pub enum Purpose {
     },
     /// The bodies of answers that are remembered, where they are larger than a record.
     Answers {
-        /// How long a key counts.
+        /// How long a key counts, and how long its answer may stream.
         kept: Duration,
     },
     /// Answers that are fetched later.
@@ -118,7 +118,7 @@ pub enum Purpose {
 
 /// Nobody reads a reply after its client's deadline. A day is for those who look into what went wrong.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// A body is older than what is remembered of it, by as long as it came.
+/// A body is older than what is remembered of it: at least so much where nothing bounds how long it may stream.
 const BODY_KEPT_BESIDES: Duration = Duration::from_secs(3600);
 /// What steers an answer counts for seconds.
 const CONTROL_KEPT: Duration = Duration::from_secs(3600);

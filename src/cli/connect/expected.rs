@@ -251,6 +251,7 @@ impl<'a> Expected<'a> {
                 self.topic(&topic.memory.topic, TopicUse::RecallsKeys { kept });
                 self.topic(&topic.memory.topic, TopicUse::RemembersKeys { kept, max_record });
                 if topic.keeps_answers() {
+                    let kept = topic.answers_kept();
                     self.topic(&topic.memory.answers_topic, TopicUse::RecallsAnswers { kept });
                     self.topic(&topic.memory.answers_topic, TopicUse::KeepsAnswers { kept });
                 }

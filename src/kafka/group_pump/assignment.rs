@@ -249,6 +249,7 @@ impl<'a> Assignment<'a> {
             .partitions()
             .filter_map(|number| self.partitions.remove(&number))
             .collect();
+        going.iter().for_each(Partition::let_go);
         if !self.consumer.assignment_lost() {
             self.commit_last(&going);
         }
@@ -280,6 +281,7 @@ impl<'a> Assignment<'a> {
     pub fn close(mut self, commit: bool) {
         for partition in self.partitions.values_mut() {
             partition.revoke();
+            partition.let_go();
             // A record that is committed is ended, too, so that its loss is reported.
             if self.plan.ordered || self.plan.ahead.is_some() {
                 partition.cut_off();

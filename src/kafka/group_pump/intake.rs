@@ -31,6 +31,7 @@ pub struct Intake {
 pub struct Lease {
     revoked: CancellationToken,
     cut_off: CancellationToken,
+    gone: CancellationToken,
     /// Calls of records that are done, and that the next owner must not overtake all the same.
     held: Arc<AtomicUsize>,
 }
@@ -52,8 +53,14 @@ impl Lease {
 
     /// The partition goes now: calls under way must end.
     pub fn cut(&self) {
-        self.revoke();
+        self.let_go();
         self.cut_off.cancel();
+    }
+
+    /// The partition goes now, and calls under way may go on: the next owner knows of them what was acknowledged before this, and no more.
+    pub fn let_go(&self) {
+        self.revoke();
+        self.gone.cancel();
     }
 
     /// The lease of a record that is committed already: giving it back would lose it, so it is revoked only when it is cut.
@@ -61,6 +68,7 @@ impl Lease {
         Lease {
             revoked: self.cut_off.clone(),
             cut_off: self.cut_off.clone(),
+            gone: self.gone.clone(),
             held: self.held.clone(),
         }
     }
@@ -84,6 +92,11 @@ impl Lease {
     /// Resolves when a call under way must end.
     pub async fn cut_off(&self) {
         self.cut_off.cancelled().await;
+    }
+
+    /// Resolves before another owner can have the partition.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 }
 

@@ -351,6 +351,11 @@ impl Partition {
         self.lease.cut();
     }
 
+    /// Tells the calls that are under way that it goes now.
+    pub fn let_go(&self) {
+        self.lease.let_go();
+    }
+
     /// What lies before the consumer here. No network. `stands_still`: nothing is taken in now.
     pub fn backlog(&mut self, consumer: &GroupConsumer, stands_still: bool) -> Backlog {
         let oldest = self.tracker.oldest();

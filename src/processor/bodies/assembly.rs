@@ -131,6 +131,10 @@ impl<'a> Assembly<'a> {
         let Ok(piece) = BodyPiece::decode(&opened) else {
             return Ok(None);
         };
+        // The last one that counts is where the request says: Kafka may have two, and have told of the second alone.
+        if !piece.more && record.offset < place.last {
+            return Ok(None);
+        }
         let is_first = record.offset == place.first;
         let is_last = record.offset == place.last;
         if is_first != (self.so_far.seq == 0) || is_last == piece.more {

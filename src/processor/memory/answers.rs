@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::kafka::cluster::health::KafkaHealth;
 use crate::kafka::codes::CodeClass;
 use crate::processor::memory::restore::Restorer;
 use crate::processor::memory::shelf::Piece;
@@ -35,6 +36,7 @@ pub struct NotKept;
 /// The topic of answers of one request topic, as one worker writes to it.
 pub struct Answers {
     outbox: Arc<Outbox>,
+    kafka: KafkaHealth,
     restorer: Arc<Restorer>,
     pub topic: Arc<str>,
     /// How many partitions it has; 0: that is not known.
@@ -109,9 +111,12 @@ impl Body {
 }
 
 impl Answers {
-    pub fn new(outbox: Arc<Outbox>, restorer: Arc<Restorer>) -> Self {
+    pub fn new(outbox: Arc<Outbox>, kafka: KafkaHealth, restorer: Arc<Restorer>) -> Self {
+        // Asked for now: the pieces of the first answer are cut by it.
+        outbox.limits.of(&restorer.answers);
         Answers {
             outbox,
+            kafka,
             topic: restorer.answers.clone(),
             restorer,
             partitions: Cell::new(0),
@@ -138,9 +143,10 @@ impl Answers {
         Ok(of_request.rem_euclid(self.partitions.get().max(1)))
     }
 
-    /// Sends a record until Kafka has it; returns its offset.
+    /// Sends a record until Kafka has it; returns its offset. Where only this partition takes nothing, that is not waited for: the answer
+    /// would not go on meanwhile.
     async fn send(&self, partition: i32, record: &Record) -> Result<i64, NotKept> {
-        let began = Instant::now();
+        let (mut was_too_large, mut began) = (false, Instant::now());
         loop {
             let code = match self.outbox.deliver(&self.topic, partition, record).await {
                 // It is there, and the broker does not say where. Whoever reads passes a repeat over.
@@ -151,15 +157,24 @@ impl Answers {
                 None => return std::future::pending().await,
             };
             let class = CodeClass::from(code);
-            let is_missing = class.is_not_found();
-            if class.is_final() || class == CodeClass::TooLarge || (is_missing && began.elapsed() >= TOPIC_PATIENCE) {
-                self.outbox.limits.ask_again();
+            let is_refused = match class {
+                // A batch is refused as a whole: this record may only have been in it.
+                CodeClass::TooLarge => {
+                    self.outbox.limits.ask_again();
+                    std::mem::replace(&mut was_too_large, true)
+                }
+                class => class.is_final() || (began.elapsed() >= TOPIC_PATIENCE && self.kafka.is_up()),
+            };
+            if is_refused {
                 self.partitions.set(0);
                 return Err(self.refuse(code));
             }
+            if !self.kafka.is_up() {
+                began = Instant::now();
+            }
             tracing::debug!(topic = %self.topic, %code, "a piece of an answer is not kept yet");
             actix::clock::sleep(RESEND_AFTER).await;
-            if is_missing && !self.look_up().await && self.refused.get().is_some_and(|at| at >= began) {
+            if class.is_not_found() && !self.look_up().await && self.refused.get().is_some_and(|at| at >= began) {
                 return Err(NotKept);
             }
         }

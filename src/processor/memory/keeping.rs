@@ -37,7 +37,7 @@ pub struct Keeping<'a> {
     /// Bytes of a record where the answer goes: a repeat is to get it in one, where it fits.
     pub record: usize,
     pub caller: &'a Caller,
-    /// The partition's next owner would run the request again as long as nothing is remembered.
+    /// The partition's next owner runs the request again where nothing is remembered: then nobody may have seen its end.
     pub lease: (Lease, LeaseHold),
     pub held: HeldByCall<'a>,
     /// Cancelled when the time of a drain is nearly over.
@@ -86,11 +86,15 @@ impl Keeping<'_> {
             to,
             ..
         } = self;
+        // A call that is cut off has ended before anybody else may call.
+        let place = rest.into_place();
         let last = match read {
-            Ok(last) => {
-                remember(claim, answer, &body, shelf.kept()).await;
-                Ok(last)
-            }
+            Ok(last) => tokio::select! {
+                biased;
+                // What is acknowledged from now on, the next owner may not know.
+                () = lease.0.gone() => Err(StreamError::Draining),
+                () = remember(claim, answer, &body, shelf.kept()) => Ok(last),
+            },
             // At least once, the next request with its key runs; at most once, it hears that the outcome is not known.
             Err(error) => {
                 drop(claim);
@@ -101,7 +105,7 @@ impl Keeping<'_> {
         tell(&to, last).await;
         // As long as the stream lasts, it has its place.
         to.closed().await;
-        drop(rest);
+        drop(place);
     }
 
     /// Reads the body to its end. What completes it is not passed on, but returned.
@@ -154,7 +158,7 @@ impl Keeping<'_> {
             let step = tokio::select! {
                 biased;
                 () = self.draining.cancelled(), if is_open => Step::CutOff,
-                () = self.lease.0.cut_off(), if is_open => Step::CutOff,
+                () = self.lease.0.gone() => Step::CutOff,
                 wrote = wrote => Step::Wrote(wrote),
                 room = self.to.reserve(), if is_open && waits.is_some() => {
                     let bytes = waits.take();

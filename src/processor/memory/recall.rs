@@ -1,8 +1,10 @@
 //! Reads remembered answers, for requests that come again: a record, or some pieces of a body at a time. No reader waits for a client.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::ClientConfig;
@@ -18,8 +20,13 @@ use crate::wire::{RawRecord, Sealing};
 const READERS: usize = 4;
 /// Pieces of a body that are read at once, each of 256 KiB at most.
 const AT_ONCE: usize = 4;
+/// A read of a body ends after so long where anything came: much may lie between two pieces, and others wait for the consumer.
+const TURN: Duration = Duration::from_millis(500);
+/// A read ends after so long where nothing comes. A new leader is there well within it.
+const SILENCE: Duration = Duration::from_secs(30);
 
 const CLOSED: &str = "the readers have ended";
+const SILENT: &str = "nothing came for 30 s";
 
 /// The readers of the process. Clones share them.
 #[derive(Clone)]
@@ -123,9 +130,14 @@ impl Shared {
         if range.first > range.last {
             return Err(missing());
         }
-        let (mut pieces, mut next, mut trouble) = (VecDeque::new(), from, None);
-        let read = self.readers.read(&range, is_wanted, |fetched| {
-            next = fetched.offset() + 1;
+        let (mut pieces, next, mut trouble) = (VecDeque::new(), Cell::new(from), None);
+        let began = Instant::now();
+        let goes_on = || {
+            let limit = if next.get() > from { TURN } else { SILENCE };
+            is_wanted() && began.elapsed() < limit
+        };
+        let read = self.readers.read(&range, goes_on, |fetched| {
+            next.set(fetched.offset() + 1);
             let taken = assembly.take_fetched(&fetched, self.max_record);
             match taken {
                 Ok(piece) => pieces.extend(piece),
@@ -142,23 +154,31 @@ impl Shared {
             (None, Err(RangeError::Gone(why))) => return Err(BodyError::Gone(why)),
             (None, Err(RangeError::Unread(why))) => return Err(BodyError::Unread(why)),
         };
-        match assembly.is_whole() || !read {
+        if read && !assembly.is_whole() {
+            return Err(missing());
+        }
+        let next = next.get();
+        match next > from {
             true => Ok(Pieces {
                 pieces,
                 so_far: assembly.so_far(),
                 next,
             }),
-            false => Err(missing()),
+            false => Err(BodyError::Unread(SILENT.into())),
         }
     }
 
     fn read(&self, range: &Range, is_wanted: impl Fn() -> bool) -> Result<RawRecord, RangeError> {
-        let mut found = None;
-        self.readers.read(range, is_wanted, |fetched| {
+        let (mut found, began) = (None, Instant::now());
+        let goes_on = || is_wanted() && began.elapsed() < SILENCE;
+        self.readers.read(range, goes_on, |fetched| {
             let copied = fetched.copy(&range.topic, self.max_record);
             found = copied.oversized.is_none().then_some(copied.record);
             ControlFlow::Break(())
         })?;
-        found.ok_or_else(|| RangeError::Gone(format!("there is no answer at offset {}", range.first)))
+        found.ok_or_else(|| match began.elapsed() < SILENCE {
+            true => RangeError::Gone(format!("there is no answer at offset {}", range.first)),
+            false => RangeError::Unread(SILENT.into()),
+        })
     }
 }

@@ -96,6 +96,8 @@ pub struct Restorer {
     config: ClientConfig,
     /// How long a new topic keeps its records.
     kept: Duration,
+    /// The same, of the topic of answers.
+    answers_kept: Duration,
     max_keys: usize,
     /// Of the whole process.
     restores: Restores,
@@ -120,6 +122,7 @@ impl Restorer {
             admin: admin.clone(),
             config,
             kept: topic.memory.retention,
+            answers_kept: topic.answers_kept(),
             max_keys: topic.memory.max_keys,
             restores,
             settled: AtomicI32::new(0),
@@ -231,7 +234,10 @@ impl Restorer {
     /// # Errors
     /// It cannot be used yet.
     pub fn ensure_answers(&self) -> Result<i32, RestoreError> {
-        self.ensure_topic(&self.answers, Purpose::Answers { kept: self.kept }, self.needed()?)
+        let purpose = Purpose::Answers {
+            kept: self.answers_kept,
+        };
+        self.ensure_topic(&self.answers, purpose, self.needed()?)
     }
 
     fn ensure_topic(&self, topic: &str, purpose: Purpose, partitions: i32) -> Result<i32, RestoreError> {

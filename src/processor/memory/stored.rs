@@ -65,8 +65,16 @@ impl StoredBody {
     /// Feeds a stream with it, to its end or that of the stream.
     pub async fn feed(mut self, to: Feeds) {
         loop {
-            let next = self.next().await.map_err(|error| self.failed(error));
-            let fed = next.map_err(|_| StreamError::ProcessorFailed);
+            let next = tokio::select! {
+                biased;
+                // Nobody waits for it, and others for the reader.
+                () = to.closed() => return,
+                next = self.next() => next,
+            };
+            let fed = next.map_err(|error| {
+                self.failed(error);
+                StreamError::ProcessorFailed
+            });
             let goes_on = matches!(fed, Ok(Some(_)));
             // Err: the stream has ended.
             if to.send(fed).await.is_err() || !goes_on {

@@ -72,9 +72,15 @@ impl RecordProcessor {
         let correlation_id = head.correlation_id.clone();
         let (record, destination) = (&asked.intake.record, asked.destination.clone());
         if fits(&head.headers, body.length(), self.outbox.limits.of(&destination.topic)) {
-            let answer = match body.whole().await {
-                Ok(body) => Response { body, ..head },
-                Err(_) => error_response(correlation_id, ReplyError::OutcomeUnknown),
+            let whole = tokio::select! {
+                biased;
+                whole = body.whole() => whole.ok(),
+                () = asked.intake.lease.revoked() => return Processed::Released,
+                () = asked.given_up() => None,
+            };
+            let answer = match whole {
+                Some(body) => Response { body, ..head },
+                None => error_response(correlation_id, ReplyError::OutcomeUnknown),
             };
             return self.answer(record, answer, None, destination, asked.until);
         }

@@ -37,7 +37,7 @@ pub fn rest_of(answer: &mut Answer, whole: &WholeAnswers<'_>) -> Option<Rest> {
 pub fn fits(fields: &Fields, body: u64, most: usize) -> bool {
     let fields = fields.iter();
     let fields: usize = fields.map(|(name, value)| 10 + name.len() + value.len()).sum();
-    body + (fields + OWN) as u64 <= most as u64
+    body.saturating_add((fields + OWN) as u64) <= most as u64
 }
 
 /// Comes when a call has to end; never, where there is none to be ended.
@@ -92,4 +92,26 @@ pub struct Asked<'r> {
     pub destination: &'r Destination,
     /// Until when anybody waits for the first piece.
     pub until: Option<Instant>,
+}
+
+impl Asked<'_> {
+    /// Comes when nobody waits any more.
+    pub async fn given_up(&self) {
+        match self.until {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_length_that_a_record_tells_fits_by_mistake() {
+        let fields = vec![("location".into(), "/orders/7".into())];
+        assert!(fits(&fields, 400, 1000) && !fits(&fields, 500, 1000));
+        assert!(!fits(&fields, u64::MAX, 1000));
+    }
 }

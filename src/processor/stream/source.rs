@@ -16,6 +16,16 @@ pub enum Rest {
     None(OwnedSemaphorePermit),
 }
 
+impl Rest {
+    /// The place alone. A body that is open is closed.
+    pub fn into_place(self) -> OwnedSemaphorePermit {
+        match self {
+            Rest::Open(body) => body.place,
+            Rest::None(place) => place,
+        }
+    }
+}
+
 /// Where the bytes come from.
 pub enum Source {
     Backend(OpenBody),

@@ -221,7 +221,7 @@ fn record_processor(
         settings: topic.memory.clone(),
         at_most_once: topic.delivery == Delivery::AtMostOnce,
         writer: Writer::new(outbox.clone(), restorer.clone()),
-        answers: Answers::new(outbox.clone(), restorer.clone()),
+        answers: Answers::new(outbox.clone(), shared.kafka.clone(), restorer.clone()),
         restorer,
         recall: shared.recall.clone(),
         sealing: shared.sealing.clone(),

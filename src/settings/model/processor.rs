@@ -95,6 +95,11 @@ impl Topic {
         self.memory.idempotency && self.streams.streaming != Streaming::Off
     }
 
+    /// How long the body of a remembered answer counts: it is older than its key, by as long as it streamed.
+    pub fn answers_kept(&self) -> Duration {
+        self.memory.retention.saturating_add(self.streams.max_duration)
+    }
+
     /// How long Kafka may take for an answer. A piece that is dropped cuts off its answer, so one is kept as long as a stream may be silent.
     pub fn kept_for(&self) -> Duration {
         let silence = match self.streams.idle_timeout {
