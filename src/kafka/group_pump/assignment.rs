@@ -233,7 +233,7 @@ impl<'a> Assignment<'a> {
         let running = going.iter().map(|partition| partition.outstanding()).sum();
         match revocation.next(running, self.consumer.assignment_lost()) {
             Step::Wait => return false,
-            Step::CutOff => going.into_iter().for_each(Partition::cut_off),
+            Step::CutOff => going.into_iter().for_each(|partition| partition.lease().cut()),
             Step::LetGo => self.let_go(),
         }
         true
@@ -249,7 +249,7 @@ impl<'a> Assignment<'a> {
             .partitions()
             .filter_map(|number| self.partitions.remove(&number))
             .collect();
-        going.iter().for_each(Partition::let_go);
+        going.iter().for_each(|partition| partition.lease().let_go());
         if !self.consumer.assignment_lost() {
             self.commit_last(&going);
         }
@@ -281,10 +281,10 @@ impl<'a> Assignment<'a> {
     pub fn close(mut self, commit: bool) {
         for partition in self.partitions.values_mut() {
             partition.revoke();
-            partition.let_go();
+            partition.lease().let_go();
             // A record that is committed is ended, too, so that its loss is reported.
             if self.plan.ordered || self.plan.ahead.is_some() {
-                partition.cut_off();
+                partition.lease().cut();
             }
         }
         if commit && !self.consumer.assignment_lost() {

@@ -346,14 +346,9 @@ impl Partition {
         self.give_back();
     }
 
-    /// Ends the calls that are under way.
-    pub fn cut_off(&self) {
-        self.lease.cut();
-    }
-
-    /// Tells the calls that are under way that it goes now.
-    pub fn let_go(&self) {
-        self.lease.let_go();
+    /// What the calls that are under way see of it.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// What lies before the consumer here. No network. `stands_still`: nothing is taken in now.
