@@ -162,7 +162,7 @@ proptest! {
         prop_assume!(first <= end);
         let records = &records[first as usize..];
         let wanted = wanted(first, end, body.len() as u64);
-        let (bytes, is_whole) = assembled(&wanted, &sealing, &records);
+        let (bytes, is_whole) = assembled(&wanted, &sealing, records);
         prop_assert!(body.starts_with(&bytes));
         if is_whole {
             prop_assert_eq!(bytes, body);
