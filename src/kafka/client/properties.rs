@@ -25,6 +25,11 @@ const BODY_PIECE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a transaction of `dlq redrive` may stay open; a batch takes milliseconds.
 const REDRIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long batches linger, by the name that we set.
+const LINGER_MS: &str = "linger.ms";
+/// librdkafka's other name for it.
+const OTHER_LINGER_MS: &str = "queue.buffering.max.ms";
+
 /// Properties that decide whether requests are lost; `kafka.properties` may not name them.
 pub const OWNED: &[&str] = &[
     "group.id",
@@ -97,6 +102,13 @@ fn finish(mut config: ClientConfig, kafka: &Kafka) -> ClientConfig {
     for (key, value) in kafka.properties.iter().filter(|(key, _)| !is_oidc || !oidc::takes(key)) {
         config.set(key, value);
     }
+    // A property of two names. An operator's goes by the other one than ours, which it replaces: `lingering` tells them apart by that.
+    for name in [LINGER_MS, OTHER_LINGER_MS] {
+        if let Some(value) = kafka.properties.get(name) {
+            config.remove(LINGER_MS);
+            config.set(OTHER_LINGER_MS, value);
+        }
+    }
     // A kafka.properties that moves to KIP-848 makes librdkafka refuse what the broker decides there.
     if config.get("group.protocol") == Some("consumer") {
         for key in [
@@ -139,7 +151,7 @@ fn producer(kafka: &Kafka, longest_timeout: Duration) -> ClientConfig {
         .set("delivery.report.only.error", "false")
         // Lingering would delay each request. Batches form while another batch is under way (`producer::gate`), and linger where that is
         // worth it (`producer::linger`).
-        .set("linger.ms", "0")
+        .set(LINGER_MS, "0")
         // librdkafka puts one partition into each produce request. So records without a key stay on one partition for this long: spread at
         // random, they would make as many requests as there are partitions. For much longer, all load would go to one processor after the
         // other. Without the key (twice linger.ms), as with 0, they are spread at random.
@@ -170,12 +182,10 @@ pub fn with_max_batch(producer: &ClientConfig, bytes: usize) -> ClientConfig {
 
 /// The same producer, whose batches linger; `None`: the operator has decided how long they do.
 pub fn lingering(producer: &ClientConfig) -> Option<ClientConfig> {
-    let is_ours = producer.get("linger.ms") == Some("0") && producer.get("queue.buffering.max.ms").is_none();
-    is_ours.then(|| {
-        let mut config = producer.clone();
-        config.set("linger.ms", LINGER.as_millis().to_string());
-        config
-    })
+    producer.get(LINGER_MS)?;
+    let mut config = producer.clone();
+    config.set(LINGER_MS, LINGER.as_millis().to_string());
+    Some(config)
 }
 
 /// How many records it queues at most.

@@ -211,13 +211,22 @@ fn records_keep_their_order_whenever_batches_begin_to_linger() {
 
 #[test]
 fn an_operator_who_decides_how_long_batches_linger_is_followed() {
-    let with = |name: &str| Kafka {
-        properties: [(name.to_owned(), "5".to_owned())].into_iter().collect(),
+    let with = |name: &str, value: &str| Kafka {
+        properties: [(name.to_owned(), value.to_owned())].into_iter().collect(),
         ..kafka()
     };
-    let lingering = |kafka: &Kafka| properties::lingering(&properties::reply_producer(kafka, Duration::ZERO));
-    assert!(lingering(&kafka()).is_some());
-    for name in ["linger.ms", "queue.buffering.max.ms"] {
-        assert!(lingering(&with(name)).is_none(), "{name}");
+    let config = |kafka: &Kafka| properties::reply_producer(kafka, Duration::ZERO);
+    assert!(properties::lingering(&config(&kafka())).is_some());
+    // Our own value, too, when it is the operator's.
+    for (name, value) in [
+        ("linger.ms", "5"),
+        ("linger.ms", "0"),
+        ("queue.buffering.max.ms", "5"),
+        ("queue.buffering.max.ms", "0"),
+    ] {
+        let config = config(&with(name, value));
+        assert!(properties::lingering(&config).is_none(), "{name}: {value}");
+        let native = config.create_native_config().unwrap();
+        assert_eq!(native.get("linger.ms").unwrap(), value, "{name}");
     }
 }
