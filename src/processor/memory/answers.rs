@@ -112,8 +112,6 @@ impl Body {
 
 impl Answers {
     pub fn new(outbox: Arc<Outbox>, kafka: KafkaHealth, restorer: Arc<Restorer>) -> Self {
-        // Asked for now: the pieces of the first answer are cut by it.
-        outbox.limits.of(&restorer.answers);
         Answers {
             outbox,
             kafka,
@@ -149,12 +147,8 @@ impl Answers {
         let (mut was_too_large, mut began) = (false, Instant::now());
         loop {
             let code = match self.outbox.deliver(&self.topic, partition, record).await {
-                // It is there, and the broker does not say where. Whoever reads passes a repeat over.
-                Some(Ok(offset)) if offset < 0 => continue,
-                Some(Ok(offset)) => return Ok(offset),
-                Some(Err(why)) => why.code,
-                // The producer is gone, and so is the process soon.
-                None => return std::future::pending().await,
+                Ok(offset) => return Ok(offset),
+                Err(code) => code,
             };
             let class = CodeClass::from(code);
             let is_refused = match class {

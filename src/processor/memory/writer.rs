@@ -55,12 +55,8 @@ impl Writer {
         let (mut was_too_large, began) = (false, Instant::now());
         loop {
             let code = match self.outbox.deliver(&self.topic, partition, record).await {
-                // It is there, and the broker does not say where. The same once more is the same.
-                Some(Ok(offset)) if offset < 0 => continue,
-                Some(Ok(offset)) => return Ok(offset),
-                Some(Err(why)) => why.code,
-                // The producer is gone, and so is the process soon.
-                None => return std::future::pending().await,
+                Ok(offset) => return Ok(offset),
+                Err(code) => code,
             };
             let class = CodeClass::from(code);
             match class {

@@ -219,13 +219,23 @@ impl Outbox {
             .send(&destination.topic, destination.partition, piece, ticket);
     }
 
-    /// Sends a record, and returns what became of it: sending it again is up to who waits. `None`: the producer is gone, and so is the
-    /// process soon.
-    pub async fn deliver(&self, topic: &str, partition: i32, record: &Record) -> Option<Delivered> {
-        let (delivered, outcome) = oneshot::channel();
-        let ticket = Box::new(Ticket::Memory(delivered));
-        self.producer.send(topic, Some(partition), record, ticket);
-        outcome.await.ok()
+    /// Sends a record, and returns its offset: sending one again that Kafka did not take is up to who waits. One that is there, and of which
+    /// the broker does not say where, is sent once more: who reads it passes a repeat over. Never returns once the producer is gone, as the
+    /// process soon is.
+    ///
+    /// # Errors
+    /// Kafka did not take it.
+    pub async fn deliver(&self, topic: &str, partition: i32, record: &Record) -> Result<i64, RDKafkaErrorCode> {
+        loop {
+            let (delivered, outcome) = oneshot::channel();
+            let ticket = Box::new(Ticket::Memory(delivered));
+            self.producer.send(topic, Some(partition), record, ticket);
+            match outcome.await {
+                Ok(Ok(offset)) if offset < 0 => {}
+                Ok(delivered) => return delivered.map_err(|why| why.code),
+                Err(_) => std::future::pending().await,
+            }
+        }
     }
 
     /// Kafka takes nothing now.

@@ -217,6 +217,10 @@ fn record_processor(
 ) -> RecordProcessor {
     let topic = &caller.topic;
     let outbox = Arc::new(outbox);
+    if topic.keeps_answers() {
+        // Asked for now: the pieces of the first answer are cut by it.
+        outbox.limits.of(&restorer.answers);
+    }
     let memory = MemoryParts {
         settings: topic.memory.clone(),
         at_most_once: topic.delivery == Delivery::AtMostOnce,
