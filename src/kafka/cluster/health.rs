@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use crate::kafka::client::trouble;
 use crate::kafka::cluster::describe;
+use crate::kafka::codes::CodeClass;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// How long one probe waits for its answer.
@@ -94,7 +95,8 @@ impl KafkaHealth {
     pub fn refusal(&self) -> Option<String> {
         let code = self.0.refusal.load_full()?;
         Some(format!(
-            "Kafka refuses this service's producer: {code}; grant its user WRITE on its topics"
+            "Kafka refuses this service's producer: {code}; {}",
+            cure(*code)
         ))
     }
 
@@ -107,7 +109,13 @@ impl KafkaHealth {
         self.0.refusal.store(code.map(Arc::new));
         match code {
             Some(code) => {
-                tracing::error!(event = "rights", %code, "Kafka refuses this service's producer, and nothing can be sent: grant its user WRITE on its topics, or IDEMPOTENT_WRITE on the cluster")
+                // Before Kafka 2.8, WRITE alone is not enough (KIP-679).
+                let or = if CodeClass::from(code) == CodeClass::Denied {
+                    ", or IDEMPOTENT_WRITE on the cluster"
+                } else {
+                    ""
+                };
+                tracing::error!(event = "rights", %code, "Kafka refuses this service's producer, and nothing can be sent: {}{or}", cure(code))
             }
             None => tracing::info!(event = "rights", "Kafka takes this service's records again"),
         }
@@ -159,6 +167,14 @@ impl KafkaHealth {
                 failures
             }
         }
+    }
+}
+
+/// What is to be done about a fatal error of a producer.
+fn cure(code: RDKafkaErrorCode) -> &'static str {
+    match CodeClass::from(code) {
+        CodeClass::Denied => "grant its user WRITE on its topics",
+        _ => "its client is replaced, after a minute at the latest",
     }
 }
 
