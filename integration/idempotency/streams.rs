@@ -10,6 +10,7 @@ use crate::harness::service::Service;
 use crate::harness::spec::Spec;
 use crate::harness::stream_backend::{Call, StreamBackend};
 use crate::harness::topics::{create_topic, delete_topic};
+use crate::harness::wait::within;
 use crate::streaming::Client;
 
 /// The same request as `payment("k", "ten")`.
@@ -38,6 +39,20 @@ impl Played {
     async fn begin(&mut self) -> (Client, Call) {
         let client = send(&self.proxy).await;
         (client, self.backend.next().await)
+    }
+
+    /// Its answer has begun with these bytes when the client leaves; returns the call.
+    async fn left_after(&mut self, beginning: &[u8]) -> Call {
+        let (mut client, mut call) = self.begin().await;
+        call.chunked_head("application/octet-stream").await;
+        write(&mut call, beginning).await;
+        client.until("application/octet-stream").await;
+        drop(client);
+        let left = [("topic", &*self.topics.request), ("outcome", "client-left")];
+        self.processor
+            .wait_for_metric("processor_streams_total", &left, 1.0)
+            .await;
+        call
     }
 
     async fn again(&self) -> Response {
@@ -117,17 +132,8 @@ async fn the_last_bytes_wait_for_the_memory() {
 #[tokio::test]
 async fn a_client_that_leaves_does_not_end_what_is_remembered() {
     let mut played = Played::start(|processor| processor).await;
-    let (mut client, mut call) = played.begin().await;
     let body = bytes(0, 3_000_000);
-    call.chunked_head("application/octet-stream").await;
-    write(&mut call, &body[..1000]).await;
-    client.until("application/octet-stream").await;
-    drop(client);
-    let topic = [("topic", &*played.topics.request), ("outcome", "client-left")];
-    played
-        .processor
-        .wait_for_metric("processor_streams_total", &topic, 1.0)
-        .await;
+    let mut call = played.left_after(&body[..1000]).await;
     write(&mut call, &body[1000..]).await;
     call.last_chunk().await;
     played.wait_until_remembered().await;
@@ -140,19 +146,13 @@ async fn a_client_that_leaves_does_not_end_what_is_remembered() {
 #[tokio::test]
 async fn a_processor_that_stops_remembers_what_still_comes() {
     let mut played = Played::start(|processor| processor).await;
-    let (mut client, mut call) = played.begin().await;
     let body = bytes(0, 3_000_000);
-    call.chunked_head("application/octet-stream").await;
-    write(&mut call, &body[..1000]).await;
-    client.until("application/octet-stream").await;
-    drop(client);
-    let topic = [("topic", &*played.topics.request), ("outcome", "client-left")];
-    played
-        .processor
-        .wait_for_metric("processor_streams_total", &topic, 1.0)
-        .await;
+    let mut call = played.left_after(&body[..1000]).await;
     played.processor.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    within(Duration::from_secs(10), "it drains", async || {
+        played.processor.expect_health("/health/ready", 503).await
+    })
+    .await;
     write(&mut call, &body[1000..]).await;
     call.last_chunk().await;
     assert_eq!(played.processor.wait_exit().await, Some(0));

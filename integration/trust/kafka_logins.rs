@@ -22,6 +22,14 @@ use crate::harness::wait::{eventually, within};
 const PAGE: &str = include_str!("../../docs/kafka-access.md");
 pub(super) const NOTICED: Duration = Duration::from_secs(40);
 pub(super) const DEAD_LETTERS: &str = "dead-letters";
+/// Those of the page that exist from the start.
+pub(super) const TOPICS: [&str; 5] = [
+    "orders-requests",
+    "orders-requests-bodies",
+    "orders-requests-control",
+    "orders-responses",
+    DEAD_LETTERS,
+];
 
 /// The names of the page. Each test has a Kafka of its own.
 pub(super) fn topics() -> Topics {
@@ -46,15 +54,7 @@ pub(super) fn rules(roles: &[(&str, &str)]) -> Vec<Rule> {
 
 /// A Kafka that has the page's topics and rights.
 async fn prepare(kafka: &SecuredKafka, roles: &[(&str, &str)]) {
-    kafka
-        .create_topics(&[
-            "orders-requests",
-            "orders-requests-bodies",
-            "orders-requests-control",
-            "orders-responses",
-            DEAD_LETTERS,
-        ])
-        .await;
+    kafka.create_topics(&TOPICS).await;
     kafka.allow(rules(roles)).await;
 }
 

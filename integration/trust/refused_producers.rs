@@ -5,7 +5,7 @@ use crate::harness::backend::Backend;
 use crate::harness::secured_kafka::SecuredKafka;
 use crate::harness::service::Service;
 use crate::harness::wait::within;
-use crate::trust::kafka_logins::{DEAD_LETTERS, NOTICED, answers, processor_at, proxy_at, rules, says};
+use crate::trust::kafka_logins::{NOTICED, TOPICS, answers, processor_at, proxy_at, rules, says};
 
 const REASON: &str = "Kafka refuses this service's producer: ClusterAuthorizationFailed (Broker: Cluster authorization failed); grant its user WRITE";
 
@@ -24,15 +24,7 @@ async fn is_not_ready(service: &Service) {
 #[tokio::test]
 async fn a_producer_that_may_write_nowhere_is_told_until_it_may() {
     let kafka = SecuredKafka::with_scram().await;
-    kafka
-        .create_topics(&[
-            "orders-requests",
-            "orders-requests-bodies",
-            "orders-requests-control",
-            "orders-responses",
-            DEAD_LETTERS,
-        ])
-        .await;
+    kafka.create_topics(&TOPICS).await;
     let is_write = |rule: &Rule| rule.operation == operation("Write");
     let (writes, reads): (Vec<_>, Vec<_>) = rules(&[]).into_iter().partition(is_write);
     kafka.allow(reads).await;

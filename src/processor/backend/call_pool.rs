@@ -151,9 +151,7 @@ impl CallPlaces {
             _borrowed: borrowed,
         })
     }
-}
 
-impl CallPlaces {
     /// Waits for a place of its own; gives back what is not its own any more. Cancel safe.
     async fn own_place(&self) -> Option<SemaphorePermit<'_>> {
         let owns = self.owns.load(Ordering::Relaxed);
